@@ -1,0 +1,132 @@
+"""Layers that Flax does not ship as the release defines them: drop path, attention with biases, SwiGLU, batch norm.
+
+All of them keep parameters in float32 and compute in `dtype`; softmax and the statistics of every norm are float32
+(the released system, "Encoder" and "Heads").
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+LN_EPS = 1e-6
+
+
+def drop_path(x, rate, key):
+    """Stochastic depth: drops the whole residual branch of a frame, and scales the survivors (Huang et al., 2016).
+
+    Args:
+      x: `[B, T, ..., D]`, the branch; each of the B x T frames is dropped by itself.
+      rate: scalar in [0, 1), may be traced (each layer under `nn.scan` has its own).
+      key: PRNG key.
+
+    Returns:
+      `[B, T, ..., D]`.
+    """
+    keep = 1.0 - rate
+    shape = x.shape[:2] + (1,) * (x.ndim - 2)
+    mask = jax.random.bernoulli(key, keep, shape)
+    return jnp.where(mask, x / jnp.asarray(keep, x.dtype), jnp.zeros((), x.dtype))
+
+
+def dot_product_attention(query, key, value):
+    """Softmax attention with logits and softmax in float32.
+
+    Args:
+      query: `[B, Q, h, d]`, already scaled by d^-0.5.
+      key, value: `[B, K, h, d]`.
+
+    Returns:
+      `[B, Q, h, d]` in the dtype of `value`.
+    """
+    logits = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, value)
+
+
+class Attention(nn.Module):
+    """Multi-head attention in the sub-LN flavour of Fast-iTPN: bias on q and v only, no norm inside.
+
+    Queries come from `x`, keys and values from `x` and `memory` together: the tokens of the previous frame are looked
+    at, but what they would become is never used (each layer gets them afresh), so it is never computed.
+    """
+
+    heads: int
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x, memory):
+        """`x [B, M, D]`, `memory [B, n, D]` -> `[B, M, D]`."""
+        batch, _, width = x.shape
+        split = lambda y: y.reshape(batch, -1, self.heads, width // self.heads)
+        dense = lambda name, init=kernel_init(): nn.Dense(
+            width, use_bias=False, dtype=self.dtype, kernel_init=init, name=name
+        )
+        q_bias = self.param("q_bias", nn.initializers.zeros, (width,))
+        v_bias = self.param("v_bias", nn.initializers.zeros, (width,))
+        context = jnp.concatenate([x, memory], axis=1)
+        query = dense("q_proj")(x) + q_bias.astype(self.dtype)
+        key = dense("k_proj")(context)
+        value = dense("v_proj")(context) + v_bias.astype(self.dtype)
+        scale = (width // self.heads) ** -0.5
+        out = dot_product_attention(split(query * scale), split(key), split(value))
+        return nn.Dense(width, dtype=self.dtype, kernel_init=kernel_init(), name="proj")(out.reshape(x.shape))
+
+
+class SwiGLU(nn.Module):
+    """`w3(LN(silu(w1 x) * w2 x))`, hidden three times as wide (the released system, "Encoder", 8)."""
+
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x):
+        """`[..., D]` -> `[..., D]`."""
+        width = x.shape[-1]
+        dense = lambda features, name: nn.Dense(features, dtype=self.dtype, kernel_init=kernel_init(), name=name)
+        hidden = nn.silu(dense(3 * width, "w1")(x)) * dense(3 * width, "w2")(x)
+        hidden = layer_norm(self.dtype, "norm")(hidden)
+        return dense(width, "w3")(hidden)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all leading axes, with PyTorch's running statistics.
+
+    Flax's own feeds the biased variance into the running one; PyTorch, and so the release, the unbiased one. Under
+    `jit` with a sharded batch the means below are those of the global batch, whatever the number of devices.
+    """
+
+    dtype: str = "float32"
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        """`[..., C]` -> `[..., C]`; with `train`, batch statistics are used and the running ones move."""
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        var = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        x = x.astype(jnp.float32)
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            count = x.size // channels
+            batch_mean = x.mean(axes)
+            batch_var = jnp.square(x - batch_mean).mean(axes)
+            if not self.is_initializing():
+                unbiased = batch_var * (count / max(count - 1, 1))
+                mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
+                var.value = self.momentum * var.value + (1 - self.momentum) * unbiased
+        else:
+            batch_mean, batch_var = mean.value, var.value
+        out = (x - batch_mean) * (jax.lax.rsqrt(batch_var + self.epsilon) * scale) + bias
+        return out.astype(self.dtype)
+
+
+def kernel_init():
+    """Truncated normal with standard deviation 0.02, as for every linear layer of the encoder."""
+    return nn.initializers.truncated_normal(0.02)
+
+
+def layer_norm(dtype, name):
+    """The encoder's LayerNorm: eps 1e-6 everywhere."""
+    return nn.LayerNorm(epsilon=LN_EPS, dtype=dtype, name=name)

@@ -1,0 +1,60 @@
+"""The table of variants, and the model as a JSON section of a run's config (the released system, "Variants")."""
+
+import dataclasses
+import difflib
+
+from relo_jax.errors import UserError
+
+_LARGE = dict(search_size=256, template_size=128, head_width=256)
+
+# fmt: off
+VARIANTS = {
+    # the demo, the tests and the shipped starter: real time on two cores
+    "tiny": dict(width=128, stem_blocks=(1, 1), depth=6, heads=4, temporal_tokens=2, templates=1,
+                 search_size=128, template_size=64, head_width=64, drop_path=0.0),
+    "t256": dict(width=384, stem_blocks=(1, 1), depth=12, heads=6, temporal_tokens=4, templates=1, **_LARGE),
+    # described by the authors' code, never released: tokens and templates as in t256, the nearest
+    "s256": dict(width=384, stem_blocks=(2, 2), depth=20, heads=6, temporal_tokens=4, templates=1, **_LARGE),
+    "b256": dict(width=512, stem_blocks=(3, 3), depth=24, heads=8, temporal_tokens=32, templates=2, **_LARGE),
+    "l256": dict(width=768, stem_blocks=(2, 2), depth=40, heads=12, temporal_tokens=32, templates=2, **_LARGE),
+}
+# fmt: on
+
+
+def nearest(name, known):
+    """` (did you mean 'x'?)`, or nothing where no known name is near."""
+    match = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {match[0]!r}?)" if match else f" (known: {', '.join(map(str, known))})"
+
+
+def variant_fields(variant, overrides):
+    """Fields of a variant with overrides applied.
+
+    Raises:
+      UserError: unknown variant or field.
+    """
+    from relo_jax.model.relo import RELO
+
+    if variant not in VARIANTS:
+        raise UserError(f"unknown variant {variant!r}{nearest(variant, VARIANTS)}")
+    known = [f.name for f in dataclasses.fields(RELO) if f.name not in ("parent", "name", "variant")]
+    for name in overrides:
+        if name not in known:
+            raise UserError(f"variant {variant!r} has no field {name!r}{nearest(name, known)}")
+    fields = {**VARIANTS[variant], **overrides}
+    fields["stem_blocks"] = tuple(fields["stem_blocks"])
+    return fields
+
+
+def model_config(model):
+    """The model as a JSON-able dict: its variant's name and every field."""
+    fields = {f.name: getattr(model, f.name) for f in dataclasses.fields(model) if f.name not in ("parent", "name")}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+
+def model_from_config(config):
+    """The model that `model_config` described, or a variant with overrides. Raises UserError on unknown fields."""
+    from relo_jax.model.relo import RELO
+
+    config = dict(config)
+    return RELO.from_variant(config.pop("variant"), **config)
