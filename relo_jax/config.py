@@ -1,0 +1,231 @@
+"""The fields of a training run: one base config with every field and its default, and the checks on it.
+
+A file in `configs/` is a `get_config(stage)` over `base()`; `--config.field=value` changes single fields. The numbers
+are the paper's; where the authors' release differs, the comment says how to get the release. A field that nothing
+reads does not exist, and a field that does not exist is an error that names the nearest one that does.
+"""
+
+import difflib
+import json
+import math
+
+from ml_collections import ConfigDict, config_dict
+
+from relo_jax.errors import UserError
+
+_CHOICES = {
+    "stage": ("warmup", "rl"),
+    "model.dtype": ("float32", "bfloat16", "float16"),
+    "warmup.decode_at": ("center", "argmax"),
+    "rl.path": ("clip", "frame"),
+    "optimizer.schedule": ("step", "cosine"),
+    "data.name": ("procedural", "photos", "folder"),
+}
+_AT_LEAST_ONE = {
+    "batch_size", "total_steps", "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
+    "warmup.search_frames", "rl.clip_length", "data.max_gap",
+}  # fmt: skip
+_PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness"}
+_MAY_CHANGE_ON_RESUME = {
+    "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
+}  # fmt: skip
+
+
+def base():
+    """The paper's B256 warm-up: a ConfigDict with every field there is."""
+    config = ConfigDict()
+    config.seed = 0  # of initialisation, drop path and sampled actions
+    config.stage = "warmup"
+    config.init_from = ""  # run directory, checkpoint, .pth.tar, "starter-warmup", or an ImageNet Fast-iTPN .pt
+    config.batch_size = 64  # clips, over all devices and hosts
+    config.total_steps = steps(epochs=90, clips=100_000, batch_size=64)
+    config.log_every = 50
+    config.eval_every = 5_000
+    config.eval_batches = 8
+    config.checkpoint_every = 1_000
+    config.keep_checkpoints = 3
+
+    # A variant's name; the other fields replace its values, None keeps them (see `RELO` for what they mean).
+    config.model = ConfigDict({"variant": "b256"})
+    for name in ("width", "depth", "heads", "temporal_tokens", "templates", "search_size", "template_size"):
+        config.model[name] = config_dict.placeholder(int)
+    config.model.head_width = config_dict.placeholder(int)
+    config.model.stem_blocks = config_dict.placeholder(tuple)
+    config.model.drop_path = config_dict.placeholder(float)
+    config.model.layer_scale = config_dict.placeholder(float)
+    config.model.remat = config_dict.placeholder(bool)
+    config.model.dtype = config_dict.placeholder(str)
+
+    config.warmup = ConfigDict()
+    config.warmup.search_frames = 2  # T
+    config.warmup.giou_weight = 2.0
+    config.warmup.l1_weight = 5.0
+    config.warmup.center_focal_weight = 0.0  # release: 1.0
+    config.warmup.decode_at = "center"  # release: "argmax"
+
+    config.rl = ConfigDict()
+    config.rl.clip_length = 8  # T
+    config.rl.iou_weight = 1.0
+    config.rl.auc_weight = 1.0
+    config.rl.value_weight = 0.5
+    config.rl.normalize_advantage = False  # released configs: True
+    config.rl.path = "clip"  # "frame": the same numbers by lax.scan
+    config.rl.drop_path = False  # release: True, drop path stays active in the frozen encoder
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.encoder_learning_rate = 1e-5
+    config.optimizer.weight_decay = 1e-4
+    config.optimizer.clip_norm = 0.1
+    config.optimizer.schedule = "step"
+    config.optimizer.drop_at = 72 / 90  # fraction of all steps after which "step" multiplies by 0.1
+    config.optimizer.warmup_steps = 0
+
+    config.data = ConfigDict()
+    config.data.name = "procedural"
+    config.data.root = ""  # of "photos" and "folder"
+    config.data.seed = 0
+    config.data.workers = 2  # reader threads
+    config.data.max_gap = 400  # frames between a clip's base frame and any other
+    config.data.grey = 0.05  # probability, joint over the clip
+    config.data.flip = 0.5  # probability of a horizontal flip, joint over the clip
+    config.data.frame_flip = 0.5  # probability of another flip, each frame for itself
+    config.data.brightness = 0.2  # factor U(1 - b, 1 + b), each frame
+    config.data.scale_jitter = 0.5  # search crop: size * exp(N(0, s^2)) a side
+    config.data.shift_jitter = 3.5  # search crop: centre + sqrt(w h) * s * (U - 0.5) an axis
+
+    config.tracker = ConfigDict()  # travels with the checkpoint
+    config.tracker.window_power = 3.0
+    config.tracker.update_interval = 0  # frames between template updates; 0: off
+    config.tracker.update_threshold = 25.0
+    return config
+
+
+def steps(epochs, clips, batch_size):
+    """Optimiser steps of so many epochs of so many clips; the last step may be a fraction of a batch too long."""
+    return math.ceil(epochs * clips / batch_size)
+
+
+def model_overrides(config):
+    """The fields of `config.model` that replace the variant's, for `RELO.from_variant(config.model.variant, **...)`."""
+    return {k: v for k, v in config.model.to_dict().items() if k != "variant" and v is not None}
+
+
+def flatten(config):
+    """Config (or nested dict) -> {"a.b": value}."""
+    flat = {}
+    for name, value in (config.to_dict() if isinstance(config, ConfigDict) else config).items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{inner}": v for inner, v in flatten(value).items()})
+        else:
+            flat[name] = tuple(value) if isinstance(value, list) else value
+    return flat
+
+
+def unknown_field(name, where="config"):
+    """The UserError for a field that does not exist."""
+    known = list(flatten(base()))
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    tail = [k for k in known if k.split(".")[-1] == name.split(".")[-1]]
+    nearest = (tail or match or [None])[0]
+    hint = f"did you mean {nearest!r}?" if nearest else "see relo_jax/config.py for the fields"
+    return UserError(f"{where} has no field {name!r}: {hint}")
+
+
+def validate(config):
+    """Checks that a config has the fields of `base()`, each with a value that makes sense.
+
+    Raises:
+      UserError: names the field, its value and what is allowed; an unknown field with the nearest known one.
+    """
+    known, given = base(), flatten(config)
+    expected = flatten(known)
+    for name in given:
+        if name not in expected:
+            raise unknown_field(name)
+    for name, default in expected.items():
+        if name not in given:
+            raise UserError(f"config lacks field {name!r} (default {default!r})")
+    for name, value in given.items():
+        _check_value(name, value, _type(known, name))
+    if config["stage"] == "warmup" and config["warmup"]["decode_at"] == "argmax":
+        if config["warmup"]["center_focal_weight"] == 0:
+            raise UserError("config.warmup.decode_at is 'argmax' but nothing trains the centre map: "
+                            "set config.warmup.center_focal_weight=1.0")  # fmt: skip
+    if config["data"]["name"] != "procedural" and not config["data"]["root"]:
+        raise UserError(f"config.data.name is {config['data']['name']!r}: name its folder with config.data.root")
+
+
+def to_dict(config):
+    """The config as plain nested dicts (tuples as lists) that `from_dict` takes back."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def from_dict(values, where="config"):
+    """A validated config: `base()` with the values of a nested dict, such as a run's `config.json`.
+
+    Raises:
+      UserError: unknown field (names the nearest), or a bad value.
+    """
+    config = base()
+    expected = flatten(config)
+    for name, value in flatten(values).items():
+        if name not in expected:
+            raise unknown_field(name, where)
+        if value is not None:
+            _check_value(name, value, _type(config, name), where)
+            *sections, last = name.split(".")
+            node = config
+            for section in sections:
+                node = node[section]
+            node[last] = value
+    validate(config)
+    return config
+
+
+def check_same_run(saved, config, where):
+    """Whether a run saved with one config may go on with another: only what does not touch the result may differ.
+
+    Args:
+      saved, config: nested dicts or ConfigDicts.
+      where: the file that `saved` came from, for the message.
+
+    Raises:
+      UserError: names the field that differs. `total_steps` may grow.
+    """
+    saved, given = flatten(saved), flatten(config)
+    for name in sorted(saved.keys() | given.keys()):
+        old, new = saved.get(name), given.get(name)
+        if name in _MAY_CHANGE_ON_RESUME or old == new or (name == "total_steps" and old is not None and new >= old):
+            continue
+        raise UserError(f"{where} was made with {name}={old!r}, not {new!r}: give that value or another --workdir")
+
+
+def _type(config, name):
+    *sections, last = name.split(".")
+    for section in sections:
+        config = config[section]
+    return config.get_type(last)
+
+
+def _check_value(name, value, kind, where="config"):
+    """Raises UserError unless the value has the field's type and range; None is allowed for model fields only."""
+
+    def wrong(expected):
+        return UserError(f"{where}.{name} is {value!r}: expected {expected}")
+
+    if value is None and name.startswith("model."):
+        return
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise wrong(f"a value of type {kind.__name__}")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        near = difflib.get_close_matches(str(value), _CHOICES[name], n=1, cutoff=0.5)
+        raise wrong(f"one of {', '.join(_CHOICES[name])}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+    if name in _AT_LEAST_ONE and value < 1:
+        raise wrong("at least 1")
+    if name in _PROBABILITIES and not 0 <= value <= 1:
+        raise wrong("a number from 0 to 1")
+    if kind in (int, float) and (not math.isfinite(value) or value < 0):
+        raise wrong("a finite number, not negative")
