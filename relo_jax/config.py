@@ -37,7 +37,7 @@ def base():
     config.seed = 0  # of initialisation, drop path and sampled actions
     config.stage = "warmup"
     config.init_from = ""  # run directory, checkpoint, .pth.tar, "starter-warmup", or an ImageNet Fast-iTPN .pt
-    config.batch_size = 64  # clips, over all devices and hosts
+    config.batch_size = 64  # clips, over all devices and hosts; release: 8 a GPU on 8 GPUs
     config.total_steps = steps(epochs=90, clips=100_000, batch_size=64)
     config.log_every = 50
     config.eval_every = 5_000
@@ -98,6 +98,24 @@ def base():
     config.tracker.window_power = 3.0
     config.tracker.update_interval = 0  # frames between template updates; 0: off
     config.tracker.update_threshold = 25.0
+    return config
+
+
+def paper(stage):
+    """The paper's schedule of a stage, for a `get_config(stage)`: 90 epochs, learning rate x 0.1 after the 72nd.
+
+    Raises:
+      UserError: neither `warmup` nor `rl`.
+    """
+    config = base()
+    _check_value("stage", stage, str)
+    config.stage = stage
+    if stage == "rl":
+        config.batch_size = 16  # release: 2 a GPU on 8 GPUs
+        config.total_steps = steps(epochs=90, clips=2_500, batch_size=16)
+        config.eval_every = 1_000
+        # On in the released configs, not in the paper; the published checkpoints were trained with it.
+        config.rl.normalize_advantage = True
     return config
 
 

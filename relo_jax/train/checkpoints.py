@@ -1,0 +1,135 @@
+"""Checkpoints of a running training: saved in the background, whole or not at all, and continued from exactly.
+
+The layout is that of `relo_jax.checkpoint`. A checkpoint holds all variables (so that anything that loads a model can
+load it), the optimiser's state and the position in the data.
+"""
+
+import contextlib
+import errno
+import shutil
+from pathlib import Path
+
+import flax.serialization
+import jax
+import orbax.checkpoint as ocp
+
+from relo_jax import checkpoint
+from relo_jax.config import check_same_run
+from relo_jax.errors import UserError
+from relo_jax.train.state import variables_of
+
+
+@contextlib.contextmanager
+def opened(workdir, run_config, keep):
+    """The Orbax manager of a run, new or continued; waits for the last save on the way out.
+
+    Args:
+      workdir: run directory; created when it does not exist.
+      run_config: nested dict, the run's config with every field of the model; written to `config.json`.
+      keep: number of newest checkpoints kept.
+
+    Raises:
+      UserError: the directory holds a run with another config (names the field), or the disk is full.
+    """
+    file = Path(workdir) / checkpoint.CONFIG_FILE
+    if file.exists():
+        check_same_run(checkpoint.read_config(workdir), run_config, file)
+    with one_line_when_full(workdir):
+        checkpoint.write_config(workdir, run_config)
+        with checkpoint.manager(workdir, keep=keep) as manager:
+            yield manager
+            manager.wait_until_finished()
+
+
+def save(manager, workdir, step, state, position):
+    """Starts saving; the state is copied before this returns, so its buffers may be donated. Once a step.
+
+    Args:
+      manager: of `opened`.
+      workdir: run directory, for messages.
+      step: number of updates done, the checkpoint's name.
+      state: TrainState.
+      position: state of the data iterator after the batch of this step, JSON-able.
+
+    Raises:
+      UserError: the disk is full (now, or in the save before this one).
+    """
+    if step in manager.all_steps():
+        return
+    train = {"step": state.step, "opt_state": flax.serialization.to_state_dict(state.opt_state)}
+    items = {
+        checkpoint.VARIABLES: ocp.args.StandardSave(variables_of(state)),
+        checkpoint.TRAIN: ocp.args.StandardSave(train),
+        checkpoint.DATA: ocp.args.JsonSave(position),
+    }
+    with one_line_when_full(workdir):
+        manager.save(step, args=ocp.args.Composite(**items))
+
+
+def restore(manager, abstract_state, key):
+    """The state of the last checkpoint, as it was, and the position in the data.
+
+    Args:
+      manager: of `opened`.
+      abstract_state: TrainState of ShapeDtypeStructs with the shardings to restore to.
+      key: the run's base key; a function of the config, so not saved.
+
+    Returns:
+      TrainState, position.
+
+    Raises:
+      UserError: the checkpoint is damaged.
+    """
+    like, step = abstract_state, manager.latest_step()
+    train = {"step": like.step, "opt_state": flax.serialization.to_state_dict(like.opt_state)}
+    items = {
+        checkpoint.VARIABLES: ocp.args.StandardRestore(variables_of(like)),
+        checkpoint.TRAIN: ocp.args.StandardRestore(train),
+        checkpoint.DATA: ocp.args.JsonRestore(),
+    }
+    try:
+        found = manager.restore(step, args=ocp.args.Composite(**items))
+    except Exception as error:
+        raise UserError(
+            f"{manager.directory / str(step)} cannot be read: remove it to continue from the checkpoint before it"
+        ) from error
+    variables, train = found[checkpoint.VARIABLES], found[checkpoint.TRAIN]
+    pick = lambda modules: {name: variables["params"][name] for name in modules}
+    state = like.replace(
+        step=train["step"],
+        params=pick(like.params),
+        frozen_params=pick(like.frozen_params),
+        batch_stats=variables["batch_stats"],
+        opt_state=flax.serialization.from_state_dict(like.opt_state, train["opt_state"]),
+        key=key,
+    )
+    return state, found[checkpoint.DATA]
+
+
+@contextlib.contextmanager
+def one_line_when_full(workdir):
+    """Turns a full disk into a UserError, and removes what was half-written."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        for leftover in (Path(workdir) / checkpoint.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        raise UserError(
+            f"no space left on the disk of {workdir} while saving: make room and start the same command again; "
+            "it continues from the last whole checkpoint"
+        ) from error
+
+
+def _is_full(error):
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def abstract(tree, sharding):
+    """ShapeDtypeStructs of a tree of arrays, all with one sharding."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)

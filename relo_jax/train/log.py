@@ -1,0 +1,110 @@
+"""What a run says while it goes: a progress bar, TensorBoard scalars, and the same scalars as JSON lines.
+
+`metrics.jsonl` holds one object a line, `{"step": 500, "split": "train", "loss": ...}`; a continued run drops the lines
+of steps that it is going to do again, so that a curve has one value a step however often the run was killed.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import tensorboardX
+import tqdm
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Log:
+    """Progress bar, TensorBoard and JSON lines of one run.
+
+    Args:
+      workdir: run directory.
+      stage: "warmup" or "rl", for the bar.
+      first_step, total_steps: where the run starts or continues, and where it ends.
+      batch_size: clips a step.
+    """
+
+    def __init__(self, workdir, stage, first_step, total_steps, batch_size):
+        self._batch_size = batch_size
+        self._last = first_step, time.perf_counter()
+        path = Path(workdir) / METRICS_FILE
+        _drop_after(path, first_step)
+        self._file = open(path, "a")
+        self._board = tensorboardX.SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=first_step + 1)
+        self._bar = tqdm.tqdm(
+            total=total_steps * batch_size,
+            initial=first_step * batch_size,
+            desc={"warmup": "warm-up", "rl": "RL stage"}[stage],
+            unit="clip",
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        )
+
+    def advance(self):
+        """One more step was given to the device."""
+        self._bar.update(self._batch_size)
+
+    def restart_clock(self):
+        """Leaves out of the next speed what was not training: compilation, evaluation."""
+        self._last = self._last[0], time.perf_counter()
+
+    def train(self, step, metrics):
+        """Means over the steps since the last call; adds the speed."""
+        last_step, last_time = self._last
+        self._last = step, time.perf_counter()
+        seconds = self._last[1] - last_time
+        speed = {"clips_per_second": (step - last_step) * self._batch_size / seconds}
+        self._write("train", step, {**metrics, **speed})
+        shown = [name for name in ("loss", "iou", "greedy_iou") if name in metrics]
+        self._bar.set_postfix({name: f"{metrics[name]:.3f}" for name in shown}, refresh=False)
+
+    def evaluation(self, step, metrics):
+        """Means over the held-out batches."""
+        self._write("eval", step, metrics)
+        text = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
+        self._bar.write(f"step {step}, held-out: {text}", file=sys.stderr)
+
+    def _write(self, split, step, metrics):
+        for name, value in metrics.items():
+            self._board.add_scalar(f"{split}/{name}", value, step)
+        print(json.dumps({"step": step, "split": split, **metrics}), file=self._file, flush=True)
+
+    def close(self):
+        """Flushes everything."""
+        self._bar.close()
+        self._board.close()
+        self._file.close()
+
+
+@contextlib.contextmanager
+def opened(*args, **kwargs):
+    """A `Log` that is closed on the way out, also after an error."""
+    log = Log(*args, **kwargs)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def read_metrics(workdir, split="train"):
+    """Rows of a run's metrics file of one split, as a list of dicts."""
+    with open(Path(workdir) / METRICS_FILE) as file:
+        rows = [json.loads(line) for line in file]
+    return [row for row in rows if row["split"] == split]
+
+
+def _drop_after(path, step):
+    """Removes the rows of later steps, and a line that was cut off when the run was killed."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    fresh = path.with_suffix(".tmp")
+    fresh.write_text("".join(kept))
+    os.replace(fresh, path)
