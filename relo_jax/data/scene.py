@@ -1,0 +1,205 @@
+"""A scene: cut-outs that move over a background, drawn for any view of any frame.
+
+The description is one affine map an object and frame, so a search crop is drawn straight at its own resolution by
+composing the maps with the crop's window; the full frame is the same code with the identity window. Coordinates are
+continuous: a pixel of index i covers [i, i + 1], as in a box's x and w.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from relo_jax.data import motion
+from relo_jax.data.sequence import Sequence
+
+PATCH = 96  # cut-outs are PATCH x PATCH
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """levels: premultiplied RGBA uint8 [96, 96, 4], then halved three times; outline: float [P, 2] points of the
+    silhouette in the patch; extent: the square root of its bounding box's area."""
+
+    levels: tuple[np.ndarray, ...]
+    outline: np.ndarray
+
+    @cached_property
+    def extent(self) -> float:
+        return float(np.sqrt(np.prod(self.outline.max(0) - self.outline.min(0))))
+
+    @property
+    def center(self) -> np.ndarray:
+        return (self.outline.max(0) + self.outline.min(0)) / 2
+
+
+def cutout(rgb: np.ndarray, alpha: np.ndarray, outline: np.ndarray) -> Cutout:
+    """Premultiplies uint8 [96, 96, 3] by uint8 [96, 96] and builds the pyramid."""
+    spread = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB)
+    level = cv2.merge([*cv2.split(cv2.multiply(rgb, spread, scale=1 / 255)), alpha])
+    levels = [level]
+    for _ in range(3):
+        level = cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        levels.append(level)
+    return Cutout(tuple(levels), outline)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A cut-out and its maps [F, 2, 3] from patch to frame; gain [F] multiplies its brightness."""
+
+    cutout: Cutout
+    maps: np.ndarray
+    gain: np.ndarray | None = None
+
+    @cached_property
+    def level(self) -> np.ndarray:
+        """[F] pyramid level fit for the frame's resolution (also for crops, which see what the frame would show)."""
+        scale = np.sqrt(np.abs(np.linalg.det(self.maps[..., :2])))
+        return np.clip(np.floor(np.log2(1 / np.maximum(scale, 1e-6)) + 0.3), 0, 3).astype(int)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """width, height: of a frame; background: uint8 RGB with maps [F, 2, 3] to the frame; layers: back to front;
+    target: indices of the layers that are the target; light: [F] brightness; grain: uint8 noise around 128, with its
+    strength; offsets: int [F, 2] where in the noise a frame begins."""
+
+    width: int
+    height: int
+    background: np.ndarray
+    background_maps: np.ndarray
+    layers: tuple[Layer, ...]
+    target: tuple[int, ...]
+    light: np.ndarray
+    grain: np.ndarray | None = None
+    grain_strength: float = 0.0
+    offsets: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.background_maps)
+
+
+def render(scene: Scene, index: int, x: float, y: float, scale: float, width: int, height: int) -> np.ndarray:
+    """uint8 [height, width, 3]: the view of frame `index` whose corner is at (x, y), `scale` output pixels a pixel.
+
+    The scene goes on outside the frame; blacking out what a cropper would not see is `read_crop`'s.
+    """
+    view = np.array([[scale, 0, -x * scale], [0, scale, -y * scale]])
+    matrix = _pixel_centers(motion.compose(view, scene.background_maps[index]))
+    flags = cv2.INTER_LINEAR
+    out = cv2.warpAffine(scene.background, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    for layer in scene.layers:
+        _draw(out, layer, index, view)
+    light = float(scene.light[index])
+    if scene.grain_strength > 0:
+        dx, dy = scene.offsets[index]
+        noise = scene.grain[dy : dy + height, dx : dx + width]
+        if noise.shape[:2] != (height, width):
+            bottom, right = height - noise.shape[0], width - noise.shape[1]
+            noise = cv2.copyMakeBorder(noise, 0, bottom, 0, right, cv2.BORDER_REFLECT)
+        return cv2.addWeighted(out, light, noise, scene.grain_strength, -128 * scene.grain_strength)
+    return out if light == 1 else cv2.convertScaleAbs(out, alpha=light)
+
+
+def _pixel_centers(matrix: np.ndarray, factor: float = 1.0) -> np.ndarray:
+    """A map of continuous coordinates as OpenCV's map of pixel indices; `factor`: source pixels are that much larger."""
+    linear = matrix[:, :2] * factor
+    return np.column_stack([linear, matrix[:, 2] + 0.5 * linear.sum(1) - 0.5])
+
+
+def _draw(out: np.ndarray, layer: Layer, index: int, view: np.ndarray) -> None:
+    """Blends a layer into the part of `out` that it covers."""
+    matrix = motion.compose(view, layer.maps[index])
+    (a, b, c), (d, e, f) = matrix.tolist()
+    height, width = out.shape[:2]
+    left = c + PATCH * (min(a, 0) + min(b, 0))
+    right = c + PATCH * (max(a, 0) + max(b, 0))
+    top = f + PATCH * (min(d, 0) + min(e, 0))
+    bottom = f + PATCH * (max(d, 0) + max(e, 0))
+    x1, x2, y1, y2 = max(int(left), 0), min(int(right) + 1, width), max(int(top), 0), min(int(bottom) + 1, height)
+    if x1 >= x2 or y1 >= y2:
+        return
+    level = int(layer.level[index])
+    matrix = _pixel_centers(matrix, 2.0**level)
+    matrix[:, 2] -= (x1, y1)
+    warped = cv2.warpAffine(layer.cutout.levels[level], matrix, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR)
+    color = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
+    if layer.gain is not None:
+        color = cv2.convertScaleAbs(color, alpha=float(layer.gain[index]))
+    through = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(warped, 3)), cv2.COLOR_GRAY2RGB)
+    region = out[y1:y2, x1:x2]
+    cv2.add(cv2.multiply(region, through, scale=1 / 255), color, dst=region)
+
+
+def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """(boxes_xywh float64 [F, 4], visible bool [F]): the target's silhouette clipped to the frame.
+
+    Visible: at least two fifths of the target lie inside the frame and in front of everything, and the box has an
+    area. Hidden parts do not shrink the box, what lies outside the frame does.
+    """
+    limit = np.array([scene.width, scene.height], np.float64)
+    ends = [_extremes(scene.layers[k]) for k in scene.target]
+    low = np.clip(np.min([e[0] for e in ends], 0), 0, limit)
+    high = np.clip(np.max([e[1] for e in ends], 0), 0, limit)
+    boxes = np.concatenate([low, high - low], 1)
+    body = scene.layers[scene.target[0]]
+    rows, cols = np.nonzero(body.cutout.levels[2][..., 3] > 128)
+    pick = np.linspace(0, len(rows) - 1, 40).astype(int)
+    inside = motion.apply(body.maps, np.stack([cols[pick] + 0.5, rows[pick] + 0.5], 1) * 4)
+    seen = ((inside >= 0) & (inside < limit)).all(-1)
+    for k in range(max(scene.target) + 1, len(scene.layers)):
+        seen &= ~_covers(scene.layers[k], inside)
+    visible = (seen.mean(1) >= 0.4) & (boxes[:, 2:].min(1) >= 4)
+    return boxes, visible
+
+
+def _extremes(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and the largest x, y of a layer's silhouette in every frame, each [F, 2]."""
+    outline = layer.cutout.outline.T
+    x, y = (layer.maps[:, k, :2] @ outline + layer.maps[:, k, 2:] for k in range(2))
+    return np.stack([x.min(1), y.min(1)], 1), np.stack([x.max(1), y.max(1)], 1)
+
+
+def _covers(layer: Layer, points: np.ndarray) -> np.ndarray:
+    """Which of the points [F, P, 2] lie under the layer: bool [F, P]."""
+    maps = motion.invert(layer.maps)
+    local = points @ np.swapaxes(maps[..., :2], -1, -2) + maps[:, None, :, 2]
+    alpha = layer.cutout.levels[2][..., 3]
+    cell = np.floor(local / 4).astype(int)
+    valid = ((cell >= 0) & (cell < alpha.shape[0])).all(-1)
+    cell = np.where(valid[..., None], cell, 0)
+    return valid & (alpha[cell[..., 1], cell[..., 0]] > 128)
+
+
+def as_sequence(name: str, scene: Scene, category: str | None = None) -> Sequence:
+    """The scene as a Sequence whose crops are drawn without their frames."""
+    boxes, visible = target_boxes(scene)
+
+    def read_frame(index: int) -> np.ndarray:
+        return render(scene, index, 0, 0, 1, scene.width, scene.height)
+
+    def read_crop(index: int, box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
+        from relo_jax.crop import crop_window
+
+        x, y, side = crop_window(box_xywh, factor)
+        scale = size / side
+        crop = render(scene, index, x, y, scale, size, size)
+        _black_outside(crop, x, y, scale, scene.width, scene.height)
+        return crop, scale
+
+    return Sequence(name, boxes, visible, read_frame, read_crop, category)
+
+
+def _black_outside(crop: np.ndarray, x: int, y: int, scale: float, width: int, height: int) -> None:
+    """Zeros outside the frame, by the cropper's rule (which loses a border column or row where the crop passes it)."""
+    size = crop.shape[0]
+    right = width - 1 if x + size / scale >= width else width
+    bottom = height - 1 if y + size / scale >= height else height
+    crop[:, : max(0, round(-x * scale))] = 0
+    crop[: max(0, round(-y * scale))] = 0
+    crop[:, max(0, round((right - x) * scale)) :] = 0
+    crop[max(0, round((bottom - y) * scale)) :] = 0

@@ -1,0 +1,40 @@
+"""A sequence: a video with one box a frame, read frame by frame, or crop by crop.
+
+Everything that tracks or trains sees videos through this one record, whatever they come from: a folder of frames, a
+scene drawn on the fly, an archive. A source that can draw a crop without making the whole frame says so by `read_crop`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One video with its boxes.
+
+    name: unique within its dataset. boxes_xywh: float64 [F, 4], pixels, 0-based corners.
+    visible: bool [F], frames whose box may be trained on. read_frame(index) -> uint8 [H, W, 3] RGB.
+    read_crop(index, box_xywh, factor, size) -> (uint8 [size, size, 3], size / side), equal to the crop of the frame.
+    """
+
+    name: str
+    boxes_xywh: np.ndarray
+    visible: np.ndarray
+    read_frame: Callable[[int], np.ndarray]
+    read_crop: Callable[[int, np.ndarray, float, int], tuple[np.ndarray, float]] | None = None
+    category: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes_xywh)
+
+    def crop(self, index: int, box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
+        """The square of `factor` times the box's side around it: uint8 [size, size, 3] and the resize factor."""
+        if self.read_crop is not None:
+            return self.read_crop(index, box_xywh, factor, size)
+        from relo_jax.crop import crop_host
+
+        return crop_host(self.read_frame(index), box_xywh, factor, size)
