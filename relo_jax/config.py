@@ -93,6 +93,21 @@ def base():
     config.data.brightness = 0.2  # factor U(1 - b, 1 + b), each frame
     config.data.scale_jitter = 0.5  # search crop: size * exp(N(0, s^2)) a side
     config.data.shift_jitter = 3.5  # search crop: centre + sqrt(w h) * s * (U - 0.5) an axis
+    # Of "procedural" and "photos"; sizes in pixels of the frame, speeds in target sizes a frame.
+    config.data.procedural = ConfigDict()
+    config.data.procedural.width = 320
+    config.data.procedural.height = 240
+    config.data.procedural.num_frames = 120
+    config.data.procedural.distractors = 3  # at most
+    config.data.procedural.clutter = 6  # at most
+    config.data.procedural.occlusion = 0.5  # probability of something to pass behind
+    config.data.procedural.smallest = 20.0  # side of the target at the start
+    config.data.procedural.largest = 84.0
+    config.data.procedural.slowest = 0.02
+    config.data.procedural.fastest = 0.22
+    config.data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement
+    config.data.procedural.grain = 0.15  # largest strength of the camera's noise
+    config.data.procedural.bank_size = 256  # textures a split
 
     config.tracker = ConfigDict()  # travels with the checkpoint
     config.tracker.window_power = 3.0
@@ -166,6 +181,9 @@ def validate(config):
             raise UserError(f"config lacks field {name!r} (default {default!r})")
     for name, value in given.items():
         _check_value(name, value, _type(known, name))
+    if config["optimizer"]["warmup_steps"] >= config["total_steps"]:
+        raise UserError(f"config.optimizer.warmup_steps={config['optimizer']['warmup_steps']} leaves none of "
+                        f"config.total_steps={config['total_steps']} for training")  # fmt: skip
     if config["stage"] == "warmup" and config["warmup"]["decode_at"] == "argmax":
         if config["warmup"]["center_focal_weight"] == 0:
             raise UserError("config.warmup.decode_at is 'argmax' but nothing trains the centre map: "

@@ -31,14 +31,13 @@ def opened(workdir, run_config, keep):
     Raises:
       UserError: the directory holds a run with another config (names the field), or the disk is full.
     """
-    file = Path(workdir) / checkpoint.CONFIG_FILE
-    if file.exists():
-        check_same_run(checkpoint.read_config(workdir), run_config, file)
-    with one_line_when_full(workdir):
+    with one_line_when_full(workdir), checkpoint.manager(workdir, keep=keep) as manager:
+        if manager.latest_step() is not None:
+            file = Path(workdir) / checkpoint.CONFIG_FILE
+            check_same_run(checkpoint.read_config(workdir), run_config, file)
         checkpoint.write_config(workdir, run_config)
-        with checkpoint.manager(workdir, keep=keep) as manager:
-            yield manager
-            manager.wait_until_finished()
+        yield manager
+        manager.wait_until_finished()
 
 
 def save(manager, workdir, step, state, position):

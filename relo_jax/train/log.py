@@ -30,6 +30,7 @@ class Log:
     def __init__(self, workdir, stage, first_step, total_steps, batch_size):
         self._batch_size = batch_size
         self._last = first_step, time.perf_counter()
+        self._compiling = True  # the first step is
         path = Path(workdir) / METRICS_FILE
         _drop_after(path, first_step)
         self._file = open(path, "a")
@@ -45,11 +46,15 @@ class Log:
 
     def advance(self):
         """One more step was given to the device."""
+        if self._compiling:
+            self._compiling = False
+            self.restart_clock()
         self._bar.update(self._batch_size)
 
     def restart_clock(self):
-        """Leaves out of the next speed what was not training: compilation, evaluation."""
+        """Leaves out of the speed and of the time left what was not training: compilation, evaluation."""
         self._last = self._last[0], time.perf_counter()
+        self._bar.unpause()
 
     def train(self, step, metrics):
         """Means over the steps since the last call; adds the speed."""
@@ -66,6 +71,7 @@ class Log:
         self._write("eval", step, metrics)
         text = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
         self._bar.write(f"step {step}, held-out: {text}", file=sys.stderr)
+        self.restart_clock()
 
     def _write(self, split, step, metrics):
         for name, value in metrics.items():

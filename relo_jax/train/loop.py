@@ -21,7 +21,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from relo_jax import checkpoint, convert
+from relo_jax import checkpoint
 from relo_jax import config as config_lib
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
@@ -130,6 +130,8 @@ def initial_variables(config, model, key):
             raise UserError("the RL stage needs a warm-up to start from: give --config.init_from=RUN_OR_CHECKPOINT")
         return fresh
     if path.endswith(".pt"):
+        from relo_jax import convert
+
         return convert.from_imagenet(path, model, fresh)
     loaded = checkpoint.load(path)
     check_same_shapes(loaded.variables, fresh, path, config.model.variant)
