@@ -17,5 +17,6 @@ def get_config(stage="warmup"):
     """The paper's stage, `warmup` or `rl`."""
     config = relo_config.paper(stage)
     config.model.variant = "b256"
-    config.tracker.window_power = 3.0  # LaSOT, LaSOT_ext 3.0; TrackingNet 2.0; GOT-10k 2.1; TNL2K 1.8; NFS 2.9; UAV123 1.0
+    # LaSOT, LaSOT_ext 3.0; TrackingNet 2.0; GOT-10k 2.1; TNL2K 1.8; NFS 2.9; UAV123 1.0
+    config.tracker.window_power = 3.0
     return config

@@ -17,5 +17,6 @@ def get_config(stage="warmup"):
     """The paper's stage, `warmup` or `rl`."""
     config = relo_config.paper(stage)
     config.model.variant = "l256"
-    config.tracker.window_power = 2.7  # LaSOT 2.9; LaSOT_ext, GOT-10k 2.7; TrackingNet 2.0; TNL2K, NFS 3.2; UAV123 3.8
+    # LaSOT 2.9; LaSOT_ext, GOT-10k 2.7; TrackingNet 2.0; TNL2K, NFS 3.2; UAV123 3.8
+    config.tracker.window_power = 2.7
     return config

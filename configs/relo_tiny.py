@@ -3,8 +3,8 @@
     relo train --config configs/relo_tiny.py:warmup --workdir runs/tiny-warmup
     relo train --config configs/relo_tiny.py:rl --workdir runs/tiny --config.init_from=runs/tiny-warmup
 
-Paper row: none. Without ImageNet weights the paper's warm-up teaches no comparing of template and search region, so this
-one is the release's: a centre map with a focal loss beside the box losses.
+Paper row: none. Without ImageNet weights the paper's warm-up teaches no comparing of template and search region, so
+this one is the release's: a centre map with a focal loss beside the box losses.
 """
 
 from relo_jax import config as relo_config

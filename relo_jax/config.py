@@ -102,7 +102,7 @@ def base():
     config.data.procedural.clutter = 6  # at most
     config.data.procedural.occlusion = 0.5  # probability of something to pass behind
     config.data.procedural.smallest = 20.0  # side of the target at the start
-    config.data.procedural.largest = 84.0
+    config.data.procedural.largest = 64.0
     config.data.procedural.slowest = 0.02
     config.data.procedural.fastest = 0.22
     config.data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement

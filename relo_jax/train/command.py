@@ -53,7 +53,7 @@ def parse(argv):
 
 
 def _check_fields(argv):
-    """Names the nearest field for an unknown one, and a config file that is not there, before absl does it at length."""
+    """Says in one line, before absl does at length, that a field or the config file does not exist."""
     known = config_lib.flatten(config_lib.base())
     for i, arg in enumerate(argv):
         name, equals, value = arg.lstrip("-").partition("=")

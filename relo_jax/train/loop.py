@@ -13,21 +13,20 @@ import dataclasses
 import itertools
 import signal
 import threading
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
-from relo_jax import checkpoint
 from relo_jax import config as config_lib
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
-from relo_jax.model import RELO, init_variables, model_config
+from relo_jax.model import RELO, model_config
 from relo_jax.train import checkpoints, command, log, rl, warmup
-from relo_jax.train.state import TRAINED, create_state, optimizer, variables_of
+from relo_jax.train.feed import Feed, make_mesh
+from relo_jax.train.initial import first_state
+from relo_jax.train.state import optimizer, variables_of
 
 _STAGES = {"warmup": warmup, "rl": rl}
 _STEPS_AHEAD = 2  # steps given to the device before the oldest must be done: enough to keep it busy, few batches held
@@ -60,7 +59,8 @@ def train_and_evaluate(config, workdir):
         first_step, last_step = int(state.step), config.total_steps
         step_fn, halted = halting(stage.make_step(model, config, optimizer(config)), mesh)
         eval_fn = stage.make_eval(model, config)
-        feed = stack.enter_context(Feed(config, model, mesh, train=True, position=position))
+        feed = stack.enter_context(Feed(pipeline.make_dataset(config, model), mesh, position))
+        held_out_clips = pipeline.make_dataset(config, model, train=False)
         logger = stack.enter_context(log.opened(workdir, config.stage, first_step, last_step, config.batch_size))
         batch = next(feed) if first_step < last_step else None
         for step in range(first_step + 1, last_step + 1):
@@ -83,114 +83,11 @@ def train_and_evaluate(config, workdir):
             if last or save_now:
                 checkpoints.save(manager, workdir, step, state, position)
             if evaluate_now or step == last_step:
-                held_out = evaluate(config, model, mesh, eval_fn, state)
+                held_out = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
                 logger.evaluation(step, held_out)
             if stop.is_set():
                 break
     return held_out
-
-
-def make_mesh(batch_size):
-    """All devices along `data`; `model` is there for parameters too large for one device and has size 1.
-
-    Raises:
-      UserError: the batch cannot be split evenly.
-    """
-    devices = jax.device_count()
-    if batch_size % devices:
-        raise UserError(f"config.batch_size={batch_size} does not divide over {devices} devices: give a multiple")
-    return jax.make_mesh((devices, 1), ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto))
-
-
-def first_state(config, model, mesh, manager):
-    """The state to go on from and the position in the data: of the last checkpoint, or a fresh one and None."""
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    step_key = jax.device_put(step_key, everywhere)
-    start = lambda variables: create_state(config, variables, step_key)[0]
-    if manager.latest_step() is None:
-        return jax.jit(start, out_shardings=everywhere)(initial_variables(config, model, init_key)), None
-    like = jax.eval_shape(start, jax.eval_shape(lambda: init_variables(model, init_key)))
-    return checkpoints.restore(manager, checkpoints.abstract(like, everywhere), step_key)
-
-
-def initial_variables(config, model, key):
-    """Fresh variables, or with `config.init_from` those of a checkpoint.
-
-    The RL stage takes encoder and regression head of a warm-up and begins with fresh policy and value heads; from a
-    checkpoint of the RL stage it takes everything.
-
-    Raises:
-      UserError: the checkpoint cannot be read or is of another variant; RL without a checkpoint.
-    """
-    fresh = init_variables(model, key)
-    path = config.init_from
-    if not path:
-        if config.stage == "rl":
-            raise UserError("the RL stage needs a warm-up to start from: give --config.init_from=RUN_OR_CHECKPOINT")
-        return fresh
-    if path.endswith(".pt"):
-        from relo_jax import convert
-
-        return convert.from_imagenet(path, model, fresh)
-    loaded = checkpoint.load(path)
-    check_same_shapes(loaded.variables, fresh, path, config.model.variant)
-    if config.stage == "rl" and loaded.config.get("stage") == "warmup":
-        heads = TRAINED["rl"]
-        pick = lambda collection: {
-            name: (fresh if name in heads else loaded.variables)[collection][name] for name in fresh[collection]
-        }
-        return {collection: pick(collection) for collection in fresh}
-    return loaded.variables
-
-
-def check_same_shapes(given, expected, path, variant):
-    """Raises UserError naming the first parameter that is missing, unknown or of another shape."""
-    given, expected = flatten_dict(given, sep="/"), flatten_dict(expected, sep="/")
-    for name in sorted(given.keys() | expected.keys()):
-        have, want = (tree[name].shape if name in tree else None for tree in (given, expected))
-        if have != want:
-            raise UserError(
-                f"{path} is not a checkpoint of this {variant}: {name} is {have or 'missing'} there, "
-                f"{want or 'unknown'} here; set config.model to the model it was trained with"
-            )
-
-
-@dataclasses.dataclass
-class Batch:
-    """A batch on the device, with what the host knows of it."""
-
-    arrays: dict[str, jax.Array]
-    index: np.ndarray  # [B], which clips
-    position_before: Any  # of the data iterator
-    position_after: Any
-
-
-class Feed:
-    """Batches from the pipeline, placed on the devices with clips along `data`; knows its position in the data."""
-
-    def __init__(self, config, model, mesh, *, train, position=None):
-        self._sharding = NamedSharding(mesh, PartitionSpec("data"))
-        self._iterator = iter(pipeline.make_dataset(config, model, train=train))
-        if position is not None:
-            self._iterator.set_state(position)
-        self._position = self._iterator.get_state()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._iterator.close()
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        arrays = dict(next(self._iterator))
-        index = arrays.pop("index")
-        before, self._position = self._position, self._iterator.get_state()
-        place = lambda x: jax.make_array_from_process_local_data(self._sharding, x)
-        return Batch({name: place(x) for name, x in arrays.items()}, index, before, self._position)
 
 
 def halting(step_fn, mesh):
@@ -226,7 +123,7 @@ class Pending:
 
     step: int
     index: np.ndarray  # [B], clips of its batch
-    position: Any  # of the data before its batch
+    position: dict  # of the data before its batch
     metrics: dict[str, jax.Array]
 
 
@@ -260,11 +157,11 @@ def mean(rows):
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "finite"}
 
 
-def evaluate(config, model, mesh, eval_fn, state):
-    """Means of the stage's metrics over the held-out batches, the same ones each time."""
+def evaluate(eval_fn, state, feed, batches):
+    """Means of the stage's metrics over the first held-out batches, the same ones each time."""
     variables = variables_of(state)
-    with Feed(config, model, mesh, train=False) as feed:
-        rows = [eval_fn(variables, batch.arrays) for batch in itertools.islice(feed, config.eval_batches)]
+    with feed:
+        rows = [eval_fn(variables, batch.arrays) for batch in itertools.islice(feed, batches)]
     return mean(jax.device_get(rows))
 
 

@@ -1,0 +1,172 @@
+"""Configs: the paper's numbers, and mistakes that are named before anything is computed."""
+
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from relo_jax import config as relo_config
+from relo_jax.data.procedural import Options
+from relo_jax.errors import UserError
+from relo_jax.model import RELO, VARIANTS, model_config
+from relo_jax.train import command
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+TINY = str(CONFIGS / "relo_tiny.py")
+
+
+def get_config(name, stage):
+    spec = importlib.util.spec_from_file_location(f"config_{name}", CONFIGS / f"relo_{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(stage)
+
+
+def change(**fields):
+    """The base config as a nested dict with dotted fields replaced (`__` for the dot)."""
+    values = relo_config.to_dict(relo_config.base())
+    for name, value in fields.items():
+        node = values
+        *sections, last = name.split("__")
+        for section in sections:
+            node = node[section]
+        node[last] = value
+    return values
+
+
+@pytest.mark.parametrize("stage", ["warmup", "rl"])
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_each_variant_has_a_config_that_is_valid_and_builds_its_model(variant, stage):
+    config = get_config(variant, stage)
+    relo_config.validate(config)
+    assert (config.stage, config.model.variant) == (stage, variant)
+    model = RELO.from_variant(variant, **relo_config.model_overrides(config))
+    assert model == RELO.from_variant(variant)
+
+
+@pytest.mark.parametrize("variant", ["t256", "b256", "l256"])
+def test_the_paper_s_schedule(variant):
+    warmup, rl = get_config(variant, "warmup"), get_config(variant, "rl")
+    assert (warmup.batch_size, warmup.total_steps) == (64, 90 * 100_000 / 64)
+    assert rl.batch_size == 16 and 0 <= rl.total_steps * 16 - 90 * 2_500 < 16
+    for config in (warmup, rl):
+        assert config.optimizer.learning_rate == 1e-4 and config.optimizer.encoder_learning_rate == 1e-5
+        assert config.optimizer.weight_decay == 1e-4 and config.optimizer.clip_norm == 0.1
+        assert config.optimizer.schedule == "step" and config.optimizer.drop_at == 72 / 90
+    assert (warmup.warmup.giou_weight, warmup.warmup.l1_weight, warmup.warmup.center_focal_weight) == (2, 5, 0)
+    assert warmup.warmup.search_frames == 2 and rl.rl.clip_length == 8
+    assert rl.rl.normalize_advantage and not relo_config.base().rl.normalize_advantage
+    assert {"t256": 2.0, "b256": 3.0, "l256": 2.7}[variant] == rl.tracker.window_power
+
+
+def test_model_fields_are_those_of_the_model():
+    fields = {f.name for f in dataclasses.fields(RELO)} - {"parent", "name"}
+    assert set(relo_config.base().model) == fields
+
+
+def test_procedural_fields_are_those_of_the_clips_and_their_defaults_too():
+    assert relo_config.base().data.procedural.to_dict() == dataclasses.asdict(Options())
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ({"batchsize": 8}, "batch_size"),
+        ({"learning_rate": 1e-3}, "optimizer.learning_rate"),
+        ({"data": {"fliip": 0.5}}, "data.flip"),
+        ({"optimizer": {"learning_rates": 1e-3}}, "optimizer.learning_rate"),
+        ({"model": {"widht": 3}}, "model.width"),
+    ],
+)
+def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
+    with pytest.raises(UserError, match=f"did you mean '{nearest}'"):
+        relo_config.from_dict(given)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("batch_size", 0),
+        ("batch_size", "four"),
+        ("batch_size", True),
+        ("total_steps", -1),
+        ("stage", "warm-up"),
+        ("optimizer__learning_rate", float("nan")),
+        ("optimizer__learning_rate", -1e-4),
+        ("optimizer__drop_at", 1.5),
+        ("optimizer__warmup_steps", 10**9),
+        ("rl__path", "clips"),
+        ("data__flip", 2.0),
+        ("data__name", "lasot"),
+        ("data__name", "folder"),  # without a root
+        ("model__depth", 2.5),
+        ("warmup__decode_at", "argmax"),  # with an untrained centre map
+    ],
+)
+def test_a_bad_value_is_named_with_its_field(field, value):
+    with pytest.raises(UserError, match=field.replace("__", ".")) as error:
+        relo_config.from_dict(change(**{field: value}))
+    assert "\n" not in str(error.value)
+
+
+def test_a_config_lives_through_json():
+    config = get_config("tiny", "rl")
+    config.model.stem_blocks = (1, 2)
+    config.tracker.update_threshold = 20  # an int where a float belongs
+    back = relo_config.from_dict(json.loads(json.dumps(relo_config.to_dict(config))))
+    assert relo_config.flatten(back) == relo_config.flatten(config)
+    assert isinstance(back.model.stem_blocks, tuple)
+
+
+def test_the_config_that_a_run_saves_is_a_config_again():
+    model = RELO.from_variant("tiny", depth=2)
+    saved = {**relo_config.to_dict(get_config("tiny", "warmup")), "model": model_config(model)}
+    config = relo_config.from_dict(json.loads(json.dumps(saved)))
+    assert RELO.from_variant(config.model.variant, **relo_config.model_overrides(config)) == model
+
+
+def test_a_run_continues_only_with_its_own_config():
+    saved = change()
+    relo_config.check_same_run(saved, change(), "config.json")
+    relo_config.check_same_run(saved, change(total_steps=10**9, log_every=7, data__workers=0), "config.json")
+    with pytest.raises(UserError, match=r"optimizer\.learning_rate=0\.0001, not 0\.1"):
+        relo_config.check_same_run(saved, change(optimizer__learning_rate=0.1), "config.json")
+    with pytest.raises(UserError, match="total_steps"):
+        relo_config.check_same_run(saved, change(total_steps=5), "config.json")
+
+
+def test_the_command_line_changes_single_fields():
+    argv = [f"--config={TINY}:rl", "--workdir", "runs/x", "--config.batch_size=4", "--config.model.depth=2"]
+    argv += ["--config.rl.drop_path", "--config.optimizer.learning_rate=1", "--config.model.stem_blocks=(2,1)"]
+    config, workdir = command.parse(argv)
+    relo_config.validate(config)
+    assert workdir == "runs/x"
+    assert (config.stage, config.batch_size, config.model.depth) == ("rl", 4, 2)
+    assert config.rl.drop_path and config.optimizer.learning_rate == 1.0 and config.model.stem_blocks == (2, 1)
+
+
+def test_two_command_lines_in_one_process_do_not_mix():
+    first, _ = command.parse([f"--config={TINY}", "--workdir=a", "--config.batch_size=4"])
+    second, _ = command.parse([f"--config={TINY}", "--workdir=b"])
+    assert first.batch_size == 4 and second.batch_size == get_config("tiny", "warmup").batch_size
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([f"--config={TINY}", "--workdir=x", "--config.batchsize=4"], "did you mean 'batch_size'"),
+        ([f"--config={TINY}", "--workdir=x", "--config.batch_size=four"], "batch_size=four"),
+        ([f"--config={TINY}:warm", "--workdir=x"], "config.stage is 'warm'"),
+        (["--config=configs/missing.py", "--workdir=x"], "configs/missing.py does not exist"),
+        ([f"--config={TINY}", "--wrkdir=x"], "workdir"),
+        ([f"--config={TINY}"], "--workdir is missing"),
+        (["--workdir=x"], "--config is missing"),
+        ([f"--config={TINY}", "--workdir=x", "more"], "unexpected argument 'more'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(argv, message):
+    with pytest.raises(UserError) as error:
+        command.parse(argv)
+    assert message in str(error.value) and "\n" not in str(error.value)
