@@ -60,7 +60,8 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 def invert(maps: np.ndarray) -> np.ndarray:
     """The inverse affine maps, [..., 2, 3]."""
-    linear = np.linalg.inv(maps[..., :2])
+    a, b, c, d = maps[..., 0, 0], maps[..., 0, 1], maps[..., 1, 0], maps[..., 1, 1]
+    linear = np.stack([np.stack([d, -b], -1), np.stack([-c, a], -1)], -2) / (a * d - b * c)[..., None, None]
     return np.concatenate([linear, -(linear @ maps[..., 2:])], axis=-1)
 
 

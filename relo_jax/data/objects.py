@@ -145,10 +145,9 @@ def look_alike(rng: np.random.Generator, look: Look, bank: textures.Bank) -> Loo
 
 
 def _piece(bank: textures.Bank, index: int, window, color: np.ndarray) -> np.ndarray:
-    x, y, side = (round(v * textures.SIZE) for v in window)
-    piece = bank.textures[index, y : y + side, x : x + side]
-    method = cv2.INTER_AREA if side > PATCH else cv2.INTER_LINEAR
-    return cv2.transform(cv2.resize(piece, (PATCH, PATCH), interpolation=method), color)
+    source = bank.halves if window[2] > 0.55 else bank.textures
+    x, y, side = (int(v * source.shape[1]) for v in window)
+    return cv2.transform(cv2.resize(source[index, y : y + side, x : x + side], (PATCH, PATCH)), color)
 
 
 def _fill(image: np.ndarray, polygons, value) -> None:
@@ -189,9 +188,9 @@ def paint(look: Look, bank: textures.Bank) -> Cutout:
         _fill(rgb, [outline], textures.random_colors(rng, 1)[0].tolist())
     rgb = cv2.multiply(rgb, bank.shades[look.shade], scale=1 / 255)
     if rng.random() < 0.2:
-        edges = [np.round((p - 0.5) * 16).astype(np.int32) for p in polygons]
-        dark = textures.random_colors(rng, 1)[0].tolist()
-        cv2.polylines(rgb, edges, True, dark, int(rng.integers(2, 6)), cv2.LINE_AA, 4)
+        inside = np.zeros((PATCH, PATCH), np.uint8)
+        _fill(inside, [p.mean(0) + (p - p.mean(0)) * rng.uniform(0.8, 0.92) for p in polygons], 255)
+        rgb[inside == 0] = textures.random_colors(rng, 1)[0]
     large = np.zeros((2 * PATCH, 2 * PATCH), np.uint8)
     _fill(large, [2 * p for p in polygons], 255)
     if look.hole:

@@ -14,7 +14,8 @@ import grain
 import jax
 
 from relo_jax.data.clips import ClipOptions, ClipSource
-from relo_jax.data.procedural import Options, Procedural
+from relo_jax.data.compose import Options
+from relo_jax.data.procedural import Procedural
 from relo_jax.errors import UserError
 
 HELDOUT_SEED = 7_919  # added to the data seed, so that held-out clips repeat no random numbers of training

@@ -21,7 +21,7 @@ PATCH = 96  # cut-outs are PATCH x PATCH
 
 @dataclass(frozen=True)
 class Cutout:
-    """levels: premultiplied RGBA uint8 [96, 96, 4], then halved three times; outline: float [P, 2] points of the
+    """levels: premultiplied RGBA uint8 [96, 96, 4], then halved twice; outline: float [P, 2] points of the
     silhouette in the patch; extent: the square root of its bounding box's area."""
 
     levels: tuple[np.ndarray, ...]
@@ -41,7 +41,7 @@ def cutout(rgb: np.ndarray, alpha: np.ndarray, outline: np.ndarray) -> Cutout:
     spread = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB)
     level = cv2.merge([*cv2.split(cv2.multiply(rgb, spread, scale=1 / 255)), alpha])
     levels = [level]
-    for _ in range(3):
+    for _ in range(2):
         level = cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         levels.append(level)
     return Cutout(tuple(levels), outline)
@@ -58,8 +58,9 @@ class Layer:
     @cached_property
     def level(self) -> np.ndarray:
         """[F] pyramid level fit for the frame's resolution (also for crops, which see what the frame would show)."""
-        scale = np.sqrt(np.abs(np.linalg.det(self.maps[..., :2])))
-        return np.clip(np.floor(np.log2(1 / np.maximum(scale, 1e-6)) + 0.3), 0, 3).astype(int)
+        m = self.maps
+        area = np.abs(m[:, 0, 0] * m[:, 1, 1] - m[:, 0, 1] * m[:, 1, 0])
+        return (area < 0.38).astype(int) + (area < 0.095)  # the next level from a scale of 0.62 (0.31) downwards
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,10 @@ def render(scene: Scene, index: int, x: float, y: float, scale: float, width: in
 
     The scene goes on outside the frame; blacking out what a cropper would not see is `read_crop`'s.
     """
-    view = np.array([[scale, 0, -x * scale], [0, scale, -y * scale]])
-    matrix = _pixel_centers(motion.compose(view, scene.background_maps[index]))
-    flags = cv2.INTER_LINEAR
-    out = cv2.warpAffine(scene.background, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    view = (scale, x, y)
+    matrix = _pixel_map(scene.background_maps[index], view)
+    reflect = cv2.BORDER_REFLECT_101
+    out = cv2.warpAffine(scene.background, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=reflect)
     for layer in scene.layers:
         _draw(out, layer, index, view)
     light = float(scene.light[index])
@@ -105,16 +106,24 @@ def render(scene: Scene, index: int, x: float, y: float, scale: float, width: in
     return out if light == 1 else cv2.convertScaleAbs(out, alpha=light)
 
 
-def _pixel_centers(matrix: np.ndarray, factor: float = 1.0) -> np.ndarray:
-    """A map of continuous coordinates as OpenCV's map of pixel indices; `factor`: source pixels are that much larger."""
-    linear = matrix[:, :2] * factor
-    return np.column_stack([linear, matrix[:, 2] + 0.5 * linear.sum(1) - 0.5])
-
-
-def _draw(out: np.ndarray, layer: Layer, index: int, view: np.ndarray) -> None:
-    """Blends a layer into the part of `out` that it covers."""
-    matrix = motion.compose(view, layer.maps[index])
+def _seen(matrix: np.ndarray, view: tuple[float, float, float]) -> tuple[float, ...]:
+    """The six numbers of a map to the frame followed by the view (scale, x, y); plain floats, as it is called often."""
     (a, b, c), (d, e, f) = matrix.tolist()
+    scale, x, y = view
+    return a * scale, b * scale, (c - x) * scale, d * scale, e * scale, (f - y) * scale
+
+
+def _pixel_map(matrix: np.ndarray, view, level: int = 0, x: int = 0, y: int = 0) -> np.ndarray:
+    """OpenCV's map of pixel indices from a pyramid level to the part of the view that begins at pixel (x, y)."""
+    a, b, c, d, e, f = _seen(matrix, view)
+    k = 2**level
+    a, b, d, e = a * k, b * k, d * k, e * k
+    return np.array([[a, b, c + 0.5 * (a + b) - 0.5 - x], [d, e, f + 0.5 * (d + e) - 0.5 - y]])
+
+
+def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, float]) -> None:
+    """Blends a layer into the part of `out` that it covers."""
+    a, b, c, d, e, f = _seen(layer.maps[index], view)
     height, width = out.shape[:2]
     left = c + PATCH * (min(a, 0) + min(b, 0))
     right = c + PATCH * (max(a, 0) + max(b, 0))
@@ -124,8 +133,7 @@ def _draw(out: np.ndarray, layer: Layer, index: int, view: np.ndarray) -> None:
     if x1 >= x2 or y1 >= y2:
         return
     level = int(layer.level[index])
-    matrix = _pixel_centers(matrix, 2.0**level)
-    matrix[:, 2] -= (x1, y1)
+    matrix = _pixel_map(layer.maps[index], view, level, x1, y1)
     warped = cv2.warpAffine(layer.cutout.levels[level], matrix, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR)
     color = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
     if layer.gain is not None:
@@ -148,7 +156,7 @@ def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     boxes = np.concatenate([low, high - low], 1)
     body = scene.layers[scene.target[0]]
     rows, cols = np.nonzero(body.cutout.levels[2][..., 3] > 128)
-    pick = np.linspace(0, len(rows) - 1, 40).astype(int)
+    pick = np.arange(0, len(rows), len(rows) // 24 + 1)
     inside = motion.apply(body.maps, np.stack([cols[pick] + 0.5, rows[pick] + 0.5], 1) * 4)
     seen = ((inside >= 0) & (inside < limit)).all(-1)
     for k in range(max(scene.target) + 1, len(scene.layers)):

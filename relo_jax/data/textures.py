@@ -20,10 +20,11 @@ SHADE_SIZE = 96
 
 @dataclass(frozen=True)
 class Bank:
-    """textures: uint8 [N, 256, 256, 3]; scenic: indices fit for a background; shades: uint8 [M, 96, 96, 3] factors
+    """textures: uint8 [N, 256, 256, 3], halves: the same at 128; scenic: indices fit for a background; shades: uint8 [M, 96, 96, 3] factors
     (255 = 1) that give objects relief; noise: uint8 [256, 256, 3] around 128, for the camera's grain."""
 
     textures: np.ndarray
+    halves: np.ndarray
     scenic: np.ndarray
     shades: np.ndarray
     noise: np.ndarray
@@ -259,7 +260,8 @@ def make_bank(seed: int, size: int) -> Bank:
     shades = np.stack([_shade(rng) for _ in range(24)])
     grain = rng.normal(0, 1, (SIZE, SIZE, 3)) + rng.normal(0, 1, (SIZE, SIZE, 1))
     noise = np.clip(128 + 24 * grain, 0, 255).astype(np.uint8)
-    return Bank(textures, np.array(scenic), shades, noise)
+    halves = np.stack([cv2.resize(t, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for t in textures])
+    return Bank(textures, halves, np.array(scenic), shades, noise)
 
 
 _banks: dict[tuple[int, int], Bank] = {}
