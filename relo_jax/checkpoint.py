@@ -12,19 +12,135 @@ release, or the starter that comes with the package.
 
 import json
 import os
-import tempfile
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore as ts
 
+from relo_jax import config as relo_config
+from relo_jax import convert
 from relo_jax.errors import UserError
+from relo_jax.model import RELO, model_config, model_from_config
+from relo_jax.release_names import abstract_variables
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 VARIABLES, TRAIN, DATA = "variables", "train", "data"
 
+_PACKAGED = Path(__file__).parent / "starter"
+STARTERS = {"starter": _PACKAGED / "final.msgpack", "starter-warmup": _PACKAGED / "warmup.msgpack"}
+# The release's window powers where no benchmark is named (the released system, "Inference").
+RELEASED_WINDOW_POWER = {"t256": 2.0, "b256": 3.0, "l256": 2.7}
 
-def manager(path, *, keep=None, read_only=False):
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint in memory."""
+
+    model: RELO
+    variables: dict  # {"params", "batch_stats"}, float32, on the default device
+    config: dict  # sections "model" and "tracker" at least
+
+
+def load(path="starter", model=None):
+    """A checkpoint, whatever it is.
+
+    Args:
+      path: a run directory (its newest step), one of its `checkpoints/<step>`, a `.pth.tar` or `.pt` of the release
+        (see `relo_jax.convert`), an exported `.msgpack`, or "starter" or "starter-warmup", which come with the package.
+      model: the `RELO` to load it into; None takes the one that the checkpoint was made with.
+
+    Returns:
+      Loaded.
+
+    Raises:
+      UserError: no such checkpoint, damaged, or of another variant (names the first parameter that differs).
+    """
+    path = STARTERS.get(str(path), Path(path))
+    if not path.exists():
+        raise UserError(f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar or 'starter')")
+    if path.is_dir():
+        return _load_step(*_run_and_step(path), model)
+    if path.suffix == ".msgpack":
+        return _load_exported(path, model)
+    model = model or convert.model_for(path)
+    return Loaded(model, convert.from_torch(path, model), describe(model))
+
+
+def save_variables(path, model, variables, tracker_config=None):
+    """Writes a run directory with one checkpoint, step 0: all of it, or nothing.
+
+    Args:
+      path: directory that does not exist yet, or is empty.
+      model: `RELO`.
+      variables: `{"params", "batch_stats"}`.
+      tracker_config: the config's section "tracker"; the release's for this variant where not given.
+
+    Raises:
+      UserError: `path` is taken, or cannot be written (full disk, no permission).
+    """
+    path = Path(path).absolute()
+    check_free(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write_config(unfinished, describe(model, tracker_config))
+        with manager(unfinished) as steps:
+            steps.save(0, args=ocp.args.Composite(**{VARIABLES: ocp.args.StandardSave(variables)}))
+            steps.wait_until_finished()
+        os.replace(unfinished, path)
+    except Exception as error:  # Orbax passes on what its storage raises, which is no OSError
+        raise UserError(f"{path} cannot be written, nothing is left of it ({_reason(error)})") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def export_starter(variables, model, path, tracker_config=None):
+    """Writes one small file, `<name>.msgpack`, with params in bfloat16, and the config beside it, `<name>.json`.
+
+    Args:
+      variables: `{"params", "batch_stats"}`.
+      model: `RELO`.
+      path: the `.msgpack` file; replaced when it exists.
+      tracker_config: as in `save_variables`.
+
+    Raises:
+      UserError: cannot be written.
+    """
+    path = Path(path)
+    params = jax.tree.map(lambda x: np.asarray(x).astype(ml_dtypes.bfloat16), variables["params"])
+    stats = jax.tree.map(lambda x: np.asarray(x, np.float32), variables["batch_stats"])
+    config = json.dumps(describe(model, tracker_config), indent=2)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, flax.serialization.msgpack_serialize({"params": params, "batch_stats": stats}))
+        _write(path.with_suffix(".json"), config.encode())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({_reason(error)})") from error
+
+
+def describe(model, tracker_config=None):
+    """The config that goes with bare variables: section "model", and "tracker" as given or the release's."""
+    tracker = relo_config.base().tracker.to_dict()
+    if model.variant in RELEASED_WINDOW_POWER:
+        tracker["window_power"] = RELEASED_WINDOW_POWER[model.variant]
+    return {"model": model_config(model), "tracker": dict(tracker_config or tracker)}
+
+
+def check_free(path):
+    """Raises UserError when there is something at `path` already."""
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} exists already: name a new directory, or remove it")
+
+
+def manager(path, *, keep=None):
     """The Orbax manager of a run directory's checkpoints; saving is asynchronous and atomic.
 
         with checkpoint.manager(path, keep=3) as manager:
@@ -34,11 +150,8 @@ def manager(path, *, keep=None, read_only=False):
     Args:
       path: run directory.
       keep: number of newest steps kept, None for all.
-      read_only: neither creates the directory nor deletes anything.
     """
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, create=not read_only, read_only=read_only, cleanup_tmp_directories=not read_only
-    )
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
     handlers = {
         VARIABLES: ocp.StandardCheckpointHandler(),
         TRAIN: ocp.StandardCheckpointHandler(),
@@ -51,9 +164,7 @@ def write_config(path, config):
     """Writes `config` (a JSON-able dict) as the run directory's config, atomically."""
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path, prefix=CONFIG_FILE, delete=False) as file:
-        json.dump(config, file, indent=2)
-    os.replace(file.name, path / CONFIG_FILE)
+    _write(path / CONFIG_FILE, json.dumps(config, indent=2).encode())
 
 
 def read_config(path):
@@ -62,10 +173,123 @@ def read_config(path):
     Raises:
       UserError: there is none, or it is not JSON.
     """
-    file = Path(path) / CONFIG_FILE
+    return _read_json(Path(path) / CONFIG_FILE)
+
+
+def _read_json(file):
     try:
         return json.loads(file.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path} has no {CONFIG_FILE}: it is not a run directory of relo train or relo convert") from None
+        raise UserError(f"{file.parent} has no {file.name}: it is not a checkpoint of relo train or convert") from None
     except ValueError as error:
-        raise UserError(f"{file} is not valid JSON ({error}): restore it or convert the checkpoint again") from None
+        raise UserError(f"{file} is not valid JSON ({error}): restore it, or convert the checkpoint again") from None
+
+
+def _run_and_step(path):
+    """Run directory and step that a directory stands for."""
+    if path.parent.name == CHECKPOINTS and path.name.isdigit():
+        return path.parent.parent, int(path.name)
+    run = path.parent if path.name == CHECKPOINTS else path
+    if not (run / CHECKPOINTS).is_dir():
+        raise UserError(f"{run} is not a checkpoint: it has no directory {CHECKPOINTS}")
+    steps = ocp.utils.checkpoint_steps(run.absolute() / CHECKPOINTS)
+    if not steps:
+        raise UserError(f"{run / CHECKPOINTS} holds no finished checkpoint")
+    return run, max(steps)
+
+
+def _load_step(run, step, model):
+    config = read_config(run)
+    model = model or _model_of(config, run / CONFIG_FILE)
+    where = run / CHECKPOINTS / str(step)
+    check_readable(where, VARIABLES)
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**{VARIABLES: ocp.PyTreeCheckpointHandler()})) as reader:
+        try:
+            metadata = reader.metadata(where.absolute()).item_metadata[VARIABLES]
+        except Exception as error:  # whatever Orbax makes of what is left of it
+            raise _damaged(where, error) from error
+        if metadata is None:
+            raise _damaged(where, f"no description of {VARIABLES}")
+        check_fits(metadata.tree, model, where)
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree)
+        items = ocp.args.Composite(**{VARIABLES: ocp.args.PyTreeRestore(restore_args=as_numpy)})
+        variables = reader.restore(where.absolute(), args=items)[VARIABLES]
+    return Loaded(model, _on_device(variables), config)
+
+
+def check_readable(where, item):
+    """Raises UserError when bytes of an item of a checkpoint are missing.
+
+    Orbax finds that out, too, but leaves a traceback on the terminal for each of the other arrays it was reading.
+
+    Args:
+      where: directory of one step.
+      item: VARIABLES or TRAIN.
+    """
+    try:
+        store = ts.KvStore.open({"driver": "ocdbt", "base": f"file://{Path(where).absolute() / item}/"}).result()
+        keys = store.list().result()
+        for key in keys:
+            store.read(key).result()
+    except ValueError as error:
+        raise _damaged(where, error) from error
+    if not keys:
+        raise _damaged(where, f"no arrays in {item}")
+
+
+def _damaged(where, error):
+    return UserError(f"{where} is damaged or truncated, use another one or copy it again ({_reason(error)})")
+
+
+def _load_exported(path, model):
+    config = _read_json(path.with_suffix(".json"))
+    model = model or _model_of(config, path.with_suffix(".json"))
+    try:
+        variables = flax.serialization.msgpack_restore(path.read_bytes())
+    except Exception as error:  # msgpack's own exceptions, and numpy's
+        raise _damaged(path, error) from error
+    check_fits(variables, model, path)
+    return Loaded(model, _on_device(variables), config)
+
+
+def _model_of(config, file):
+    if not isinstance(config, dict) or "variant" not in config.get("model", {}):
+        raise UserError(f"{file} has no section 'model' with a variant: it is not the config of a checkpoint")
+    return model_from_config(config["model"])
+
+
+def check_fits(variables, model, where):
+    """Raises UserError, naming the first array that a model of this variant has no use for, or needs otherwise.
+
+    Args:
+      variables: tree of anything with a shape.
+      model: `RELO`.
+      where: the checkpoint, for the message.
+    """
+    found, needed = (
+        {"/".join(k.key for k in path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (variables, abstract_variables(model))
+    )
+    for name in [*needed, *found]:
+        if found.get(name) != needed.get(name):
+            has, needs = (f"shape {tree[name]}" if name in tree else "nothing" for tree in (found, needed))
+            raise UserError(f"{where} is of another variant than {model.variant!r}: {name}: {has}, expected {needs}")
+
+
+def _on_device(variables):
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), variables)
+
+
+def _write(path, data):
+    """Writes a file that is complete or as it was."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(data)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _reason(error):
+    """The first line of an exception's message."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

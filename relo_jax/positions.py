@@ -1,0 +1,56 @@
+"""Position tables of an ImageNet-pretrained encoder, fitted to search and template crops.
+
+Fast-iTPN has one table for its square image; RELO one for the search crop and one for the template. Each is the
+pretrained table's top-left corner ("index", as in the released configs), or the whole table enlarged where it is too
+small (the released system, "Encoder", Initialisation).
+"""
+
+import math
+
+import numpy as np
+
+from relo_jax.errors import UserError
+from relo_jax.model.fast_itpn import STRIDE
+
+
+def split_positions(table, model):
+    """One square table of positions to the two that RELO has.
+
+    Args:
+      table: `[1, P, D]`, P a square, row-major.
+      model: `RELO`, whose search and template grids are wanted.
+
+    Returns:
+      `[1, Ns + Nt, D]`, search first.
+
+    Raises:
+      UserError: P is no square.
+    """
+    side = math.isqrt(table.shape[1]) if table.ndim == 3 else 0
+    if not side or side * side != table.shape[1]:
+        raise UserError(f"pos_embed has shape {table.shape}, expected (1, side * side, width)")
+    square = table.reshape(side, side, -1)
+    parts = []
+    for size in (model.search_size, model.template_size):
+        new = size // STRIDE
+        if new > side:
+            weights = bicubic_weights(side, new)
+            part = np.einsum("ip,jq,pqd->ijd", weights, weights, square)
+        else:
+            part = square[:new, :new]
+        parts.append(part.reshape(new * new, -1))
+    return np.concatenate(parts)[None].astype(np.float32)
+
+
+def bicubic_weights(old, new):
+    """Matrix `[new, old]` of PyTorch's bicubic resampling with aligned corners (Keys' kernel, a = -0.75)."""
+    a = -0.75
+    at = np.arange(new) * ((old - 1) / max(new - 1, 1))
+    weights = np.zeros((new, old))
+    for tap in (-1, 0, 1, 2):
+        index = np.floor(at).astype(int) + tap
+        d = np.abs(at - index)
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        np.add.at(weights, (np.arange(new), index.clip(0, old - 1)), np.where(d <= 1, near, far))
+    return weights
