@@ -6,7 +6,7 @@ look-alikes. In one frame it moves little against its size, as in real video; ov
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,19 +30,27 @@ class Options:
     slowest: float = 0.02
     fastest: float = 0.22
     jump: float = 0.03  # largest probability a frame of a sudden displacement of 0.3 to 0.8 sizes
+    bending: float = 6.0  # largest bend of objects, in pixels of a 96 px patch (half of the objects are rigid)
+    shadow: float = 0.3  # probability of a shadow or a patch of light
     grain: float = 0.15  # largest strength of the camera's noise
+    blur: float = 1.5  # largest blur of the camera in pixels (three quarters of the sequences have none)
+    grade: float = 0.5  # probability that the camera's colours are paler or tinted
+    compression: float = 0.15  # probability of visible JPEG compression
     bank_size: int = 256  # textures of a split
 
 
 @dataclass(frozen=True)
 class Cast:
-    """What is set in motion: cut-outs by role, the background uint8 [h, w, 3], the camera's noise around 128."""
+    """What is set in motion: cut-outs by role (limbs belong to the target; carriers are larger things that it is fixed
+    to, as a face to a body, and are not part of it), the background uint8 [h, w, 3], the camera's noise around 128."""
 
     target: Cutout
     limbs: tuple[Cutout, ...]
+    carriers: tuple[Cutout, ...]
     distractors: tuple[Cutout, ...]
     clutter: tuple[Cutout, ...]
     occluders: tuple[Cutout, ...]
+    shadows: tuple[Cutout, ...]
     background: np.ndarray
     grain: np.ndarray
 
@@ -75,6 +83,14 @@ def _layer(piece: Cutout, center, size, aspect, angle, gain=None) -> Layer:
     """size: [F], the square root of the bounding box's area before the rotation."""
     scale, stretch = size / piece.extent, np.exp(aspect / 2)
     return Layer(piece, motion.affine_maps(center, angle, scale * stretch, scale / stretch, piece.center), gain)
+
+
+def _bent(rng: np.random.Generator, layer: Layer, options: Options, paths: _Paths) -> Layer:
+    """The layer as something soft that changes its shape; or rigid, as it was."""
+    if options.bending <= 0 or rng.random() < 0.5:
+        return layer
+    path = np.tanh(paths.one() * log_uniform(rng, 0.02, 0.2)) * rng.uniform(0.3, 1) * options.bending
+    return replace(layer, bending=path, field=int(rng.integers(64)))
 
 
 def _gain(rng: np.random.Generator, paths: _Paths) -> np.ndarray:
@@ -114,6 +130,15 @@ def _limb_layer(rng, limb: Cutout, body: Layer) -> Layer:
     )
 
 
+def _carrier_layer(rng, piece: Cutout, body: Layer) -> Layer:
+    """Something larger behind the target that moves with it."""
+    scale = rng.uniform(1.3, 3.0)
+    angle = rng.uniform(0, 2 * np.pi)
+    at = 48 + 40 * rng.uniform(0.3, scale) * np.array([[np.cos(angle), np.sin(angle)]])
+    placed = motion.affine_maps(at, rng.normal(0, 0.3, 1), scale, scale, piece.center)
+    return Layer(piece, motion.compose(body.maps, placed), body.gain)
+
+
 def _distractor_layer(rng, piece: Cutout, options: Options, paths: _Paths, center, sizes) -> Layer:
     """Beside the target for a while (it may cross it), or on a way of its own."""
     frames = len(center)
@@ -127,7 +152,8 @@ def _distractor_layer(rng, piece: Cutout, options: Options, paths: _Paths, cente
         limit = np.array([options.width, options.height])
         steps = paths.take(2).T * log_uniform(rng, options.slowest, options.fastest) * sizes[0]
         path = motion.fold(rng.uniform(0, 1, 2) * limit + steps, -0.1 * limit, 1.1 * limit)
-    return _layer(piece, path, own, aspect, angle + rng.uniform(0, 2 * np.pi), _gain(rng, paths))
+    layer = _layer(piece, path, own, aspect, angle + rng.normal(0, 0.8), _gain(rng, paths))
+    return _bent(rng, layer, options, paths)
 
 
 def _camera(rng, options: Options, background: np.ndarray, paths: _Paths, center: np.ndarray):
@@ -159,14 +185,14 @@ def _standing(rng, piece: Cutout, world: np.ndarray, at: np.ndarray, size: float
 def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     """The scene of a cast, all F frames at once; draws from `rng` only."""
     frames = options.num_frames
-    paths = _Paths(rng, 12 + 7 * len(cast.distractors), frames)
+    paths = _Paths(rng, 14 + 8 * len(cast.distractors), frames)
     size, aspect, angle = _shape_path(rng, paths)
     sizes = log_uniform(rng, options.smallest, options.largest) * np.exp(size)
     sizes = np.exp(motion.fold(np.log(sizes), np.log(14.0), np.log(0.45 * min(options.width, options.height))))
     center = _target_path(rng, options, paths, sizes)
     background_maps, world = _camera(rng, options, cast.background, paths, center)
     angle = angle + (rng.normal(0, 0.3) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi))
-    body = _layer(cast.target, center, sizes, aspect, angle, _gain(rng, paths))
+    body = _bent(rng, _layer(cast.target, center, sizes, aspect, angle, _gain(rng, paths)), options, paths)
 
     limit = np.array([options.width, options.height])
     behind, front = [], []
@@ -182,6 +208,9 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
         place = center[when] + rng.uniform(-0.7, 0.7, 2) * sizes[when]
         place = motion.apply(motion.invert(world[when : when + 1]), place[None])[0, 0]
         front.append(_standing(rng, piece, world, place, sizes[when] * rng.uniform(0.4, 1.5)))
+    for piece in cast.shadows:  # over everything, still in the scene
+        front.append(_standing(rng, piece, world, rng.uniform(0, 1, 2) * limit, log_uniform(rng, 80, 400)))
+    behind += [_carrier_layer(rng, piece, body) for piece in cast.carriers]
     limbs = [_limb_layer(rng, limb, body) for limb in cast.limbs]
     under = len(limbs) if rng.random() < 0.5 else 0  # limbs behind the body, or all before it
     own = [*limbs[:under], body, *limbs[under:]]
@@ -198,4 +227,18 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
         grain=cast.grain,
         grain_strength=rng.uniform(0, options.grain),
         offsets=rng.integers(0, 100, (frames, 2)),
+        grade=_grade(rng, options),
+        blur=rng.uniform(0.3, options.blur) if options.blur and rng.random() < 0.25 else 0.0,
+        quality=int(rng.integers(12, 60)) if rng.random() < options.compression else 0,
     )
+
+
+def _grade(rng: np.random.Generator, options: Options) -> np.ndarray:
+    """float32 [3, 4]: the camera's colours; less saturated, of less contrast, tinted."""
+    matrix = np.eye(3, 4, dtype=np.float32)
+    if rng.random() < options.grade:
+        keep, contrast = rng.uniform(0.1, 1), rng.uniform(0.6, 1.1)
+        grey = np.array([0.299, 0.587, 0.114], np.float32)
+        matrix[:, :3] = contrast * rng.uniform(0.9, 1.1, (3, 1)) * (keep * np.eye(3) + (1 - keep) * grey)
+        matrix[:, 3] = (1 - contrast) * rng.uniform(0, 200)
+    return matrix

@@ -199,6 +199,16 @@ def paint(look: Look, bank: textures.Bank) -> Cutout:
     return cutout(rgb, alpha, np.concatenate(polygons).astype(np.float64))
 
 
+def shadow(rng: np.random.Generator) -> Cutout:
+    """A dark (or bright) veil with a soft edge; never so dense that it would count as hiding something."""
+    polygons = [p * (PATCH / 2 - 14) + PATCH / 2 for p in silhouette(rng)]
+    alpha = np.zeros((PATCH, PATCH), np.uint8)
+    _fill(alpha, polygons, int(rng.uniform(50, 125)))
+    alpha = cv2.GaussianBlur(alpha, (0, 0), log_uniform(rng, 1, 6))
+    value = 0 if rng.random() < 0.75 else 255
+    return cutout(np.full((PATCH, PATCH, 3), value, np.uint8), alpha, np.concatenate(polygons).astype(np.float64))
+
+
 _stocks: dict[tuple[int, int], tuple[Cutout, ...]] = {}
 _lock = threading.Lock()
 

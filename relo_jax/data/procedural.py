@@ -48,23 +48,35 @@ def _background(rng: np.random.Generator, bank: textures.Bank) -> np.ndarray:
     return cv2.flip(image, 1) if rng.random() < 0.5 else image
 
 
+def _apart(background: np.ndarray, target: Cutout) -> np.ndarray:
+    """The background, made darker or brighter where a plain target of its own colour could not be seen on it."""
+    small = target.levels[2].reshape(-1, 4).astype(np.float32)
+    color = small[small[:, 3] > 200, :3]
+    mean = np.array(cv2.mean(background)[:3])
+    if len(color) and np.abs(color.mean(0) - mean).mean() + color.std(0).mean() < 35:
+        return cv2.convertScaleAbs(background, alpha=0.5) if mean.mean() > 110 else cv2.add(background, (80,) * 4)
+    return background
+
+
 def _cast(rng: np.random.Generator, split: int, family, member: int, options: Options) -> Cast:
     bank = textures.bank(split, options.bank_size)
     stock = objects.stock(bank, split)
     relatives, limbs = family
     others = [relatives[k] for k in rng.permutation(FAMILY) if k != member]
-    alike = int(rng.integers(min(1, options.distractors), options.distractors + 1))
+    alike = int(rng.integers(0, options.distractors + 1))
     around = int(rng.integers(0, options.clutter + 1))
     before = int(rng.integers(1, 3)) if rng.random() < options.occlusion else 0
-    picks = rng.integers(len(stock), size=around + before)
+    picks = rng.integers(len(stock), size=around + before + 1)
     # More distractors than relatives: some come twice.
     return Cast(
         target=relatives[member],
         limbs=limbs[: int(rng.integers(0, 3))] if rng.random() < 0.35 else (),
         distractors=tuple(others[k % len(others)] for k in range(alike)),
         clutter=tuple(stock[k] for k in picks[:around]),
-        occluders=tuple(stock[k] for k in picks[around:]),
-        background=_background(rng, bank),
+        occluders=tuple(stock[k] for k in picks[around:-1]),
+        carriers=(stock[picks[-1]],) if rng.random() < 0.2 else (),
+        shadows=tuple(objects.shadow(rng) for _ in range(int(rng.random() < options.shadow))),
+        background=_apart(_background(rng, bank), relatives[member]),
         grain=bank.noise,
     )
 

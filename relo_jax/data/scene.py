@@ -8,7 +8,7 @@ continuous: a pixel of index i covers [i, i + 1], as in a box's x and w.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -47,13 +47,31 @@ def cutout(rgb: np.ndarray, alpha: np.ndarray, outline: np.ndarray) -> Cutout:
     return Cutout(tuple(levels), outline)
 
 
+@lru_cache(maxsize=64)
+def bend(index: int) -> tuple[np.ndarray, ...]:
+    """Smooth displacement fields of at most 1 px, float32 [S, S, 2] at the sizes of the pyramid (96, 48, 24)."""
+    rng = np.random.Generator(np.random.Philox(index))
+    coarse = rng.normal(0, 1, (4, 4, 2)).astype(np.float32)
+    field = cv2.resize(coarse, (PATCH, PATCH), interpolation=cv2.INTER_CUBIC)
+    field /= np.abs(field).max()
+    return tuple(cv2.resize(field, (PATCH >> k, PATCH >> k), interpolation=cv2.INTER_AREA) for k in range(3))
+
+
+@lru_cache(maxsize=4)
+def _grid(size: int) -> np.ndarray:
+    return np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Layer:
-    """A cut-out and its maps [F, 2, 3] from patch to frame; gain [F] multiplies its brightness."""
+    """A cut-out and its maps [F, 2, 3] from patch to frame; gain [F] multiplies its brightness; bending [F] is how
+    many pixels of its patch it is bent by the field of number `field`."""
 
     cutout: Cutout
     maps: np.ndarray
     gain: np.ndarray | None = None
+    bending: np.ndarray | None = None
+    field: int = 0
 
     @cached_property
     def level(self) -> np.ndarray:
@@ -67,7 +85,8 @@ class Layer:
 class Scene:
     """width, height: of a frame; background: uint8 RGB with maps [F, 2, 3] to the frame; layers: back to front;
     target: indices of the layers that are the target; light: [F] brightness; grain: uint8 noise around 128, with its
-    strength; offsets: int [F, 2] where in the noise a frame begins."""
+    strength; offsets: int [F, 2] where in the noise a frame begins. The camera, last of all: grade, a matrix [3, 4] on
+    RGB; blur, in pixels of the frame; quality of a JPEG (0: none)."""
 
     width: int
     height: int
@@ -76,9 +95,12 @@ class Scene:
     layers: tuple[Layer, ...]
     target: tuple[int, ...]
     light: np.ndarray
-    grain: np.ndarray | None = None
-    grain_strength: float = 0.0
-    offsets: np.ndarray | None = None
+    grain: np.ndarray
+    grain_strength: float
+    offsets: np.ndarray
+    grade: np.ndarray
+    blur: float = 0.0
+    quality: int = 0
 
     def __len__(self) -> int:
         return len(self.background_maps)
@@ -95,15 +117,26 @@ def render(scene: Scene, index: int, x: float, y: float, scale: float, width: in
     out = cv2.warpAffine(scene.background, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=reflect)
     for layer in scene.layers:
         _draw(out, layer, index, view)
-    light = float(scene.light[index])
+    return _film(scene, index, out, scale)
+
+
+def _film(scene: Scene, index: int, image: np.ndarray, scale: float) -> np.ndarray:
+    """What the camera makes of it: blur, light and colours, grain, compression."""
+    height, width = image.shape[:2]
+    if scene.blur * scale > 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), scene.blur * scale)
+    image = cv2.transform(image, scene.grade * np.float32(scene.light[index]))
     if scene.grain_strength > 0:
         dx, dy = scene.offsets[index]
         noise = scene.grain[dy : dy + height, dx : dx + width]
         if noise.shape[:2] != (height, width):
             bottom, right = height - noise.shape[0], width - noise.shape[1]
             noise = cv2.copyMakeBorder(noise, 0, bottom, 0, right, cv2.BORDER_REFLECT)
-        return cv2.addWeighted(out, light, noise, scene.grain_strength, -128 * scene.grain_strength)
-    return out if light == 1 else cv2.convertScaleAbs(out, alpha=light)
+        image = cv2.addWeighted(image, 1, noise, scene.grain_strength, -128 * scene.grain_strength)
+    if scene.quality:
+        _, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, scene.quality))
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return image
 
 
 def _seen(matrix: np.ndarray, view: tuple[float, float, float]) -> tuple[float, ...]:
@@ -134,7 +167,12 @@ def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, f
         return
     level = int(layer.level[index])
     matrix = _pixel_map(layer.maps[index], view, level, x1, y1)
-    warped = cv2.warpAffine(layer.cutout.levels[level], matrix, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR)
+    patch = layer.cutout.levels[level]
+    if layer.bending is not None:
+        size = patch.shape[0]
+        reach = np.float32(layer.bending[index] * size / PATCH)
+        patch = cv2.remap(patch, _grid(size) + reach * bend(layer.field)[level], None, cv2.INTER_LINEAR)
+    warped = cv2.warpAffine(patch, matrix, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR)
     color = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
     if layer.gain is not None:
         color = cv2.convertScaleAbs(color, alpha=float(layer.gain[index]))
@@ -167,8 +205,14 @@ def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 
 def _extremes(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """The smallest and the largest x, y of a layer's silhouette in every frame, each [F, 2]."""
-    outline = layer.cutout.outline.T
-    x, y = (layer.maps[:, k, :2] @ outline + layer.maps[:, k, 2:] for k in range(2))
+    points = layer.cutout.outline
+    x, y = (layer.maps[:, k, :2] @ points.T + layer.maps[:, k, 2:] for k in range(2))
+    if layer.bending is not None:
+        # The bent patch shows at p what was at p + d(p), so a point goes to p - d(p) to first order.
+        at = np.clip(points.astype(int), 0, PATCH - 1)
+        move = -bend(layer.field)[0][at[:, 1], at[:, 0]].T
+        x += layer.bending[:, None] * (layer.maps[:, 0, :2] @ move)
+        y += layer.bending[:, None] * (layer.maps[:, 1, :2] @ move)
     return np.stack([x.min(1), y.min(1)], 1), np.stack([x.max(1), y.max(1)], 1)
 
 
