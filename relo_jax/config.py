@@ -84,6 +84,7 @@ def base():
     config.data = ConfigDict()
     config.data.name = "procedural"
     config.data.root = ""  # of "photos" and "folder"
+    config.data.one_based = False  # of "folder": boxes count pixels from 1 (OTB, UAV123)
     config.data.seed = 0
     config.data.workers = 2  # reader threads
     config.data.max_gap = 400  # frames between a clip's base frame and any other
@@ -106,7 +107,12 @@ def base():
     config.data.procedural.slowest = 0.02
     config.data.procedural.fastest = 0.22
     config.data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement
+    config.data.procedural.bending = 6.0  # largest bend of soft objects, in 96ths of their size
+    config.data.procedural.shadow = 0.3  # probability of a shadow or a patch of light
     config.data.procedural.grain = 0.15  # largest strength of the camera's noise
+    config.data.procedural.blur = 1.5  # largest blur of the camera, pixels
+    config.data.procedural.grade = 0.5  # probability of paler or tinted colours
+    config.data.procedural.compression = 0.15  # probability of visible JPEG compression
     config.data.procedural.bank_size = 256  # textures a split
 
     config.tracker = ConfigDict()  # travels with the checkpoint
