@@ -88,6 +88,7 @@ def save_variables(path, model, variables, tracker_config=None):
     """
     path = Path(path).absolute()
     check_free(path)
+    check_space(path.parent, variables)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write_config(unfinished, describe(model, tracker_config))
@@ -131,6 +132,18 @@ def describe(model, tracker_config=None):
     if model.variant in RELEASED_WINDOW_POWER:
         tracker["window_power"] = RELEASED_WINDOW_POWER[model.variant]
     return {"model": model_config(model), "tracker": dict(tracker_config or tracker)}
+
+
+def check_space(path, tree):
+    """Raises UserError when the disk of a directory (or of its nearest parent that exists) has no room for the arrays.
+
+    Orbax notices a full disk too, with many tracebacks.
+    """
+    path = next(p for p in [Path(path).absolute(), *Path(path).absolute().parents] if p.exists())
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+    free = shutil.disk_usage(path).free
+    if free < needed:
+        raise UserError(f"no space left for a checkpoint in {path}: it needs {needed >> 20} MiB, {free >> 20} are free")
 
 
 def check_free(path):
