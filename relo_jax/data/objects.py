@@ -179,7 +179,7 @@ def _inner_region(rng: np.random.Generator, polygons) -> np.ndarray:
 def paint(look: Look, bank: textures.Bank) -> Cutout:
     """Draws the recipe."""
     rng = np.random.Generator(np.random.SFC64(look.inner))
-    polygons = [p * (PATCH / 2 - 3) + PATCH / 2 for p in look.polygons]
+    polygons = _in_patch(look.polygons)
     rgb = _piece(bank, look.texture, look.window, look.color)
     inner = _inner_region(rng, polygons)
     cv2.copyTo(_piece(bank, look.second, look.second_window, look.second_color), inner, rgb)
@@ -191,12 +191,23 @@ def paint(look: Look, bank: textures.Bank) -> Cutout:
         inside = np.zeros((PATCH, PATCH), np.uint8)
         _fill(inside, [p.mean(0) + (p - p.mean(0)) * rng.uniform(0.8, 0.92) for p in polygons], 255)
         rgb[inside == 0] = textures.random_colors(rng, 1)[0]
+    return silhouette_cutout(rgb, look.polygons, look.hole)
+
+
+def silhouette_cutout(rgb: np.ndarray, shape: tuple[np.ndarray, ...], hole: float = 0.0) -> Cutout:
+    """Cuts a silhouette (polygons in the unit square around 0) out of uint8 [96, 96, 3], with smooth edges."""
+    polygons = _in_patch(shape)
     large = np.zeros((2 * PATCH, 2 * PATCH), np.uint8)
     _fill(large, [2 * p for p in polygons], 255)
-    if look.hole:
-        _fill(large, [(look.polygons[0] * look.hole * 0.8 * PATCH / 2 + PATCH / 2) * 2], 0)
+    if hole:
+        _fill(large, [(shape[0] * hole * 0.4 * PATCH + PATCH / 2) * 2], 0)
     alpha = cv2.resize(large, (PATCH, PATCH), interpolation=cv2.INTER_AREA)
     return cutout(rgb, alpha, np.concatenate(polygons).astype(np.float64))
+
+
+def _in_patch(shape) -> list[np.ndarray]:
+    """Polygons of the unit square in the pixels of a patch, 3 px from its border."""
+    return [p * (PATCH / 2 - 3) + PATCH / 2 for p in shape]
 
 
 def shadow(rng: np.random.Generator) -> Cutout:

@@ -15,6 +15,8 @@ import jax
 
 from relo_jax.data.clips import ClipOptions, ClipSource
 from relo_jax.data.compose import Options
+from relo_jax.data.folder import read_folder
+from relo_jax.data.photos import read_photos
 from relo_jax.data.procedural import Procedural
 from relo_jax.errors import UserError
 
@@ -47,8 +49,13 @@ def clip_source(config, model, stage: str | None = None, *, train: bool = True) 
 
 def sequences(data, *, train: bool = True):
     """The sequences that `config.data` names; held-out ones for `train=False` where the source has a split."""
+    split = "train" if train else "heldout"
     if data.name == "procedural":
-        return Procedural(data.seed, "train" if train else "heldout", Options(**data.get("procedural", {})))
+        return Procedural(data.seed, split, Options(**data.procedural))
+    if data.name == "photos":
+        return read_photos(data.root, data.seed, split, Options(**data.procedural))
+    if data.name == "folder":
+        return read_folder(data.root, one_based=data.one_based)
     raise UserError(f"config.data.name {data.name!r}: known are procedural, photos, folder")
 
 

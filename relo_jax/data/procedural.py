@@ -2,7 +2,8 @@
 
 Objects and backgrounds come from the texture bank (textures.py, objects.py), motion from compose.py. In training, a
 family of look-alikes plays in four consecutive sequences, each time with another member as the target: the paint is
-shared, and what was a target becomes a distractor. Held-out sequences have other seeds, other textures and a family each.
+shared, and what was a target becomes a distractor. Held-out sequences have other seeds, other
+textures, and a family each.
 """
 
 from __future__ import annotations

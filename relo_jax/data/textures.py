@@ -20,8 +20,8 @@ SHADE_SIZE = 96
 
 @dataclass(frozen=True)
 class Bank:
-    """textures: uint8 [N, 256, 256, 3], halves: the same at 128; scenic: indices fit for a background; shades: uint8 [M, 96, 96, 3] factors
-    (255 = 1) that give objects relief; noise: uint8 [256, 256, 3] around 128, for the camera's grain."""
+    """textures: uint8 [N, 256, 256, 3]; halves: the same at 128; scenic: indices fit for a background; shades: uint8
+    [M, 96, 96, 3] factors (255 = 1) that give objects relief; noise: uint8 [256, 256, 3] around 128, the camera's."""
 
     textures: np.ndarray
     halves: np.ndarray
