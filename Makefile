@@ -1,0 +1,52 @@
+# On a machine with Python 3.11 or newer and nothing else:
+#
+#     make demo       teaches a small RELO where to look by its reward, evaluates it, tracks a video: runs/demo/
+#     make test       the test suite
+#     make demo-full  the demo with both training stages from nothing: runs/demo-full/
+#     make lint       the linter
+#     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/
+#
+# The environment .venv is made by the first command that needs it, and made up to date when requirements.txt changes.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+UV := $(shell command -v uv 2>/dev/null)
+BIN := .venv/bin
+READY := .venv/relo-jax-is-installed
+
+.PHONY: demo demo-full test lint bench
+
+demo: $(READY)
+	$(BIN)/relo demo
+
+demo-full: $(READY)
+	$(BIN)/relo demo --full
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.track --variant tiny
+	$(BIN)/python -m benchmarks.train_step --variant tiny
+	$(BIN)/python -m benchmarks.compile_time --variant tiny
+
+# An environment that is there already is completed, never made anew; pip is only needed where uv is not.
+$(READY): requirements.txt pyproject.toml
+	@if [ ! -x $(BIN)/python ] && [ -z "$(PYTHON)$(UV)" ]; then \
+		echo "relo_jax needs Python 3.11 or newer, and there is none on PATH:" \
+			"install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@echo "installing the packages of requirements.txt into .venv (the first time takes a minute or two)"
+ifdef UV
+	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(or $(PYTHON),3.11) .venv
+	@$(UV) pip install --quiet --python $(BIN)/python -r requirements.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+else
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+endif
+	@touch $@

@@ -1,0 +1,40 @@
+"""RELO, single-object tracking by reinforcement learning (arXiv 2605.07379), in JAX.
+
+    tracker = relo_jax.Tracker.from_pretrained("runs/demo")
+    tracker.init(frame_rgb, (x, y, w, h))
+    result = tracker.update(frame_rgb)
+
+The names below are imported when they are first used, so that `import relo_jax` and `relo --help` stay immediate.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {  # public name -> (module, name in it; None: the module itself)
+    "RELO": ("relo_jax.model", "RELO"),
+    "VARIANTS": ("relo_jax.model", "VARIANTS"),
+    "Tracker": ("relo_jax.tracker", "Tracker"),
+    "track": ("relo_jax.tracker", "track"),
+    "evaluate": ("relo_jax.eval.runner", "evaluate"),
+    "train_and_evaluate": ("relo_jax.train.loop", "train_and_evaluate"),
+    "UserError": ("relo_jax.errors", "UserError"),
+    "checkpoint": ("relo_jax.checkpoint", None),
+    "convert": ("relo_jax.convert", None),
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    value = importlib.import_module(module)
+    if attribute is not None:
+        value = getattr(value, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_HOME})
