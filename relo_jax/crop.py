@@ -85,14 +85,12 @@ def crop_device(image, box_xywh, factor, out_size):
       float32 `[S, S, 3]` in 0 .. 255, not rounded, within 2 grey levels of the host's; and the resize factor, `[]`.
     """
     height, width = image.shape[:2]
-    x, y, w, h = (box_xywh[k].astype(jnp.float32) for k in range(4))
+    x, y, w, h = jnp.asarray(box_xywh, jnp.float32)
     side = jnp.maximum(jnp.ceil(jnp.sqrt(jnp.maximum(w, 0) * jnp.maximum(h, 0)) * factor), 1)
     columns = _resampling(jnp.round(x + 0.5 * w - side * 0.5), side, width, out_size)
     rows = _resampling(jnp.round(y + 0.5 * h - side * 0.5), side, height, out_size)
     # Full precision: the default of accelerators would cost several grey levels.
-    crop = jnp.einsum(
-        "ih,hwc,jw->ijc", rows, image.astype(jnp.float32), columns, precision=jax.lax.Precision.HIGHEST
-    )
+    crop = jnp.einsum("ih,hwc,jw->ijc", rows, image.astype(jnp.float32), columns, precision=jax.lax.Precision.HIGHEST)
     return crop, out_size / side
 
 

@@ -1,0 +1,47 @@
+"""What every test shares: JAX on the CPU with eight simulated devices, and where fixtures and borrowed data lie."""
+
+import os
+from pathlib import Path
+
+# Before the first import of JAX, which reads them once.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+import numpy as np
+import pytest
+
+FIXTURES = Path(__file__).parent / "fixtures"
+# Golden numbers and public sequences that are not ours to publish: beside the repository, where there are any.
+_CANDIDATES = (os.environ.get("RELO_SHARED"), Path(__file__).parents[2] / "shared")
+SHARED = next((Path(p) for p in _CANDIDATES if p and Path(p).is_dir()), None)
+
+
+@pytest.fixture(scope="session")
+def fixtures():
+    """The folder of golden numbers that are part of the repository."""
+    return FIXTURES
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Path of the borrowed data; the test skips without it."""
+    if SHARED is None:
+        pytest.skip("needs golden numbers and sequences: set RELO_SHARED, or put them in ../shared")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def natural_image():
+    """A picture with the statistics of a photograph, uint8 [240, 320, 3]: 1/f noise, edges of shapes, grain."""
+    rng = np.random.default_rng(0)
+    height, width = 240, 320
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    spectrum = np.fft.rfft2(rng.normal(size=(3, height, width))) / np.maximum(frequency, 1 / width)
+    image = np.moveaxis(np.fft.irfft2(spectrum, s=(height, width)), 0, -1)
+    image = 128 + 45 * image / image.std()
+    y, x = np.mgrid[:height, :width]
+    for _ in range(12):
+        cx, cy, a, b = rng.uniform((0, 0, 8, 8), (width, height, 60, 60))
+        inside = ((x - cx) / a) ** 2 + ((y - cy) / b) ** 2 < 1
+        image[inside] = 0.4 * image[inside] + 0.6 * rng.uniform(0, 255, 3)
+    return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)

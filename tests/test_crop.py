@@ -1,0 +1,147 @@
+"""Crops: the host's equals the release to the byte, the device's equals the host's, boxes find their way back."""
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relo_jax import crop
+from relo_jax.errors import UserError
+
+quickly = settings(deadline=None, max_examples=40)
+on_device = jax.jit(crop.crop_device, static_argnums=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def golden(fixtures):
+    return np.load(fixtures / "crop.npz")
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_host_crop_equals_the_release_to_the_byte(golden, case):
+    size = int(golden["size"][case])
+    out, resize_factor = crop.crop_host(golden["image"], golden["box"][case], golden["factor"][case], size)
+    np.testing.assert_array_equal(out, golden[f"crop_{case}"])
+    assert resize_factor == golden["resize_factor"][case]
+
+
+def test_all_golden_crops_where_they_are_at_hand(shared):
+    golden = np.load(shared / "golden" / "crop.npz")
+    for case, (box, factor, size) in enumerate(zip(golden["box"], golden["factor"], golden["size"], strict=True)):
+        out, _ = crop.crop_host(golden["image"], box, factor, int(size))
+        np.testing.assert_array_equal(out, golden[f"crop_{case}"])
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_box_in_crop_equals_the_release(golden, case):
+    box = golden["box"][case]
+    other = box + np.array([3, -2, 5, 4])
+    seen = crop.box_to_crop_norm(other, box, golden["resize_factor"][case], golden["size"][case])
+    np.testing.assert_allclose(seen, golden["box_in_crop"][case], atol=1e-6)
+
+
+def test_window_by_hand():
+    assert crop.crop_window([10, 20, 40, 40], 2.0) == (-10, 0, 80)
+    assert crop.crop_window([10, 20, 16, 4], 2.0) == (10, 14, 16)
+    # Halves are rounded to even, as Python does: 0.5 -> 0 and 1.5 -> 2.
+    assert crop.crop_window([0, 1, 3, 3], 2 / 3)[:2] == (0, 2)
+    assert crop.crop_window([0, 0, 0.3, 0.3], 2.0) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("box", [[5, 5, 0, 10], [5, 5, 10, -1], [5, 5, np.nan, 9], [np.inf, 5, 9, 9], [5, 5, -3, -3]])
+def test_a_box_of_no_area_cannot_be_cropped(box):
+    with pytest.raises(UserError, match="box x,y,w,h"):
+        crop.crop_window(box, 4.0)
+
+
+def test_outside_the_image_is_black(natural_image):
+    out, _ = crop.crop_host(natural_image, [0, 0, 32, 32], 2.0, 64)
+    assert (out[:16] == 0).all() and (out[:, :16] == 0).all() and out[16:, 16:].any()
+    for box in ([900, 50, 32, 32], [-900, 50, 32, 32], [50, -900, 32, 32], [50, 900, 32, 32]):
+        out, _ = crop.crop_host(natural_image, box, 2.0, 64)
+        assert out.shape == (64, 64, 3) and not out.any()
+
+
+def test_the_last_column_is_lost_where_the_window_touches_the_border():
+    white = np.full((100, 100, 3), 255, np.uint8)
+    touching, _ = crop.crop_host(white, [68, 18, 64, 64], 1.0, 64)  # would end at 132
+    assert (touching[:, :31] == 255).all() and not touching[:, 31:].any()
+    inside, _ = crop.crop_host(white, [35, 35, 64, 64], 1.0, 64)  # ends at 99
+    assert inside.min() == 255
+    exact, _ = crop.crop_host(white, [36, 30, 64, 64], 1.0, 64)  # ends at 100, just touches
+    assert (exact[:, :63] == 255).all() and not exact[:, 63].any()
+
+
+# Enlarging, shrinking, exactly halving, over each border and corner, larger than the image, outside it.
+BOXES = [[100, 80, 9, 7], [100, 80, 60, 50], [120, 90, 64, 64], [-5, 60, 40, 50], [290, 60, 60, 50], [80, -20, 50, 60],
+         [80, 200, 50, 60], [0, 0, 30, 30], [300, 220, 40, 40], [40, 30, 240, 180], [500, 500, 20, 20]]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_device_crop_is_within_two_grey_levels_of_the_host(natural_image, size):
+    for box in BOXES:
+        host, expected = crop.crop_host(natural_image, box, 2.0, size)
+        device, resize_factor = on_device(natural_image, jnp.asarray(box, jnp.float32), 2.0, size)
+        assert device.dtype == jnp.float32 and resize_factor == pytest.approx(expected)
+        assert np.abs(np.asarray(device) - host).max() <= 2, box
+
+
+def test_device_crop_of_photographs(shared):
+    files = sorted((shared / "data" / "photos").glob("*.jpg"))[::250]
+    rng = np.random.default_rng(1)
+    for file in files:
+        image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        height, width = image.shape[:2]
+        for box in rng.uniform((-20, -20, 10, 10), (width, height, width, height), (6, 4)):
+            host, _ = crop.crop_host(image, box, 4.0, 128)
+            device, _ = on_device(image, jnp.asarray(box), 4.0, 128)
+            assert np.abs(np.asarray(device) - host).max() <= 2, (file, box)
+
+
+def test_device_crop_follows_a_traced_box_through_a_scan(natural_image):
+    """A rollout: each crop is cut around the last box, which the scan carries."""
+
+    def body(box, frame):
+        image, resize_factor = crop.crop_device(frame, box, 2.0, 32)
+        return box + jnp.array([7.0, 3.0, 1.0, 2.0]), (image, resize_factor)
+
+    frames = jnp.stack([natural_image] * 3)
+    start = jnp.array([40.0, 50.0, 30.0, 20.0])
+    _, (crops, factors) = jax.jit(lambda box, frames: jax.lax.scan(body, box, frames))(start, frames)
+    for t in range(3):
+        host, factor = crop.crop_host(natural_image, np.array([40 + 7 * t, 50 + 3 * t, 30 + t, 20 + 2 * t]), 2.0, 32)
+        assert np.abs(np.asarray(crops[t]) - host).max() <= 2
+        assert factors[t] == pytest.approx(factor)
+
+
+def test_device_crop_of_a_batch(natural_image):
+    crops, _ = jax.vmap(lambda b: crop.crop_device(natural_image, b, 2.0, 32))(jnp.asarray(BOXES, jnp.float32))
+    host = np.stack([crop.crop_host(natural_image, b, 2.0, 32)[0] for b in BOXES])
+    assert np.abs(np.asarray(crops) - host).max() <= 2
+
+
+position, extent = st.floats(-100, 500), st.floats(5, 200)
+
+
+@quickly
+@given(st.tuples(position, position, extent, extent), st.tuples(position, position, extent, extent))
+def test_a_box_of_the_crop_finds_its_way_back(box, around):
+    """The crop's box is relative to S - 1 in training and to S at inference: a known 1/S of difference (spec)."""
+    box, around, size = np.array(box), np.array(around), 256
+    resize_factor = size / crop.crop_window(around, 4.0)[2]
+    seen = crop.box_to_crop_norm(box, around, resize_factor, size) * (size - 1)
+    seen[:2] = (seen[:2] + seen[2:] / 2 + 0.5) / size  # corner in (S - 1) pixels -> centre in S pixels
+    seen[2:] /= size
+    back = crop.box_from_crop(seen, around, resize_factor, size)
+    np.testing.assert_allclose(back, box, atol=1e-6)
+
+
+def test_box_from_crop_by_hand():
+    # A crop of side 80 around the centre (30, 40), seen at S = 160: its middle is that centre.
+    middle = crop.box_from_crop(np.array([0.5, 0.5, 0.25, 0.5]), np.array([20.0, 30.0, 20.0, 20.0]), 2.0, 160)
+    np.testing.assert_allclose(middle, [20, 20, 20, 40])
+    corner = crop.box_from_crop(jnp.array([0.0, 0.0, 0.1, 0.1]), jnp.array([20.0, 30.0, 20.0, 20.0]), 2.0, 160)
+    np.testing.assert_allclose(corner, [-14, -4, 8, 8], atol=1e-5)
