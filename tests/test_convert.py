@@ -1,0 +1,273 @@
+"""A converted checkpoint gives the release's numbers, and no tensor is lost, unused or misshapen unnoticed.
+
+`fixtures/relo_tiny.pth.tar` and `fixtures/forward_tiny.npz` (the first three of its four frames) are outputs of the
+authors' PyTorch system on made-up weights, `fixtures/bicubic.npz` of PyTorch's `interpolate`.
+"""
+
+import importlib.util
+import math
+import sys
+import types
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from relo_jax import convert, release_names, torch_file
+from relo_jax.errors import UserError
+from relo_jax.mdp.action import decode_boxes
+from relo_jax.model import RELO
+from relo_jax.positions import bicubic_weights, split_positions
+
+FIXTURES = Path(__file__).parent / "fixtures"
+CHECKPOINT = FIXTURES / "relo_tiny.pth.tar"
+GOLDEN = dict(
+    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64, head_width=64,
+    templates=2,
+)  # fmt: skip
+TOLERANCE = 2e-5
+
+
+@pytest.fixture(scope="module")
+def model():
+    return RELO.from_variant("tiny", **GOLDEN)
+
+
+@pytest.fixture(scope="module")
+def variables(model):
+    return convert.from_torch(CHECKPOINT, model)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """The release's numbers with clips first and channels last: `[B, T, ...]`."""
+    with np.load(FIXTURES / "forward_tiny.npz") as file:
+        data = {name: file[name] for name in file}
+    clips_first = {name: array.swapaxes(0, 1) for name, array in data.items() if name != "temporal_tokens"}
+    maps = [name for name in data if name.endswith(("_images", "_map"))]
+    tokens = np.moveaxis(data["temporal_tokens"], 0, 2)  # [L, B, T, n, D]
+    return clips_first | {name: np.moveaxis(clips_first[name], -3, -1) for name in maps} | {"tokens": tokens}
+
+
+@pytest.fixture(scope="module")
+def state_dict():
+    return {name: np.asarray(tensor) for name, tensor in torch_file.load(CHECKPOINT)["net"].items()}
+
+
+def assert_as_released(golden, features, tokens, logits, value, size, offset, center):
+    found = {
+        "features": features, "tokens": tokens, "policy_logits": logits, "value": value, "size_map": size,
+        "offset_map": offset, "score_map": center[..., None],
+    }  # fmt: skip
+    for name, array in found.items():
+        assert array.shape == golden[name].shape, name
+        np.testing.assert_allclose(array, golden[name], rtol=0, atol=TOLERANCE, err_msg=name)
+    action = center.reshape(*center.shape[:2], -1).argmax(-1)
+    boxes = decode_boxes(size, offset, action)
+    np.testing.assert_allclose(boxes, golden["pred_boxes"][:, :, 0], rtol=0, atol=TOLERANCE)
+
+
+def test_the_clip_path_gives_the_numbers_of_the_release(model, variables, golden):
+    @jax.jit
+    def run(variables, images, boxes, search):
+        templates = model.apply(variables, images, boxes, method="encode_templates")
+        return model.apply(variables, templates, search, with_center=True, method="clip")
+
+    out = run(variables, golden["template_images"], golden["template_boxes_xywh"], golden["search_images"])
+    assert_as_released(
+        golden, out.features, out.tokens, out.policy_logits, out.value, out.size, out.offset, out.center
+    )
+
+
+def test_the_frame_path_gives_the_numbers_of_the_release(model, variables, golden):
+    @jax.jit
+    def run(variables, images, boxes, search):
+        templates = model.apply(variables, images, boxes, method="encode_templates")
+
+        def step(carry, frame):
+            features, tokens = model.apply(variables, templates, frame, *carry, method="frame")
+            heads = [model.apply(variables, features, method=m) for m in ("policy_logits", "value", "boxes", "center")]
+            logits, value, (size, offset), center = heads
+            return (tokens, jnp.zeros(2, bool)), (features, tokens, logits, value, size, offset, center)
+
+        start = jnp.full((3, 2, 2, 96), 1e3), jnp.ones(2, bool)  # first: tokens are not looked at
+        return jax.lax.scan(step, start, jnp.moveaxis(search, 1, 0))[1]
+
+    out = run(variables, golden["template_images"], golden["template_boxes_xywh"], golden["search_images"])
+    frame_axis = [1, 2, 1, 1, 1, 1, 1]
+    assert_as_released(golden, *(jnp.moveaxis(x, 0, axis) for x, axis in zip(out, frame_axis, strict=True)))
+
+
+def test_a_state_dict_of_arrays_is_as_good_as_the_file(model, variables, state_dict):
+    again = convert.from_torch(state_dict, model)
+    jax.tree.map(np.testing.assert_array_equal, again, variables)
+    assert jax.tree.structure(again) == jax.tree.structure(release_names.abstract_variables(model))
+    assert {leaf.dtype for leaf in jax.tree.leaves(again)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+def test_torch_reads_the_same_and_its_tensors_are_accepted(model, variables, monkeypatch):
+    import torch
+
+    for name, cls in [("lib.train.admin.stats", "AverageMeter"), ("lib.train.admin.settings", "Settings")]:
+        parts = name.split(".")
+        for i in range(len(parts)):
+            monkeypatch.setitem(sys.modules, ".".join(parts[: i + 1]), types.ModuleType(parts[i]))
+        setattr(sys.modules[name], cls, type(cls, (), {}))
+    loaded = torch.load(CHECKPOINT, weights_only=False)["net"]
+    jax.tree.map(np.testing.assert_array_equal, convert.from_torch(loaded, model), variables)
+    half = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in loaded.items()}
+    rounded = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16).astype(jnp.float32), variables)
+    jax.tree.map(np.testing.assert_array_equal, convert.from_torch(half, model), rounded)
+
+
+@pytest.mark.parametrize(
+    "variant, millions",
+    [
+        ("t256", (23.89, 3.82, 1.27, 1.27)),
+        ("b256", (84.41, 4.70, 1.57, 1.57)),
+        ("l256", (311.40, 6.47, 2.16, 2.16)),
+    ],
+)
+def test_released_variants_have_the_released_parameters(variant, millions):
+    model = RELO.from_variant(variant)
+    counts = dict.fromkeys(("encoder", "regression", "policy", "value"), 0)
+    for source in release_names.sources(model):
+        if source.path[0] == "params":
+            counts[source.part] += math.prod(source.shape)
+    assert tuple(round(count / 1e6, 2) for count in counts.values()) == millions
+
+
+def test_every_tensor_of_a_relo_checkpoint_is_accounted_for(model, state_dict):
+    conversion = convert.convert(CHECKPOINT, model)
+    assert conversion.kind == convert.RELO_KIND and not conversion.fresh
+    assert all(name.endswith("num_batches_tracked") for name in conversion.unused)
+    assert sum(tensors for tensors, _ in conversion.mapped.values()) + len(conversion.unused) == len(state_dict)
+
+
+def test_a_missing_misshapen_unknown_or_broken_tensor_is_named(model, state_dict):
+    name = "encoder.body.blocks.5.mlp.w2.weight"
+    shape, last = state_dict[name].shape, "value_model.fc_val.bias"
+    extra = state_dict | {"decoder.conv1_tl.0.bias": np.zeros(4, np.float32)}
+    broken = {
+        f"lacks {name}": {k: v for k, v in state_dict.items() if k != name},
+        f"lacks {last}": {k: v for k, v in state_dict.items() if k != last},
+        f"{name} has shape {shape[::-1]}, variant 'tiny' needs {shape}": state_dict | {name: state_dict[name].T},
+        f"{name} holds NaN": state_dict | {name: np.full(shape, np.nan)},
+        "has decoder.conv1_tl.0.bias": extra,
+    }
+    for message, tensors in broken.items():
+        with pytest.raises(UserError) as error:
+            convert.from_torch(tensors, model)
+        assert message in str(error.value) and "\n" not in str(error.value)
+    convert.from_torch(extra, model, ignore=["decoder.conv?_tl.*"])
+
+
+def test_a_checkpoint_of_another_variant_is_refused_by_name():
+    with pytest.raises(UserError, match=r"relo_tiny.*patch_embed\.proj\.weight has shape \(24, .*'t256' needs \(96, "):
+        convert.from_torch(CHECKPOINT, RELO.from_variant("t256"))
+
+
+def test_a_file_without_a_known_network_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no RELO"):
+        convert.from_torch(FIXTURES / "torch" / "dtypes_zip.pt", RELO.from_variant("tiny"))
+    with pytest.raises(UserError, match="found none"):
+        convert.read({"layers": [1, 2]})
+
+
+def test_a_warm_up_checkpoint_gets_fresh_policy_and_value_and_says_so(model, variables, state_dict):
+    warm = {k: v for k, v in state_dict.items() if not k.startswith(("policy_model.", "value_model."))}
+    with pytest.warns(UserWarning, match="freshly initialised policy, value"):
+        loaded = convert.from_torch({"net": warm}, model, key=jax.random.key(1))
+    for part in ("encoder", "regression"):
+        jax.tree.map(np.testing.assert_array_equal, loaded["params"][part], variables["params"][part])
+    fresh = loaded["params"]["policy"]["conv0"]["kernel"]
+    bound = math.sqrt(6 / (9 * (96 + 64)))  # Xavier
+    assert 0.9 * bound < np.abs(fresh).max() <= bound
+    assert not np.array_equal(fresh, variables["params"]["policy"]["conv0"]["kernel"])
+    np.testing.assert_array_equal(loaded["batch_stats"]["value"]["bn0"]["mean"], 0)
+
+
+@pytest.fixture(scope="module")
+def pretrained(state_dict):
+    """What an ImageNet-pretrained Fast-iTPN holds: our encoder without RELO's own, a 14 x 14 table, a classifier."""
+    body = {k.removeprefix("encoder.body."): v for k, v in state_dict.items() if k.startswith("encoder.body.")}
+    own = ("ttokens", "pos_embed_ttoken", "search_token", "template_foreground_token", "template_background_token")
+    body = {k: v for k, v in body.items() if k not in own}
+    table = np.random.default_rng(0).normal(size=(1, 14 * 14, 96)).astype(np.float32)
+    return body | {"pos_embed": table, "head.weight": np.zeros((1000, 96)), "head.bias": np.zeros(1000)}
+
+
+def test_a_state_dict_is_found_where_people_put_it(state_dict, pretrained):
+    parts = ("encoder.body.", "decoder.", "policy_model.", "value_model.")
+    for tensors, kind in [(state_dict, convert.RELO_KIND), (pretrained, convert.PRETRAINED)]:
+        files = [{key: tensors, "epoch": 9} for key in ("net", "module", "model", "state_dict")]
+        parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}  # of PyTorch's DataParallel
+        for file in (tensors, parallel, *files):
+            found, found_kind = convert.read(file)
+            assert found_kind == kind and len(found) == len(tensors)
+            assert all(name.startswith(parts) for name in found)
+
+
+def test_a_pretrained_fast_itpn_gives_the_encoder(model, variables, pretrained):
+    loaded = convert.convert({"module": pretrained}, model)
+    encoder, ours = loaded.variables["params"]["encoder"], variables["params"]["encoder"]
+    for name in ("patch_embed", "stage1_0", "merge1", "stage2_0", "merge2", "blocks", "fc_norm"):
+        jax.tree.map(np.testing.assert_array_equal, encoder[name], ours[name])
+    square = pretrained["pos_embed"].reshape(14, 14, 96)
+    corners = np.concatenate([square[:8, :8].reshape(64, 96), square[:4, :4].reshape(16, 96)])
+    np.testing.assert_array_equal(encoder["pos_embed"], corners)
+    np.testing.assert_array_equal(encoder["search_token"], 0)
+    assert loaded.kind == convert.PRETRAINED and set(loaded.fresh) == {"encoder", "regression", "policy", "value"}
+    assert loaded.unused == {"encoder.body.head.weight": "classifier", "encoder.body.head.bias": "classifier"}
+
+
+def test_a_pretrained_file_must_still_be_whole(model, pretrained):
+    for name in ("blocks.4.attn.q_bias", "pos_embed", "blocks.5.gamma_1"):  # gammas in some blocks only
+        with pytest.raises(UserError, match=f"lacks encoder.body.{name}"):
+            convert.from_torch({k: v for k, v in pretrained.items() if k != name}, model)
+    with pytest.raises(UserError, match=r"has encoder\.body\.rel_pos_bias"):
+        convert.from_torch(pretrained | {"rel_pos_bias.table": np.zeros(3)}, model)
+    with pytest.raises(UserError, match="side"):
+        convert.from_torch(pretrained | {"pos_embed": np.zeros((1, 197, 96), np.float32)}, model)
+
+
+def test_positions_are_cut_or_enlarged_as_by_pytorch():
+    with np.load(FIXTURES / "bicubic.npz") as file:
+        for old, new in ((3, 5), (14, 16), (4, 4), (2, 7)):
+            weights = bicubic_weights(old, new)
+            enlarged = np.einsum("ip,jq,pqd->ijd", weights, weights, file[f"in_{old}_{new}"])
+            np.testing.assert_allclose(enlarged, file[f"out_{old}_{new}"], atol=1e-5)
+        table, expected = file["in_14_16"], file["out_14_16"]
+    model = RELO.from_variant("t256")  # 16 x 16 search cells: enlarged; 8 x 8 of the template: cut
+    parts = split_positions(table.reshape(1, 14 * 14, 2), model)
+    assert parts.shape == (1, 256 + 64, 2)
+    np.testing.assert_allclose(parts[0, :256], expected.reshape(256, 2), atol=1e-5)
+    np.testing.assert_array_equal(parts[0, 256:], table[:8, :8].reshape(64, 2))
+
+
+def fake(model):
+    """A state dict that is all shapes and no numbers."""
+    return {
+        name: np.broadcast_to(np.float32(0), source.release_shape)
+        for source in release_names.sources(model)
+        for name in source.names
+    }
+
+
+@pytest.mark.parametrize("variant", ["tiny", "t256", "s256", "b256", "l256"])
+def test_the_variant_is_found_from_the_shapes(variant):
+    model = RELO.from_variant(variant)
+    assert convert.model_for(fake(model)) == model
+    other = RELO.from_variant(variant, search_size=model.search_size + 64, template_size=model.template_size + 32)
+    assert convert.model_for(fake(other)) == other
+
+
+def test_an_odd_size_needs_its_heads_told(model):
+    with pytest.raises(UserError, match="heads=N"):
+        convert.model_for(CHECKPOINT)
+    assert convert.model_for(CHECKPOINT, {"heads": 3, "templates": 2}) == model
+    pretrained = {k.removeprefix("encoder.body."): v for k, v in fake(RELO.from_variant("b256")).items()}
+    assert convert.model_for(pretrained) == RELO.from_variant("b256")
