@@ -1,0 +1,104 @@
+"""The command line: every command is there, imports what it needs only when it runs, and mistakes are one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relo_jax import cli
+from relo_jax.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("demo", "train", "eval", "track", "convert")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    """Leaves the cache of compiled programs of this machine alone."""
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        monkeypatch.setenv(name, "restored after the test")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def relo(*argv):
+    return subprocess.run([sys.executable, "-m", "relo_jax.cli", *argv], cwd=ROOT, capture_output=True, text=True)
+
+
+def one_line_of_error(capsys):
+    out, err = capsys.readouterr()
+    assert err.startswith("relo: ") and err.count("\n") == 1 and err.endswith("\n"), err
+    return err
+
+
+def test_help_lists_the_commands_and_no_other():
+    done = relo("--help")
+    assert done.returncode == 0
+    listed = [line.split()[0] for line in done.stdout.split("COMMAND\n")[1].splitlines() if line[:5].strip() == ""]
+    assert sorted(name for name in listed if name in COMMANDS) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS if name != "train"]])
+def test_help_needs_no_jax(command):
+    code = (
+        "import sys; from relo_jax import cli\n"
+        f"try: cli.main([*{command!r}, '--help'])\n"
+        "except SystemExit as end: print('status', end.code, 'jax' in sys.modules, 'cv2' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "status 0 False False"
+
+
+def test_help_of_train_shows_its_flags(capsys):
+    assert cli.main(["train", "--help"]) == 0
+    assert "--workdir" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["convert", "nowhere.pth.tar", "out"], "nowhere.pth.tar"),
+        (["train", "--config=nowhere.py", "--workdir=out"], "nowhere.py"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_1(argv, named, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(argv) == 1
+    assert named in one_line_of_error(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_leaves_no_traceback_in_a_process_of_its_own(tmp_path):
+    done = relo("convert", str(tmp_path / "nowhere.pth.tar"), str(tmp_path / "out"))
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_an_unknown_command_is_refused():
+    done = relo("trakc")
+    assert done.returncode == 2 and "trakc" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(cli, "train_command", lambda argv: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["train"])
+
+
+@pytest.mark.parametrize(("raised", "status"), [(KeyboardInterrupt(), 130), (UserError("frame 3 is no image"), 1)])
+def test_exit_status(raised, status, monkeypatch, capsys):
+    def fail(argv):
+        raise raised
+
+    monkeypatch.setattr(cli, "train_command", fail)
+    assert cli.main(["train"]) == status
+    one_line_of_error(capsys)
+
+
+def test_compiled_programs_are_kept_unless_the_user_said_where(monkeypatch, tmp_path):
+    cli.keep_compiled_programs()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "cache" / "relo_jax" / "compiled")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
+    cli.keep_compiled_programs()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/elsewhere"

@@ -1,0 +1,155 @@
+"""The project around the code: what is installed, what may import what, and what `make` and the package promise."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import relo_jax
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "relo_jax"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# From the bottom up: a module imports from its own line and from those above it in this list.
+LAYERS = [
+    ["errors"],
+    ["config", "boxes"],
+    ["crop", "video", "torch_file", "positions"],
+    ["data"],
+    ["model"],
+    ["release_names", "convert", "checkpoint", "convert_command"],
+    ["mdp"],
+    ["train"],
+    ["tracker", "track_command"],
+    ["eval"],
+    ["demo"],
+    ["cli"],
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def pins():
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
+    return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
+
+
+def imports(path):
+    """Modules that a file imports, each as a dotted name with the imported name appended."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            raise AssertionError(f"{path} imports relatively")
+
+
+def layer_of(module):
+    """Level of `relo_jax.x.y`, None for what is not of the package."""
+    parts = module.split(".")
+    return LEVEL[parts[1]] if parts[0] == "relo_jax" and len(parts) > 1 and parts[1] in LEVEL else None
+
+
+def test_imports_run_one_way():
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if name == "__init__":
+            continue
+        assert name in LEVEL, f"{name} is in no layer: add it to LAYERS where its imports allow"
+        above = [m for m in imports(path) if (layer_of(m) or 0) > LEVEL[name]]
+        wrong += [f"{path.relative_to(ROOT)} imports {m}" for m in above]
+    assert not wrong
+
+
+def test_every_imported_package_is_declared():
+    distributions = metadata.packages_distributions()
+    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    optional = {canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["convert"]}
+    used = {m.split(".")[0] for path in PACKAGE.rglob("*.py") for m in imports(path)}
+    used -= {*sys.stdlib_module_names, "relo_jax"}
+    undeclared = {
+        module
+        for module in used
+        if not {canonicalize_name(d) for d in distributions.get(module, [module])} & (declared | optional)
+    }
+    assert not undeclared
+
+
+def test_the_pins_are_exact_complete_and_inside_the_declared_ranges():
+    pinned = pins()
+    for name, requirement in pinned.items():
+        assert [s.operator for s in requirement.specifier] == ["=="] and not requirement.url, name
+    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
+        wanted = Requirement(line)
+        (pin,) = pinned[canonicalize_name(wanted.name)].specifier
+        assert wanted.specifier.contains(pin.version), f"{line} does not allow the pinned {pin.version}"
+    assert "torch" not in pinned
+
+
+def test_what_runs_here_is_what_is_pinned():
+    """An environment that is behind requirements.txt would test something that nobody else installs."""
+    versions = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    installed = {canonicalize_name(name): version for name, version in versions.items()}
+    for name in map(canonicalize_name, ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")):
+        (pin,) = pins()[name].specifier
+        if sys.version_info[:2] == (3, 11):
+            assert installed[name] == pin.version, f"{name}: run make again"
+
+
+def test_importing_the_package_is_immediate():
+    code = "import relo_jax, sys; print(sorted({'jax', 'numpy', 'cv2', 'flax'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [n for n in relo_jax.__all__ if n != "__version__"])
+def test_public_names_exist(name):
+    value = getattr(relo_jax, name)
+    assert value is not None and name in dir(relo_jax)
+    assert not isinstance(value, type(relo_jax)) or value.__name__ == f"relo_jax.{name}"
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="trakcer"):
+        _ = relo_jax.trakcer
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_says_what_is_missing_where_there_is_no_python(tmp_path):
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    done = subprocess.run(["make", "lint", "PYTHON=", "UV="], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0 and "needs Python 3.11 or newer" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_uses_an_environment_that_is_ready_as_it_is(tmp_path):
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "relo-jax-is-installed").touch()
+    done = subprocess.run(["make", "-n", "demo", "test"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [".venv/bin/relo demo", ".venv/bin/python -m pytest -n 2"]
+
+
+def test_citation_names_the_paper_and_the_readme_the_commands():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert "arXiv:2605.07379" in citation and "Reinforcement Learning to Localize" in citation
+    first_screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:40])
+    assert re.search(r"^make demo\b", first_screen, re.M) and re.search(r"^make test\b", first_screen, re.M)
+
+
+def test_modules_say_what_they_are():
+    silent = [str(p.relative_to(ROOT)) for p in PACKAGE.rglob("*.py") if not ast.get_docstring(ast.parse(p.read_text()))]
+    assert not silent
