@@ -25,9 +25,11 @@ _AT_LEAST_ONE = {
     "batch_size", "total_steps", "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
     "warmup.search_frames", "rl.clip_length", "data.max_gap",
 }  # fmt: skip
-_PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness"}
+_PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
+                  "tracker.found_threshold"}  # fmt: skip
 _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
+    "tracker.window_power", "tracker.update_interval", "tracker.update_threshold", "tracker.found_threshold",
 }  # fmt: skip
 
 
@@ -104,7 +106,7 @@ def base():
     config.data.procedural.occlusion = 0.5  # probability of something to pass behind
     config.data.procedural.smallest = 20.0  # side of the target at the start
     config.data.procedural.largest = 64.0
-    config.data.procedural.slowest = 0.02
+    config.data.procedural.slowest = 0.03
     config.data.procedural.fastest = 0.22
     config.data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement
     config.data.procedural.bending = 6.0  # largest bend of soft objects, in 96ths of their size
@@ -119,6 +121,7 @@ def base():
     config.tracker.window_power = 3.0
     config.tracker.update_interval = 0  # frames between template updates; 0: off
     config.tracker.update_threshold = 25.0
+    config.tracker.found_threshold = 0.25  # score from which a result counts as found
     return config
 
 

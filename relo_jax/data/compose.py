@@ -27,7 +27,7 @@ class Options:
     occlusion: float = 0.5  # probability of something to pass behind
     smallest: float = 20.0  # side of the target at the start
     largest: float = 64.0
-    slowest: float = 0.02
+    slowest: float = 0.03
     fastest: float = 0.22
     jump: float = 0.03  # largest probability a frame of a sudden displacement of 0.3 to 0.8 sizes
     bending: float = 6.0  # largest bend of objects, in pixels of a 96 px patch (half of the objects are rigid)
@@ -102,7 +102,7 @@ def _target_path(rng, options: Options, paths: _Paths, sizes: np.ndarray) -> np.
     frames = len(sizes)
     speed = log_uniform(rng, options.slowest, options.fastest)
     heading = rng.uniform(0, 2 * np.pi)
-    drift = rng.uniform(0.2, 0.8) * np.array([np.cos(heading), np.sin(heading)])
+    drift = rng.uniform(0.4, 1.0) * np.array([np.cos(heading), np.sin(heading)])
     path = 0.8 * paths.take(2).T + drift * np.arange(frames)[:, None]
     if rng.random() < 0.3:  # shaken by the camera or by its gait
         path += rng.uniform(0, 0.8) * motion.wander(rng, 2, frames, 3, 9).T
@@ -169,7 +169,7 @@ def _camera(rng, options: Options, background: np.ndarray, paths: _Paths, center
     middle = np.array([options.width, options.height]) / 2
     world = motion.affine_maps(middle + travel, turn - turn[0], zoom, zoom, middle)
     high, wide = background.shape[:2]
-    fill = max(options.width / wide, options.height / high) * log_uniform(rng, 0.7, 2.2)
+    fill = max(options.width / wide, options.height / high) * log_uniform(rng, 0.8, 2.2)
     angle = np.array([rng.normal(0, 0.15) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)])
     placed = motion.affine_maps(middle[None], angle, fill, fill, (wide * rng.uniform(0.3, 0.7), high / 2))
     return motion.compose(world, placed), world

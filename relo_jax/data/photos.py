@@ -16,10 +16,11 @@ import numpy as np
 
 from relo_jax.data import objects, textures
 from relo_jax.data.compose import Cast, Options, compose
+from relo_jax.data.composed import as_sequence
 from relo_jax.data.folder import IMAGE_SUFFIXES, read_image
 from relo_jax.data.motion import log_uniform
 from relo_jax.data.procedural import SPLITS, generator
-from relo_jax.data.scene import PATCH, Cutout, as_sequence
+from relo_jax.data.scene import PATCH, Cutout
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 

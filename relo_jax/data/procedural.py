@@ -16,7 +16,8 @@ import numpy as np
 
 from relo_jax.data import objects, textures
 from relo_jax.data.compose import Cast, Options, compose
-from relo_jax.data.scene import Cutout, as_sequence
+from relo_jax.data.composed import as_sequence
+from relo_jax.data.scene import Cutout, Scene
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 
@@ -103,12 +104,16 @@ class Procedural:
         return f"procedural-{self.split}-{self.seed}-{index:06d}"
 
     def __getitem__(self, index: int) -> Sequence:
+        return as_sequence(self.name(index), self.scene(index))
+
+    def scene(self, index: int) -> Scene:
+        """The description that sequence `index` is drawn from."""
         split, index = SPLITS[self.split], int(index)
         number, member = divmod(index, FAMILY) if self.split == "train" else (index, 0)
         family = _family(self.seed, split, self.options.bank_size, number)
         rng = generator(self.seed, split, index, 1)
         cast = _cast(rng, split, family, member, self.options)
-        return as_sequence(self.name(index), compose(rng, cast, self.options))
+        return compose(rng, cast, self.options)
 
 
 def sequence(seed: int, index: int, num_frames: int = 120, split: str = "train", **options) -> Sequence:

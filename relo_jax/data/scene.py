@@ -13,9 +13,6 @@ from functools import cached_property, lru_cache
 import cv2
 import numpy as np
 
-from relo_jax.data import motion
-from relo_jax.data.sequence import Sequence
-
 PATCH = 96  # cut-outs are PATCH x PATCH
 
 
@@ -33,7 +30,16 @@ class Cutout:
 
     @property
     def center(self) -> np.ndarray:
+        """Of the bounding box, x and y in the patch."""
         return (self.outline.max(0) + self.outline.min(0)) / 2
+
+    @cached_property
+    def rim(self) -> np.ndarray:
+        """float [P, 2]: points all along the silhouette's border, 2 px apart, 1 px inside."""
+        alpha = np.pad(self.levels[1][..., 3], 1)
+        mask = (alpha > min(127, alpha.max() // 2)).astype(np.uint8)
+        rows, cols = np.nonzero(mask - cv2.erode(mask, np.ones((3, 3), np.uint8)))
+        return np.stack([cols - 0.5, rows - 0.5], 1) * 2
 
 
 def cutout(rgb: np.ndarray, alpha: np.ndarray, outline: np.ndarray) -> Cutout:
@@ -179,79 +185,3 @@ def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, f
     through = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(warped, 3)), cv2.COLOR_GRAY2RGB)
     region = out[y1:y2, x1:x2]
     cv2.add(cv2.multiply(region, through, scale=1 / 255), color, dst=region)
-
-
-def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """(boxes_xywh float64 [F, 4], visible bool [F]): the target's silhouette clipped to the frame.
-
-    Visible: at least two fifths of the target lie inside the frame and in front of everything, and the box has an
-    area. Hidden parts do not shrink the box, what lies outside the frame does.
-    """
-    limit = np.array([scene.width, scene.height], np.float64)
-    ends = [_extremes(scene.layers[k]) for k in scene.target]
-    low = np.clip(np.min([e[0] for e in ends], 0), 0, limit)
-    high = np.clip(np.max([e[1] for e in ends], 0), 0, limit)
-    boxes = np.concatenate([low, high - low], 1)
-    body = scene.layers[scene.target[0]]
-    rows, cols = np.nonzero(body.cutout.levels[2][..., 3] > 128)
-    pick = np.arange(0, len(rows), len(rows) // 24 + 1)
-    inside = motion.apply(body.maps, np.stack([cols[pick] + 0.5, rows[pick] + 0.5], 1) * 4)
-    seen = ((inside >= 0) & (inside < limit)).all(-1)
-    for k in range(max(scene.target) + 1, len(scene.layers)):
-        seen &= ~_covers(scene.layers[k], inside)
-    visible = (seen.mean(1) >= 0.4) & (boxes[:, 2:].min(1) >= 4)
-    return boxes, visible
-
-
-def _extremes(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest and the largest x, y of a layer's silhouette in every frame, each [F, 2]."""
-    points = layer.cutout.outline
-    x, y = (layer.maps[:, k, :2] @ points.T + layer.maps[:, k, 2:] for k in range(2))
-    if layer.bending is not None:
-        # The bent patch shows at p what was at p + d(p), so a point goes to p - d(p) to first order.
-        at = np.clip(points.astype(int), 0, PATCH - 1)
-        move = -bend(layer.field)[0][at[:, 1], at[:, 0]].T
-        x += layer.bending[:, None] * (layer.maps[:, 0, :2] @ move)
-        y += layer.bending[:, None] * (layer.maps[:, 1, :2] @ move)
-    return np.stack([x.min(1), y.min(1)], 1), np.stack([x.max(1), y.max(1)], 1)
-
-
-def _covers(layer: Layer, points: np.ndarray) -> np.ndarray:
-    """Which of the points [F, P, 2] lie under the layer: bool [F, P]."""
-    maps = motion.invert(layer.maps)
-    local = points @ np.swapaxes(maps[..., :2], -1, -2) + maps[:, None, :, 2]
-    alpha = layer.cutout.levels[2][..., 3]
-    cell = np.floor(local / 4).astype(int)
-    valid = ((cell >= 0) & (cell < alpha.shape[0])).all(-1)
-    cell = np.where(valid[..., None], cell, 0)
-    return valid & (alpha[cell[..., 1], cell[..., 0]] > 128)
-
-
-def as_sequence(name: str, scene: Scene, category: str | None = None) -> Sequence:
-    """The scene as a Sequence whose crops are drawn without their frames."""
-    boxes, visible = target_boxes(scene)
-
-    def read_frame(index: int) -> np.ndarray:
-        return render(scene, index, 0, 0, 1, scene.width, scene.height)
-
-    def read_crop(index: int, box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
-        from relo_jax.crop import crop_window
-
-        x, y, side = crop_window(box_xywh, factor)
-        scale = size / side
-        crop = render(scene, index, x, y, scale, size, size)
-        _black_outside(crop, x, y, scale, scene.width, scene.height)
-        return crop, scale
-
-    return Sequence(name, boxes, visible, read_frame, read_crop, category)
-
-
-def _black_outside(crop: np.ndarray, x: int, y: int, scale: float, width: int, height: int) -> None:
-    """Zeros outside the frame, by the cropper's rule (which loses a border column or row where the crop passes it)."""
-    size = crop.shape[0]
-    right = width - 1 if x + size / scale >= width else width
-    bottom = height - 1 if y + size / scale >= height else height
-    crop[:, : max(0, round(-x * scale))] = 0
-    crop[: max(0, round(-y * scale))] = 0
-    crop[:, max(0, round((right - x) * scale)) :] = 0
-    crop[max(0, round((bottom - y) * scale)) :] = 0

@@ -1,0 +1,107 @@
+"""A composed scene as a sequence: the target's boxes, whether it can be seen, and crops drawn without their frames."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relo_jax.crop import crop_window
+from relo_jax.data import motion
+from relo_jax.data.scene import PATCH, Layer, Scene, bend, render
+from relo_jax.data.sequence import Sequence
+
+SEEN = 0.4  # of the target's surface, for a frame to count as visible
+SMALLEST = 4.0  # pixels, side of a visible box
+
+
+def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """(boxes_xywh float64 [F, 4], visible bool [F]): the bounding box of the silhouette's part inside the frame.
+
+    Visible: at least two fifths of the target lie inside the frame and in front of everything, and the box has an
+    area. Hidden parts do not shrink the box, what lies outside the frame does.
+    """
+    limit = np.array([scene.width, scene.height], np.float64)
+    target = [scene.layers[k] for k in scene.target]
+    ends = [_extremes(_moved(layer, layer.cutout.outline)) for layer in target]
+    low, high = np.min([e[0] for e in ends], 0), np.max([e[1] for e in ends], 0)
+    crossing = np.flatnonzero(((low < 0) | (high > limit)).any(1))
+    low, high = np.clip(low, 0, limit), np.clip(high, 0, limit)
+    if len(crossing):
+        # The outline's corners do not tell how wide the part inside is; the points all along it do.
+        ends = [_extremes(_moved(layer, layer.cutout.rim, crossing), limit) for layer in target]
+        low[crossing] = np.clip(np.min([e[0] for e in ends], 0) - 0.5, low[crossing], limit)
+        high[crossing] = np.clip(np.max([e[1] for e in ends], 0) + 0.5, low[crossing], high[crossing])
+    boxes = np.concatenate([low, high - low], 1)
+    return boxes, (_seen_share(scene) >= SEEN) & (boxes[:, 2:].min(1) >= SMALLEST)
+
+
+def _moved(layer: Layer, points: np.ndarray, frames=slice(None)) -> np.ndarray:
+    """Where points [P, 2] of the patch lie in the frames: [2, F, P]."""
+    maps = layer.maps[frames]
+    placed = np.stack([maps[:, k, :2] @ points.T + maps[:, k, 2:] for k in range(2)])
+    if layer.bending is not None:
+        # The bent patch shows at p what was at p + d(p), so a point goes to p - d(p) to first order.
+        at = np.clip(points.astype(int), 0, PATCH - 1)
+        move = -bend(layer.field)[0][at[:, 1], at[:, 0]].T
+        placed += np.stack([layer.bending[frames, None] * (maps[:, k, :2] @ move) for k in range(2)])
+    return placed
+
+
+def _extremes(points: np.ndarray, limit: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and the largest x, y of points [2, F, P], each [F, 2]; with `limit` of those inside the frame only
+    (infinities of the wrong sign where there are none)."""
+    if limit is None:
+        return points.min(2).T, points.max(2).T
+    outside = ~((points >= 0) & (points <= limit[:, None, None])).all(0)
+    return np.where(outside, np.inf, points).min(2).T, np.where(outside, -np.inf, points).max(2).T
+
+
+def _seen_share(scene: Scene) -> np.ndarray:
+    """[F]: how much of the target's body is inside the frame and not behind another layer, from 24 points or so."""
+    body = scene.layers[scene.target[0]]
+    alpha = body.cutout.levels[2][..., 3]
+    rows, cols = np.nonzero(alpha > min(127, alpha.max() // 2))
+    pick = np.arange(0, len(rows), len(rows) // 24 + 1)
+    inside = motion.apply(body.maps, np.stack([cols[pick] + 0.5, rows[pick] + 0.5], 1) * 4)
+    seen = ((inside >= 0) & (inside < (scene.width, scene.height))).all(-1)
+    for k in range(max(scene.target) + 1, len(scene.layers)):
+        seen &= ~_covers(scene.layers[k], inside)
+    return seen.mean(1)
+
+
+def _covers(layer: Layer, points: np.ndarray) -> np.ndarray:
+    """Which of the points [F, P, 2] lie under the layer: bool [F, P]."""
+    maps = motion.invert(layer.maps)
+    local = points @ np.swapaxes(maps[..., :2], -1, -2) + maps[:, None, :, 2]
+    alpha = layer.cutout.levels[2][..., 3]
+    cell = np.floor(local / 4).astype(int)
+    valid = ((cell >= 0) & (cell < alpha.shape[0])).all(-1)
+    cell = np.where(valid[..., None], cell, 0)
+    return valid & (alpha[cell[..., 1], cell[..., 0]] > 128)
+
+
+def as_sequence(name: str, scene: Scene, category: str | None = None) -> Sequence:
+    """The scene as a Sequence whose crops are drawn without their frames."""
+    boxes, visible = target_boxes(scene)
+
+    def read_frame(index: int) -> np.ndarray:
+        return render(scene, index, 0, 0, 1, scene.width, scene.height)
+
+    def read_crop(index: int, box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
+        x, y, side = crop_window(box_xywh, factor)
+        scale = size / side
+        crop = render(scene, index, x, y, scale, size, size)
+        _black_outside(crop, x, y, scale, scene.width, scene.height)
+        return crop, scale
+
+    return Sequence(name, boxes, visible, read_frame, read_crop, category)
+
+
+def _black_outside(crop: np.ndarray, x: int, y: int, scale: float, width: int, height: int) -> None:
+    """Zeros outside the frame, by the cropper's rule (which loses a border column or row where the crop passes it)."""
+    size = crop.shape[0]
+    right = width - 1 if x + size / scale >= width else width
+    bottom = height - 1 if y + size / scale >= height else height
+    crop[:, : max(0, round(-x * scale))] = 0
+    crop[: max(0, round(-y * scale))] = 0
+    crop[:, max(0, round((right - x) * scale)) :] = 0
+    crop[max(0, round((bottom - y) * scale)) :] = 0

@@ -1,0 +1,100 @@
+"""The pipeline: batches by index, the same with any number of threads, resumable in the middle."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from relo_jax import config as configs
+from relo_jax.data import pipeline
+from relo_jax.errors import UserError
+
+MODEL = SimpleNamespace(templates=2, template_size=32, search_size=64)
+
+
+@pytest.fixture
+def config():
+    c = configs.base()
+    c.batch_size = 4
+    c.warmup.search_frames, c.rl.clip_length = 1, 3
+    c.data.procedural.bank_size, c.data.procedural.num_frames = 24, 40
+    return c
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def take(iterator, count):
+    return [next(iterator) for _ in range(count)]
+
+
+def test_batches_do_not_depend_on_the_number_of_threads(config):
+    runs = []
+    for workers in (0, 1, 3):
+        config.data.workers = workers
+        runs.append(take(iter(pipeline.make_dataset(config, MODEL)), 3))
+    for other in runs[1:]:
+        assert all(same(a, b) for a, b in zip(runs[0], other, strict=True))
+
+
+def test_a_batch_is_its_clips_in_the_order_of_their_indices(config):
+    batch = take(iter(pipeline.make_dataset(config, MODEL)), 2)[1]
+    assert batch["index"].tolist() == [4, 5, 6, 7] and batch["index"].dtype == np.int64
+    assert batch["search_images"].shape == (4, 1, 64, 64, 3) and batch["search_images"].dtype == np.uint8
+    assert batch["template_boxes_xywh"].shape == (4, 2, 4)
+    source = pipeline.clip_source(config, MODEL)
+    assert same(source[6], {k: v[2] for k, v in batch.items()})
+    assert source.describe(6) == "procedural-train-0-000006"
+
+
+def test_a_restored_iterator_goes_on_with_the_same_batches(config):
+    iterator = iter(pipeline.make_dataset(config, MODEL))
+    take(iterator, 2)
+    state = iterator.get_state()
+    expected = take(iterator, 2)
+    fresh = iter(pipeline.make_dataset(config, MODEL))
+    fresh.set_state(state)
+    assert all(same(a, b) for a, b in zip(expected, take(fresh, 2), strict=True))
+
+
+def test_the_stage_sets_the_length_of_clips(config):
+    assert pipeline.clip_source(config, MODEL, "warmup")[0]["search_images"].shape[0] == 1
+    assert pipeline.clip_source(config, MODEL, "rl")[0]["search_images"].shape[0] == 3
+    config.stage = "rl"
+    assert pipeline.clip_source(config, MODEL)[0]["search_images"].shape[0] == 3
+
+
+def test_held_out_batches_are_others(config):
+    train, heldout = (pipeline.clip_source(config, MODEL, train=t) for t in (True, False))
+    assert not np.array_equal(train[0]["search_images"], heldout[0]["search_images"])
+    assert heldout.describe(0).startswith("procedural-heldout")
+
+
+def test_hosts_take_turns_and_together_see_every_clip(config, monkeypatch):
+    monkeypatch.setattr(pipeline.jax, "process_count", lambda: 2)
+    seen = []
+    for process in range(2):
+        monkeypatch.setattr(pipeline.jax, "process_index", lambda p=process: p)
+        batches = take(iter(pipeline.make_dataset(config, MODEL)), 2)
+        assert all(len(b["index"]) == 2 for b in batches)
+        seen += [i for b in batches for i in b["index"].tolist()]
+    assert sorted(seen) == list(range(8))
+    config.batch_size = 3
+    with pytest.raises(UserError, match="batch_size=3"):
+        pipeline.make_dataset(config, MODEL)
+
+
+def test_a_folder_that_does_not_exist_is_named(config, tmp_path):
+    config.data.name, config.data.root = "folder", str(tmp_path / "none")
+    with pytest.raises(UserError, match="none: no such folder"):
+        pipeline.make_dataset(config, MODEL)
+
+
+def test_real_folders_and_photographs_train_by_the_same_config(config, shared):
+    config.data.name, config.data.root, config.data.one_based = "folder", str(shared / "data" / "otb_mini"), True
+    batch = next(iter(pipeline.make_dataset(config, MODEL)))
+    assert batch["search_images"].std() > 10
+    assert np.isfinite(batch["search_boxes_xywh"]).all()
+    config.data.name, config.data.root = "photos", str(shared / "data" / "photos")
+    assert next(iter(pipeline.make_dataset(config, MODEL)))["template_images"].std() > 10

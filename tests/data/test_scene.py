@@ -1,0 +1,116 @@
+"""Drawing: a crop shows what the frame shows, and boxes enclose what is drawn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from relo_jax.crop import crop_host
+from relo_jax.data import motion
+from relo_jax.data.compose import Options
+from relo_jax.data.composed import as_sequence
+from relo_jax.data.procedural import Procedural
+from relo_jax.data.scene import render
+
+CLEAN = Options(num_frames=40, bank_size=24, grain=0, blur=0, compression=0)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    source = Procedural(11, "train", CLEAN)
+    return [source.scene(k) for k in range(12)]
+
+
+def test_the_crop_of_the_scene_is_the_crop_of_its_frame(scenes):
+    for k, scene in enumerate(scenes):
+        s = as_sequence("x", scene)
+        t = int(np.flatnonzero(s.visible)[k])
+        box = s.boxes_xywh[t] + [3, -2, 4, 1]
+        drawn, factor = s.crop(t, box, 4.0, 128)
+        cut, factor_cut = crop_host(s.read_frame(t), box, 4.0, 128)
+        assert factor == factor_cut
+        difference = np.abs(drawn.astype(int) - cut).max(-1)
+        smooth = np.ones((128, 128), bool)  # away from edges, where half a pixel is a large difference
+        for axis in (0, 1):
+            step = np.abs(np.diff(cut.astype(int), axis=axis)).max(-1) > 8
+            pad = [(0, 1), (0, 0)] if axis == 0 else [(0, 0), (0, 1)]
+            edge = np.pad(step, pad)
+            for shift in (-1, 0, 1, 2):
+                smooth &= ~np.roll(edge, shift, axis)
+        assert np.mean(difference[smooth] <= 8) > 0.97
+        assert np.median(difference) <= 4
+
+
+def test_outside_the_frame_a_crop_is_black_as_the_croppers(scenes):
+    s = as_sequence("x", scenes[0])
+    bright = replace(scenes[0], grade=np.eye(3, 4, dtype=np.float32) + np.array([0, 0, 0, 40], np.float32))
+    s = as_sequence("x", bright)
+    for box in ([-20, 30, 40, 40], [300, 200, 40, 50], [100, -30, 30, 30], [0, 0, 80, 60], [260, 100, 20, 20]):
+        drawn, _ = s.crop(5, np.array(box, float), 4.0, 160)
+        cut, _ = crop_host(s.read_frame(5), np.array(box, float), 4.0, 160)
+        black, expected = (drawn == 0).all(-1), (cut == 0).all(-1)
+        for axis in (0, 1):  # the border may be off by the one output pixel that interpolation smears
+            ends = [np.flatnonzero(~b.all(axis)) for b in (black, expected)]
+            assert abs(ends[0][0] - ends[1][0]) <= 1 and abs(ends[0][-1] - ends[1][-1]) <= 1
+
+
+def silhouette(scene, t):
+    """bool [H, W]: where the target is drawn, occluded or not."""
+    dark = tuple(replace(scene.layers[k], gain=np.zeros(len(scene))) for k in scene.target)
+    white = np.full_like(scene.background, 255)
+    plain = replace(
+        scene, background=white, layers=dark, light=np.ones(len(scene)), grade=np.eye(3, 4, dtype=np.float32)
+    )
+    return render(plain, t, 0, 0, 1, scene.width, scene.height)[..., 0] < 128
+
+
+def test_boxes_enclose_the_silhouette_and_no_more(scenes):
+    for scene in scenes:
+        boxes = as_sequence("x", scene).boxes_xywh
+        for t in range(0, len(scene), 9):
+            mask = silhouette(scene, t)
+            if mask.sum() < 30:
+                continue
+            rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            drawn = np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1])
+            x, y, w, h = boxes[t]
+            given = np.array([x, y, x + w, y + h])
+            slack = 1.5 + 0.04 * max(w, h)  # thin tips fade below one half; bending is known to first order
+            assert np.all(np.abs(drawn - given) < slack), (t, drawn, given)
+
+
+def test_a_target_behind_something_or_outside_is_not_visible(scenes):
+    scene = scenes[3]
+    boxes, visible = as_sequence("x", scene).boxes_xywh, as_sequence("x", scene).visible
+    t = int(np.flatnonzero(visible)[0])
+    body = scene.layers[scene.target[0]]
+    wall = replace(body, maps=motion.compose(body.maps, np.array([[[3.0, 0, -96], [0, 3.0, -96]]])))
+    hidden = as_sequence("x", replace(scene, layers=(*scene.layers, wall)))
+    assert not hidden.visible[t]
+    assert np.allclose(hidden.boxes_xywh, boxes)  # what hides it does not shrink the box
+    away = body.maps.copy()
+    away[..., 2] += 1000
+    layers = tuple(replace(v, maps=away) if k in scene.target else v for k, v in enumerate(scene.layers))
+    assert not as_sequence("x", replace(scene, layers=layers)).visible.any()
+
+
+def test_affine_maps_invert_and_compose():
+    rng = np.random.default_rng(0)
+    maps = motion.affine_maps(rng.normal(size=(5, 2)), rng.normal(size=5), np.full(5, 2.0), np.full(5, 0.5), (3, 4))
+    points = rng.normal(size=(7, 2))
+    assert np.allclose(motion.apply(motion.invert(maps)[0], motion.apply(maps, points)[0]), points)
+    there = motion.apply(motion.compose(maps, maps), points)
+    assert np.allclose(there[2], motion.apply(maps[2], motion.apply(maps, points)[2]))
+
+
+def test_a_folded_path_stays_inside_and_keeps_its_speed():
+    path = np.linspace(-50, 300, 2000)
+    folded = motion.fold(path, 10.0, 60.0)
+    assert folded.min() >= 10 and folded.max() <= 60
+    assert np.abs(np.diff(folded)).max() <= np.diff(path).max() + 1e-9
+
+
+def test_wandering_has_unit_speed():
+    paths = motion.wander(np.random.default_rng(0), 400, 400)
+    speed = np.sqrt((np.diff(paths, axis=1) ** 2).mean())
+    assert 0.85 < speed < 1.1
