@@ -23,10 +23,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LAYERS = [
     ["errors"],
     ["config", "boxes"],
-    ["crop", "video", "torch_file", "positions"],
+    ["crop", "video", "torch_file"],
     ["data"],
     ["model"],
-    ["release_names", "convert", "checkpoint", "convert_command"],
+    ["positions", "release_names", "convert", "checkpoint", "convert_command"],
     ["mdp"],
     ["train"],
     ["tracker", "track_command"],
