@@ -22,9 +22,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # From the bottom up: a module imports from its own line and from those above it in this list.
 LAYERS = [
     ["errors"],
-    ["config", "boxes"],
-    ["crop", "video", "torch_file"],
+    ["config", "boxes", "files"],
+    ["crop", "overlay", "torch_file"],
     ["data"],
+    ["video"],
     ["model"],
     ["positions", "release_names", "convert", "checkpoint", "convert_command"],
     ["mdp"],
