@@ -133,27 +133,32 @@ class ClipSource:
     def _draw(self, rng: np.random.Generator, index: int, sequence: Sequence) -> dict[str, np.ndarray]:
         o = self.options
         frames = sample_order(rng, sequence.visible, o.templates + o.frames, o.max_gap)
-        all_grey, all_flip = rng.random() < o.grey, rng.random() < o.flip
-        images, boxes = [], []
-        for k, frame in enumerate(frames):
-            template = k < o.templates
-            box = sequence.boxes_xywh[frame]
-            around = box if template else jitter_box(rng, box, o.scale_jitter, o.shift_jitter)
-            factor, size = (TEMPLATE_FACTOR, o.template_size) if template else (SEARCH_FACTOR, o.search_size)
-            image, resize = sequence.crop(int(frame), around, factor, size)
-            box_norm = np.asarray(box_to_crop_norm(box, around, resize, size), np.float64)
-            if all_grey:
+        joint = rng.random() < o.grey, rng.random() < o.flip
+        boxes = sequence.boxes_xywh[frames]
+        around = [jitter_box(rng, box, o.scale_jitter, o.shift_jitter) for box in boxes[o.templates :]]
+        around = np.stack([*boxes[: o.templates], *around])
+        parts = {}
+        for kind, part, factor, size in (
+            ("template", slice(o.templates), TEMPLATE_FACTOR, o.template_size),
+            ("search", slice(o.templates, None), SEARCH_FACTOR, o.search_size),
+        ):
+            images, scales = zip(
+                *(sequence.crop(int(t), box, factor, size) for t, box in zip(frames[part], around[part], strict=True)),
+                strict=True,
+            )
+            norm = box_to_crop_norm(boxes[part], around[part], np.array(scales)[:, None], size)
+            images, norm = self._augment(rng, images, norm, *joint)
+            parts[f"{kind}_images"], parts[f"{kind}_boxes_xywh"] = np.stack(images), norm.astype(np.float32)
+        return {**parts, "index": np.int64(index)}
+
+    def _augment(self, rng, images, boxes_xywh_norm, grey: bool, flip: bool):
+        """Grey and flip of the whole clip, then brightness and another flip of each crop for itself."""
+        o, done, boxes = self.options, [], boxes_xywh_norm.copy()
+        for k, image in enumerate(images):
+            if grey:
                 image = augment.grey(image)
             image = augment.brighten(image, rng.uniform(1 - o.brightness, 1 + o.brightness))
-            if all_flip != (rng.random() < o.frame_flip):  # two flips are none
-                image, box_norm = augment.flip(image, box_norm)
-            images.append(image)
-            boxes.append(box_norm)
-        k = o.templates
-        return {
-            "template_images": np.stack(images[:k]),
-            "template_boxes_xywh": np.stack(boxes[:k]).astype(np.float32),
-            "search_images": np.stack(images[k:]),
-            "search_boxes_xywh": np.stack(boxes[k:]).astype(np.float32),
-            "index": np.int64(index),
-        }
+            if flip != (rng.random() < o.frame_flip):  # two flips are none
+                image, boxes[k] = augment.flip(image, boxes[k])
+            done.append(image)
+        return done, boxes

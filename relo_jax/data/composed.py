@@ -21,7 +21,10 @@ def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """
     limit = np.array([scene.width, scene.height], np.float64)
     target = [scene.layers[k] for k in scene.target]
-    ends = [_extremes(_moved(layer, layer.cutout.outline)) for layer in target]
+    ends = [
+        _extremes(_moved(layer, layer.cutout.outline if layer.bending is not None else layer.cutout.hull))
+        for layer in target
+    ]
     low, high = np.min([e[0] for e in ends], 0), np.max([e[1] for e in ends], 0)
     crossing = np.flatnonzero(((low < 0) | (high > limit)).any(1))
     low, high = np.clip(low, 0, limit), np.clip(high, 0, limit)
@@ -61,22 +64,22 @@ def _seen_share(scene: Scene) -> np.ndarray:
     alpha = body.cutout.levels[2][..., 3]
     rows, cols = np.nonzero(alpha > min(127, alpha.max() // 2))
     pick = np.arange(0, len(rows), len(rows) // 24 + 1)
-    inside = motion.apply(body.maps, np.stack([cols[pick] + 0.5, rows[pick] + 0.5], 1) * 4)
-    seen = ((inside >= 0) & (inside < (scene.width, scene.height))).all(-1)
-    for k in range(max(scene.target) + 1, len(scene.layers)):
-        seen &= ~_covers(scene.layers[k], inside)
+    x, y = (body.maps[:, k, :2] @ (np.stack([cols[pick], rows[pick]]) * 4 + 2) + body.maps[:, k, 2:] for k in range(2))
+    seen = (x >= 0) & (x < scene.width) & (y >= 0) & (y < scene.height)
+    for layer in scene.layers[max(scene.target) + 1 :]:
+        if layer.cutout.levels[2][..., 3].max() > 128:  # not a shadow
+            seen &= ~_covers(layer, x, y)
     return seen.mean(1)
 
 
-def _covers(layer: Layer, points: np.ndarray) -> np.ndarray:
-    """Which of the points [F, P, 2] lie under the layer: bool [F, P]."""
-    maps = motion.invert(layer.maps)
-    local = points @ np.swapaxes(maps[..., :2], -1, -2) + maps[:, None, :, 2]
+def _covers(layer: Layer, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which of the frame's points (x, y), each [F, P], lie under the layer: bool [F, P]."""
     alpha = layer.cutout.levels[2][..., 3]
-    cell = np.floor(local / 4).astype(int)
-    valid = ((cell >= 0) & (cell < alpha.shape[0])).all(-1)
-    cell = np.where(valid[..., None], cell, 0)
-    return valid & (alpha[cell[..., 1], cell[..., 0]] > 128)
+    size = alpha.shape[0]
+    # The maps to the cells of the mask, with a border of transparent cells around it for all points beyond.
+    maps = motion.invert(layer.maps)[..., None] * (size / PATCH)
+    column, row = (np.clip(maps[:, k, 0] * x + maps[:, k, 1] * y + maps[:, k, 2] + 1, 0, size + 1) for k in range(2))
+    return np.pad(alpha > 128, 1)[row.astype(np.intp), column.astype(np.intp)]
 
 
 def as_sequence(name: str, scene: Scene, category: str | None = None) -> Sequence:

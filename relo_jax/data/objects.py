@@ -15,6 +15,8 @@ from relo_jax.data import textures
 from relo_jax.data.motion import log_uniform
 from relo_jax.data.scene import PATCH, Cutout, cutout
 
+_GREY = np.array([0.3, 0.55, 0.15])  # luminance
+
 
 @dataclass(frozen=True)
 class Look:
@@ -36,15 +38,16 @@ def color_matrix(rng: np.random.Generator) -> np.ndarray:
     """float32 [3, 4]: a random turn of hue, saturation, contrast and brightness, mostly muted."""
     turn = rng.uniform(0, 2 * np.pi)
     cos, sin = np.cos(turn), np.sin(turn)
-    third, root = (1 - cos) / 3, sin / np.sqrt(3)
-    hue = np.full((3, 3), third) + np.diag([cos] * 3)
-    hue += root * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    third, root = (1 - cos) / 3, sin / 3**0.5
+    less, more, same = third - root, third + root, third + cos
+    hue = np.array([[same, less, more], [more, same, less], [less, more, same]])
     saturation = rng.uniform(0, 1.3)
-    matrix = saturation * hue + (1 - saturation) * np.array([0.3, 0.55, 0.15])
-    matrix *= rng.uniform(0.55, 1.25) * rng.uniform(0.85, 1.15, (3, 1))
-    matrix *= -1 if (invert := rng.random() < 0.2) else 1
-    shift = (255 if invert else 0) + rng.uniform(-30, 45) + rng.uniform(-12, 12, 3)
-    return np.concatenate([matrix, shift[:, None]], 1).astype(np.float32)
+    invert = rng.random() < 0.2
+    gains = (-1 if invert else 1) * rng.uniform(0.55, 1.25) * rng.uniform(0.85, 1.15, 3)
+    matrix = np.empty((3, 4), np.float32)
+    matrix[:, :3] = gains[:, None] * (saturation * hue + (1 - saturation) * _GREY)
+    matrix[:, 3] = (255 if invert else 0) + rng.uniform(-30, 45) + rng.uniform(-12, 12, 3)
+    return matrix
 
 
 def _angles(count: int) -> np.ndarray:

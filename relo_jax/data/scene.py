@@ -34,6 +34,11 @@ class Cutout:
         return (self.outline.max(0) + self.outline.min(0)) / 2
 
     @cached_property
+    def hull(self) -> np.ndarray:
+        """float [P, 2]: the outline's convex hull, which under affine maps has the outline's bounding box."""
+        return cv2.convexHull(self.outline.astype(np.float32))[:, 0].astype(np.float64)
+
+    @cached_property
     def rim(self) -> np.ndarray:
         """float [P, 2]: points all along the silhouette's border, 2 px apart, 1 px inside."""
         alpha = np.pad(self.levels[1][..., 3], 1)

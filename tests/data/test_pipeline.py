@@ -1,5 +1,6 @@
 """The pipeline: batches by index, the same with any number of threads, resumable in the middle."""
 
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from relo_jax import config as configs
 from relo_jax.data import pipeline
+from relo_jax.data.compose import Options
 from relo_jax.errors import UserError
 
 MODEL = SimpleNamespace(templates=2, template_size=32, search_size=64)
@@ -98,3 +100,7 @@ def test_real_folders_and_photographs_train_by_the_same_config(config, shared):
     assert np.isfinite(batch["search_boxes_xywh"]).all()
     config.data.name, config.data.root = "photos", str(shared / "data" / "photos")
     assert next(iter(pipeline.make_dataset(config, MODEL)))["template_images"].std() > 10
+
+
+def test_the_config_lists_every_option_of_procedural_clips_with_its_default():
+    assert configs.base().data.procedural.to_dict() == asdict(Options())
