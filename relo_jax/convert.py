@@ -98,7 +98,7 @@ def convert(path_or_state_dict, model, *, key=None, ignore=()):
     for source in sources(model):
         missing = [name for name in source.names if name not in state_dict]
         if missing:
-            if missing[0] == source.names[0] and len(missing) == len(source.names) and _any(missing[0], OPTIONAL[kind]):
+            if len(missing) == len(source.names) and _any(missing[0], OPTIONAL[kind]):
                 fresh.setdefault(source.part, []).append(missing[0])
                 continue
             raise UserError(f"{where} ({kind}) lacks {missing[0]}, which variant {model.variant!r} needs")

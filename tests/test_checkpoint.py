@@ -52,6 +52,7 @@ def run(saved, tmp_path):
 
 def assert_same(found, expected):
     assert jax.tree.structure(found) == jax.tree.structure(expected)
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
