@@ -12,23 +12,4 @@ from relo_jax import config as relo_config
 
 def get_config(stage="warmup"):
     """One stage, `warmup` or `rl`."""
-    config = relo_config.paper(stage)
-    config.model.variant = "tiny"
-    config.warmup.center_focal_weight = 1.0
-    config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_steps = 200
-    config.optimizer.learning_rate = 5e-4
-    config.optimizer.encoder_learning_rate = 5e-4  # nothing pretrained to be careful with
-    config.optimizer.clip_norm = 1.0
-    config.batch_size = 32
-    config.total_steps = 10_000
-    config.eval_every = 1_000
-    config.checkpoint_every = 500
-    if stage == "rl":
-        config.batch_size = 16
-        config.total_steps = 1_000
-        config.optimizer.warmup_steps = 20
-        config.eval_every = 250
-        config.checkpoint_every = 250
-    config.tracker.window_power = 1.0
-    return config
+    return relo_config.starter(stage)

@@ -98,8 +98,8 @@ def base():
     config.data.shift_jitter = 3.5  # search crop: centre + sqrt(w h) * s * (U - 0.5) an axis
     # Of "procedural" and "photos"; sizes in pixels of the frame, speeds in target sizes a frame.
     config.data.procedural = ConfigDict()
-    config.data.procedural.width = 320
-    config.data.procedural.height = 240
+    config.data.procedural.width = 448
+    config.data.procedural.height = 336
     config.data.procedural.num_frames = 120
     config.data.procedural.distractors = 3  # at most
     config.data.procedural.clutter = 6  # at most
@@ -140,6 +140,37 @@ def paper(stage):
         config.eval_every = 1_000
         # On in the released configs, not in the paper; the published checkpoints were trained with it.
         config.rl.normalize_advantage = True
+    return config
+
+
+def starter(stage):
+    """The recipe of the starter and the demo: the variant `tiny` from nothing, on procedural clips.
+
+    Without ImageNet weights the paper's warm-up teaches no comparing of template and search region, so this one is the
+    release's: a centre map with a focal loss beside the box losses.
+
+    Raises:
+      UserError: neither `warmup` nor `rl`.
+    """
+    config = paper(stage)
+    config.model.variant = "tiny"
+    config.warmup.center_focal_weight = 1.0
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 200
+    config.optimizer.learning_rate = 5e-4
+    config.optimizer.encoder_learning_rate = 5e-4  # nothing pretrained to be careful with
+    config.optimizer.clip_norm = 1.0
+    config.batch_size = 32
+    config.total_steps = 10_000
+    config.eval_every = 1_000
+    config.checkpoint_every = 500
+    if stage == "rl":
+        config.batch_size = 16
+        config.total_steps = 1_000
+        config.optimizer.warmup_steps = 20
+        config.eval_every = 250
+        config.checkpoint_every = 250
+    config.tracker.window_power = 1.0
     return config
 
 
