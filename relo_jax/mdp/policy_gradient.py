@@ -1,0 +1,53 @@
+"""REINFORCE with a value baseline (Williams, 1992; paper, Eq. 7 to 9)."""
+
+import jax
+import jax.numpy as jnp
+
+from relo_jax.mdp import action as act
+
+
+def advantages(reward, value, normalize):
+    """`A = r - v`, detached; standardised over all B x T entries where asked for.
+
+    Args:
+      reward, value: `[B, T]`.
+      normalize: divide by the sample standard deviation (+ 1e-8) after subtracting the mean, as the release does and
+        the paper does not say.
+
+    Returns:
+      `[B, T]`.
+    """
+    advantage = jax.lax.stop_gradient(reward - value)
+    if normalize:
+        advantage = (advantage - advantage.mean()) / (advantage.std(ddof=1) + 1e-8)
+    return advantage
+
+
+def reinforce_loss(logits, value, action, reward, *, value_weight=0.5, normalize_advantage=False):
+    """`-mean(A log pi(a)) + value_weight * mean((v - r)^2)`, up to a constant.
+
+    The policy term is written as the release writes it, with the ratio `pi(a) / stop_gradient(pi(a))` in place of
+    `log pi(a)`: the gradient is the same, its value is `-mean(A)`.
+
+    Args:
+      logits: `[B, T, N]`.
+      value: `[B, T]`, the baseline.
+      action: `[B, T]` int, as drawn.
+      reward: `[B, T]`, a constant of the loss.
+      value_weight: weight of the value loss.
+      normalize_advantage: see `advantages`.
+
+    Returns:
+      total loss, dict of `policy_loss` and `value_loss`.
+    """
+    reward = jax.lax.stop_gradient(reward)
+    advantage = advantages(reward, value, normalize_advantage)
+    log_prob = act.log_prob(logits, action)
+    policy_loss = -jnp.mean(advantage * jnp.exp(log_prob - jax.lax.stop_gradient(log_prob)))
+    value_loss = jnp.mean(jnp.square(value - reward))
+    return policy_loss + value_weight * value_loss, {"policy_loss": policy_loss, "value_loss": value_loss}
+
+
+def explained_variance(value, reward):
+    """`1 - Var(r - v) / Var(r)`: 1 for a perfect baseline, 0 for a constant one. `[B, T]` x 2 -> `[]`."""
+    return 1.0 - jnp.var(reward - value) / (jnp.var(reward) + 1e-8)

@@ -1,0 +1,115 @@
+"""Train state and optimiser: only what a stage trains has gradients and moments; the rest is an input.
+
+Warm-up trains encoder and regression; the RL stage trains policy and value on frozen features.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+TRAINED = {"warmup": ("encoder", "regression"), "rl": ("policy", "value")}
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that a step reads and writes.
+
+    Attributes:
+      step: int32 `[]`, updates done.
+      params: trained part of the parameters, by module.
+      frozen_params: the rest.
+      batch_stats: running statistics of all heads.
+      opt_state: optax state of `params` alone.
+      key: base PRNG key; a step folds its number in and never advances it.
+    """
+
+    step: jax.Array
+    params: dict
+    frozen_params: dict
+    batch_stats: dict
+    opt_state: optax.OptState
+    key: jax.Array
+
+
+def learning_rate_schedule(config, peak):
+    """Learning rate by step: linear warm-up, then constant with one drop by 10 ("step") or a cosine to 0 ("cosine")."""
+    opt, total = config.optimizer, config.total_steps
+    if opt.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(0.0 if opt.warmup_steps else peak, peak, opt.warmup_steps, total)
+    constant = optax.piecewise_constant_schedule(peak, {int(total * opt.drop_at): 0.1})
+    if not opt.warmup_steps:
+        return constant
+    return lambda step: constant(step) * jnp.minimum(1.0, (step + 1) / opt.warmup_steps)
+
+
+def optimizer(config):
+    """AdamW with global-norm clipping; the encoder has a learning rate of its own (spec, "Warm-up")."""
+    opt = config.optimizer
+    adamw = lambda rate: optax.adamw(learning_rate_schedule(config, rate), weight_decay=opt.weight_decay)
+    by_module = optax.multi_transform(
+        {"encoder": adamw(opt.encoder_learning_rate), "heads": adamw(opt.learning_rate)},
+        lambda params: {name: "encoder" if name == "encoder" else "heads" for name in params},
+    )
+    return optax.chain(optax.clip_by_global_norm(opt.clip_norm), by_module)
+
+
+def create_state(config, variables, key):
+    """Splits variables into trained and frozen ones and starts the optimiser.
+
+    Args:
+      config: the run's config; `stage` and `optimizer` are read.
+      variables: `{"params", "batch_stats"}` of the whole model.
+      key: base PRNG key of the run.
+
+    Returns:
+      TrainState, the optax transformation.
+    """
+    trained = TRAINED[config.stage]
+    params = {name: variables["params"][name] for name in trained}
+    frozen = {name: p for name, p in variables["params"].items() if name not in trained}
+    tx = optimizer(config)
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        frozen_params=frozen,
+        batch_stats=variables["batch_stats"],
+        opt_state=tx.init(params),
+        key=key,
+    )
+    return state, tx
+
+
+def variables_of(state):
+    """The whole model's `{"params", "batch_stats"}` from a TrainState."""
+    return {"params": {**state.frozen_params, **state.params}, "batch_stats": state.batch_stats}
+
+
+def make_step(tx, loss_fn):
+    """A jitted update, `step(state, batch) -> (state, metrics)`; the state's buffers are donated.
+
+    A step whose loss or gradient is not finite changes nothing but reports `finite = False`; so the state always is
+    the last good one.
+
+    Args:
+      tx: optax transformation for `state.params`.
+      loss_fn: `(params, state, batch, key) -> (loss, (batch_stats, metrics))`.
+
+    Returns:
+      The step. Metrics are float32 scalars on the device; among them `loss`, `grad_norm` and `finite` (bool).
+    """
+
+    def step(state, batch):
+        key = jax.random.fold_in(state.key, state.step)
+        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, (batch_stats, metrics)), grads = grad_fn(state.params, state, batch, key)
+        grad_norm = optax.global_norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        good = (state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
+        kept = (state.step, state.params, state.batch_stats, state.opt_state)
+        count, params, batch_stats, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), good, kept)
+        state = state.replace(step=count, params=params, batch_stats=batch_stats, opt_state=opt_state)
+        return state, {**metrics, "loss": loss, "grad_norm": grad_norm, "finite": finite}
+
+    return jax.jit(step, donate_argnums=0)
