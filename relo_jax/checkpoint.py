@@ -27,6 +27,7 @@ import tensorstore as ts
 from relo_jax import config as relo_config
 from relo_jax import convert
 from relo_jax.errors import UserError
+from relo_jax.files import whole_file
 from relo_jax.model import RELO, model_config, model_from_config
 from relo_jax.release_names import abstract_variables
 
@@ -118,12 +119,10 @@ def export_starter(variables, model, path, tracker_config=None):
     params = jax.tree.map(lambda x: np.asarray(x).astype(ml_dtypes.bfloat16), variables["params"])
     stats = jax.tree.map(lambda x: np.asarray(x, np.float32), variables["batch_stats"])
     config = json.dumps(describe(model, tracker_config), indent=2)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, flax.serialization.msgpack_serialize({"params": params, "batch_stats": stats}))
-        _write(path.with_suffix(".json"), config.encode())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({_reason(error)})") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as weights, whole_file(path.with_suffix(".json")) as description:
+        weights.write_bytes(flax.serialization.msgpack_serialize({"params": params, "batch_stats": stats}))
+        description.write_text(config)
 
 
 def describe(model, tracker_config=None):
@@ -177,7 +176,8 @@ def write_config(path, config):
     """Writes `config` (a JSON-able dict) as the run directory's config, atomically."""
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    _write(path / CONFIG_FILE, json.dumps(config, indent=2).encode())
+    with whole_file(path / CONFIG_FILE) as file:
+        file.write_text(json.dumps(config, indent=2))
 
 
 def read_config(path):
@@ -291,16 +291,6 @@ def check_fits(variables, model, where):
 
 def _on_device(variables):
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), variables)
-
-
-def _write(path, data):
-    """Writes a file that is complete or as it was."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _reason(error):

@@ -192,7 +192,7 @@ def model_for(path_or_state_dict, overrides=None):
     known = [v for v, row in VARIANTS.items() if all(row[field] == fields[field] for field in body)]
     if not known and "heads" not in overrides:
         size = ", ".join(f"{field} {fields[field]}" for field in body)
-        raise UserError(f"{where} is of no known variant ({size}) and does not tell its attention heads: give heads=N")
+        raise UserError(f"{where} is of no known variant ({size}) and does not tell its attention heads: set heads=N")
     variant = known[0] if known else "tiny"
     fields = {field: value for field, value in fields.items() if VARIANTS[variant][field] != value}
     return RELO.from_variant(variant, **(fields | overrides))

@@ -4,7 +4,7 @@ from relo_jax import checkpoint, convert
 from relo_jax.model import RELO
 
 
-def convert_command(in_path, out_path, variant=None, overrides=None):
+def convert_command(in_path, out_path, variant=None, overrides=None, ignore=()):
     """Converts, writes, and prints what became of the tensors.
 
     Args:
@@ -12,6 +12,7 @@ def convert_command(in_path, out_path, variant=None, overrides=None):
       out_path: directory that does not exist yet; it gets `config.json` and `checkpoints/0`.
       variant: name of the variant; None finds it from the shapes.
       overrides: dict, fields of `RELO` to replace, such as `{"heads": 3}`.
+      ignore: patterns of tensors to leave out, see `convert.from_torch`.
 
     Raises:
       UserError: see `convert.from_torch`, `convert.model_for` and `checkpoint.save_variables`.
@@ -19,7 +20,7 @@ def convert_command(in_path, out_path, variant=None, overrides=None):
     checkpoint.check_free(out_path)
     overrides = overrides or {}
     model = RELO.from_variant(variant, **overrides) if variant else convert.model_for(in_path, overrides)
-    conversion = convert.convert(in_path, model)
+    conversion = convert.convert(in_path, model, ignore=ignore)
     checkpoint.save_variables(out_path, model, conversion.variables)
     print(account(conversion, model))
     print(f"written to {out_path}")

@@ -266,7 +266,7 @@ def test_the_variant_is_found_from_the_shapes(variant):
 
 
 def test_an_odd_size_needs_its_heads_told(model):
-    with pytest.raises(UserError, match="heads=N"):
+    with pytest.raises(UserError, match="set heads=N"):
         convert.model_for(CHECKPOINT)
     assert convert.model_for(CHECKPOINT, {"heads": 3, "templates": 2}) == model
     pretrained = {k.removeprefix("encoder.body."): v for k, v in fake(RELO.from_variant("b256")).items()}
