@@ -4,6 +4,7 @@ A mistake of the user's (`UserError`) is one line on stderr and exit status 1, n
 """
 
 import argparse
+import ast
 import os
 import sys
 from pathlib import Path
@@ -18,10 +19,17 @@ def demo_command(args):
     demo.run(args.workdir or ("runs/demo-full" if args.full else "runs/demo"), seed=args.seed, full=args.full)
 
 
+def track_command(args):
+    from relo_jax import track_command
+
+    options = tracker_options(args)
+    track_command.track_command(args.source, args.box, args.checkpoint, args.save, args.json, args.txt, options)
+
+
 def convert_command(args):
     from relo_jax import convert_command
 
-    convert_command.convert_command(args.input, args.output, args.variant)
+    convert_command.convert_command(args.input, args.output, args.variant, dict(args.set))
 
 
 def train_command(argv):
@@ -45,11 +53,51 @@ def parser():
 
     add(commands, "train", None, "train one stage: relo train --help")
 
+    track = add(commands, "track", track_command, "follow one target through a video")
+    track.add_argument("source", help="video file, folder of frames, or index of a camera (0)")
+    track.add_argument("--box", required=True, metavar="X,Y,W,H", help="the target in the first frame, pixels, 0-based")
+    track.add_argument("--save", metavar="FILE.mp4", help="video with the box drawn on it")
+    track.add_argument("--json", metavar="FILE", help="boxes and scores")
+    track.add_argument("--txt", metavar="FILE", help="boxes, one line x,y,w,h a frame")
+    add_tracker(track)
+
     convert = add(commands, "convert", convert_command, "a PyTorch checkpoint of the authors' to a checkpoint of relo_jax")
     convert.add_argument("input", metavar="IN", type=Path, help=".pth.tar of RELO, or .pt of an ImageNet Fast-iTPN")
     convert.add_argument("output", metavar="OUT", type=Path, help="directory to write; it must not exist yet")
     convert.add_argument("--variant", help="name of the variant (found from the shapes when not given)")
+    convert.add_argument(
+        "--set", action="append", type=field, default=[], metavar="FIELD=VALUE", help="a field of the model, heads=3"
+    )
     return main
+
+
+def add_tracker(command):
+    """Which checkpoint, and how it is used; what is not given is the checkpoint's own."""
+    command.add_argument(
+        "--checkpoint",
+        default="starter",
+        help="run directory, its checkpoints/<step>, .pth.tar, or the small model that comes with relo_jax (starter)",
+    )
+    options = command.add_argument_group("tracker", "What is not given is as the checkpoint has it.")
+    options.add_argument("--window-power", type=float, metavar="K", help="how much the middle of the search region is preferred")
+    options.add_argument("--update-interval", type=int, metavar="N", help="frames between template updates; 0: none")
+    options.add_argument("--update-threshold", type=float, metavar="R", help="response above which the template is updated")
+    options.add_argument("--found-threshold", type=float, metavar="S", help="score from which the target counts as found")
+
+
+def tracker_options(args):
+    """The options of `add_tracker` that were given."""
+    names = ("window_power", "update_interval", "update_threshold", "found_threshold")
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def field(text):
+    """`heads=3` -> ("heads", 3)."""
+    name, _, value = text.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE, such as heads=3") from None
 
 
 def add(commands, name, run, text):
