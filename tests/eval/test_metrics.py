@@ -1,0 +1,148 @@
+"""Metrics: equal to the field's on golden numbers, and what must hold for any boxes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relo_jax.data.sequence import Sequence
+from relo_jax.errors import UserError
+from relo_jax.eval.metrics import mean, measure, never_moves
+
+SEQUENCES = 6
+
+
+@pytest.fixture(scope="module")
+def golden(fixtures):
+    with np.load(fixtures / "metrics.npz") as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("rules", ["lasot", "nfs"])
+def test_curves_are_those_of_the_field(golden, rules):
+    curves = []
+    for k in range(SEQUENCES):
+        predicted, truth, visible = (golden[f"{rules}_{k}_{name}"] for name in ("pred", "gt", "visible"))
+        curves.append(measure(predicted, truth, visible if rules == "lasot" else None))
+    for name in ("success", "precision", "norm_precision", "average_overlap"):
+        ours = np.array([getattr(c, name) for c in curves])
+        np.testing.assert_allclose(ours, golden[f"{rules}_{name}"], rtol=0, atol=1e-9, err_msg=name)
+    numbers = mean(curves).numbers()
+    for ours, theirs in {"auc": "AUC", "p20": "P20", "np20": "NP20"}.items():
+        assert numbers[ours] * 100 == pytest.approx(float(golden[f"{rules}_{theirs}"]), abs=1e-9)
+    assert numbers["ao"] == pytest.approx(golden[f"{rules}_average_overlap"].mean(), abs=1e-9)
+
+
+def test_the_golden_numbers_hold_what_could_go_wrong(golden):
+    """They would not tell the rules apart without frames that are absent, hidden, or both."""
+    for rules in ("lasot", "nfs"):
+        assert any((golden[f"{rules}_{k}_gt"][:, 2:] == 0).any() for k in range(SEQUENCES))
+        assert any(not golden[f"{rules}_{k}_visible"].all() for k in range(SEQUENCES))
+
+
+def boxes(count, smallest=1.0):
+    number = st.floats(-200, 200)
+    size = st.floats(smallest, 200)
+    box = st.tuples(number, number, size, size)
+    return st.lists(box, min_size=count, max_size=count).map(np.array)
+
+
+pairs = st.integers(2, 12).flatmap(lambda n: st.tuples(boxes(n, smallest=0.0), boxes(n)))
+
+
+@settings(deadline=None, max_examples=50)
+@given(pairs)
+def test_curves_are_shares_that_rise_and_fall(pair):
+    curves = measure(*pair)
+    for curve in (curves.success, curves.precision, curves.norm_precision):
+        assert (curve >= 0).all() and (curve <= 1).all()
+    assert (np.diff(curves.success) <= 0).all()
+    assert (np.diff(curves.precision) >= 0).all() and (np.diff(curves.norm_precision) >= 0).all()
+    # The thresholds are 0.05 apart, so that the area is the mean overlap to within one step.
+    assert abs(curves.auc - curves.average_overlap) <= 0.05 + 1e-9
+
+
+@settings(deadline=None, max_examples=50)
+@given(pairs, st.floats(-500, 500), st.floats(-500, 500))
+def test_moving_everything_changes_nothing(pair, x, y):
+    predicted, truth = pair
+    shift = np.array([round(x), round(y), 0, 0])
+    before, after = measure(predicted, truth), measure(predicted + shift, truth + shift)
+    assert after.average_overlap == pytest.approx(before.average_overlap, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(pairs, st.integers(1, 4))
+def test_a_frame_counts_once(pair, times):
+    """A sequence played several times over, its first frame aside, has the curves of the frames it repeats."""
+    predicted, truth = (np.concatenate([b[:1], *[b[1:]] * times]) for b in pair)
+    once, often = measure(*pair), measure(predicted, truth)
+
+    def without_first(curves, frames):
+        return (curves.precision * frames - 1) / (frames - 1)
+
+    np.testing.assert_allclose(without_first(often, len(truth)), without_first(once, len(pair[0])), atol=1e-12)
+
+
+def test_the_truth_itself_is_perfect_but_for_the_last_threshold():
+    """IoU is never strictly above 1: the best AUC of the field is 20/21."""
+    truth = np.array([[10, 10, 20, 30], [12, 11, 20, 30.5], [300, 200, 5, 5]])
+    curves = measure(truth, truth)
+    assert curves.success.tolist() == [1.0] * 20 + [0.0]
+    assert (curves.p20, curves.np20, curves.average_overlap) == (1.0, 1.0, 1.0)
+    assert curves.auc == pytest.approx(20 / 21)
+
+
+def test_the_limits_of_the_thresholds_are_as_the_field_has_them():
+    """IoU must exceed its threshold, a distance may reach it: 0.5 exactly, and 20 px (0.2 of the size) exactly."""
+    truth = np.array([[0, 0, 10, 10], [0, 0, 100, 100], [0, 0, 100, 100.0]])
+    predicted = np.array([[0, 0, 10, 10], [0, 0, 100, 50], [12, 16, 100, 100.0]])  # centre off by 25, and by 20
+    curves = measure(predicted, truth)
+    assert curves.success[10] == pytest.approx(2 / 3)  # the truth, and 88 * 84 / (20000 - 88 * 84) = 0.59
+    assert curves.success[9] == pytest.approx(1.0)
+    assert curves.precision[19] == pytest.approx(1 / 3) and curves.precision[20] == pytest.approx(2 / 3)
+    assert curves.norm_precision[19] == pytest.approx(1 / 3) and curves.norm_precision[20] == pytest.approx(2 / 3)
+
+
+def test_the_first_box_was_given():
+    truth = np.array([[10, 10, 20, 30], [10, 10, 20, 30.0]])
+    assert measure(truth + [[500, 0, 0, 0], [0, 0, 0, 0]], truth).average_overlap == 1.0
+
+
+@pytest.mark.parametrize("absent", [[50, 50, 0, 0], [50, 50, 0, 20], [np.nan] * 4])
+def test_a_frame_without_target_is_a_failure(absent):
+    truth = np.array([[10, 10, 20, 30], absent])
+    curves = measure([[10, 10, 20, 30], [50, 50, 20, 20]], truth)
+    assert curves.success[0] == curves.precision[-1] == 0.5
+    assert curves.average_overlap == 1.0  # it has no overlap to speak of
+    assert curves.np20 == 1.0  # as the field's tools have it
+    assert measure([[10, 10, 20, 30], [50, 50, 20, 20]], truth, visible=[True, False]).np20 == 0.5
+
+
+def test_the_mean_does_not_weigh_by_length():
+    truth = np.array([[0, 0, 10, 10.0]] * 9)
+    lost = truth + [[1000, 0, 0, 0]]
+    whole = mean([measure(truth, truth), measure(lost[:2], truth[:2])])
+    assert whole.p20 == pytest.approx((1 + 0.5) / 2)
+    nothing = measure(truth[:1], [[np.nan] * 4])
+    assert np.isnan(nothing.average_overlap)
+    assert mean([measure(truth, truth), nothing]).average_overlap == 1.0
+
+
+def test_a_box_that_never_moves_is_the_first():
+    truth = np.array([[1, 2, 3, 4], [50, 60, 7, 8.0]])
+    sequence = Sequence("still", truth, np.ones(2, bool), lambda index: None)
+    assert never_moves(sequence).tolist() == [[1, 2, 3, 4]] * 2
+
+
+@pytest.mark.parametrize(
+    ("predicted", "message"),
+    [
+        ([[0, 0, 1, 1]], "1 predicted boxes for 2 frames"),
+        ([[0, 0, 1, 1], [0, np.nan, 1, 1]], r"predicted box 1 is \[0.0, nan"),
+        ([[0, 0, 1, 1], [0, 0, -1, 1]], "predicted box 1 .* negative size"),
+    ],
+)
+def test_predictions_that_are_none(predicted, message):
+    with pytest.raises(UserError, match=message):
+        measure(predicted, [[0, 0, 1, 1], [0, 0, 1, 1]])
