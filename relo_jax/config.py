@@ -15,6 +15,7 @@ from relo_jax.errors import UserError
 
 _CHOICES = {
     "stage": ("warmup", "rl"),
+    "model.init_scheme": ("release", "similarity"),
     "model.dtype": ("float32", "bfloat16", "float16"),
     "warmup.decode_at": ("center", "argmax"),
     "rl.path": ("clip", "frame"),
@@ -55,6 +56,7 @@ def base():
     config.model.stem_blocks = config_dict.placeholder(tuple)
     config.model.drop_path = config_dict.placeholder(float)
     config.model.layer_scale = config_dict.placeholder(float)
+    config.model.init_scheme = config_dict.placeholder(str)
     config.model.remat = config_dict.placeholder(bool)
     config.model.dtype = config_dict.placeholder(str)
 
@@ -156,14 +158,19 @@ def starter(stage):
     config.model.variant = "tiny"
     config.warmup.center_focal_weight = 1.0
     config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_steps = 200
-    config.optimizer.learning_rate = 5e-4
-    config.optimizer.encoder_learning_rate = 5e-4  # nothing pretrained to be careful with
+    config.optimizer.warmup_steps = 50
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.encoder_learning_rate = 1e-3  # nothing pretrained to be careful with
     config.optimizer.clip_norm = 1.0
+    config.model.remat = True  # on CPUs recomputing a block is cheaper than the memory traffic of keeping it
     config.batch_size = 32
-    config.total_steps = 10_000
+    config.total_steps = 8_000
     config.eval_every = 1_000
-    config.checkpoint_every = 500
+    config.checkpoint_every = 250
+    # Milder than the paper's: a tracker meets its target near the centre of the region, at almost the last size.
+    config.data.scale_jitter = 0.25
+    config.data.shift_jitter = 2.5
+    config.data.procedural.largest = 64.0
     if stage == "rl":
         config.batch_size = 16
         config.total_steps = 1_000

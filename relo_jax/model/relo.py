@@ -46,6 +46,7 @@ class RELO(nn.Module):
       head_width: c, width of the first convolution of each head.
       drop_path: stochastic depth of the last block; it rises linearly from 0.
       layer_scale: initial value of g1 and g2.
+      init_scheme: "release", or "similarity" for training from nothing; see `init_variables`.
       remat: recompute each main block in the backward pass instead of storing its activations.
       dtype: compute dtype of encoder and towers; parameters, softmax, norms and outputs are float32.
     """
@@ -62,6 +63,7 @@ class RELO(nn.Module):
     head_width: int
     drop_path: float = 0.1
     layer_scale: float = 0.1
+    init_scheme: str = "release"
     remat: bool = False
     dtype: str = "float32"
 
@@ -167,11 +169,35 @@ class RELO(nn.Module):
 
 
 def init_variables(model, key):
-    """Fresh variables, `{"params", "batch_stats"}`, float32. No data is needed; compiled, since eager is slow."""
+    """Fresh variables, `{"params", "batch_stats"}`, float32. No data is needed; compiled, since eager is slow.
+
+    With `model.init_scheme == "similarity"` attention starts as a comparison: see `_compare_at_first`.
+    """
 
     def init(key):
         s, t, k = model.search_size, model.template_size, model.templates
         templates, boxes = jnp.zeros((1, k, t, t, 3)), jnp.zeros((1, k, 4))
-        return model.init(key, templates, boxes, jnp.zeros((1, 1, s, s, 3)))
+        variables = model.init(key, templates, boxes, jnp.zeros((1, 1, s, s, 3)))
+        if model.init_scheme == "similarity":
+            variables["params"]["encoder"] = _compare_at_first(variables["params"]["encoder"], key)
+        return variables
 
     return jax.jit(init)(key)
+
+
+def _compare_at_first(encoder, key):
+    """Makes every head of every block begin as a matcher: what looks alike attends to each other.
+
+    Trained from nothing, attention takes very long to discover that comparing template and search region pays. With
+    query and key projections that start equal, and wide enough for logits of a few units, a search token begins
+    by attending to template tokens that look like it; and with token types that differ from the start, what it reads
+    there is whether that was target or background. Nothing is tied: training may undo all of it.
+    """
+    keys = jax.random.split(key, 4)
+    attention = encoder["blocks"]["attn"]
+    shape = attention["q_proj"]["kernel"].shape
+    kernel = jax.random.normal(keys[0], shape) * shape[-1] ** -0.5
+    attention["q_proj"]["kernel"] = attention["k_proj"]["kernel"] = kernel
+    for name, k in zip(("template_foreground_token", "template_background_token", "search_token"), keys[1:], strict=True):
+        encoder[name] = 0.3 * jax.random.normal(k, encoder[name].shape)
+    return encoder
