@@ -19,8 +19,8 @@ from relo_jax.data.scene import Cutout, Layer, Scene
 class Options:
     """How hard the sequences are. Sizes in pixels of a width x height frame, speeds in target sizes a frame."""
 
-    width: int = 320
-    height: int = 240
+    width: int = 448
+    height: int = 336
     num_frames: int = 120
     distractors: int = 3  # at most
     clutter: int = 6  # at most
@@ -169,7 +169,7 @@ def _camera(rng, options: Options, background: np.ndarray, paths: _Paths, center
     middle = np.array([options.width, options.height]) / 2
     world = motion.affine_maps(middle + travel, turn - turn[0], zoom, zoom, middle)
     high, wide = background.shape[:2]
-    fill = max(options.width / wide, options.height / high) * log_uniform(rng, 0.8, 2.2)
+    fill = max(options.width / wide, options.height / high) * log_uniform(rng, 0.7, 2.0)
     angle = np.array([rng.normal(0, 0.15) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)])
     placed = motion.affine_maps(middle[None], angle, fill, fill, (wide * rng.uniform(0.3, 0.7), high / 2))
     return motion.compose(world, placed), world
@@ -188,7 +188,7 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     paths = _Paths(rng, 14 + 8 * len(cast.distractors), frames)
     size, aspect, angle = _shape_path(rng, paths)
     sizes = log_uniform(rng, options.smallest, options.largest) * np.exp(size)
-    sizes = np.exp(motion.fold(np.log(sizes), np.log(14.0), np.log(0.45 * min(options.width, options.height))))
+    sizes = np.exp(motion.fold(np.log(sizes), np.log(14.0), np.log(0.36 * min(options.width, options.height))))
     center = _target_path(rng, options, paths, sizes)
     background_maps, world = _camera(rng, options, cast.background, paths, center)
     angle = angle + (rng.normal(0, 0.3) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi))
