@@ -171,7 +171,7 @@ class Tracker:
     """
 
     def __init__(self, model, variables, options=None):
-        self.model, self.options = model, _checked(options or {}, model)
+        self.model, self.options = model, checked_options(options or {}, model)
         # All on one device and committed to it: the shapes and places that the warm-up compiles for are those in use.
         self._device = jax.local_devices()[0]
         self._variables = jax.device_put(variables, self._device)
@@ -311,7 +311,7 @@ def check_box(box_xywh, frame):
     return box
 
 
-def _checked(options, model):
+def checked_options(options, model):
     """All options, the config's defaults where not given. Raises UserError naming the option."""
     defaults = relo_config.base().tracker.to_dict()
     for name, value in options.items():

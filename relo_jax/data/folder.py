@@ -120,8 +120,9 @@ class Folder:
         return self.sequences[index]
 
 
-def read_folder(root: str | Path, *, one_based: bool = False) -> Folder:
+def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -> Folder:
     """All sequences under `root` (or `root` itself, if it is one): every folder with an annotation file.
+    `cache` decoded frames of each are kept.
 
     Raises:
       UserError: no such folder, none with an annotation, or what `read_sequence` raises.
@@ -136,4 +137,4 @@ def read_folder(root: str | Path, *, one_based: bool = False) -> Folder:
     folders = [root] if annotated(root) else sorted(p for p in root.iterdir() if p.is_dir() and annotated(p))
     if not folders:
         raise UserError(f"{root}: no sequence in it (folders with {' or '.join(TEXT_NAMES)})")
-    return Folder(tuple(read_sequence(p, one_based=one_based) for p in folders))
+    return Folder(tuple(read_sequence(p, one_based=one_based, cache=cache) for p in folders))
