@@ -149,6 +149,12 @@ def _encode_template(model, variables, crops, boxes_xywh_norm):
     return model.apply(variables, crops[:, None], boxes_xywh_norm[:, None], method="encode_templates")
 
 
+# Compiled once a model, however many trackers follow targets with it.
+_init_state = jax.jit(init_state, static_argnames=("model", "window_power"))
+_step = jax.jit(step, static_argnames="model")
+_replace_template = jax.jit(replace_template, static_argnames="model")
+
+
 def template_crop(frame, box_xywh, size):
     """The template around a box, as `init_state` takes it: uint8 `[1, s, s, 3]` and its box, float32 `[1, 4]`."""
     crop, resize_factor = crop_host(frame, box_xywh, TEMPLATE_FACTOR, size)
@@ -175,9 +181,9 @@ class Tracker:
         # All on one device and committed to it: the shapes and places that the warm-up compiles for are those in use.
         self._device = jax.local_devices()[0]
         self._variables = jax.device_put(variables, self._device)
-        self._init = jax.jit(functools.partial(init_state, model, window_power=self.options["window_power"]))
-        self._step = jax.jit(functools.partial(step, model))
-        self._replace = jax.jit(functools.partial(replace_template, model))
+        self._init = functools.partial(_init_state, model, window_power=self.options["window_power"])
+        self._step = functools.partial(_step, model)
+        self._replace = functools.partial(_replace_template, model)
         self._state = None
         self._warm_up()
 

@@ -1,0 +1,375 @@
+"""The tracker: equal to the release on real sequences; batches, restarts and mistakes; `relo track` to the file."""
+
+import json
+import os
+import signal
+import threading
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from relo_jax import checkpoint, convert, tracker, video
+from relo_jax.boxes import clip_box_xywh
+from relo_jax.crop import box_from_crop, crop_host
+from relo_jax.data.folder import list_images, read_image
+from relo_jax.errors import UserError
+from relo_jax.mdp.action import decode_boxes
+from relo_jax.model import RELO
+from relo_jax.track_command import parse_box, track_command
+
+GOLDEN_FIELDS = dict(
+    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
+    head_width=64, templates=2,
+)  # fmt: skip
+BOX = (100.0, 80.0, 40.0, 30.0)
+# Jitted as the tracker does it, so that the tests compile each of them once.
+init_state = jax.jit(tracker.init_state, static_argnames=("model", "window_power"))
+step = jax.jit(tracker.step, static_argnames="model")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return RELO.from_variant("tiny", **GOLDEN_FIELDS)
+
+
+@pytest.fixture(scope="module")
+def variables(model, fixtures):
+    return convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
+
+
+@pytest.fixture(scope="module")
+def plain(model, variables):
+    return tracker.Tracker(model, variables, {"window_power": 1.0})
+
+
+@pytest.fixture(scope="module")
+def updating(model, variables):
+    options = {"window_power": 2.0, "update_interval": 5, "update_threshold": -999.0}
+    return tracker.Tracker(model, variables, options)
+
+
+@pytest.fixture(scope="module")
+def saved(model, variables, tmp_path_factory):
+    """A run directory with the golden weights."""
+    path = tmp_path_factory.mktemp("runs") / "golden"
+    checkpoint.save_variables(path, model, variables, {"window_power": 1.0})
+    return path
+
+
+@pytest.fixture(scope="module")
+def frames(natural_image):
+    """Eight frames of a camera that pans over a picture."""
+    return [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(8)]
+
+
+def run(tracked, frames, box=BOX):
+    tracked.init(frames[0], box)
+    return [tracked.update(frame) for frame in frames[1:]]
+
+
+@pytest.mark.parametrize("mode", ["plain", "update"])
+@pytest.mark.parametrize("name", ["vot15_bag", "Crossing"])
+def test_tracking_equals_the_release(name, mode, shared, plain, updating):
+    golden = np.load(shared / "golden" / "tracker_tiny.npz")
+    boxes, scores = golden[f"{name}_{mode}_boxes"], golden[f"{name}_{mode}_scores"]
+    images = list_images(shared / "data" / "otb_mini" / name)[:30]
+    results = run(plain if mode == "plain" else updating, [read_image(image) for image in images], boxes[0])
+    np.testing.assert_allclose([r.box for r in results], boxes[1:], atol=1e-3)
+    np.testing.assert_allclose([r.response for r in results], scores[1:], atol=1e-5)
+
+
+def test_nothing_is_left_of_the_last_video(plain, frames):
+    once = run(plain, frames)
+    run(plain, frames[::-1], (10, 10, 60, 60))
+    assert run(plain, frames) == once
+
+
+def test_tokens_are_carried_from_frame_to_frame(plain, frames):
+    """The same frame is seen differently with another past."""
+    plain.init(frames[0], BOX)
+    fresh = plain.update(frames[1])
+    plain.init(frames[0], BOX)
+    plain.update(frames[4])
+    plain._box = np.array(BOX)
+    assert plain.update(frames[1]).response != fresh.response
+
+
+def test_updates_come_at_their_interval_and_above_their_threshold(updating, frames, monkeypatch):
+    def responses(interval, threshold):
+        monkeypatch.setitem(updating.options, "update_interval", interval)
+        monkeypatch.setitem(updating.options, "update_threshold", threshold)
+        return [r.response for r in run(updating, frames)]
+
+    never = responses(0, -999.0)
+    updated = responses(3, -999.0)
+    assert updated[:3] == never[:3] and updated[3] != never[3]
+    assert responses(3, never[2])[3] == never[3]  # above the threshold, not at it
+    assert responses(3, max(never)) == never
+
+
+def test_a_batch_is_tracked_as_each_alone(model, variables, plain, frames):
+    """Lockstep: two videos in one batch get the boxes that each gets by itself."""
+    starts = [BOX, (30.0, 40.0, 50.0, 60.0)]
+    alone = [run(plain, frames[:3], box) for box in starts]
+    templates = [tracker.template_crop(frames[0], np.array(box), 64) for box in starts]
+    crops, boxes = (np.concatenate(x) for x in zip(*templates, strict=True))
+    state = init_state(model, variables, crops, boxes, window_power=1.0)
+    around = np.array(starts)
+    for t in (1, 2):
+        crops, factors = zip(*(crop_host(frames[t], box, 4.0, 128) for box in around), strict=True)
+        state, result = step(model, variables, state, np.stack(crops))
+        box = box_from_crop(np.asarray(result.box_cxcywh_norm), around, np.array(factors)[:, None], 128)
+        around = clip_box_xywh(box, 240, 320)
+        for k in range(2):
+            expected = alone[k][t - 1]
+            np.testing.assert_allclose(around[k], expected.box, atol=1e-3)
+            assert result.response[k] == pytest.approx(expected.response, abs=1e-5)
+            assert result.score[k] == pytest.approx(expected.score, abs=1e-5)
+
+
+def test_step_is_greedy_under_the_window(model, variables, frames):
+    """Argmax of window times raw logits; the box of that cell; the score does not see the window."""
+    crops, boxes = tracker.template_crop(frames[0], np.array(BOX), 64)
+    search = crop_host(frames[1], BOX, 4.0, 128)[0][None]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1, 9) / 9)
+
+    @jax.jit
+    def by_hand(variables):
+        templates = model.apply(variables, crops[:, None], boxes[:, None], method="encode_templates")
+        templates = jnp.tile(templates, (1, 2, 1))
+        features, _ = model.apply(
+            variables, templates, search, model.initial_tokens(1), jnp.ones(1, bool), method="frame"
+        )
+        logits = model.apply(variables, features, method="policy_logits")[0]
+        action = jnp.argmax(np.outer(hann, hann).ravel() ** 2 * logits)
+        size, offset = model.apply(variables, features, method="boxes")
+        return logits, action, decode_boxes(size[0], offset[0], action)
+
+    logits, action, box = by_hand(variables)
+    _, result = step(model, variables, init_state(model, variables, crops, boxes, window_power=2.0), search)
+    np.testing.assert_allclose(result.box_cxcywh_norm[0], box, atol=1e-5)
+    probability = np.pad(np.asarray(jax.nn.softmax(logits)).reshape(8, 8), 1)
+    row, column = divmod(int(action), 8)
+    assert result.score[0] == pytest.approx(probability[row : row + 3, column : column + 3].sum(), abs=1e-5)
+
+
+def test_score_is_the_mass_around_the_cell():
+    logits = np.full((3, 16), -20.0, np.float32)
+    logits[0, [5, 6]] = 0  # neighbours: one place
+    logits[1, [0, 15]] = 0  # opposite corners: two places
+    logits[2] = 0  # anywhere
+    mass = tracker.local_mass(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
+    np.testing.assert_allclose(mass, [1.0, 0.5, 4 / 16], atol=1e-6)
+    # The end of a row is no neighbour of the next row's beginning.
+    logits = np.full((1, 16), -20.0, np.float32)
+    logits[0, [3, 4]] = 0
+    assert tracker.local_mass(jnp.asarray(logits), jnp.array([3]), 4)[0] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_window_by_hand():
+    window = tracker.hann_window(3, 2.0).reshape(3, 3)
+    np.testing.assert_allclose(window, np.outer([0.5, 1, 0.5], [0.5, 1, 0.5]) ** 2, rtol=1e-6)
+    np.testing.assert_array_equal(tracker.hann_window(16, 0.0), 1)
+
+
+def test_found_follows_the_threshold(plain, frames, monkeypatch):
+    for threshold, found in ((0.0, True), (1.0, False)):
+        monkeypatch.setitem(plain.options, "found_threshold", threshold)
+        plain.init(frames[0], BOX)
+        result = plain.update(frames[1])
+        assert result.found is found and 0 < result.score < 1
+
+
+def test_nothing_is_compiled_after_construction_and_no_transfer_is_implicit(updating, frames, caplog):
+    with jax.transfer_guard("disallow"), jax.log_compiles(), caplog.at_level("WARNING"):
+        run(updating, frames)  # with a template update on the way
+    assert not [r for r in caplog.records if "ompil" in r.getMessage()]
+
+
+def test_one_copy_to_the_device_a_frame(plain, frames, monkeypatch):
+    plain.init(frames[0], BOX)
+    copies, device_put = [], jax.device_put
+    monkeypatch.setattr(jax, "device_put", lambda x, *a, **k: copies.append(x) or device_put(x, *a, **k))
+    with jax.transfer_guard_host_to_device("disallow"):
+        plain.update(frames[1])
+    assert [c.shape for c in copies] == [(1, 128, 128, 3)] and copies[0].dtype == np.uint8
+
+
+def test_boxes_stay_in_the_image(plain, natural_image):
+    """However badly chosen the start, at least ten pixels remain inside and the box keeps ten pixels of size."""
+    rng = np.random.default_rng(0)
+    small = np.ascontiguousarray(natural_image[:60, :50])
+    for box in ((-20, -20, 25, 25), (45, 55, 200, 100), (0, 0, 1, 1), (-500, 20, 1000, 3)):
+        plain.init(small, box)
+        for _ in range(3):
+            x, y, w, h = plain.update(rng.integers(0, 255, small.shape, dtype=np.uint8)).box
+            assert w >= 10 and h >= 10 and 0 <= x <= 40 and 0 <= y <= 50
+            assert x + w <= 50 + 1e-9 and y + h <= 60 + 1e-9
+
+
+@pytest.mark.parametrize(
+    "box, message",
+    [
+        ((10, 10, 0, 5), "has no area"),
+        ((10, 10, 5, -1), "has no area"),
+        ((320, 10, 5, 5), "lies outside the frame of 320 x 240"),
+        ((10, -8, 5, 8), "lies outside the frame"),
+        ((10, np.nan, 5, 5), "is not finite"),
+        ((10, 10, 5), "give four numbers"),
+        ("abcd", "give four numbers"),
+        (None, "give four numbers"),
+    ],
+)
+def test_a_bad_box_is_one_line(plain, frames, box, message):
+    with pytest.raises(UserError, match=message) as caught:
+        plain.init(frames[0], box)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "frame", [None, [1, 2], np.zeros((9, 9, 3)), np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8)]
+)
+def test_a_bad_frame_is_one_line(plain, frames, frame):
+    with pytest.raises(UserError, match="give a numpy array, uint8"):
+        plain.init(frame, BOX)
+    plain.init(frames[0], BOX)
+    with pytest.raises(UserError, match="give a numpy array, uint8"):
+        plain.update(frame)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"windowpower": 2.0}, "did you mean 'window_power'"),
+        ({"window_power": "high"}, "expected a finite number"),
+        ({"window_power": -1.0}, "must not be negative"),
+        ({"update_interval": 2.5}, "must not be negative|whole"),
+    ],
+)
+def test_a_bad_option_is_one_line(model, variables, options, message):
+    with pytest.raises(UserError, match=message):
+        tracker.Tracker(model, variables, options)
+
+
+def test_updates_need_a_second_slot(variables):
+    one = RELO.from_variant("tiny", **{**GOLDEN_FIELDS, "templates": 1})
+    with pytest.raises(UserError, match="needs a model of two template slots"):
+        tracker.Tracker(one, variables, {"update_interval": 5})
+
+
+def test_update_before_init_is_one_line(saved, frames):
+    with pytest.raises(UserError, match="before Tracker.init"):
+        tracker.Tracker.from_pretrained(saved).update(frames[0])
+
+
+def test_track_is_a_generator_over_the_frames(saved, plain, frames):
+    stream = iter(frames)
+    results = tracker.track(stream, box=BOX, checkpoint=saved)
+    first = next(results)
+    assert first.box == BOX and first.score == 1.0 and first.found
+    assert next(results) == run(plain, frames[:2])[0]
+    assert len(list(stream)) == len(frames) - 2  # the others were not asked for yet
+
+
+def test_options_come_with_the_checkpoint_and_can_be_replaced(saved):
+    assert tracker.Tracker.from_pretrained(saved).options["window_power"] == 1.0
+    assert tracker.Tracker.from_pretrained(saved, window_power=2.0).options["window_power"] == 2.0
+
+
+@pytest.fixture(scope="module")
+def film(frames, tmp_path_factory):
+    path = tmp_path_factory.mktemp("film") / "pan.mp4"
+    with video.write_video(path, 25) as write:
+        for frame in frames:
+            write(frame)
+    return path
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_the_command_writes_film_boxes_and_text(film, saved, tmp_path, capsys):
+    out = {"save": tmp_path / "o.mp4", "json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt"}
+    track_command(film, "100,80,40,30", saved, **out)
+    assert names(tmp_path) == ["o.json", "o.mp4", "o.txt"]
+    said = capsys.readouterr()
+    assert "8 frames, target found in" in said.out and "o.json" in said.out and "frames/s" in said.err
+
+    expected = [r.box for r in tracker.track(film, BOX, saved)]
+    np.testing.assert_allclose(np.loadtxt(out["txt_path"], delimiter=","), expected, atol=1e-4)
+    written = json.loads(out["json_path"].read_text())
+    assert written["source"] == str(film) and [row["frame"] for row in written["frames"]] == list(range(8))
+    np.testing.assert_allclose([row["box"] for row in written["frames"]], expected, atol=1e-4)
+    with video.open_frames(out["save"]) as overlaid, video.open_frames(film) as original:
+        assert overlaid.rate == 25
+        x, y, w, h = (round(v) for v in BOX)
+        drawn, bare = next(iter(overlaid)).astype(int), next(iter(original)).astype(int)
+        assert np.abs(drawn - bare)[y + h, x : x + w].mean() > 30 > np.abs(drawn - bare)[y + 10, x + 10 : x + 30].mean()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"source": "none.mp4"}, "no such video"),
+        ({"box": "1,2,3"}, "--box is '1,2,3'"),
+        ({"box": "900,80,40,30"}, "lies outside the frame"),
+        ({"checkpoint": "nothing-there"}, "no such checkpoint"),
+        ({"txt_path": "folder/that/is/not/o.txt"}, "there is no folder"),
+        ({"options": {"window_powr": 1.0}}, "did you mean 'window_power'"),
+    ],
+)
+def test_a_command_that_fails_leaves_nothing(film, saved, tmp_path, change, message):
+    arguments = {"source": film, "box": BOX, "checkpoint": saved, "txt_path": tmp_path / "o.txt"}
+    arguments |= {"save": tmp_path / "o.mp4", "json_path": tmp_path / "o.json"}
+    with pytest.raises(UserError, match=message):
+        track_command(**{**arguments, **change})
+    assert names(tmp_path) == []
+
+
+def test_a_picture_that_breaks_on_the_way_leaves_nothing(frames, saved, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for t, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{t}.png"), frame)
+    (folder / "5.png").write_bytes(b"broken")
+    with pytest.raises(UserError, match="5.png: does not decode"):
+        track_command(folder, BOX, saved, save=tmp_path / "o.mp4", txt_path=tmp_path / "o.txt")
+    assert names(tmp_path) == ["frames"]
+
+
+def test_outputs_do_not_overwrite_each_other_or_the_film(film, saved, tmp_path):
+    for out in ({"save": film}, {"save": tmp_path / "o.mp4", "txt_path": tmp_path / "o.mp4"}):
+        with pytest.raises(UserError, match="is used twice"):
+            track_command(film, BOX, saved, **out)
+
+
+def test_box_on_the_command_line():
+    assert parse_box("1,2.5,3,4") == (1, 2.5, 3, 4)
+    for text in ("", "1,2,3,x", "1 2 3 4", "1,2,3,4,5"):
+        with pytest.raises(UserError, match="give x,y,w,h"):
+            parse_box(text)
+
+
+def test_ctrl_c_closes_the_files_properly(saved, frames, tmp_path):
+    """As with a camera: the video goes on for ever, Ctrl-C ends it, everything until then is there and readable."""
+    pressed = threading.Event()
+
+    def endless():
+        for t in range(10**6):
+            if t == 20:
+                os.kill(os.getpid(), signal.SIGINT)
+                pressed.set()
+            yield frames[t % len(frames)]
+
+    before = signal.getsignal(signal.SIGINT)
+    out = {"save": tmp_path / "o.mp4", "json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt"}
+    track_command(endless(), BOX, saved, **out)
+    assert pressed.is_set() and signal.getsignal(signal.SIGINT) is before
+    count = len(json.loads(out["json_path"].read_text())["frames"])
+    assert 20 <= count <= 22 and len(np.loadtxt(out["txt_path"], delimiter=",")) == count
+    with video.open_frames(out["save"]) as written:
+        assert sum(1 for _ in written) == count

@@ -1,0 +1,267 @@
+"""Videos: every frame comes back, in order and in colour; a bad one is named in one line; no half a file is left."""
+
+import itertools
+import tracemalloc
+from fractions import Fraction
+from types import SimpleNamespace
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from relo_jax import overlay, video
+from relo_jax.errors import UserError
+
+
+def moving_square(count, height=48, width=64, red=200):
+    """Frames of a red square that moves 3 px a frame over blue."""
+    for t in range(count):
+        frame = np.full((height, width, 3), (20, 30, 140), np.uint8)
+        frame[10:30, 3 * t : 3 * t + 20] = (red, 40, 30)
+        yield frame
+
+
+def write(path, frames, rate=25):
+    with video.write_video(path, rate) as put:
+        for frame in frames:
+            put(frame)
+    return path
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("film") / "square.mp4", moving_square(12))
+
+
+def read(source):
+    with video.open_frames(source) as frames:
+        return list(frames)
+
+
+def leftovers(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_film_comes_back_as_it_was_written(film):
+    with video.open_frames(film) as frames:
+        assert frames.count == 12 and frames.rate == 25
+        pictures = list(frames)
+    assert len(pictures) == 12
+    for picture, drawn in zip(pictures, moving_square(12), strict=True):
+        assert picture.dtype == np.uint8 and picture.shape == (48, 64, 3)
+        assert np.abs(picture.astype(int) - drawn).mean() < 6  # lossy, but red is red and the square where it was
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi", ".mov"])
+def test_other_containers(tmp_path, suffix):
+    assert len(read(write(tmp_path / f"film{suffix}", moving_square(5), Fraction(30_000, 1001)))) == 5
+
+
+def test_mpeg4_where_there_is_no_h264(tmp_path, monkeypatch):
+    monkeypatch.setattr(av, "codecs_available", {"mpeg4"})
+    path = write(tmp_path / "film.mp4", moving_square(5))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].codec_context.name == "mpeg4"
+    assert len(read(path)) == 5
+
+
+def test_odd_sides_get_their_last_line_twice(tmp_path):
+    frames = read(write(tmp_path / "film.mp4", moving_square(3, height=47, width=63)))
+    assert frames[0].shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_long_film_does_not_fill_memory(tmp_path, kind):
+    """Reading and writing 150 frames of 230 kB holds a handful of them at a time."""
+    frames = lambda: moving_square(150, height=240, width=320)
+    tracemalloc.start()
+    if kind == "file":
+        source = write(tmp_path / "film.mp4", frames())
+    else:
+        source = tmp_path
+        for t, frame in enumerate(frames()):
+            cv2.imwrite(str(tmp_path / f"{t}.bmp"), frame)
+    with video.open_frames(source) as opened:
+        count = sum(1 for _ in opened)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 150 and peak < 12 * 240 * 320 * 3
+
+
+def test_a_telephones_film_stands_upright(tmp_path):
+    path = tmp_path / "turned.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.set_display_rotation(90)  # counterclockwise
+        for drawn in moving_square(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(drawn, format="rgb24")))
+        container.mux(stream.encode())
+    picture = read(path)[0]
+    assert picture.shape == (64, 48, 3)
+    assert np.abs(picture.astype(int) - np.rot90(next(moving_square(1)))).mean() < 8
+
+
+def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
+    for t in (10, 9, 1, 2):
+        cv2.imwrite(str(tmp_path / f"{t}.png"), np.full((20, 30, 3), (t, 0, 100), np.uint8))  # OpenCV writes BGR
+    with video.open_frames(tmp_path) as frames:
+        assert frames.count == 4
+        pictures = list(frames)
+    assert [p[0, 0].tolist() for p in pictures] == [[100, 0, t] for t in (1, 2, 9, 10)]
+
+
+def test_any_iterable_of_frames():
+    pictures = read(moving_square(3))
+    assert len(pictures) == 3
+    with video.open_frames(pictures) as frames:
+        assert frames.count == 3
+
+
+def test_a_film_that_breaks_off_is_read_up_to_there(film, tmp_path):
+    """Matroska, as a camera writes it, can be read although its end is missing."""
+    whole = write(tmp_path / "film.mkv", moving_square(60, width=256))
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    with video.open_frames(broken) as frames:
+        seen = sum(1 for _ in frames)
+    assert 0 < seen < 60
+
+
+def test_a_film_that_is_damaged_inside_names_its_frame(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = (rng.integers(0, 255, (96, 128, 3), dtype=np.uint8) for _ in range(60))
+    data = bytearray(write(tmp_path / "film.mp4", noise).read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 30_000] = bytes(30_000)
+    (tmp_path / "film.mp4").write_bytes(data)
+    with pytest.raises(UserError, match=r"film.mp4: frame (1|2|3|4)\d does not decode"):
+        read(tmp_path / "film.mp4")
+
+
+def test_bad_sources_are_one_line(film, tmp_path):
+    (tmp_path / "text.mp4").write_text("this is no film")
+    (tmp_path / "cut.mp4").write_bytes(film.read_bytes()[:300])
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    for name, message in {
+        "none.mp4": "no such video or folder",
+        "text.mp4": "cannot be read as a video",
+        "cut.mp4": "cannot be read as a video",
+        "empty.mp4": "cannot be read as a video",
+        "folder": "no images",
+    }.items():
+        with pytest.raises(UserError, match=message) as caught:
+            read(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="camera 77 cannot be opened"):
+        read("77")
+    with pytest.raises(UserError, match="is no video"):
+        read(1.5)
+
+
+def test_sound_without_pictures(tmp_path):
+    path = tmp_path / "sound.wav"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(UserError, match="has no pictures"):
+        read(path)
+
+
+def test_a_picture_that_does_not_decode_is_named(tmp_path):
+    for t in (1, 2, 3):
+        cv2.imwrite(str(tmp_path / f"{t:04d}.jpg"), np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "0002.jpg").write_bytes(b"not a picture")
+    with video.open_frames(tmp_path) as frames, pytest.raises(UserError, match="0002.jpg: does not decode"):
+        list(frames)
+
+
+def test_pictures_of_two_sizes_are_named_with_their_sizes(tmp_path):
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((20, 30, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "2.png"), np.zeros((20, 31, 3), np.uint8))
+    with video.open_frames(tmp_path) as frames:
+        with pytest.raises(UserError, match="2.png is 31 x 20 pixels, 1.png is 30 x 20"):
+            list(frames)
+
+
+def test_a_film_that_fails_while_written_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError, match="stop"):
+        with video.write_video(tmp_path / "film.mp4") as put:
+            for frame in moving_square(8):
+                put(frame)
+            raise RuntimeError("stop")
+    assert leftovers(tmp_path) == []
+
+
+def test_an_old_film_survives_the_failure_of_a_new_one(tmp_path):
+    path = write(tmp_path / "film.mp4", moving_square(3))
+    before = path.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        with video.write_video(path) as put:
+            put(next(moving_square(1)))
+            raise KeyboardInterrupt
+    assert path.read_bytes() == before and leftovers(tmp_path) == ["film.mp4"]
+    write(path, moving_square(5))
+    assert len(read(path)) == 5
+
+
+def test_films_that_cannot_be_written_are_one_line(tmp_path):
+    (tmp_path / "taken.mp4").mkdir()
+    for name, message in {
+        "nowhere/film.mp4": "there is no folder",
+        "film.xyz": "no video is known by that suffix",
+        "taken.mp4": "it is a folder",
+        "empty.mp4": "there was no frame",
+    }.items():
+        with pytest.raises(UserError, match=message) as caught:
+            write(tmp_path / name, [])
+        assert name in str(caught.value)
+    assert leftovers(tmp_path) == ["taken.mp4"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("relo_jax.files.os.replace", full)
+    with pytest.raises(UserError, match="film.mp4 cannot be written: No space left on device"):
+        write(tmp_path / "film.mp4", moving_square(2))
+    assert leftovers(tmp_path) == []
+
+
+def test_frames_of_another_size_are_scaled_to_the_first(tmp_path):
+    frames = itertools.chain(moving_square(2), moving_square(2, height=96, width=128))
+    assert [f.shape for f in read(write(tmp_path / "film.mp4", frames))] == [(48, 64, 3)] * 4
+
+
+def result(box, found=True):
+    return SimpleNamespace(box=box, score=0.87, found=found)
+
+
+def test_the_overlay_draws_where_the_box_is_and_leaves_the_frame_alone():
+    frame = np.zeros((120, 160, 3), np.uint8)
+    drawn = overlay.draw(frame, result((40, 50, 60, 40)), truth=(20, 20, 100, 90))
+    assert not frame.any()
+    assert drawn[70, 40].tolist() == list(overlay.FOUND) and drawn[70, 100].tolist() == list(overlay.FOUND)
+    assert drawn[110, 60].min() > 200  # a thin white line, softened at its edges
+    assert not drawn[60:80, 60:80].any()  # the target itself stays visible
+    lost = overlay.draw(frame, result((40, 50, 60, 40), found=False))
+    assert lost[70, 40].tolist() == list(overlay.LOST)
+
+
+@pytest.mark.parametrize("box", [(-30, -20, 40, 30), (150, 110, 60, 60), (0, 0, 160, 120), (900, 900, 5, 5)])
+def test_the_overlay_of_boxes_over_the_border(box):
+    frame = np.zeros((120, 160, 3), np.uint8)
+    assert overlay.draw(frame, result(box), truth=np.full(4, np.nan), label="a label").shape == frame.shape
+    tiny = np.zeros((8, 8, 3), np.uint8)
+    assert overlay.draw(tiny, result(box), label="a label wider than the picture").shape == tiny.shape
+
+
+def test_the_score_stays_readable_at_the_upper_border():
+    frame = np.zeros((120, 160, 3), np.uint8)
+    text = overlay.draw(frame, result((40, 0, 60, 40))).astype(int) - overlay.draw(frame, None)
+    assert text[42:60, 40:80].any()  # below the box, since there is no room above
