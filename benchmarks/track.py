@@ -51,7 +51,8 @@ def main():
     model = RELO.from_variant(args.variant)
     variables = init_variables(model, jax.random.key(0))
     frames = video(32, args.height, args.width)
-    seconds = common.times({"update": online(model, variables, frames), "network": network(model, variables)}, args.repeats)
+    functions = {"update": online(model, variables, frames), "network": network(model, variables)}
+    seconds = common.times(functions, args.repeats)
     median = {name: statistics.median(s) for name, s in seconds.items()}
     row = {"variant": args.variant, "frame": f"{args.width}x{args.height}", "repeats": args.repeats}
     row |= {"frames_per_second": round(1 / median["update"], 1)}

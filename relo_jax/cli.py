@@ -19,6 +19,15 @@ def demo_command(args):
     demo.run(args.workdir or ("runs/demo-full" if args.full else "runs/demo"), seed=args.seed, full=args.full)
 
 
+def eval_command(args):
+    from relo_jax.eval import runner
+
+    runner.eval_command(
+        args.checkpoint, args.data_root, args.dataset, batch=args.batch, out=args.out, one_based=args.one_based,
+        rules=args.rules, count=args.count, seed=args.seed, options=tracker_options(args),
+    )  # fmt: skip
+
+
 def track_command(args):
     from relo_jax import track_command
 
@@ -49,9 +58,20 @@ def parser():
     demo = add(commands, "demo", demo_command, "the RL stage on procedural clips, evaluation and a video, in minutes")
     demo.add_argument("--full", action="store_true", help="both training stages, from nothing")
     demo.add_argument("--seed", type=int, default=0, help="of the heads, the actions and the training clips")
-    demo.add_argument("--workdir", type=Path, help="what the demo leaves (default runs/demo, with --full runs/demo-full)")
+    demo.add_argument("--workdir", type=Path, help="where all goes (default runs/demo or runs/demo-full)")
 
     add(commands, "train", None, "train one stage: relo train --help")
+
+    evaluate = add(commands, "eval", eval_command, "success and precision over sequences with ground truth")
+    evaluate.add_argument("--data-root", type=Path, help="folder of sequences (or set RELO_DATA_DIR)")
+    evaluate.add_argument("--dataset", default="folder", choices=["folder", "procedural"], help="default: folder")
+    evaluate.add_argument("--out", type=Path, help="folder of results (default results/CHECKPOINT/DATASET)")
+    evaluate.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")
+    evaluate.add_argument("--one-based", action="store_true", help="the annotations of the folder count pixels from 1")
+    evaluate.add_argument("--rules", default="plain", choices=["plain", "lasot"], help="how invisible frames count")
+    evaluate.add_argument("--count", type=int, default=20, help="how many procedural sequences (default 20)")
+    evaluate.add_argument("--seed", type=int, default=0, help="which procedural sequences")
+    add_tracker(evaluate)
 
     track = add(commands, "track", track_command, "follow one target through a video")
     track.add_argument("source", help="video file, folder of frames, or index of a camera (0)")
@@ -61,7 +81,7 @@ def parser():
     track.add_argument("--txt", metavar="FILE", help="boxes, one line x,y,w,h a frame")
     add_tracker(track)
 
-    convert = add(commands, "convert", convert_command, "a PyTorch checkpoint of the authors' to a checkpoint of relo_jax")
+    convert = add(commands, "convert", convert_command, "a PyTorch checkpoint to a checkpoint of relo_jax")
     convert.add_argument("input", metavar="IN", type=Path, help=".pth.tar of RELO, or .pt of an ImageNet Fast-iTPN")
     convert.add_argument("output", metavar="OUT", type=Path, help="directory to write; it must not exist yet")
     convert.add_argument("--variant", help="name of the variant (found from the shapes when not given)")
@@ -79,10 +99,10 @@ def add_tracker(command):
         help="run directory, its checkpoints/<step>, .pth.tar, or the small model that comes with relo_jax (starter)",
     )
     options = command.add_argument_group("tracker", "What is not given is as the checkpoint has it.")
-    options.add_argument("--window-power", type=float, metavar="K", help="how much the middle of the search region is preferred")
+    options.add_argument("--window-power", type=float, metavar="K", help="preference for the middle of the search region")
     options.add_argument("--update-interval", type=int, metavar="N", help="frames between template updates; 0: none")
-    options.add_argument("--update-threshold", type=float, metavar="R", help="response above which the template is updated")
-    options.add_argument("--found-threshold", type=float, metavar="S", help="score from which the target counts as found")
+    options.add_argument("--update-threshold", type=float, metavar="R", help="response above which it is updated")
+    options.add_argument("--found-threshold", type=float, metavar="S", help="score from which a target counts as found")
 
 
 def tracker_options(args):
