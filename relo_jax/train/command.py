@@ -1,7 +1,4 @@
-"""The command line of `relo train`: a config file, a run directory, and single fields.
-
-    relo train --config FILE[:stage] --workdir DIR [--config.field=value ...]
-"""
+"""The command line of `relo train`: a config file, a run directory, and single fields of the config."""
 
 from pathlib import Path
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import jax
-from flax.traverse_util import flatten_dict
 from jax.sharding import NamedSharding, PartitionSpec
 
 from relo_jax import checkpoint, convert
@@ -32,37 +31,29 @@ def initial_variables(config, model, key):
     checkpoint of the RL stage it takes everything.
 
     Raises:
-      UserError: the checkpoint cannot be read or is of another variant; RL without a checkpoint.
+      UserError: the checkpoint cannot be read or is of another variant; RL without a warm-up.
     """
-    fresh = init_variables(model, key)
     path = config.init_from
     if not path:
         if config.stage == "rl":
             raise UserError("the RL stage needs a warm-up to start from: give --config.init_from=RUN_OR_CHECKPOINT")
-        return fresh
-    if Path(path).is_file():
+        return init_variables(model, key)
+    if Path(path).is_file() and not path.endswith(".msgpack"):
         conversion = convert.convert(path, model, key=key)
         if config.stage == "rl" and conversion.kind == convert.PRETRAINED:
             raise UserError(f"{path} is an encoder that never saw a box: warm it up before the RL stage")
         return conversion.variables
-    loaded = checkpoint.load(path)
-    check_same_shapes(loaded.variables, fresh, path, config.model.variant)
-    if config.stage == "rl" and loaded.config.get("stage") == "warmup":
-        kept = TRAINED["warmup"]
-        return {
-            collection: {name: (loaded.variables if name in kept else fresh)[collection][name] for name in modules}
-            for collection, modules in fresh.items()
-        }
-    return loaded.variables
+    loaded = checkpoint.load(path, model)
+    if config.stage == "warmup" or has_policy(loaded):
+        return loaded.variables
+    fresh, kept = init_variables(model, key), TRAINED["warmup"]
+    return {
+        collection: {name: (loaded.variables if name in kept else fresh)[collection][name] for name in modules}
+        for collection, modules in fresh.items()
+    }
 
 
-def check_same_shapes(given, expected, path, variant):
-    """Raises UserError naming the first parameter that is missing, unknown or of another shape."""
-    given, expected = flatten_dict(given, sep="/"), flatten_dict(expected, sep="/")
-    for name in sorted(given.keys() | expected.keys()):
-        have, want = (tree[name].shape if name in tree else None for tree in (given, expected))
-        if have != want:
-            raise UserError(
-                f"{path} is not a checkpoint of this {variant}: {name} is {have or 'missing'} there, "
-                f"{want or 'unknown'} here; set config.model to the model it was trained with"
-            )
+def has_policy(loaded):
+    """Whether a checkpoint's policy was ever trained: it is of no warm-up, and its BatchNorm has seen a batch."""
+    means = [norm["mean"] for norm in loaded.variables["batch_stats"]["policy"].values()]
+    return loaded.config.get("stage") != "warmup" and any(bool(mean.any()) for mean in means)

@@ -48,19 +48,26 @@ class Log:
         """One more step was given to the device."""
         if self._compiling:
             self._compiling = False
-            self.restart_clock()
+            self._leave_out(time.perf_counter() - self._last[1])
         self._bar.update(self._batch_size)
 
-    def restart_clock(self):
-        """Leaves out of the speed and of the time left what was not training: compilation, evaluation."""
-        self._last = self._last[0], time.perf_counter()
-        self._bar.unpause()
+    @contextlib.contextmanager
+    def paused(self):
+        """What happens in here counts neither for the speed nor for the time left: an evaluation."""
+        start = time.perf_counter()
+        yield
+        self._leave_out(time.perf_counter() - start)
+
+    def _leave_out(self, seconds):
+        self._last = self._last[0], self._last[1] + seconds
+        self._bar.start_t += seconds
+        self._bar.last_print_t += seconds
 
     def train(self, step, metrics):
         """Means over the steps since the last call; adds the speed."""
         last_step, last_time = self._last
         self._last = step, time.perf_counter()
-        seconds = self._last[1] - last_time
+        seconds = max(self._last[1] - last_time, 1e-9)
         speed = {"clips_per_second": (step - last_step) * self._batch_size / seconds}
         self._write("train", step, {**metrics, **speed})
         shown = [name for name in ("loss", "iou", "greedy_iou") if name in metrics]
@@ -71,7 +78,6 @@ class Log:
         self._write("eval", step, metrics)
         text = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
         self._bar.write(f"step {step}, held-out: {text}", file=sys.stderr)
-        self.restart_clock()
 
     def _write(self, split, step, metrics):
         for name, value in metrics.items():

@@ -83,7 +83,8 @@ def train_and_evaluate(config, workdir):
             if last or save_now:
                 checkpoints.save(manager, workdir, step, state, position)
             if evaluate_now or step == last_step:
-                held_out = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
+                with logger.paused():
+                    held_out = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
                 logger.evaluation(step, held_out)
             if stop.is_set():
                 break
