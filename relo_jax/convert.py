@@ -120,9 +120,7 @@ def convert(path_or_state_dict, model, *, key=None, ignore=()):
         unused[name] = why[0]
 
     if fresh:
-        initial = init_variables(model, jax.random.key(0) if key is None else key)
-        leaves = jax.tree_util.tree_leaves_with_path(initial)
-        arrays = {tuple(k.key for k in path): leaf for path, leaf in leaves} | arrays
+        arrays |= _initialise(model, jax.random.key(0) if key is None else key, without=set(arrays))
     return Conversion(_tree(arrays), kind, mapped, fresh, unused)
 
 
@@ -239,6 +237,17 @@ def _array(state_dict, name, where, source=None, model=None):
     if not np.isfinite(array).all():
         raise UserError(f"{where}: {name} holds NaN or infinite numbers")
     return array
+
+
+def _initialise(model, key, without):
+    """Fresh arrays by path, but for those at the given paths; what is not wanted is not even compiled."""
+
+    def wanted(key):
+        leaves = jax.tree_util.tree_leaves_with_path(init_variables(model, key))
+        fresh = {tuple(k.key for k in path): leaf for path, leaf in leaves}
+        return {path: leaf for path, leaf in fresh.items() if path not in without}
+
+    return jax.jit(wanted)(key)
 
 
 def _any(name, patterns):

@@ -25,7 +25,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 CHECKPOINT = FIXTURES / "relo_tiny.pth.tar"
 GOLDEN = dict(
     width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64, head_width=64,
-    templates=2,
+    templates=2, init_scheme="release",
 )  # fmt: skip
 TOLERANCE = 2e-5
 
@@ -268,6 +268,6 @@ def test_the_variant_is_found_from_the_shapes(variant):
 def test_an_odd_size_needs_its_heads_told(model):
     with pytest.raises(UserError, match="set heads=N"):
         convert.model_for(CHECKPOINT)
-    assert convert.model_for(CHECKPOINT, {"heads": 3, "templates": 2}) == model
+    assert convert.model_for(CHECKPOINT, {"heads": 3, "templates": 2, "init_scheme": "release"}) == model
     pretrained = {k.removeprefix("encoder.body."): v for k, v in fake(RELO.from_variant("b256")).items()}
     assert convert.model_for(pretrained) == RELO.from_variant("b256")
