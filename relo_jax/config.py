@@ -107,7 +107,6 @@ def base():
     config.data.procedural.clutter = 6  # at most
     config.data.procedural.occlusion = 0.5  # probability of something to pass behind
     config.data.procedural.smallest = 20.0  # side of the target at the start
-    config.data.procedural.largest = 64.0
     config.data.procedural.slowest = 0.03
     config.data.procedural.fastest = 0.22
     config.data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement
@@ -164,13 +163,12 @@ def starter(stage):
     config.optimizer.clip_norm = 1.0
     config.model.remat = True  # on CPUs recomputing a block is cheaper than the memory traffic of keeping it
     config.batch_size = 32
-    config.total_steps = 8_000
+    config.total_steps = 6_000
     config.eval_every = 1_000
     config.checkpoint_every = 250
     # Milder than the paper's: a tracker meets its target near the centre of the region, at almost the last size.
     config.data.scale_jitter = 0.25
     config.data.shift_jitter = 2.5
-    config.data.procedural.largest = 64.0
     if stage == "rl":
         config.batch_size = 16
         config.total_steps = 1_000
