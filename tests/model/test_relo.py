@@ -1,0 +1,226 @@
+"""The network: two equal ways through time, what is trained and what is skipped, sizes of the variants."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from relo_jax.errors import UserError
+from relo_jax.model import RELO, init_variables, model_config, model_from_config
+from relo_jax.model.fast_itpn import foreground_share
+from relo_jax.model.layers import BatchNorm, drop_path
+
+SMALL = dict(width=32, heads=2, depth=3, head_width=16, templates=2, search_size=64, template_size=32)
+CLIPS, FRAMES = 2, 3
+
+
+@functools.cache
+def small(**overrides):
+    return RELO.from_variant("tiny", **SMALL, **overrides)
+
+
+@functools.cache
+def variables():
+    """Weights of the small model, shaken so that nothing is symmetric or zero."""
+    rng = np.random.default_rng(0)
+    fresh = jax.device_get(fresh_variables())
+    return jax.tree.map(lambda x: np.asarray(x + 0.03 * np.abs(rng.normal(size=x.shape)), np.float32), fresh)
+
+
+@functools.cache
+def fresh_variables():
+    return init_variables(small(), jax.random.key(0))
+
+
+@functools.cache
+def compiled(method, **overrides):
+    """A method of the small model, jitted: without, every operation of it would be compiled by itself."""
+    return jax.jit(functools.partial(small(**overrides).apply, method=method))
+
+
+def encode_templates():
+    images, boxes, _ = clips()
+    return compiled("encode_templates")(variables(), images, boxes)
+
+
+@functools.cache
+def clips():
+    rng = np.random.default_rng(0)
+    return (
+        rng.integers(0, 256, (CLIPS, 2, 32, 32, 3), dtype=np.uint8),
+        np.asarray([[[0.2, 0.3, 0.5, 0.4], [0.25, 0.25, 0.5, 0.5]]] * CLIPS, np.float32),
+        rng.integers(0, 256, (CLIPS, FRAMES, 64, 64, 3), dtype=np.uint8),
+    )
+
+
+def run_clip(model, values, train=False, **kwargs):
+    def forward(values, images, boxes, search):
+        templates = model.apply(values, images, boxes, method="encode_templates")
+        return templates, model.apply(values, templates, search, train=train, method="clip", **kwargs)
+
+    return jax.jit(forward)(values, *clips())
+
+
+@functools.cache
+def reference():
+    return run_clip(small(), variables(), with_center=True)
+
+
+def test_the_clip_path_equals_the_frame_path():
+    templates, out = reference()
+    search = clips()[2]
+    # What is carried into the first frame must not matter.
+    tokens, first = np.full((3, CLIPS, 2, 32), 100.0, np.float32), np.ones(CLIPS, bool)
+    for t in range(FRAMES):
+        features, tokens = compiled("frame")(variables(), templates, search[:, t], tokens, first)
+        np.testing.assert_allclose(features, out.features[:, t], rtol=1e-4, atol=2e-5)
+        np.testing.assert_allclose(tokens, out.tokens[:, :, t], rtol=1e-4, atol=2e-5)
+        first = np.zeros(CLIPS, bool)
+
+
+def test_a_frame_depends_on_the_frames_before_it_and_on_no_later_one():
+    _, out = reference()
+    changed = clips()[2].copy()
+    changed[:, 1] = 255 - changed[:, 1]
+    other, _ = compiled("encode_clip")(variables(), encode_templates(), changed)
+    same, _ = compiled("encode_clip")(variables(), encode_templates(), clips()[2])
+    np.testing.assert_allclose(same, out.features, rtol=1e-4, atol=2e-5)
+    np.testing.assert_array_equal(other[:, 0], same[:, 0])
+    assert np.abs(other[:, 2] - same[:, 2]).max() > 1e-4
+
+
+def test_no_gradient_flows_back_through_time():
+    templates, search = encode_templates(), clips()[2].astype(np.float32) / 128
+
+    def last_frame(search):
+        features, _ = small().apply(variables(), templates, search, method="encode_clip")
+        return jnp.square(features[:, -1]).sum()
+
+    gradient = jax.jit(jax.grad(last_frame))(search)
+    assert not gradient[:, :-1].any()
+    assert np.abs(gradient[:, -1]).max() > 0
+
+
+def test_shapes_are_the_documented_ones():
+    _, out = reference()
+    cells, side = 16, 4
+    assert out.features.shape == (CLIPS, FRAMES, cells, 32)
+    assert out.policy_logits.shape == (CLIPS, FRAMES, cells)
+    assert out.value.shape == (CLIPS, FRAMES)
+    assert out.size.shape == out.offset.shape == (CLIPS, FRAMES, side, side, 2)
+    assert out.tokens.shape == (3, CLIPS, FRAMES, 2, 32)
+    assert out.center.shape == (CLIPS, FRAMES, side, side)
+    assert run_clip(small(), variables())[1].center is None
+
+
+def test_remat_changes_memory_not_numbers():
+    def loss(model, values):
+        return jnp.square(run_clip(model, values)[1].features).sum()
+
+    plain, plain_grad = jax.jit(jax.value_and_grad(functools.partial(loss, small())))(variables())
+    again, again_grad = jax.jit(jax.value_and_grad(functools.partial(loss, small(remat=True))))(variables())
+    np.testing.assert_allclose(plain, again, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3), plain_grad, again_grad)
+
+
+def test_bfloat16_computes_in_bfloat16_on_float32_parameters():
+    model = small(dtype="bfloat16")
+    _, out = run_clip(model, variables())
+    assert out.features.dtype == jnp.bfloat16 and out.policy_logits.dtype == out.size.dtype == jnp.float32
+    _, exact = reference()
+    error = np.abs(out.features.astype(np.float32) - exact.features).mean() / np.abs(exact.features).mean()
+    assert 0 < error < 0.05
+
+
+def test_batch_statistics_move_for_the_trained_heads_alone():
+    _, (_, updated) = run_clip(small(), variables(), train_heads=("policy",), mutable=["batch_stats"])
+    before, after = variables()["batch_stats"], updated["batch_stats"]
+    for name in ("regression", "value"):
+        jax.tree.map(np.testing.assert_array_equal, before[name], after[name])
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before["policy"], after["policy"])
+    assert all(jax.tree.leaves(moved))
+
+
+def test_batch_norm_keeps_pytorchs_unbiased_running_variance():
+    x = np.random.default_rng(0).normal(3, 2, (4, 5, 6)).astype(np.float32)
+    norm = BatchNorm()
+    values = jax.jit(norm.init, static_argnums=2)(jax.random.key(0), x, False)
+    out, updated = norm.apply(values, x, True, mutable=["batch_stats"])
+    np.testing.assert_allclose(out, (x - x.mean((0, 1))) / np.sqrt(x.var((0, 1)) + 1e-5), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(updated["batch_stats"]["mean"], 0.1 * x.mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(updated["batch_stats"]["var"], 0.9 + 0.1 * x.var((0, 1), ddof=1), rtol=1e-5)
+
+
+def test_drop_path_drops_whole_frames_and_keeps_the_mean():
+    x = jnp.ones((100, 50, 3, 2))
+    out = np.asarray(drop_path(x, 0.25, jax.random.key(0)))
+    assert set(np.unique(out)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert (out == out[:, :, :1, :1]).all()
+    assert abs(out.mean() - 1) < 0.05
+
+
+def test_drop_path_is_active_in_training_only_and_different_in_every_layer():
+    model = small(drop_path=0.9)
+    plain, again = (run_clip(model, variables())[1].features for _ in range(2))
+    np.testing.assert_array_equal(plain, again)
+    draw = lambda seed: run_clip(model, variables(), train=True, rngs={"drop_path": jax.random.key(seed)})[1]
+    first, second = draw(0), draw(1)
+    assert np.abs(first.features - second.features).max() > 1e-2
+    # A frame whose branches were all dropped at one layer keeps its tokens there: not at the same layer for all.
+    kept = np.asarray((first.tokens[1:] == first.tokens[:-1]).all((-1, -2)))
+    assert kept.any() and not kept.all() and (kept[0] != kept[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((0.0, 0.0, 1.0, 1.0), [1, 1, 1, 1]),
+        ((0.0, 0.0, 0.5, 0.5), [1, 0, 0, 0]),
+        ((0.25, 0.0, 0.5, 1.0), [0.5, 0.5, 0.5, 0.5]),
+        ((0.5, 0.75, 0.25, 0.25), [0, 0, 0, 0.25]),
+        # 0.1 * 32 = 3.2: the first pixel inside is 4, the last below 3.2 + 3.2 = 6.4 is 6.
+        ((0.1, 0.0, 0.1, 1.0), [3 / 16, 0, 3 / 16, 0]),
+    ],
+)
+def test_the_foreground_share_counts_pixels(box, expected):
+    np.testing.assert_allclose(foreground_share(jnp.asarray(box, jnp.float32), 32), expected, atol=1e-6)
+
+
+def test_the_tracking_path_computes_neither_value_nor_centre_map():
+    model = small()
+
+    def flops(*methods):
+        def heads(features):
+            return [model.apply(variables(), features, method=method) for method in methods]
+
+        return jax.jit(heads).lower(jnp.zeros((1, 16, 32))).compile().cost_analysis()["flops"]
+
+    policy, boxes, value, center = (flops(m) for m in ("policy_logits", "boxes", "value", "center"))
+    assert flops("policy_logits", "boxes") < policy + boxes + 0.2 * min(value, center)
+
+
+def test_comparing_initialisation_ties_query_and_key_at_the_start_only():
+    attention = fresh_variables()["params"]["encoder"]["blocks"]["attn"]
+    np.testing.assert_array_equal(attention["q_proj"]["kernel"], attention["k_proj"]["kernel"])
+    released = init_variables(small(init_scheme="release"), jax.random.key(0))["params"]["encoder"]
+    attention = released["blocks"]["attn"]
+    assert (attention["q_proj"]["kernel"] != attention["k_proj"]["kernel"]).any()
+    assert not released["search_token"].any()
+
+
+def test_a_model_is_its_config():
+    assert model_from_config(model_config(small())) == small()
+
+
+@pytest.mark.parametrize(
+    ("variant", "overrides", "message"),
+    [
+        ("t265", {}, "did you mean 't256'"),
+        ("t256", {"dpeth": 3}, "did you mean 'depth'"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(variant, overrides, message):
+    with pytest.raises(UserError, match=message):
+        RELO.from_variant(variant, **overrides)
