@@ -99,7 +99,7 @@ def add_tracker(command):
         help="run directory, its checkpoints/<step>, .pth.tar, or the small model that comes with relo_jax (starter)",
     )
     options = command.add_argument_group("tracker", "What is not given is as the checkpoint has it.")
-    options.add_argument("--window-power", type=float, metavar="K", help="preference for the middle of the search region")
+    options.add_argument("--window-power", type=float, metavar="K", help="preference for the middle of the region")
     options.add_argument("--update-interval", type=int, metavar="N", help="frames between template updates; 0: none")
     options.add_argument("--update-threshold", type=float, metavar="R", help="response above which it is updated")
     options.add_argument("--found-threshold", type=float, metavar="S", help="score from which a target counts as found")
