@@ -1,0 +1,98 @@
+"""Result files: a folder that says which tracker made it, and holds one finished sequence a file.
+
+`<name>.txt` has a line `x,y,w,h` a frame, 0-based pixels, as the field's tools read it; `<name>_time.txt` the seconds
+of each frame. A file is written whole when its sequence is finished, so what is there is done, however an evaluation
+ended; `run.json` keeps results of different weights or options from being mixed.
+"""
+
+import hashlib
+import json
+
+import jax
+import numpy as np
+
+from relo_jax.config import flatten
+from relo_jax.errors import UserError
+from relo_jax.files import whole_file
+from relo_jax.model import model_config
+
+RUN_FILE = "run.json"
+
+
+def fingerprint(model, variables, options):
+    """What decides the boxes, as a JSON-able dict: the model's fields, the tracker's options, a hash of the weights."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        array = np.ascontiguousarray(jax.device_get(leaf))
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return {"model": model_config(model), "tracker": dict(options), "weights": digest.hexdigest()}
+
+
+class Results:
+    """The folder of an evaluation's results; made when it does not exist.
+
+    Args:
+      path: the folder.
+      made_by: see `fingerprint`.
+
+    Raises:
+      UserError: the folder holds another tracker's results, or is none that an evaluation made, or cannot be written.
+    """
+
+    def __init__(self, path, made_by):
+        self.path = path
+        run = path / RUN_FILE
+        if run.exists():
+            _check_same(run, made_by)
+            return
+        if path.exists() and (not path.is_dir() or any(path.glob("*.txt"))):
+            raise UserError(f"{path} exists and is no folder of results (it has no {RUN_FILE}): name another one")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path} cannot be made: {error.strerror}") from error
+        with whole_file(run) as file:
+            file.write_text(json.dumps(made_by, indent=2) + "\n")
+
+    def read(self, sequence):
+        """The boxes of a sequence that was finished, float64 `[F, 4]`; None where there is no result that fits it."""
+        try:
+            boxes = np.loadtxt(self.path / f"{sequence.name}.txt", delimiter=",", ndmin=2)
+        except (OSError, ValueError):
+            return None
+        fits = boxes.shape == (len(sequence), 4) and np.allclose(boxes[0], sequence.boxes_xywh[0], rtol=0, atol=1e-3)
+        return boxes if fits and np.isfinite(boxes).all() else None
+
+    def write(self, name, boxes_xywh, seconds):
+        """Writes the two files of a sequence; that of the boxes last, since it says that all is there."""
+        for suffix, rows, form in (("_time.txt", seconds, "%.6f"), (".txt", boxes_xywh, "%.4f")):
+            with whole_file(self.path / f"{name}{suffix}") as file:
+                np.savetxt(file, rows, fmt=form, delimiter=",")
+
+
+def check_names(sequences):
+    """Raises UserError when two sequences would write the same file, or one a file elsewhere."""
+    files = {}
+    for sequence in sequences:
+        if not sequence.name or "/" in sequence.name or "\\" in sequence.name:
+            raise UserError(f"sequence name {sequence.name!r} cannot be a file's: rename it")
+        for file in (f"{sequence.name}.txt", f"{sequence.name}_time.txt"):
+            if file in files:
+                raise UserError(f"sequences {files[file]!r} and {sequence.name!r} both write {file}: rename one")
+            files[file] = sequence.name
+
+
+def _check_same(run, made_by):
+    try:
+        before = flatten(json.loads(run.read_text()))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run} cannot be read ({error}): remove {run.parent}, or name another folder") from None
+    now = flatten(json.loads(json.dumps(made_by)))  # tuples as the lists that JSON makes of them
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            was, be = (str(tree.get(name, "nothing"))[:12] for tree in (before, now))
+            raise UserError(
+                f"{run.parent} holds results of another tracker ({name} was {was}, is {be}): "
+                "name another folder for these, or remove it"
+            )
