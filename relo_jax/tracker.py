@@ -1,21 +1,18 @@
 """The tracker: a video's first box in, a box a frame out (the released system, "Inference").
 
-Underneath are pure functions over batches of crops, for a rollout, or for many sequences in lockstep: `init_state`
-encodes the template once, `step` looks at one search crop. Geometry stays on the host, in float64. `Tracker` puts both
-together for one video, in everybody's verbs:
-
     tracker = Tracker.from_pretrained("starter")           # compiles here, not at the first frame
     tracker.init(frame, (x, y, w, h))
     result = tracker.update(next_frame)                    # result.box, result.score, result.found
+
+The network's part is pure and lies in `relo_jax.step`; this is the host's: geometry in float64, one crop a frame over
+to the device, and what a user may get wrong.
 """
 
 import functools
 import math
 from dataclasses import dataclass
 
-import flax.struct
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from relo_jax import checkpoint, video
@@ -24,27 +21,18 @@ from relo_jax.boxes import clip_box_xywh
 from relo_jax.crop import box_from_crop, box_to_crop_norm, crop_host
 from relo_jax.data.clips import SEARCH_FACTOR, TEMPLATE_FACTOR
 from relo_jax.errors import UserError
-from relo_jax.mdp.action import decode_boxes, greedy
 from relo_jax.model.variants import nearest
+from relo_jax.step import State, StepResult, hann_window, init_state, local_mass, replace_template, step
 
+__all__ = [
+    "Result", "State", "StepResult", "Tracker", "check_box", "check_frame", "checked_options", "follow", "hann_window",
+    "init_state", "local_mass", "replace_template", "step", "template_crop", "track",
+]  # fmt: skip
 
-@flax.struct.dataclass
-class State:
-    """What B videos carry from frame to frame."""
-
-    templates: jax.Array  # [B, K * Nt, D], template tokens; slot 0 is the first frame's for ever
-    tokens: jax.Array  # [L, B, n, D], temporal tokens of the last frame
-    first: jax.Array  # [B] bool, no frame was seen yet
-    window: jax.Array  # [B, N], what multiplies the logits
-
-
-@flax.struct.dataclass
-class StepResult:
-    """What the network says of one frame of B videos."""
-
-    box_cxcywh_norm: jax.Array  # [B, 4], relative to the search crop
-    response: jax.Array  # [B], largest logit times window; what `update_threshold` is compared with
-    score: jax.Array  # [B] in [0, 1], see `local_mass`
+# Compiled once a model, however many trackers follow targets with it.
+_init_state = jax.jit(init_state, static_argnames=("model", "window_power"))
+_step = jax.jit(step, static_argnames="model")
+_replace_template = jax.jit(replace_template, static_argnames="model")
 
 
 @dataclass(frozen=True)
@@ -55,104 +43,6 @@ class Result:
     score: float
     found: bool
     response: float
-
-
-def hann_window(grid, power):
-    """The prior on where the target is: `hann^k` over the cells, highest in the middle.
-
-    Args:
-      grid: H = W.
-      power: k; 0 is no prior.
-
-    Returns:
-      float32 `[H * W]`.
-    """
-    hann = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, grid + 1) / (grid + 1)))
-    return (np.outer(hann, hann) ** power).astype(np.float32).ravel()
-
-
-def local_mass(logits, action, grid):
-    """The policy's probability of a cell and its neighbours: is the answer *there*, or could it be elsewhere?
-
-    A target lies across several cells whose boxes agree, so that the one cell's probability is low even when all is
-    clear; the mass of the 3 x 3 cells around it is not, and falls when a second place looks as good.
-
-    Args:
-      logits: `[B, N]`, before the window.
-      action: `[B]`.
-      grid: H = W.
-
-    Returns:
-      `[B]` in [0, 1].
-    """
-    cells = jnp.arange(grid * grid)
-    row, column = cells // grid, cells % grid
-    near = (jnp.abs(row - action[:, None] // grid) <= 1) & (jnp.abs(column - action[:, None] % grid) <= 1)
-    return jnp.minimum(jnp.sum(jax.nn.softmax(logits, axis=-1) * near, axis=-1), 1.0)
-
-
-def init_state(model, variables, template_crops, template_boxes_xywh_norm, window_power):
-    """The state before the first search frame.
-
-    Args:
-      model: `RELO`.
-      variables: its variables.
-      template_crops: uint8 `[B, s, s, 3]`, the initial template; it is repeated to fill the slots.
-      template_boxes_xywh_norm: `[B, 4]`, the target in them.
-      window_power: k of `hann_window`.
-
-    Returns:
-      State.
-    """
-    batch = template_crops.shape[0]
-    template = _encode_template(model, variables, template_crops, template_boxes_xywh_norm)
-    return State(
-        templates=jnp.tile(template, (1, model.templates, 1)),
-        tokens=model.initial_tokens(batch),
-        first=jnp.ones(batch, bool),
-        window=jnp.broadcast_to(hann_window(model.grid, window_power), (batch, model.grid**2)),
-    )
-
-
-def step(model, variables, state, crops):
-    """One frame: greedy action under the window, and the box at that cell. Neither value nor centre map is computed.
-
-    Args:
-      model: `RELO`.
-      variables: its variables.
-      state: State.
-      crops: uint8 `[B, S, S, 3]`, search crops around the last boxes.
-
-    Returns:
-      (State, StepResult).
-    """
-
-    def look(module):
-        features, tokens = module.frame(state.templates, crops, state.tokens, state.first)
-        return tokens, module.policy_logits(features), *module.boxes(features)
-
-    tokens, logits, size, offset = model.apply(variables, method=look)
-    response = state.window * logits
-    action = greedy(response)
-    result = StepResult(decode_boxes(size, offset, action), response.max(-1), local_mass(logits, action, model.grid))
-    return state.replace(tokens=tokens, first=jnp.zeros_like(state.first)), result
-
-
-def replace_template(model, variables, state, template_crops, template_boxes_xywh_norm):
-    """Puts a later view of the target into the second of two slots; arguments as in `init_state`, returns State."""
-    template = _encode_template(model, variables, template_crops, template_boxes_xywh_norm)
-    templates = jnp.concatenate([state.templates[:, : template.shape[1]], template], axis=1)
-    return state.replace(templates=templates)
-
-
-def _encode_template(model, variables, crops, boxes_xywh_norm):
-    return model.apply(variables, crops[:, None], boxes_xywh_norm[:, None], method="encode_templates")
-
-
-# Compiled once a model, however many trackers follow targets with it.
-_init_state = jax.jit(init_state, static_argnames=("model", "window_power"))
-_step = jax.jit(step, static_argnames="model")
-_replace_template = jax.jit(replace_template, static_argnames="model")
 
 
 def template_crop(frame, box_xywh, size):
@@ -226,7 +116,7 @@ class Tracker:
           Result.
 
         Raises:
-          UserError: the frame is none, or `init` was not called.
+          UserError: the frame is none, `init` was not called, or the network says nothing finite.
         """
         if self._state is None:
             raise UserError("Tracker.update was called before Tracker.init: give the first frame and its box first")
@@ -236,6 +126,8 @@ class Tracker:
         self._state, out = self._step(self._variables, self._state, self._put(crop[None]))
         out = jax.tree.map(lambda x: x[0].astype(np.float64), jax.device_get(out))
         box = box_from_crop(out.box_cxcywh_norm, self._box, resize_factor, size)
+        if not np.isfinite(box).all():
+            raise UserError("the network's box is not finite: are its weights? Use another checkpoint")
         self._box = clip_box_xywh(box, *frame.shape[:2])
         self._frames += 1
         interval = self.options["update_interval"]

@@ -265,6 +265,14 @@ def test_update_before_init_is_one_line(saved, frames):
         tracker.Tracker.from_pretrained(saved).update(frames[0])
 
 
+def test_weights_that_are_not_finite_are_one_line(model, variables, frames):
+    broken = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), variables)
+    tracked = tracker.Tracker(model, broken, {"window_power": 1.0})
+    tracked.init(frames[0], BOX)
+    with pytest.raises(UserError, match="box is not finite"):
+        tracked.update(frames[1])
+
+
 def test_track_is_a_generator_over_the_frames(saved, plain, frames):
     stream = iter(frames)
     results = tracker.track(stream, box=BOX, checkpoint=saved)

@@ -1,0 +1,124 @@
+"""The tracker's step, pure: a state and the next search crops in, the state and boxes out (the released system,
+"Inference").
+
+Over batches, so that it serves one video, many in lockstep, or a rollout under `lax.scan`. It knows crops only; where
+they lie in the image is the caller's business.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from relo_jax.mdp.action import decode_boxes, greedy
+
+
+@flax.struct.dataclass
+class State:
+    """What B videos carry from frame to frame."""
+
+    templates: jax.Array  # [B, K * Nt, D], template tokens; slot 0 is the first frame's for ever
+    tokens: jax.Array  # [L, B, n, D], temporal tokens of the last frame
+    first: jax.Array  # [B] bool, no frame was seen yet
+    window: jax.Array  # [B, N], what multiplies the logits
+
+
+@flax.struct.dataclass
+class StepResult:
+    """What the network says of one frame of B videos."""
+
+    box_cxcywh_norm: jax.Array  # [B, 4], relative to the search crop
+    response: jax.Array  # [B], largest logit times window; what `update_threshold` is compared with
+    score: jax.Array  # [B] in [0, 1], see `local_mass`
+
+
+def hann_window(grid, power):
+    """The prior on where the target is: `hann^k` over the cells, highest in the middle.
+
+    Args:
+      grid: H = W.
+      power: k; 0 is no prior.
+
+    Returns:
+      float32 `[H * W]`.
+    """
+    hann = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, grid + 1) / (grid + 1)))
+    return (np.outer(hann, hann) ** power).astype(np.float32).ravel()
+
+
+def local_mass(logits, action, grid):
+    """The policy's probability of a cell and its neighbours: is the answer *there*, or could it be elsewhere?
+
+    A target lies across several cells whose boxes agree, so that the one cell's probability is low even when all is
+    clear; the mass of the 3 x 3 cells around it is not, and falls when a second place looks as good.
+
+    Args:
+      logits: `[B, N]`, before the window.
+      action: `[B]`.
+      grid: H = W.
+
+    Returns:
+      `[B]` in [0, 1].
+    """
+    cells = jnp.arange(grid * grid)
+    row, column = cells // grid, cells % grid
+    near = (jnp.abs(row - action[:, None] // grid) <= 1) & (jnp.abs(column - action[:, None] % grid) <= 1)
+    return jnp.minimum(jnp.sum(jax.nn.softmax(logits, axis=-1) * near, axis=-1), 1.0)
+
+
+def init_state(model, variables, template_crops, template_boxes_xywh_norm, window_power):
+    """The state before the first search frame.
+
+    Args:
+      model: `RELO`.
+      variables: its variables.
+      template_crops: uint8 `[B, s, s, 3]`, the initial template; it is repeated to fill the slots.
+      template_boxes_xywh_norm: `[B, 4]`, the target in them.
+      window_power: k of `hann_window`.
+
+    Returns:
+      State.
+    """
+    batch = template_crops.shape[0]
+    template = _encode_template(model, variables, template_crops, template_boxes_xywh_norm)
+    return State(
+        templates=jnp.tile(template, (1, model.templates, 1)),
+        tokens=model.initial_tokens(batch),
+        first=jnp.ones(batch, bool),
+        window=jnp.broadcast_to(hann_window(model.grid, window_power), (batch, model.grid**2)),
+    )
+
+
+def step(model, variables, state, crops):
+    """One frame: greedy action under the window, and the box at that cell. Neither value nor centre map is computed.
+
+    Args:
+      model: `RELO`.
+      variables: its variables.
+      state: State.
+      crops: uint8 `[B, S, S, 3]`, search crops around the last boxes.
+
+    Returns:
+      (State, StepResult).
+    """
+
+    def look(module):
+        features, tokens = module.frame(state.templates, crops, state.tokens, state.first)
+        return tokens, module.policy_logits(features), *module.boxes(features)
+
+    tokens, logits, size, offset = model.apply(variables, method=look)
+    response = state.window * logits
+    action = greedy(response)
+    result = StepResult(decode_boxes(size, offset, action), response.max(-1), local_mass(logits, action, model.grid))
+    return state.replace(tokens=tokens, first=jnp.zeros_like(state.first)), result
+
+
+def replace_template(model, variables, state, template_crops, template_boxes_xywh_norm):
+    """Puts a later view of the target into the second of two slots; arguments as in `init_state`, returns State."""
+    template = _encode_template(model, variables, template_crops, template_boxes_xywh_norm)
+    templates = jnp.concatenate([state.templates[:, : template.shape[1]], template], axis=1)
+    return state.replace(templates=templates)
+
+
+def _encode_template(model, variables, crops, boxes_xywh_norm):
+    return model.apply(variables, crops[:, None], boxes_xywh_norm[:, None], method="encode_templates")
