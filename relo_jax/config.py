@@ -107,6 +107,7 @@ def base():
     config.data.procedural.clutter = 6  # at most
     config.data.procedural.occlusion = 0.5  # probability of something to pass behind
     config.data.procedural.smallest = 20.0  # side of the target at the start
+    config.data.procedural.largest = 64.0
     config.data.procedural.slowest = 0.03
     config.data.procedural.fastest = 0.22
     config.data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement
@@ -268,13 +269,13 @@ def check_same_run(saved, config, where):
     """Whether a run saved with one config may go on with another: only what does not touch the result may differ.
 
     Args:
-      saved, config: nested dicts or ConfigDicts.
+      saved, config: nested dicts or ConfigDicts. A field that is younger than the saved run had its default there.
       where: the file that `saved` came from, for the message.
 
     Raises:
       UserError: names the field that differs. `total_steps` may grow.
     """
-    saved, given = flatten(saved), flatten(config)
+    saved, given = flatten(base()) | flatten(saved), flatten(config)
     for name in sorted(saved.keys() | given.keys()):
         old, new = saved.get(name), given.get(name)
         if name in _MAY_CHANGE_ON_RESUME or old == new or (name == "total_steps" and old is not None and new >= old):

@@ -56,11 +56,13 @@ def save(manager, workdir, step, state, position):
     if step in manager.all_steps():
         return
     train = {"step": state.step, "opt_state": flax.serialization.to_state_dict(state.opt_state)}
+    variables = variables_of(state)
     items = {
-        checkpoint.VARIABLES: ocp.args.StandardSave(variables_of(state)),
+        checkpoint.VARIABLES: ocp.args.StandardSave(variables),
         checkpoint.TRAIN: ocp.args.StandardSave(train),
         checkpoint.DATA: ocp.args.JsonSave(position),
     }
+    checkpoint.check_space(workdir, (variables, train))
     with one_line_when_full(workdir):
         manager.save(step, args=ocp.args.Composite(**items))
 

@@ -6,13 +6,14 @@ of steps that it is going to do again, so that a curve has one value a step howe
 
 import contextlib
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 import tensorboardX
 import tqdm
+
+from relo_jax.files import whole_file
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -79,6 +80,10 @@ class Log:
         text = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
         self._bar.write(f"step {step}, held-out: {text}", file=sys.stderr)
 
+    def stopped(self, step):
+        """A signal ended the run before its time."""
+        self._bar.write(f"stopped after step {step}; the same command goes on from there", file=sys.stderr)
+
     def _write(self, split, step, metrics):
         for name, value in metrics.items():
             self._board.add_scalar(f"{split}/{name}", value, step)
@@ -117,6 +122,5 @@ def _drop_after(path, step):
         with contextlib.suppress(ValueError):
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-    fresh = path.with_suffix(".tmp")
-    fresh.write_text("".join(kept))
-    os.replace(fresh, path)
+    with whole_file(path) as file:
+        file.write_text("".join(kept))

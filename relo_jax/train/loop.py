@@ -86,7 +86,8 @@ def train_and_evaluate(config, workdir):
                 with logger.paused():
                     held_out = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
                 logger.evaluation(step, held_out)
-            if stop.is_set():
+            if stop.is_set() and step < last_step:
+                logger.stopped(step)
                 break
     return held_out
 

@@ -1,0 +1,350 @@
+"""The training loop: killed, stopped, spread over devices or fed nonsense, a run ends where it should.
+
+Everything runs on a model of a few thousand parameters and real procedural clips. Programs are compiled once, for one
+device, and shared through a compilation cache by all runs of this file, also those in processes of their own. (XLA's
+CPU backend gives wrong numbers for programs of several devices that come out of that cache; jax 0.10.2.)
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
+from jax.sharding import AxisType
+from orbax.checkpoint import CheckpointManager
+
+from relo_jax import checkpoint
+from relo_jax import config as relo_config
+from relo_jax.data import pipeline
+from relo_jax.errors import UserError
+from relo_jax.model import RELO, init_variables
+from relo_jax.train import feed, initial, log, loop
+
+REPO = Path(__file__).parents[2]
+TRAIN = """
+import sys
+from tests.train.test_loop import one_device
+from relo_jax.train import loop
+loop.make_mesh = one_device
+loop.train_command(sys.argv[1:])
+"""
+FIELDS = {
+    "model.width": 16,
+    "model.depth": 1,
+    "model.heads": 2,
+    "model.head_width": 16,
+    "model.search_size": 32,
+    "model.template_size": 32,
+    "warmup.search_frames": 1,
+    "rl.clip_length": 2,
+    "batch_size": 8,
+    "total_steps": 12,
+    "log_every": 2,
+    "eval_every": 8,
+    "eval_batches": 1,
+    "checkpoint_every": 4,
+    "keep_checkpoints": 2,
+    "optimizer.schedule": "step",
+    "optimizer.drop_at": 1.0,
+    "optimizer.warmup_steps": 0,
+    "data.workers": 1,
+    "data.procedural.num_frames": 24,
+    "data.procedural.bank_size": 4,
+}
+
+
+def make_config(stage="warmup", **fields):
+    """A config of a few seconds; dotted fields with `__` for the dot."""
+    config = relo_config.paper(stage)
+    config.model.variant = "tiny"
+    config.update_from_flattened_dict(FIELDS | {name.replace("__", "."): value for name, value in fields.items()})
+    return config
+
+
+def one_device(batch_size):
+    """A mesh of one device, where there are more."""
+    return jax.make_mesh((1, 1), ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Compiled programs, shared by the runs of this file; all on one device unless a test says otherwise."""
+    directory = os.environ.get("LOOPDEV_CACHE") or tmp_path_factory.mktemp("cache")
+    with caching_in(directory), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_mesh", one_device)
+        yield
+
+
+@contextlib.contextmanager
+def caching_in(directory):
+    """JAX's compilation cache in a directory. JAX decides only once whether it has one, hence the resets."""
+    values = {"jax_compilation_cache_dir": str(directory), "jax_persistent_cache_min_compile_time_secs": 0.1}
+    before = {name: getattr(jax.config, name) for name in values}
+
+    def use(settings):
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        reset_cache()
+
+    use(values)
+    try:
+        yield
+    finally:
+        use(before)
+
+
+def start(config, workdir):
+    """`relo train` in a process of its own."""
+    fields = relo_config.flatten(config)
+    changed = [name for name in FIELDS if name != "stage"]
+    file = Path(workdir).with_suffix(".py")
+    file.write_text(
+        "from relo_jax import config as relo_config\n"
+        "def get_config(stage='warmup'):\n"
+        "    config = relo_config.paper(stage)\n"
+        "    config.model.variant = 'tiny'\n"
+        "    return config\n"
+    )
+    overrides = [f"--config.{name}={fields[name]}" for name in changed]
+    environment = os.environ | {
+        "PYTHONPATH": str(REPO),
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }  # fmt: skip
+    command = [sys.executable, "-c", TRAIN, f"--config={file}", f"--workdir={workdir}", *overrides]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    """Waits for a run that must succeed."""
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+def everything(workdir, step=None):
+    """All arrays of a checkpoint, by path, and its data position."""
+    with checkpoint.manager(workdir) as manager:
+        step = manager.latest_step() if step is None else step
+        found = manager.restore(step, args=None)
+    arrays = {name: found[name] for name in (checkpoint.VARIABLES, checkpoint.TRAIN)}
+    leaves = {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(arrays)}
+    return leaves, found[checkpoint.DATA]
+
+
+def assert_same(one, other):
+    """Bit for bit the same arrays and position."""
+    assert one[0].keys() == other[0].keys() and one[1] == other[1]
+    for name, value in one[0].items():
+        np.testing.assert_array_equal(value, other[0][name], err_msg=name)
+
+
+def rows(workdir, split="train"):
+    """Metrics without the speed."""
+    return [{k: v for k, v in row.items() if k != "clips_per_second"} for row in log.read_metrics(workdir, split)]
+
+
+@pytest.fixture(scope="module")
+def warm(compilation_cache, tmp_path_factory):
+    """A finished warm-up."""
+    workdir = tmp_path_factory.mktemp("runs") / "warm"
+    loop.train_and_evaluate(make_config(), workdir)
+    return workdir
+
+
+def test_a_run_leaves_config_checkpoints_and_curves(warm):
+    saved = relo_config.from_dict(checkpoint.read_config(warm))
+    assert saved.model.depth == 1 and saved.model.stem_blocks == (1, 1)  # also what the variant chose
+    assert sorted(p.name for p in (warm / "checkpoints").iterdir()) == ["12", "8"]
+    assert [row["step"] for row in rows(warm)] == [2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows(warm, "eval")] == [8, 12]
+    assert all(np.isfinite(list(row[k] for k in ("loss", "iou", "grad_norm"))).all() for row in rows(warm))
+    assert list((warm / "tensorboard").glob("events.*"))
+    loaded = checkpoint.load(warm)
+    np.testing.assert_array_equal(
+        loaded.variables["params"]["encoder"]["fc_norm"]["scale"],
+        everything(warm)[0]["['variables']['params']['encoder']['fc_norm']['scale']"],
+    )
+
+
+def test_a_killed_run_ends_like_one_that_was_never_killed(warm, tmp_path):
+    killed = start(make_config(), tmp_path / "killed")
+    curve = tmp_path / "killed" / log.METRICS_FILE
+    deadline = time.time() + 200
+    while time.time() < deadline and not (curve.exists() and '"step": 6' in curve.read_text()):
+        assert killed.poll() is None, killed.stderr.read()
+        time.sleep(0.01)
+    killed.kill()  # SIGKILL
+    killed.communicate()
+    done = {int(p.name) for p in (tmp_path / "killed" / "checkpoints").iterdir() if p.name.isdigit()}
+    assert 12 not in done, "it finished before it could be killed"
+    finish(start(make_config(), tmp_path / "killed"))
+    assert_same(everything(tmp_path / "killed"), everything(warm))
+    assert rows(tmp_path / "killed") == rows(warm)
+
+
+class Interrupted:
+    """A dataset that calls `event(k)` before its k-th batch is read (from 1), and passes each through `change`."""
+
+    def __init__(self, dataset, event=lambda k: None, change=lambda k, batch: batch):
+        self.dataset, self.event, self.change = dataset, event, change
+
+    def __iter__(self):
+        inner, outer = iter(self.dataset), self
+
+        class Iterator:
+            count = 0
+            get_state = staticmethod(inner.get_state)
+            set_state = staticmethod(inner.set_state)
+            close = staticmethod(inner.close)
+
+            def __next__(self):
+                self.count += 1
+                outer.event(self.count)
+                return outer.change(self.count, next(inner))
+
+        return Iterator()
+
+
+def interrupt(monkeypatch, **hooks):
+    """Puts `Interrupted` around the training clips."""
+    real = pipeline.make_dataset
+
+    def make_dataset(config, model, *, train=True):
+        dataset = real(config, model, train=train)
+        return Interrupted(dataset, **hooks) if train else dataset
+
+    monkeypatch.setattr(pipeline, "make_dataset", make_dataset)
+
+
+def test_sigterm_saves_and_the_run_goes_on_from_there(warm, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, event=lambda k: os.kill(os.getpid(), signal.SIGTERM) if k == 6 else None)
+        loop.train_and_evaluate(make_config(), tmp_path / "run")
+    stopped = max(int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir())
+    assert stopped == 5  # the sixth batch is read while step 5 runs
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    loop.train_and_evaluate(make_config(), tmp_path / "run")
+    assert_same(everything(tmp_path / "run"), everything(warm))
+
+
+def test_a_loss_that_is_not_finite_stops_at_its_step_with_the_last_good_state(warm, tmp_path, monkeypatch):
+    def poison(k, batch):
+        if k == 9:
+            batch = batch | {"search_boxes_xywh": np.full_like(batch["search_boxes_xywh"], np.nan)}
+        return batch
+
+    interrupt(monkeypatch, change=poison)
+    config = make_config(log_every=12, eval_every=12, checkpoint_every=12)  # nobody looks before step 12
+    with pytest.raises(UserError, match=r"step 9: loss nan.*last good state is checkpoint 8") as error:
+        loop.train_and_evaluate(config, tmp_path / "run")
+    model = RELO.from_variant("tiny", **relo_config.model_overrides(config))
+    source = pipeline.clip_source(config, model)
+    assert all(source.describe(index) in str(error.value) for index in range(64, 72))
+    assert_same(everything(tmp_path / "run"), everything(warm, 8))
+
+
+def test_another_config_does_not_continue_a_run(warm):
+    before = everything(warm)
+    with pytest.raises(UserError, match=r"optimizer\.learning_rate=0\.0001, not 0\.01"):
+        loop.train_and_evaluate(make_config(optimizer__learning_rate=0.01), warm)
+    with pytest.raises(UserError, match=r"model\.depth=1, not 2"):
+        loop.train_and_evaluate(make_config(model__depth=2), warm)
+    assert_same(everything(warm), before)
+
+
+def test_a_finished_run_has_nothing_more_to_do(warm):
+    before = everything(warm)
+    assert loop.train_and_evaluate(make_config(), warm) == {}
+    assert_same(everything(warm), before)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+    real = CheckpointManager.save
+
+    def save(self, step, **kwargs):
+        if step == 8:
+            (self.directory / "8.orbax-checkpoint-tmp-1").mkdir()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, step, **kwargs)
+
+    monkeypatch.setattr(CheckpointManager, "save", save)
+    with pytest.raises(UserError, match="no space left on the disk of .*run") as error:
+        loop.train_and_evaluate(make_config(), tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["4"]
+
+
+def test_a_damaged_checkpoint_is_named(warm, tmp_path):
+    run = shutil.copytree(warm, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints" / "12" / "train")
+    with pytest.raises(UserError, match=r"12 cannot be read"):
+        loop.train_and_evaluate(make_config(total_steps=14), run)
+
+
+def test_eight_devices_compute_what_one_does(warm, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "make_mesh", feed.make_mesh)
+    assert jax.device_count() == 8
+    with caching_in(tmp_path / "cache"):
+        loop.train_and_evaluate(make_config(total_steps=4, eval_every=100), tmp_path / "eight")
+    for many, one in zip(rows(tmp_path / "eight"), rows(warm)[:2], strict=True):
+        np.testing.assert_allclose(many["loss"], one["loss"], rtol=1e-4)
+        np.testing.assert_allclose(many["grad_norm"], one["grad_norm"], rtol=1e-3)
+
+
+def test_a_batch_must_divide_over_the_devices(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    with pytest.raises(UserError, match="batch_size=8 does not divide over 3 devices"):
+        feed.make_mesh(8)
+
+
+def test_the_rl_stage_needs_a_warm_up(tmp_path):
+    with pytest.raises(UserError, match="init_from"):
+        loop.train_and_evaluate(make_config("rl"), tmp_path / "run")
+
+
+def test_the_rl_stage_trains_fresh_heads_on_the_warm_up_s_frozen_features(warm, tmp_path):
+    config = make_config("rl", init_from=str(warm), total_steps=2, checkpoint_every=2)
+    loop.train_and_evaluate(config, tmp_path / "rl")
+    before, _ = everything(warm)
+    after, _ = everything(tmp_path / "rl")
+    variables = {name for name in after if name.startswith("['variables']")}
+    trained = {name for name in variables if "['policy']" in name or "['value']" in name}
+    for name in variables - trained:
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+    assert all(not np.array_equal(after[name], before[name]) for name in trained if "['out']['kernel']" in name)
+    assert not any("encoder" in name or "regression" in name for name in after if name.startswith("['train']"))
+    assert {"entropy", "greedy_iou", "greedy_auc", "explained_variance"} <= rows(tmp_path / "rl")[0].keys()
+
+    again = make_config("rl", init_from=str(tmp_path / "rl"))
+    model = RELO.from_variant("tiny", **relo_config.model_overrides(again))
+    key = jax.random.key(5)
+    from_rl = initial.initial_variables(again, model, key)["params"]["policy"]["out"]["kernel"]
+    np.testing.assert_array_equal(from_rl, after["['variables']['params']['policy']['out']['kernel']"])
+    from_warm = initial.initial_variables(config, model, key)["params"]["policy"]["out"]["kernel"]
+    np.testing.assert_array_equal(from_warm, init_variables(model, key)["params"]["policy"]["out"]["kernel"])
+
+
+def test_a_checkpoint_of_another_model_names_the_first_parameter_that_differs(warm):
+    config = make_config(init_from=str(warm), model__head_width=32)
+    model = RELO.from_variant("tiny", **relo_config.model_overrides(config))
+    with pytest.raises(UserError, match=r"another variant.*head_width|another variant.*/bn0/|another variant.*/conv0/"):
+        initial.initial_variables(config, model, jax.random.key(0))
+
+
+def test_the_curve_of_a_continued_run_has_each_step_once(tmp_path):
+    lines = [json.dumps({"step": step, "split": "train", "loss": 1.0}) for step in (2, 4, 6)]
+    (tmp_path / log.METRICS_FILE).write_text("\n".join(lines) + '\n{"step": 8, "spl')
+    with log.opened(tmp_path, "warmup", 4, 10, 8) as logger:
+        logger.advance()
+        logger.train(6, {"loss": 2.0})
+    assert [(row["step"], row["loss"]) for row in rows(tmp_path)] == [(2, 1.0), (4, 1.0), (6, 2.0)]
