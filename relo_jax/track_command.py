@@ -47,7 +47,8 @@ def track_command(source, box, checkpoint="starter", save=None, json_path=None, 
     box = parse_box(box) if isinstance(box, str) else box
     outputs = [Path(p) for p in (save, json_path, txt_path) if p is not None]
     for path in outputs:
-        if path.resolve() in [other.resolve() for other in outputs if other is not path] + [Path(str(source)).resolve()]:
+        others = [other for other in outputs if other is not path] + [Path(str(source))]
+        if path.resolve() in [other.resolve() for other in others]:
             raise UserError(f"{path} is used twice: give every output a file of its own")
     with video.open_frames(source) as frames, contextlib.ExitStack() as files:
         sinks = [_text_sink(files, txt_path)] if txt_path is not None else []
@@ -96,7 +97,8 @@ def _run(tracker, images, frames, box, sinks):
     short = ""
     if not ended and frames.count and count < frames.count:
         short = f"; its header promised {frames.count}: is the file complete?"
-    return f"{frames.name}: {ended}{count} frames, target found in {found}, {count / seconds:.1f} frames/s, reading and writing included{short}"
+    speed = f"{count / seconds:.1f} frames/s, reading and writing included"
+    return f"{frames.name}: {ended}{count} frames, target found in {found}, {speed}{short}"
 
 
 @contextlib.contextmanager

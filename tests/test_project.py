@@ -32,7 +32,7 @@ LAYERS = [
     ["positions", "release_names", "convert", "checkpoint", "convert_command"],
     ["mdp"],
     ["train"],
-    ["tracker", "track_command"],
+    ["step", "tracker", "track_command"],
     ["eval"],
     ["demo"],
     ["cli"],

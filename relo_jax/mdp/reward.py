@@ -22,5 +22,5 @@ def clip_auc(iou):
 
 
 def clip_reward(iou, iou_weight, auc_weight):
-    """`r_t = iou_weight * IoU_t + auc_weight * AUC`, the same AUC for every frame of a clip. `[..., T]` -> `[..., T]`."""
+    """`r_t = iou_weight * IoU_t + auc_weight * AUC`, one AUC for all frames of a clip. `[..., T]` -> `[..., T]`."""
     return iou_weight * iou + auc_weight * clip_auc(iou)[..., None]

@@ -58,9 +58,7 @@ class Attention(nn.Module):
         """`x [B, M, D]`, `memory [B, n, D]` -> `[B, M, D]`."""
         batch, _, width = x.shape
         split = lambda y: y.reshape(batch, -1, self.heads, width // self.heads)
-        dense = lambda name, init=kernel_init(): nn.Dense(
-            width, use_bias=False, dtype=self.dtype, kernel_init=init, name=name
-        )
+        dense = lambda name: nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=kernel_init(), name=name)
         q_bias = self.param("q_bias", nn.initializers.zeros, (width,))
         v_bias = self.param("v_bias", nn.initializers.zeros, (width,))
         context = jnp.concatenate([x, memory], axis=1)

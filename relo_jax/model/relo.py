@@ -198,6 +198,7 @@ def _compare_at_first(encoder, key):
     shape = attention["q_proj"]["kernel"].shape
     kernel = jax.random.normal(keys[0], shape) * shape[-1] ** -0.5
     attention["q_proj"]["kernel"] = attention["k_proj"]["kernel"] = kernel
-    for name, k in zip(("template_foreground_token", "template_background_token", "search_token"), keys[1:], strict=True):
+    types = "template_foreground_token", "template_background_token", "search_token"
+    for name, k in zip(types, keys[1:], strict=True):
         encoder[name] = 0.3 * jax.random.normal(k, encoder[name].shape)
     return encoder

@@ -113,4 +113,5 @@ def test_neither_reward_nor_advantage_carries_a_gradient():
 @pytest.mark.parametrize(("offset", "scale", "expected"), [(0.0, 1.0, 1.0), (0.3, 1.0, 1.0), (0.0, 0.0, 0.0)])
 def test_explained_variance(offset, scale, expected):
     rewards = jnp.linspace(0, 2, 20).reshape(4, 5)
-    np.testing.assert_allclose(policy_gradient.explained_variance(scale * rewards + offset, rewards), expected, atol=1e-5)
+    explained = policy_gradient.explained_variance(scale * rewards + offset, rewards)
+    np.testing.assert_allclose(explained, expected, atol=1e-5)
