@@ -158,6 +158,8 @@ def test_frames_come_in_order_of_time_or_in_reverse_and_only_visible_near_ones()
         assert visible[frames].all()
         assert frames.max() - frames.min() <= 100
     assert 120 < up < 190
+    late = np.arange(1000) >= 980  # the base is one of the visible frames, or there would be nothing near it
+    assert all(late[sample_order(clip_rng(3, k), late, 2, 5)].all() for k in range(20))
     assert len(set(sample_order(clip_rng(2, 0), np.eye(1, 30, 3, dtype=bool)[0], 4, 50))) == 1
 
 
