@@ -164,7 +164,7 @@ def starter(stage):
     config.optimizer.clip_norm = 1.0
     config.model.remat = True  # on CPUs recomputing a block is cheaper than the memory traffic of keeping it
     config.batch_size = 32
-    config.total_steps = 6_000
+    config.total_steps = 4_000
     config.eval_every = 1_000
     config.checkpoint_every = 250
     # Milder than the paper's: a tracker meets its target near the centre of the region, at almost the last size.
