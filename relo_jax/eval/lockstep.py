@@ -25,6 +25,9 @@ from relo_jax.errors import UserError
 
 # On which axis the batch lies, field by field.
 _BATCH_AXES = tracker.State(templates=0, tokens=1, first=0, window=0)
+# Compiled once a model, whatever its weights: a second evaluation, of another checkpoint, starts at once.
+_first = jax.jit(tracker.init_state, static_argnames=("model", "window_power"))
+_step = jax.jit(tracker.step, static_argnums=0, donate_argnums=2)
 
 
 @dataclass(frozen=True)
@@ -86,19 +89,13 @@ class Lockstep:
       batch: B, sequences at a time.
 
     Raises:
-      UserError: an option that does not exist or makes no sense, a batch below 1.
+      UserError: an option that does not exist or makes no sense.
     """
 
     def __init__(self, model, variables, options=None, batch=8):
-        if batch < 1:
-            raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
         self.model, self.options, self.batch = model, tracker.checked_options(options or {}, model), batch
         self._device = jax.local_devices()[0]
         self._variables = self._put(variables)
-        self._step = jax.jit(functools.partial(tracker.step, model), donate_argnums=1)
-        self._first = jax.jit(functools.partial(tracker.init_state, model, window_power=self.options["window_power"]))
-        self._write = jax.jit(_write_row, donate_argnums=0)
-        self._renew = jax.jit(functools.partial(_renew_row, model), donate_argnums=1)
         self._warm_up()
 
     def run(self, sequences, advance=lambda frames: None):
@@ -132,8 +129,8 @@ class Lockstep:
         except (UserError, OSError) as error:
             slot.fail(error)
             return slot
-        state = self._first(self._variables, *self._put(template))
-        self._state = self._write(self._state, state, row)
+        state = _first(self.model, self._variables, *self._put(template), self.options["window_power"])
+        self._state = _write_row(self._state, state, row)
         slot.index = 1
         self._read_ahead(slot)
         slot.seconds[0] = time.perf_counter() - start
@@ -150,7 +147,7 @@ class Lockstep:
         crops = np.zeros((self.batch, size, size, 3), np.uint8)
         for slot, crop, _ in seen:
             crops[slot.row] = crop
-        self._state, out = self._step(self._variables, self._state, self._put(crops))
+        self._state, out = _step(self.model, self._variables, self._state, self._put(crops))
         for slot, _, _ in seen:  # while the device works
             slot.index += 1
             self._read_ahead(slot)
@@ -186,7 +183,7 @@ class Lockstep:
         slot.boxes[seen] = clip_box_xywh(box, *slot.frame.shape[:2])
         if interval and seen % interval == 0 and response > self.options["update_threshold"]:
             template = self._put(self._template(slot, slot.boxes[seen], seen))
-            self._state = self._renew(self._variables, self._state, slot.row, *template)
+            self._state = _renew_row(self.model, self._variables, self._state, slot.row, *template)
 
     def _template(self, slot, box, index=0):
         size = self.model.template_size
@@ -200,24 +197,26 @@ class Lockstep:
         """Makes the state, and compiles everything: no frame of a sequence waits for it."""
         size, template_size = self.model.search_size, self.model.template_size
         template = self._put((np.zeros((1, template_size, template_size, 3), np.uint8), np.zeros((1, 4), np.float32)))
-        one = self._first(self._variables, *template)
+        one = _first(self.model, self._variables, *template, self.options["window_power"])
         repeat = lambda x, axis: jax.numpy.repeat(x, self.batch, axis)
         self._state = self._put(jax.tree.map(repeat, one, _BATCH_AXES))
         crops = np.zeros((self.batch, size, size, 3), np.uint8)
         for _ in range(2):
-            self._state, out = self._step(self._variables, self._state, self._put(crops))
-            self._state = self._write(self._state, one, 0)
+            self._state, out = _step(self.model, self._variables, self._state, self._put(crops))
+            self._state = _write_row(self._state, one, 0)
         if self.options["update_interval"]:
-            self._state = self._renew(self._variables, self._state, 0, *template)
+            self._state = _renew_row(self.model, self._variables, self._state, 0, *template)
         jax.block_until_ready((self._state, out))
 
 
+@functools.partial(jax.jit, donate_argnums=0)
 def _write_row(state, one, row):
     """State of B with a state of 1 in a row."""
     put = lambda x, y, axis: jax.lax.dynamic_update_slice_in_dim(x, y, row, axis)
     return jax.tree.map(put, state, one, _BATCH_AXES)
 
 
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _renew_row(model, variables, state, row, template_crops, template_boxes_xywh_norm):
     """`tracker.replace_template` for one row."""
     one = jax.tree.map(lambda x, axis: jax.lax.dynamic_slice_in_dim(x, row, 1, axis), state, _BATCH_AXES)

@@ -58,7 +58,8 @@ class Results:
     def read(self, sequence):
         """The boxes of a sequence that was finished, float64 `[F, 4]`; None where there is no result that fits it."""
         try:
-            boxes = np.loadtxt(self.path / f"{sequence.name}.txt", delimiter=",", ndmin=2)
+            lines = (self.path / f"{sequence.name}.txt").read_text().splitlines()
+            boxes = np.array([[float(v) for v in line.split(",")] for line in lines])
         except (OSError, ValueError):
             return None
         fits = boxes.shape == (len(sequence), 4) and np.allclose(boxes[0], sequence.boxes_xywh[0], rtol=0, atol=1e-3)

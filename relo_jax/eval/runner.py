@@ -113,6 +113,8 @@ def evaluate(sequences, tracker="starter", out_dir="results", *, batch=8, option
         raise UserError("no sequences to evaluate")
     if rules not in RULES:
         raise UserError(f"rules are {rules!r}: known are {', '.join(RULES)}")
+    if batch < 1:
+        raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
     check_names(sequences)
     loaded = tracker if isinstance(tracker, checkpoints.Loaded) else checkpoints.load(tracker)
     options = checked_options({**loaded.config.get("tracker", {}), **(options or {})}, loaded.model)

@@ -1,0 +1,408 @@
+"""Evaluation: many sequences at once give what one at a time gives; nothing is run twice, lost or mixed up."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from relo_jax import checkpoint, convert
+from relo_jax.data.folder import read_folder, read_sequence
+from relo_jax.data.sequence import Sequence
+from relo_jax.errors import UserError
+from relo_jax.eval import lockstep, runner
+from relo_jax.eval.lockstep import Lockstep
+from relo_jax.eval.metrics import measure, never_moves
+from relo_jax.eval.runner import checkpoint_name, eval_command, evaluate
+from relo_jax.model import RELO
+from relo_jax.tracker import Tracker, follow
+
+GOLDEN = dict(
+    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
+    head_width=64, templates=2,
+)  # fmt: skip
+UPDATING = {"window_power": 2.0, "update_interval": 3, "update_threshold": -999.0}
+LENGTHS = {"long": 14, "wide": 9, "single": 1, "tall": 6, "pair": 2}
+SIZES = {"wide": (96, 240), "tall": (220, 120)}
+
+
+@pytest.fixture(scope="module")
+def loaded(fixtures):
+    model = RELO.from_variant("tiny", **GOLDEN)
+    return checkpoint.Loaded(model, convert.from_torch(fixtures / "relo_tiny.pth.tar", model), {"tracker": {}})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, natural_image):
+    """Sequences of different length and size on the disk: a camera that pans over a picture."""
+    root = tmp_path_factory.mktemp("sequences")
+    for k, (name, length) in enumerate(LENGTHS.items()):
+        height, width = SIZES.get(name, (140, 180))
+        (root / name / "img").mkdir(parents=True)
+        boxes = []
+        for index in range(length):
+            x, y = 2 * index + 5 * k, index
+            cv2.imwrite(
+                str(root / name / "img" / f"{index + 1:04d}.jpg"), natural_image[y : y + height, x : x + width, ::-1]
+            )
+            boxes.append((60.5 - 2 * index, 40.25 - index, 30 + k, 24))
+        (root / name / "groundtruth.txt").write_text("".join(f"{x},{y},{w},{h}\n" for x, y, w, h in boxes))
+    return root
+
+
+@pytest.fixture(scope="module")
+def one_by_one(loaded, folder):
+    """Boxes of every sequence, tracked alone."""
+    engine = Lockstep(loaded.model, loaded.variables, UPDATING, batch=1)
+    return {t.sequence.name: t.boxes_xywh for t in engine.run(read_folder(folder))}
+
+
+@pytest.fixture(scope="module")
+def evaluation(loaded, folder, tmp_path_factory):
+    """An evaluation and the folder that it left."""
+    out = tmp_path_factory.mktemp("results") / "new" / "folder"
+    return evaluate(read_folder(folder), loaded, out, batch=3, name="golden"), out
+
+
+def test_lockstep_is_the_tracker(loaded, folder, one_by_one):
+    """On the longest sequence, template updates included."""
+    sequence = read_sequence(folder / "long")
+    frames = (sequence.read_frame(index) for index in range(len(sequence)))
+    tracker = Tracker(loaded.model, loaded.variables, UPDATING)
+    boxes = [result.box for _, result in follow(tracker, frames, sequence.boxes_xywh[0])]
+    np.testing.assert_allclose(one_by_one["long"], boxes, rtol=0, atol=1e-3)
+
+
+def test_lockstep_gives_the_boxes_of_the_release(loaded, shared):
+    with np.load(shared / "golden" / "tracker_tiny.npz") as golden:
+        boxes = {name: golden[f"{name}_update_boxes"] for name in ("vot15_bag", "Crossing")}
+        options = {key: golden[key].item() for key in ("update_interval", "update_threshold")}
+        options["window_power"] = golden["window_power_update"].item()
+    sequences = []
+    for name, expected in boxes.items():
+        whole = read_sequence(shared / "data" / "otb_mini" / name)
+        sequences.append(Sequence(name, whole.boxes_xywh[: len(expected)], whole.visible, whole.read_frame))
+    for tracked in Lockstep(loaded.model, loaded.variables, options, batch=3).run(sequences):
+        np.testing.assert_allclose(tracked.boxes_xywh, boxes[tracked.sequence.name], rtol=0, atol=0.05)
+
+
+def test_batches_change_nothing_and_compile_nothing(loaded, folder, one_by_one):
+    """Three slots for five sequences of different length and size: slots are taken over, and end up empty."""
+    engine = Lockstep(loaded.model, loaded.variables, UPDATING, batch=3)
+    compiled = [lockstep._step, lockstep._first, lockstep._write_row, lockstep._renew_row]
+    before = [function._cache_size() for function in compiled]
+    done = []
+    found = {t.sequence.name: t for t in engine.run(read_folder(folder), done.append)}
+    Lockstep(loaded.model, jax.tree.map(lambda x: 2 * np.asarray(x), loaded.variables), UPDATING, batch=3)
+    assert [function._cache_size() for function in compiled] == before
+    assert sum(done) == sum(LENGTHS.values())
+    assert {name: len(t.boxes_xywh) for name, t in found.items()} == LENGTHS
+    for name, tracked in found.items():
+        np.testing.assert_allclose(tracked.boxes_xywh, one_by_one[name], rtol=0, atol=1e-3, err_msg=name)
+        assert (tracked.seconds > 0).all()
+    assert np.ptp(one_by_one["long"][:, 0]) > 1  # it is not a box that never moves that was compared
+
+
+def test_sequences_that_draw_crops_are_asked_for_crops_alone(loaded, folder):
+    """Procedural sequences draw a crop in a fraction of a frame's time; the first frame tells the size."""
+    whole = read_sequence(folder / "long")
+    read, crops = [], []
+
+    def read_frame(index):
+        read.append(index)
+        return whole.read_frame(index)
+
+    def read_crop(*args):
+        crops.append(args[0])
+        return whole.crop(*args)
+
+    drawn = Sequence("drawn", whole.boxes_xywh, whole.visible, read_frame, read_crop)
+    engine = Lockstep(loaded.model, loaded.variables, UPDATING, batch=1)
+    (tracked,) = engine.run([drawn])
+    (expected,) = engine.run([whole])
+    np.testing.assert_array_equal(tracked.boxes_xywh, expected.boxes_xywh)
+    assert read == [0] and sorted(set(crops)) == list(range(len(whole)))
+
+
+def test_result_files_are_the_fields(evaluation, folder):
+    found, out = evaluation
+    for name, length in LENGTHS.items():
+        lines = (out / f"{name}.txt").read_text().splitlines()
+        boxes = np.array([[float(v) for v in line.split(",")] for line in lines])
+        assert boxes.shape == (length, 4)
+        np.testing.assert_allclose(boxes[0], read_sequence(folder / name).boxes_xywh[0], atol=1e-4)
+        np.testing.assert_array_equal(boxes, found.boxes[name])
+        assert len((out / f"{name}_time.txt").read_text().splitlines()) == length
+    assert list(out.glob(".*")) == []  # nothing unfinished
+
+
+def test_numbers_are_those_of_the_boxes_in_the_files(evaluation, folder):
+    found, out = evaluation
+    summary = json.loads((out / "summary.json").read_text())
+    assert list(summary["sequences"]) == sorted(LENGTHS) and summary["failed"] == {}
+    for sequence in read_folder(folder):
+        row = summary["sequences"][sequence.name]
+        curves = measure(np.loadtxt(out / f"{sequence.name}.txt", delimiter=",", ndmin=2), sequence.boxes_xywh)
+        assert row | curves.numbers() == row
+        assert row["never_moves_auc"] == measure(never_moves(sequence), sequence.boxes_xywh).auc
+    assert summary["mean"]["auc"] == pytest.approx(np.mean([row["auc"] for row in summary["sequences"].values()]))
+    assert summary["mean"]["auc"] == pytest.approx(np.mean(summary["mean"]["success"]))
+    assert summary["tracker"] == "golden" and summary["frames_per_second"] > 0
+    for name in ("success.png", "precision.png"):
+        assert cv2.imread(str(out / name)).std() > 10
+
+
+def test_the_table_shows_every_sequence_and_the_means(evaluation):
+    found, _ = evaluation
+    lines = found.table().splitlines()
+    assert [line.split()[0] for line in lines[1:6]] == sorted(LENGTHS)
+    numbers = lines[-1].split()[-6:]
+    assert numbers[0] == str(sum(LENGTHS.values())) and numbers[1] == f"{found.mean.auc:.3f}"
+    assert numbers[-1] == f"{found.still_mean.auc:.3f}"
+
+
+def test_lasot_rules_count_hidden_frames_as_failures(evaluation, loaded, folder):
+    _, out = evaluation
+    sequences = [
+        Sequence(s.name, s.boxes_xywh, np.arange(len(s)) < max(1, len(s) // 2), s.read_frame)
+        for s in read_folder(folder)
+    ]
+    still = evaluate(sequences, loaded, out, rules="lasot").still["long"]
+    assert still.success[0] <= 0.5 < measure(never_moves(sequences[0]), sequences[0].boxes_xywh).success[0]
+
+
+def test_finished_sequences_are_not_run_again(evaluation, loaded, folder, monkeypatch):
+    found, out = evaluation
+    monkeypatch.setattr(runner, "Lockstep", None)  # there is nothing to run
+    again = evaluate(read_folder(folder), loaded, out)
+    for name in LENGTHS:
+        np.testing.assert_array_equal(again.boxes[name], found.boxes[name])
+    assert again.mean.auc == found.mean.auc and np.isnan(again.frames_per_second)
+    assert json.loads((out / "summary.json").read_text())["frames_per_second"] is None
+
+
+def test_a_result_that_does_not_fit_its_sequence_is_made_again(loaded, folder, tmp_path):
+    sequences = [read_sequence(folder / "pair"), read_sequence(folder / "single")]
+    before = evaluate(sequences, loaded, tmp_path / "out", batch=1).boxes["pair"]
+    for damaged in ("", "1,2,3,4\n5,6,7,8\n", "60.5,40.25,34,24\n", "no numbers\n", "60.5,40.25,34,24\nnan,1,1,1\n"):
+        (tmp_path / "out" / "pair.txt").write_text(damaged)
+        evaluate(sequences, loaded, tmp_path / "out", batch=1)
+        np.testing.assert_array_equal(np.loadtxt(tmp_path / "out" / "pair.txt", delimiter=","), before)
+
+
+def test_results_of_another_tracker_are_refused(evaluation, loaded, folder):
+    _, out = evaluation
+    files = {path: path.read_bytes() for path in out.iterdir()}
+    leaves, tree = jax.tree.flatten(loaded.variables)
+    other = checkpoint.Loaded(
+        loaded.model, jax.tree.unflatten(tree, [np.asarray(leaves[0]) + 1e-3, *leaves[1:]]), loaded.config
+    )
+    with pytest.raises(UserError, match=r"folder holds results of another tracker \(weights was "):
+        evaluate(read_folder(folder), other, out)
+    with pytest.raises(UserError, match=r"another tracker \(tracker.window_power was .*, is 0.5\)"):
+        evaluate(read_folder(folder), loaded, out, options={"window_power": 0.5})
+    (out / "run.json").write_text("{")
+    with pytest.raises(UserError, match="run.json cannot be read"):
+        evaluate(read_folder(folder), loaded, out)
+    (out / "run.json").write_bytes(files[out / "run.json"])
+    assert {path: path.read_bytes() for path in out.iterdir()} == files
+
+
+def test_a_folder_of_something_else_is_left_alone(loaded, folder):
+    with pytest.raises(UserError, match="no folder of results"):
+        evaluate([read_sequence(folder / "pair")], loaded, folder / "pair")
+    assert sorted(path.name for path in (folder / "pair").iterdir()) == ["groundtruth.txt", "img"]
+
+
+def broken(sequence, at, error):
+    def read_frame(index):
+        if index == at:
+            raise error
+        return sequence.read_frame(index)
+
+    return Sequence(f"broken at {at}", sequence.boxes_xywh, sequence.visible, read_frame)
+
+
+def test_a_sequence_that_fails_is_counted_and_the_others_finish(evaluation, loaded, folder, tmp_path):
+    found, _ = evaluation
+    tall = read_sequence(folder / "tall")
+    mistakes = [broken(tall, 0, OSError("gone")), broken(tall, 4, UserError("0005.jpg does not decode"))]
+    wrong = Sequence("no area", tall.boxes_xywh * [1, 1, 0, 1], tall.visible, tall.read_frame)
+    sequences = [*mistakes, wrong, *read_folder(folder)]
+    ours = evaluate(sequences, loaded, tmp_path / "out", batch=3)
+    assert list(ours.failed) == ["broken at 0", "broken at 4", "no area"]
+    assert ours.failed["broken at 0"] == "frame 0: gone"
+    assert ours.failed["broken at 4"] == "frame 4: 0005.jpg does not decode"
+    assert "has no area" in ours.failed["no area"]
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["failed"] == ours.failed
+    assert all(f"{name}" in ours.table() and reason in ours.table() for name, reason in ours.failed.items())
+    for name in LENGTHS:
+        np.testing.assert_allclose(ours.boxes[name], found.boxes[name], rtol=0, atol=1e-3)
+    assert not (tmp_path / "out" / "broken at 4.txt").exists()
+
+
+def test_weights_that_are_not_finite_fail_their_sequences(loaded, folder, tmp_path):
+    variables = jax.tree.map(lambda x: np.asarray(x) * np.nan, loaded.variables)
+    ours = evaluate(
+        [read_sequence(folder / "pair"), read_sequence(folder / "single")],
+        checkpoint.Loaded(loaded.model, variables, {}), tmp_path / "out", batch=1,
+    )  # fmt: skip
+    assert list(ours.failed) == ["pair"] and "frame 1: the network's box is not finite" in ours.failed["pair"]
+    assert list(ours.curves) == ["single"]
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_runner
+from relo_jax.data.folder import read_folder
+from relo_jax.eval.runner import evaluate
+sequences = [test_runner.logged(s, Path({log!r}), 0.3) for s in read_folder({folder!r})]
+evaluate(sequences, {run!r}, {out!r}, batch=3)
+"""
+
+
+def logged(sequence, log, seconds):
+    """A sequence that takes its time, and writes down which of its frames were read."""
+
+    def read_frame(index):
+        with log.open("a") as file:
+            file.write(f"{sequence.name} {index}\n")
+        time.sleep(seconds)
+        return sequence.read_frame(index)
+
+    return Sequence(sequence.name, sequence.boxes_xywh, sequence.visible, read_frame)
+
+
+def test_a_killed_evaluation_continues(evaluation, loaded, folder, tmp_path):
+    """SIGKILL in the middle: what was finished is kept and not looked at again, the rest is run, nothing is missing."""
+    found, _ = evaluation
+    run, out, log = tmp_path / "run", tmp_path / "out", tmp_path / "log.txt"
+    checkpoint.save_variables(run, loaded.model, loaded.variables)
+    code = KILLED.format(tests=str(Path(__file__).parent), log=str(log), folder=str(folder), run=str(run), out=str(out))
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+    finished = lambda: {name for name in LENGTHS if (out / f"{name}.txt").exists()}
+    end = time.monotonic() + 200
+    while len(finished()) < 2 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    assert process.poll() is None, "it ended before it was killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for name in finished() for path in out.glob(f"{name}*.txt")}
+    assert 2 <= len(finished()) < len(LENGTHS) and not (out / "summary.json").exists()
+    done, begun = finished(), {line.split()[0] for line in log.read_text().splitlines()}
+    assert begun - done, "a sequence was under way when it was killed"
+
+    log.write_text("")
+    sequences = [logged(s, log, 0) for s in read_folder(folder)]
+    ours = evaluate(sequences, str(run), out, batch=3)
+    reads = [line.split() for line in log.read_text().splitlines()]
+    assert sorted((name, int(index)) for name, index in reads) == sorted(
+        (name, index) for name, length in LENGTHS.items() if name not in done for index in range(length)
+    )
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert ours.failed == {} and list(ours.curves) == sorted(LENGTHS)
+    options = checkpoint.load(run).config["tracker"]
+    assert options["window_power"] == 1.0  # the golden evaluation's, so that the boxes can be compared
+    for name in LENGTHS:
+        np.testing.assert_allclose(ours.boxes[name], found.boxes[name], rtol=0, atol=1e-3)
+
+
+def test_the_command_prints_the_table_and_fails_when_a_sequence_does(
+    evaluation, loaded, folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(runner.checkpoints, "load", lambda path: loaded)
+    monkeypatch.chdir(tmp_path)
+    small = tmp_path / "small"
+    for name in ("pair", "tall"):
+        (small / name).mkdir(parents=True)
+        for path in [*(folder / name / "img").iterdir(), folder / name / "groundtruth.txt"]:
+            (small / name / path.name).write_bytes(path.read_bytes())
+    image = small / "tall" / "0003.jpg"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:50])
+    with pytest.raises(UserError, match="1 of 2 sequences failed, the first: tall: frame 2: .*0003.jpg"):
+        eval_command("runs/demo", str(small), batch=1)
+    printed = capsys.readouterr().out
+    assert "mean of 1" in printed and "tall  " in printed and "written to results/demo/small" in printed
+    image.write_bytes(whole)
+    eval_command("runs/demo", str(small), batch=1)  # the one that failed is run now
+    assert "mean of 2" in capsys.readouterr().out
+    assert sorted(p.name for p in Path("results/demo/small").glob("*.txt")) == [
+        "pair.txt", "pair_time.txt", "tall.txt", "tall_time.txt",
+    ]  # fmt: skip
+
+
+def test_boxes_and_frames_that_do_not_match_stop_it_before_anything_is_written(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bad = tmp_path / "bad" / "tall"
+    bad.mkdir(parents=True)
+    for path in [*(folder / "tall" / "img").iterdir(), folder / "tall" / "groundtruth.txt"]:
+        (bad / path.name).write_bytes(path.read_bytes())
+    (bad / "0006.jpg").unlink()
+    with pytest.raises(UserError, match="6 boxes for 5 frames"):
+        eval_command("starter", tmp_path / "bad")
+    assert [p.name for p in tmp_path.iterdir()] == ["bad"]
+
+
+def test_the_command_evaluates_held_out_procedural_sequences(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(runner, "Procedural", lambda seed, split: asked.append((seed, split)) or list("abcdef"))
+    monkeypatch.setattr(
+        runner, "evaluate", lambda sequences, *args, **options: asked.append((sequences, *args)) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        eval_command("runs/demo/checkpoints/500", dataset="procedural", count=3, seed=7)
+    expected = Path("results") / "demo-500" / "procedural-7"
+    assert asked == [(7, "heldout"), (["a", "b", "c"], "runs/demo/checkpoints/500", expected)]
+
+
+def test_the_data_root_may_come_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv("RELO_DATA_DIR", raising=False)
+    with pytest.raises(UserError, match="--data-root"):
+        eval_command()
+    monkeypatch.setenv("RELO_DATA_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        eval_command()
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("runs/demo", "demo"),
+        ("runs/demo/", "demo"),
+        ("runs/demo/checkpoints/500", "demo-500"),
+        ("weights/relo_b256.pth.tar", "relo_b256"),
+        ("starter", "starter"),
+    ],
+)
+def test_a_checkpoint_has_a_name(path, name):
+    assert checkpoint_name(path) == name
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "message"),
+    [
+        ([], {}, "no sequences"),
+        (["a", "a"], {}, "'a' and 'a' both write a.txt"),
+        (["a", "a_time"], {}, "both write a_time.txt"),
+        (["../a"], {}, "cannot be a file's"),
+        (["a"], {"rules": "otb"}, "rules are 'otb'"),
+        (["a"], {"batch": 0}, "batch is 0"),
+        (["a"], {"options": {"window_powr": 1}}, "window_power"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(names, arguments, message, loaded, tmp_path):
+    sequences = [Sequence(name, np.ones((2, 4)), np.ones(2, bool), lambda index: None) for name in names]
+    with pytest.raises(UserError, match=message):
+        evaluate(sequences, loaded, tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
