@@ -112,8 +112,12 @@ def results(sequence):
 def test_key_frames_run_from_the_first_to_the_last(sequence, results):
     frames = key_frames(sequence, results, count=5)
     assert [caption for _, caption in frames] == [
-        "frame 0: IoU 0.58 (given)", "frame 2: IoU 0.58", "frame 4: no target", "frame 6: IoU 0.58", "frame 8: IoU 0.58",
-    ]  # fmt: skip
+        "frame 0: IoU 0.58 (given)",
+        "frame 2: IoU 0.58",
+        "frame 4: no target",
+        "frame 6: IoU 0.58",
+        "frame 8: IoU 0.58",
+    ]
     for image, _ in frames:
         assert image.dtype == np.uint8 and image.shape == sequence.read_frame(0).shape
     assert (frames[1][0] != sequence.read_frame(2)).any()
@@ -143,6 +147,7 @@ class Page(HTMLParser):
 
 def test_the_report_stands_alone_and_says_what_was_measured(tmp_path, sequence, results, runs):
     (tmp_path / "films").mkdir()
+    of_each = {label: {"s-1": c, "s-2": c} for label, c in TRACKERS.items()} | {"never moves": {"s-1": curves(0.1)}}
     path = tmp_path / "report.html"
     write_report(
         path,
