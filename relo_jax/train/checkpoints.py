@@ -31,13 +31,18 @@ def opened(workdir, run_config, keep):
     Raises:
       UserError: the directory holds a run with another config (names the field), or the disk is full.
     """
-    with one_line_when_full(workdir), checkpoint.manager(workdir, keep=keep) as manager:
-        if manager.latest_step() is not None:
-            file = Path(workdir) / checkpoint.CONFIG_FILE
-            check_same_run(checkpoint.read_config(workdir), run_config, file)
-        checkpoint.write_config(workdir, run_config)
-        yield manager
-        manager.wait_until_finished()
+    try:
+        with one_line_when_full(workdir), checkpoint.manager(workdir, keep=keep) as manager:
+            if manager.latest_step() is not None:
+                file = Path(workdir) / checkpoint.CONFIG_FILE
+                check_same_run(checkpoint.read_config(workdir), run_config, file)
+            checkpoint.write_config(workdir, run_config)
+            yield manager
+            manager.wait_until_finished()
+    finally:
+        # The manager is closed: nothing is being saved any more, so what is unfinished will never be finished.
+        for unfinished in (Path(workdir) / checkpoint.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def save(manager, workdir, step, state, position):
@@ -109,14 +114,12 @@ def restore(manager, abstract_state, key):
 
 @contextlib.contextmanager
 def one_line_when_full(workdir):
-    """Turns a full disk into a UserError, and removes what was half-written."""
+    """Turns a full disk into a UserError."""
     try:
         yield
     except Exception as error:
         if not _is_full(error):
             raise
-        for leftover in (Path(workdir) / checkpoint.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(leftover, ignore_errors=True)
         raise UserError(
             f"no space left on the disk of {workdir} while saving: make room and start the same command again; "
             "it continues from the last whole checkpoint"
