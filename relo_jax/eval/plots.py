@@ -5,6 +5,7 @@ each tracker's number, best first. PNG, drawn without a display.
 """
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +33,17 @@ _STYLE = {
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
 }
-# Title of a panel, and the metrics that it shows where a run logged them.
-_PANELS = (
-    ("loss", ("loss",)),
-    ("IoU", ("iou", "greedy_iou", "argmax_iou")),
-    ("AUC of a clip", ("auc", "greedy_auc")),
-    ("reward", ("reward",)),
-    ("entropy of the policy (nats)", ("entropy",)),
-    ("explained variance of the value", ("explained_variance",)),
-)
-_NAMES = {"iou": "training", "auc": "sampled", "greedy_iou": "greedy", "greedy_auc": "greedy", "argmax_iou": "peak"}
+# Title of a panel, and what it shows where a run logged it: metric -> its name. Of a stage with a reward, the loss of a
+# policy gradient says nothing.
+_WARMUP_PANELS = {"loss": {"loss": "loss"}, "IoU": {"iou": "at the taught cell", "argmax_iou": "at the peak"}}
+_RL_PANELS = {
+    "reward": {"reward": "reward"},
+    "IoU": {"iou": "sampled", "greedy_iou": "greedy"},
+    "AUC of a clip": {"auc": "sampled", "greedy_auc": "greedy"},
+    "entropy of the policy (nats)": {"entropy": "entropy"},
+    "explained variance of the value": {"explained_variance": "value"},
+}
+_COLUMNS = 3
 
 
 def success_plot(target, trackers):
@@ -85,15 +87,15 @@ def training_curves(target, stages):
     """
     runs = {label: [read_metrics(path, split) for split in ("train", "eval")] for label, path in stages.items()}
     panels = {label: _panels(rows) for label, rows in runs.items()}
-    columns = max([1, *map(len, panels.values())])
+    rows = [max(1, math.ceil(len(chosen) / _COLUMNS)) for chosen in panels.values()]
     with rc_context(_STYLE):
-        figure = Figure(figsize=(3.3 * columns, 2.75 * len(runs)), dpi=150, layout="constrained")
-        parts = np.atleast_1d(figure.subfigures(len(runs), 1))
-        for part, (label, (train, held_out)) in zip(parts, runs.items(), strict=True):
+        figure = Figure(figsize=(3.4 * _COLUMNS, 2.7 * sum(rows)), dpi=150, layout="constrained")
+        parts = np.atleast_1d(figure.subfigures(len(runs), 1, height_ratios=rows))
+        for part, count, (label, (train, held_out)) in zip(parts, rows, runs.items(), strict=True):
             part.suptitle(label, fontweight="bold", x=0.01, ha="left")
-            for axes in part.subplots(1, columns, squeeze=False)[0, len(panels[label]) :]:
+            for axes in part.subplots(count, _COLUMNS, squeeze=False).ravel()[len(panels[label]) :]:
                 axes.remove()
-            for axes, (title, names) in zip(part.axes, panels[label], strict=True):
+            for axes, (title, names) in zip(part.axes, panels[label].items(), strict=True):
                 axes.set_title(title, fontweight="normal")
                 axes.set_xlabel("step")
                 _training_panel(axes, names, train, held_out)
@@ -108,7 +110,7 @@ def as_png(draw, *args):
 
 
 def _figure(title, x, y):
-    figure = Figure(figsize=(5.4, 4.1), dpi=150, layout="constrained")
+    figure = Figure(figsize=(5.4, 4.7), dpi=150, layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y, ylim=(0, 1))
     return figure, axes
@@ -120,32 +122,34 @@ def _curves(axes, lines, measure):
         style = {"color": COLOURS[k % len(COLOURS)], "linestyle": _DASHES[k % len(_DASHES)], "linewidth": 2.2}
         axes.plot(x, y, label=f"{label}  {number:.3f}", **style, zorder=3 + number)
     handles = sorted(axes.get_legend_handles_labels()[0], key=lambda line: -line.get_zorder())
-    axes.legend(handles=handles, title=measure, alignment="left", handlelength=2.6)
+    # Below the axes, where no curve can be.
+    axes.figure.legend(handles=handles, title=measure, loc="outside lower center", alignment="left", handlelength=2.6)
 
 
 def _panels(rows):
+    """Title -> metric -> its name, of what the rows hold."""
     logged = {name for split in rows for row in split for name in row}
-    chosen = ((title, [name for name in names if name in logged]) for title, names in _PANELS)
-    return [(title, names) for title, names in chosen if names]
+    known = _RL_PANELS if "reward" in logged else _WARMUP_PANELS
+    chosen = {title: {key: name for key, name in names.items() if key in logged} for title, names in known.items()}
+    return {title: names for title, names in chosen.items() if names}
 
 
 def _training_panel(axes, names, train, held_out):
     lowest = np.inf
-    for name, colour in zip(names, COLOURS, strict=False):
+    for (name, label), colour in zip(names.items(), COLOURS, strict=False):
         for rows, is_held_out in ((train, False), (held_out, True)):
             points = np.array([(r["step"], r[name]) for r in rows if r.get(name) is not None], float).reshape(-1, 2)
             points = points[np.isfinite(points).all(1)]
             if not len(points):
                 continue
-            label = _NAMES.get(name, "")
             if is_held_out:
-                axes.plot(*points.T, "o:", color=colour, markersize=3.5, label=f"{label} held-out".strip(), zorder=4)
+                axes.plot(*points.T, "o:", color=colour, markersize=3.5, label=f"{label}, held-out", zorder=4)
                 continue
             smooth = _running_mean(points[:, 1])
             lowest = min(lowest, smooth.min())
             axes.plot(*points.T, color=colour, alpha=0.25, linewidth=0.8)
             axes.plot(points[:, 0], smooth, color=colour, linewidth=2, label=label)
-    if names == ["explained_variance"] and lowest < -1:
+    if "explained_variance" in names and lowest < -1:
         axes.set_ylim(-1, 1)  # of a value head that knows nothing yet it is anything below 0
     if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(fontsize=8)

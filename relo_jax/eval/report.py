@@ -32,9 +32,9 @@ h2 { font-size: 1.15rem; margin: 0 0 .75rem; }
 section { background: #fff; border: 1px solid var(--line); border-radius: 12px; padding: 1.4rem 1.5rem; }
 section { margin: 0 0 1.25rem; }
 .pair { display: grid; grid-template-columns: minmax(0, 1.1fr) minmax(0, 1fr); gap: 1.5rem; align-items: center; }
-@media (max-width: 52rem) { .pair { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 52rem) { .pair { grid-template-columns: minmax(0, 1fr); } section { padding: 1.1rem; } }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .5rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }
+th, td { padding: .5rem .45rem; text-align: right; border-bottom: 1px solid var(--line); }
 th { font-size: .8rem; font-weight: 600; color: var(--soft); }
 th:first-child, td:first-child { text-align: left; }
 tr.best td { font-weight: 650; }

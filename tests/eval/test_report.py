@@ -38,6 +38,9 @@ def figures(monkeypatch):
     return saved
 
 
+EXPLAINED = "explained variance of the value"
+
+
 def run_directory(path, rows):
     path.mkdir()
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -51,7 +54,7 @@ def runs(tmp_path):
     ]
     rl += [{"step": s, "split": "eval", "greedy_iou": s / 800} for s in (100, 200, 300, 400)]
     rl[3]["reward"] = None  # NaN is written so by some
-    rl += [{"step": 5, "split": "train", "explained_variance": -300.0}, {"step": 9, "split": "train", "something": 1}]
+    rl += [{"step": 5, "split": "train", "explained_variance": -300.0}, {"step": 9, "split": "train", "entropy": 1}]
     warmup = [{"step": s, "split": "train", "loss": 9 / s, "iou": s / 900} for s in range(10, 210, 10)]
     return {
         "warm-up": run_directory(tmp_path / "warmup", warmup),
@@ -69,8 +72,9 @@ def test_curves_are_drawn_as_measured_and_ranked(figures, tmp_path):
             np.testing.assert_array_equal(line.get_ydata(), getattr(expected, measure))
             assert line.get_label() == f"{label}  {getattr(expected, number):.3f}"
         assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines)
-        ranked = [text.get_text() for text in axes.get_legend().get_texts()]
+        ranked = [text.get_text() for text in figure.legends[0].get_texts()]
         assert [text.split("  ")[0] for text in ranked] == ["after <RL>", "before RL", "never moves"]
+        assert not figure.legends[0].get_window_extent().overlaps(axes.get_tightbbox())
     for name in ("success", "precision"):
         assert cv2.imread(str(tmp_path / f"{name}.png")).shape[1] > 600
 
@@ -79,12 +83,12 @@ def test_training_curves_show_what_was_logged(figures, runs):
     assert plots.as_png(plots.training_curves, runs).startswith(b"\x89PNG")
     warmup, rl = figures[0].subfigs
     assert [axes.get_title() for axes in warmup.axes] == ["loss", "IoU"]
-    assert [axes.get_title() for axes in rl.axes] == ["IoU", "reward", "explained variance of the value"]
-    held_out = [line for line in rl.axes[0].lines if line.get_label() == "greedy held-out"]
+    assert [axes.get_title() for axes in rl.axes] == ["reward", "IoU", "entropy of the policy (nats)", EXPLAINED]
+    held_out = [line for line in rl.axes[1].lines if line.get_label() == "greedy, held-out"]
     assert held_out[0].get_xdata().tolist() == [100, 200, 300, 400]
-    bold = max(rl.axes[1].lines, key=lambda line: line.get_linewidth())
+    bold = max(rl.axes[0].lines, key=lambda line: line.get_linewidth())
     np.testing.assert_allclose(bold.get_ydata()[5:-5], bold.get_xdata()[5:-5] / 500, atol=0.01)  # a line stays one
-    assert rl.axes[2].get_ylim()[0] >= -1
+    assert rl.axes[3].get_ylim()[0] >= -1
 
 
 def test_a_single_stage_is_drawn_too(runs):
@@ -154,8 +158,7 @@ def test_the_report_stands_alone_and_says_what_was_measured(tmp_path, sequence, 
         title="RELO <demo>",
         lead="A & B",
         trackers=TRACKERS,
-        sequences={label: {"s-1": c, "s-2": c} for label, c in TRACKERS.items()}
-        | {"never moves": {"s-1": curves(0.1)}},
+        sequences=of_each,
         training=runs,
         frames=key_frames(sequence, results),
         video=tmp_path / "films" / "a track.mp4",
