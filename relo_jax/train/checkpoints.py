@@ -67,8 +67,9 @@ def save(manager, workdir, step, state, position):
         checkpoint.TRAIN: ocp.args.StandardSave(train),
         checkpoint.DATA: ocp.args.JsonSave(position),
     }
-    checkpoint.check_space(workdir, (variables, train))
     with one_line_when_full(workdir):
+        manager.wait_until_finished()  # Orbax would wait for the save before this one too; now the free space is known
+        checkpoint.check_space(workdir, (variables, train))
         manager.save(step, args=ocp.args.Composite(**items))
 
 
