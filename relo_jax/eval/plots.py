@@ -112,7 +112,7 @@ def as_png(draw, *args):
 def _figure(title, x, y):
     figure = Figure(figsize=(5.4, 4.7), dpi=150, layout="constrained")
     axes = figure.subplots()
-    axes.set(title=title, xlabel=x, ylabel=y, ylim=(0, 1))
+    axes.set(title=title, xlabel=x, ylabel=y, ylim=(0, 1.02))
     return figure, axes
 
 
