@@ -27,7 +27,7 @@ def encode(model, config, variables, batch, key=None):
     """
     train = config.rl.drop_path and key is not None
     keys = jax.random.split(key, 2) if train else (None, None)
-    rngs = lambda k: {"drop_path": k} if train else None
+    rngs = lambda k: None if k is None else {"drop_path": k}
     apply = lambda method, *args, k=None: model.apply(variables, *args, rngs=rngs(k), method=method)
     templates = apply("encode_templates", batch["template_images"], batch["template_boxes_xywh"], train, k=keys[0])
     search = batch["search_images"]

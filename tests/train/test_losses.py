@@ -142,13 +142,15 @@ def test_the_optimiser_holds_nothing_of_what_is_frozen():
 
 
 def test_clip_path_and_frame_path_give_the_same_update():
-    by_clip, _, clip_history = updated("rl", path="clip")
-    by_frame, _, frame_history = updated("rl", path="frame")
-    for name in clip_history[0]:
-        np.testing.assert_allclose(clip_history[0][name], frame_history[0][name], rtol=1e-4, atol=1e-5)
-    # Adam divides by the gradient's size: where that is rounding, so is the direction of the step.
-    close = jax.tree.map(lambda a, b: np.mean(np.abs(a - b) < 1e-4), by_clip["params"], by_frame["params"])
-    assert min(jax.tree.leaves(close)) > 0.95
+    _, clip_state, (by_clip,) = updated("rl", steps=1, path="clip")
+    _, frame_state, (by_frame,) = updated("rl", steps=1, path="frame")
+    for name in by_clip:
+        np.testing.assert_allclose(by_clip[name], by_frame[name], rtol=1e-4, atol=1e-5)
+    # Adam's moments, not the parameters: it divides by the gradient's size, and where that is nothing but rounding
+    # (a bias before a batch norm) so is the direction of the step.
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
+    jax.tree.map(close, clip_state.opt_state, frame_state.opt_state)
+    jax.tree.map(close, clip_state.batch_stats, frame_state.batch_stats)
 
 
 def test_drop_path_in_the_frozen_encoder_is_a_choice():
