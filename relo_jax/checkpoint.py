@@ -164,12 +164,12 @@ def manager(path, *, keep=None):
       keep: number of newest steps kept, None for all.
     """
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
-    handlers = {
-        VARIABLES: ocp.StandardCheckpointHandler(),
-        TRAIN: ocp.StandardCheckpointHandler(),
-        DATA: ocp.JsonCheckpointHandler(),
-    }
+    handlers = {**_training_handlers(), VARIABLES: ocp.StandardCheckpointHandler()}
     return ocp.CheckpointManager(Path(path).absolute() / CHECKPOINTS, options=options, item_handlers=handlers)
+
+
+def _training_handlers():
+    return {TRAIN: ocp.StandardCheckpointHandler(), DATA: ocp.JsonCheckpointHandler()}
 
 
 def write_config(path, config):
@@ -216,7 +216,9 @@ def _load_step(run, step, model):
     model = model or _model_of(config, run / CONFIG_FILE)
     where = run / CHECKPOINTS / str(step)
     check_readable(where, VARIABLES)
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**{VARIABLES: ocp.PyTreeCheckpointHandler()})) as reader:
+    # The items of training are not read here, but Orbax warns of what it has no handler for.
+    handlers = {**_training_handlers(), VARIABLES: ocp.PyTreeCheckpointHandler()}
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers)) as reader:
         try:
             metadata = reader.metadata(where.absolute()).item_metadata[VARIABLES]
         except Exception as error:  # whatever Orbax makes of what is left of it
