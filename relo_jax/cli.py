@@ -14,12 +14,14 @@ from relo_jax.errors import UserError
 
 
 def demo_command(args):
+    """`relo demo`."""
     from relo_jax import demo
 
     demo.run(args.workdir or ("runs/demo-full" if args.full else "runs/demo"), seed=args.seed, full=args.full)
 
 
 def eval_command(args):
+    """`relo eval`."""
     from relo_jax.eval import runner
 
     runner.eval_command(
@@ -29,6 +31,7 @@ def eval_command(args):
 
 
 def track_command(args):
+    """`relo track`."""
     from relo_jax import track_command
 
     options = tracker_options(args)
@@ -36,12 +39,14 @@ def track_command(args):
 
 
 def convert_command(args):
+    """`relo convert`."""
     from relo_jax import convert_command
 
-    convert_command.convert_command(args.input, args.output, args.variant, dict(args.set))
+    convert_command.convert_command(args.input, args.output, args.variant, dict(args.set), args.ignore)
 
 
 def train_command(argv):
+    """`relo train`."""
     from relo_jax.train import loop
 
     loop.train_command(argv)
@@ -84,6 +89,9 @@ def parser():
     convert = add(commands, "convert", convert_command, "a PyTorch checkpoint to a checkpoint of relo_jax")
     convert.add_argument("input", metavar="IN", type=Path, help=".pth.tar of RELO, or .pt of an ImageNet Fast-iTPN")
     convert.add_argument("output", metavar="OUT", type=Path, help="directory to write; it must not exist yet")
+    convert.add_argument(
+        "--ignore", action="append", default=[], metavar="PATTERN", help="tensors to leave out, such as 'mask_*'"
+    )
     convert.add_argument("--variant", help="name of the variant (found from the shapes when not given)")
     convert.add_argument(
         "--set", action="append", type=field, default=[], metavar="FIELD=VALUE", help="a field of the model, heads=3"

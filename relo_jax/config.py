@@ -24,7 +24,8 @@ _CHOICES = {
 }
 _AT_LEAST_ONE = {
     "batch_size", "total_steps", "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
-    "warmup.search_frames", "rl.clip_length", "data.max_gap",
+    "warmup.search_frames", "rl.clip_length", "data.max_gap", "data.procedural.width", "data.procedural.height",
+    "data.procedural.num_frames", "data.procedural.bank_size", "data.procedural.smallest", "data.procedural.largest",
 }  # fmt: skip
 _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
                   "tracker.found_threshold"}  # fmt: skip
@@ -72,7 +73,7 @@ def base():
     config.rl.iou_weight = 1.0
     config.rl.auc_weight = 1.0
     config.rl.value_weight = 0.5
-    config.rl.normalize_advantage = False  # released configs: True
+    config.rl.normalize_advantage = False  # the release, and so the published checkpoints: True
     config.rl.path = "clip"  # "frame": the same numbers by lax.scan
     config.rl.drop_path = False  # release: True, drop path stays active in the frozen encoder
 
@@ -140,8 +141,6 @@ def paper(stage):
         config.batch_size = 16  # release: 2 a GPU on 8 GPUs
         config.total_steps = steps(epochs=90, clips=2_500, batch_size=16)
         config.eval_every = 1_000
-        # On in the released configs, not in the paper; the published checkpoints were trained with it.
-        config.rl.normalize_advantage = True
     return config
 
 
@@ -172,10 +171,15 @@ def starter(stage):
     config.data.shift_jitter = 2.5
     if stage == "rl":
         config.batch_size = 16
-        config.total_steps = 1_000
+        config.total_steps = 300
         config.optimizer.warmup_steps = 20
-        config.eval_every = 250
-        config.checkpoint_every = 250
+        config.eval_every = 100
+        config.checkpoint_every = 100
+        # On two cores the activations of one frame stay in the cache, those of all frames of the clips do not.
+        config.rl.path = "frame"
+        config.rl.normalize_advantage = True
+        # Nearer still: the policy's own errors are small, so the centre is a good guess that it may learn.
+        config.data.shift_jitter = 1.75
     config.tracker.window_power = 1.0
     return config
 

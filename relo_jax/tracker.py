@@ -86,9 +86,9 @@ class Tracker:
           **overrides: options to replace, such as `window_power=2.0`.
 
         Raises:
-          UserError: the checkpoint cannot be loaded, or an option does not exist.
+          UserError: the checkpoint cannot be loaded or was never taught where to look, or an option does not exist.
         """
-        loaded = checkpoint.load(path)
+        loaded = checkpoint.load_tracker(path)
         return cls(loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides})
 
     def init(self, frame, box_xywh):

@@ -57,7 +57,7 @@ def test_the_paper_s_schedule(variant):
         assert config.optimizer.schedule == "step" and config.optimizer.drop_at == 72 / 90
     assert (warmup.warmup.giou_weight, warmup.warmup.l1_weight, warmup.warmup.center_focal_weight) == (2, 5, 0)
     assert warmup.warmup.search_frames == 2 and rl.rl.clip_length == 8
-    assert rl.rl.normalize_advantage and not relo_config.base().rl.normalize_advantage
+    assert not rl.rl.normalize_advantage and relo_config.starter("rl").rl.normalize_advantage
     assert {"t256": 2.0, "b256": 3.0, "l256": 2.7}[variant] == rl.tracker.window_power
 
 

@@ -18,6 +18,7 @@ from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 
 TEXT_NAMES = ("groundtruth.txt", "groundtruth_rect.txt")
+HELD_OUT_EVERY = 10
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
@@ -118,6 +119,13 @@ class Folder:
 
     def __getitem__(self, index: int) -> Sequence:
         return self.sequences[index]
+
+    def split(self, train: bool) -> Folder:
+        """The sequences to train on, or the held-out ones: every tenth; all for both where there are fewer than ten."""
+        if len(self.sequences) < HELD_OUT_EVERY:
+            return self
+        chosen = (s for k, s in enumerate(self.sequences) if (k % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) != train)
+        return Folder(tuple(chosen))
 
 
 def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -> Folder:

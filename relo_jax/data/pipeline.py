@@ -48,14 +48,15 @@ def clip_source(config, model, stage: str | None = None, *, train: bool = True) 
 
 
 def sequences(data, *, train: bool = True):
-    """The sequences that `config.data` names; held-out ones for `train=False` where the source has a split."""
+    """The sequences that `config.data` names; held-out ones for `train=False`."""
     split = "train" if train else "heldout"
     if data.name == "procedural":
         return Procedural(data.seed, split, Options(**data.procedural))
     if data.name == "photos":
         return read_photos(data.root, data.seed, split, Options(**data.procedural))
     if data.name == "folder":
-        return read_folder(data.root, one_based=data.one_based)
+        # Frames are drawn at random: kept ones would fill the memory and hardly ever be asked for again.
+        return read_folder(data.root, one_based=data.one_based, cache=0).split(train)
     raise UserError(f"config.data.name {data.name!r}: known are procedural, photos, folder")
 
 

@@ -95,6 +95,8 @@ class Procedural:
     def __post_init__(self):
         if self.split not in SPLITS:
             raise UserError(f"procedural split {self.split!r}: known are {', '.join(SPLITS)}")
+        if self.seed < 0:
+            raise UserError(f"procedural seed {self.seed}: give 0 or more")
 
     def __len__(self) -> int:
         return 2**31 - 1
@@ -114,6 +116,12 @@ class Procedural:
         rng = generator(self.seed, split, index, 1)
         cast = _cast(rng, split, family, member, self.options)
         return compose(rng, cast, self.options)
+
+
+def heldout(seed: int, count: int, options: Options | None = None) -> list[Sequence]:
+    """The first `count` held-out sequences of a seed, for evaluation: cut from whole frames, as a user's video is."""
+    source = Procedural(seed, "heldout", options or Options())
+    return [replace(source[index], read_crop=None) for index in range(count)]
 
 
 def sequence(seed: int, index: int, num_frames: int = 120, split: str = "train", **options) -> Sequence:

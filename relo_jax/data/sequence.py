@@ -18,7 +18,8 @@ class Sequence:
 
     name: unique within its dataset. boxes_xywh: float64 [F, 4], pixels, 0-based corners.
     visible: bool [F], frames whose box may be trained on. read_frame(index) -> uint8 [H, W, 3] RGB.
-    read_crop(index, box_xywh, factor, size) -> (uint8 [size, size, 3], size / side), equal to the crop of the frame.
+    read_crop(index, box_xywh, factor, size) -> (uint8 [size, size, 3], size / side), where a crop can be had without
+    the frame: the same scene in the same place, but noise, blur and compression of the camera are the crop's own.
     """
 
     name: str

@@ -19,7 +19,7 @@ import tqdm
 
 from relo_jax import checkpoint as checkpoints
 from relo_jax.data.folder import read_folder
-from relo_jax.data.procedural import Procedural
+from relo_jax.data.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics, plots
 from relo_jax.eval.lockstep import Lockstep
@@ -116,7 +116,7 @@ def evaluate(sequences, tracker="starter", out_dir="results", *, batch=8, option
     if batch < 1:
         raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
     check_names(sequences)
-    loaded = tracker if isinstance(tracker, checkpoints.Loaded) else checkpoints.load(tracker)
+    loaded = tracker if isinstance(tracker, checkpoints.Loaded) else checkpoints.load_tracker(tracker)
     options = checked_options({**loaded.config.get("tracker", {}), **(options or {})}, loaded.model)
     results = Results(Path(out_dir), fingerprint(loaded.model, loaded.variables, options))
     evaluation = _track(sequences, loaded, options, batch, results)
@@ -152,8 +152,7 @@ def eval_command(
       UserError: see `evaluate` and `read_folder`; and at the end, when sequences failed.
     """
     if dataset == "procedural":
-        source = Procedural(seed, "heldout")
-        sequences, what = [source[k] for k in range(count)], f"procedural-{seed}"
+        sequences, what = heldout(seed, count), f"procedural-{seed}"
     elif dataset == "folder":
         root = data_root or os.environ.get("RELO_DATA_DIR")
         if not root:

@@ -44,7 +44,23 @@ def variant_fields(variant, overrides):
             raise UserError(f"variant {variant!r} has no field {name!r}{nearest(name, known)}")
     fields = {**VARIANTS[variant], **overrides}
     fields["stem_blocks"] = tuple(fields["stem_blocks"])
+    _check_fields(variant, fields)
     return fields
+
+
+def _check_fields(variant, fields):
+    """Raises UserError for values of which no network can be built."""
+    for name in ("width", "depth", "heads", "temporal_tokens", "templates", "search_size", "template_size"):
+        if not isinstance(fields[name], int) or fields[name] < 1:
+            raise UserError(f"variant {variant!r}: {name} is {fields[name]!r}, expected a positive integer")
+    width, heads = fields["width"], fields["heads"]
+    if width % 4 or width % heads:
+        raise UserError(f"variant {variant!r}: width is {width}, expected a multiple of 4 and of heads={heads}")
+    for name in ("search_size", "template_size"):
+        if fields[name] % 16:
+            raise UserError(f"variant {variant!r}: {name} is {fields[name]}, expected a multiple of 16")
+    if not 0 <= fields.get("drop_path", 0.0) < 1:
+        raise UserError(f"variant {variant!r}: drop_path is {fields['drop_path']}, expected a share in [0, 1)")
 
 
 def model_config(model):

@@ -44,16 +44,10 @@ def initial_variables(config, model, key):
             raise UserError(f"{path} is an encoder that never saw a box: warm it up before the RL stage")
         return conversion.variables
     loaded = checkpoint.load(path, model)
-    if config.stage == "warmup" or has_policy(loaded):
+    if config.stage == "warmup" or checkpoint.has_policy(loaded):
         return loaded.variables
     fresh, kept = init_variables(model, key), TRAINED["warmup"]
     return {
         collection: {name: (loaded.variables if name in kept else fresh)[collection][name] for name in modules}
         for collection, modules in fresh.items()
     }
-
-
-def has_policy(loaded):
-    """Whether a checkpoint's policy was ever trained: it is of no warm-up, and its BatchNorm has seen a batch."""
-    means = [norm["mean"] for norm in loaded.variables["batch_stats"]["policy"].values()]
-    return loaded.config.get("stage") != "warmup" and any(bool(mean.any()) for mean in means)

@@ -353,14 +353,14 @@ def test_boxes_and_frames_that_do_not_match_stop_it_before_anything_is_written(f
 
 def test_the_command_evaluates_held_out_procedural_sequences(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(runner, "Procedural", lambda seed, split: asked.append((seed, split)) or list("abcdef"))
+    monkeypatch.setattr(runner, "heldout", lambda seed, count: asked.append((seed, count)) or list("abc"))
     monkeypatch.setattr(
         runner, "evaluate", lambda sequences, *args, **options: asked.append((sequences, *args)) or 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         eval_command("runs/demo/checkpoints/500", dataset="procedural", count=3, seed=7)
     expected = Path("results") / "demo-500" / "procedural-7"
-    assert asked == [(7, "heldout"), (["a", "b", "c"], "runs/demo/checkpoints/500", expected)]
+    assert asked == [(7, 3), (["a", "b", "c"], "runs/demo/checkpoints/500", expected)]
 
 
 def test_the_data_root_may_come_from_the_environment(monkeypatch, tmp_path):
