@@ -207,3 +207,9 @@ def test_relo_convert_writes_a_run_and_an_account(tmp_path, model, variables, ca
     one_line(convert_command, CHECKPOINT, tmp_path / "b", "b265", match="did you mean 'b256'")
     one_line(convert_command, CHECKPOINT, tmp_path / "b", None, {"depht": 3, "heads": 3}, match="did you mean 'depth'")
     assert not (tmp_path / "b").exists()
+
+
+def test_a_warm_up_does_not_track():
+    assert checkpoint.has_policy(checkpoint.load_tracker("starter"))
+    with pytest.raises(UserError, match="starter-warmup is a warm-up without a trained policy"):
+        checkpoint.load_tracker("starter-warmup")

@@ -126,3 +126,11 @@ def test_real_sequences(shared):
         assert (low >= -0.5).all() and (high <= (width + 1.5, height + 1.5)).all()
     grey = next(s for s in folder.sequences if s.name == "Freeman1").read_frame(0)
     assert grey.shape[-1] == 3
+
+
+def test_every_tenth_sequence_is_held_out(tmp_path):
+    for number in range(20):
+        write_sequence(tmp_path / f"s{number:02d}", as_lines())
+    folder = read_folder(tmp_path)
+    train, held_out = ([s.name for s in folder.split(which)] for which in (True, False))
+    assert held_out == ["s09", "s19"] and sorted(train + held_out) == [s.name for s in folder]

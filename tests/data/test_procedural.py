@@ -127,3 +127,8 @@ def test_the_target_can_be_told_from_what_is_around_it(heldout):
 def test_unknown_split_is_named():
     with pytest.raises(UserError, match="'test'"):
         Procedural(0, "test")
+
+
+def test_a_negative_seed_is_named():
+    with pytest.raises(UserError, match="seed -1"):
+        Procedural(-1)

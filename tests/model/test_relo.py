@@ -11,6 +11,7 @@ from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables, model_config, model_from_config
 from relo_jax.model.fast_itpn import foreground_share
 from relo_jax.model.layers import BatchNorm, drop_path
+from relo_jax.step import init_state, step
 
 SMALL = dict(width=32, heads=2, depth=3, head_width=16, templates=2, search_size=64, template_size=32)
 CLIPS, FRAMES = 2, 3
@@ -188,17 +189,18 @@ def test_the_foreground_share_counts_pixels(box, expected):
     np.testing.assert_allclose(foreground_share(jnp.asarray(box, jnp.float32), 32), expected, atol=1e-6)
 
 
-def test_the_tracking_path_computes_neither_value_nor_centre_map():
-    model = small()
+def test_the_tracking_path_computes_neither_value_nor_centre_map(monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("computed while tracking")
 
-    def flops(*methods):
-        def heads(features):
-            return [model.apply(variables(), features, method=method) for method in methods]
-
-        return jax.jit(heads).lower(jnp.zeros((1, 16, 32))).compile().cost_analysis()["flops"]
-
-    policy, boxes, value, center = (flops(m) for m in ("policy_logits", "boxes", "value", "center"))
-    assert flops("policy_logits", "boxes") < policy + boxes + 0.2 * min(value, center)
+    for method in ("value", "center"):
+        monkeypatch.setattr(RELO, method, never)
+    images, boxes, search = clips()
+    state = jax.eval_shape(lambda: init_state(small(), variables(), images[:, 0], boxes[:, 0], 1.0))
+    moved, result = jax.eval_shape(lambda s: step(small(), variables(), s, search[:, 0]), state)
+    assert moved.tokens.shape == state.tokens.shape and result.score.shape == (CLIPS,)
+    with pytest.raises(AssertionError, match="while tracking"):
+        run_clip(small(), variables())
 
 
 def test_comparing_initialisation_ties_query_and_key_at_the_start_only():
@@ -219,8 +221,12 @@ def test_a_model_is_its_config():
     [
         ("t265", {}, "did you mean 't256'"),
         ("t256", {"dpeth": 3}, "did you mean 'depth'"),
+        ("t256", {"heads": 0}, "heads is 0"),
+        ("t256", {"heads": 5}, "width is 384"),
+        ("t256", {"search_size": 100}, "multiple of 16"),
+        ("t256", {"drop_path": 1.0}, "drop_path is 1.0"),
     ],
 )
-def test_unknown_names_are_answered_with_the_nearest(variant, overrides, message):
+def test_names_and_values_that_make_no_model_are_refused(variant, overrides, message):
     with pytest.raises(UserError, match=message):
         RELO.from_variant(variant, **overrides)
