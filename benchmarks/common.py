@@ -1,6 +1,6 @@
 """What the benchmarks share: repeated timing, a description of the machine, and one JSON row a measurement.
 
-A row is appended to `benchmarks/results/<name>.jsonl`; the tables of the README are made from those files.
+A row is appended to `benchmarks/results/<name>.jsonl`; figures elsewhere in the repository are taken from those files.
 """
 
 import argparse

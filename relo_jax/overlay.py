@@ -27,9 +27,10 @@ def draw(frame, result=None, truth=None, label=None):
         _rectangle(out, truth, TRUTH, thick)
     if result is not None:
         colour = FOUND if result.found else LOST
-        _rectangle(out, result.box, (0, 0, 0), thick + 3)
-        _rectangle(out, result.box, colour, thick + 1)
-        x, y, _, h = result.box
+        x, y, w, h = result.box
+        line = min(thick + 1, max(1, round(min(w, h) / 10)))  # a small target must still be seen
+        _rectangle(out, result.box, (0, 0, 0), line + 2)
+        _rectangle(out, result.box, colour, line)
         _text(out, f"{result.score:.2f}", x, y, colour, below=y + h)
     if label:
         _text(out, label, 0, 0, TRUTH, below=0)

@@ -97,8 +97,16 @@ def test_exit_status(raised, status, monkeypatch, capsys):
 
 
 def test_compiled_programs_are_kept_unless_the_user_said_where(monkeypatch, tmp_path):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
     cli.keep_compiled_programs()
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "cache" / "relo_jax" / "compiled")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
     cli.keep_compiled_programs()
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/elsewhere"
+
+
+def test_programs_of_simulated_devices_are_not_kept(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    cli.keep_compiled_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ

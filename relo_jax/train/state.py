@@ -103,7 +103,7 @@ def make_step(tx, loss_fn):
         key = jax.random.fold_in(state.key, state.step)
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, (batch_stats, metrics)), grads = grad_fn(state.params, state, batch, key)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         good = (state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
