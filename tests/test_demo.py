@@ -130,3 +130,9 @@ def test_the_sequences_of_the_evaluation_are_none_of_training(small):
     names = {sequence.name for sequence in demo.held_out()}
     assert len(names) == 3 and all(f"heldout-{demo.HELD_OUT_SEED}-" in name for name in names)
     assert config.data.seed != demo.HELD_OUT_SEED
+
+
+def test_the_table_in_the_readme_is_that_of_the_results():
+    root = Path(__file__).parents[1]
+    first = json.loads((root / "benchmarks" / "results" / "demo.jsonl").read_text().splitlines()[0])
+    assert demo.table(first["scores"]) in (root / "README.md").read_text()
