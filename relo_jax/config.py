@@ -86,39 +86,7 @@ def base():
     config.optimizer.drop_at = 72 / 90  # fraction of all steps after which "step" multiplies by 0.1
     config.optimizer.warmup_steps = 0
 
-    config.data = ConfigDict()
-    config.data.name = "procedural"
-    config.data.root = ""  # of "photos" and "folder"
-    config.data.one_based = False  # of "folder": boxes count pixels from 1 (OTB, UAV123)
-    config.data.seed = 0
-    config.data.workers = 2  # reader threads
-    config.data.max_gap = 400  # frames between a clip's base frame and any other
-    config.data.grey = 0.05  # probability, joint over the clip
-    config.data.flip = 0.5  # probability of a horizontal flip, joint over the clip
-    config.data.frame_flip = 0.5  # probability of another flip, each frame for itself
-    config.data.brightness = 0.2  # factor U(1 - b, 1 + b), each frame
-    config.data.scale_jitter = 0.5  # search crop: size * exp(N(0, s^2)) a side
-    config.data.shift_jitter = 3.5  # search crop: centre + sqrt(w h) * s * (U - 0.5) an axis
-    # Of "procedural" and "photos"; sizes in pixels of the frame, speeds in target sizes a frame.
-    config.data.procedural = ConfigDict()
-    config.data.procedural.width = 448
-    config.data.procedural.height = 336
-    config.data.procedural.num_frames = 120
-    config.data.procedural.distractors = 3  # at most
-    config.data.procedural.clutter = 6  # at most
-    config.data.procedural.occlusion = 0.5  # probability of something to pass behind
-    config.data.procedural.smallest = 20.0  # side of the target at the start
-    config.data.procedural.largest = 64.0
-    config.data.procedural.slowest = 0.03
-    config.data.procedural.fastest = 0.22
-    config.data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement
-    config.data.procedural.bending = 6.0  # largest bend of soft objects, in 96ths of their size
-    config.data.procedural.shadow = 0.3  # probability of a shadow or a patch of light
-    config.data.procedural.grain = 0.15  # largest strength of the camera's noise
-    config.data.procedural.blur = 1.5  # largest blur of the camera, pixels
-    config.data.procedural.grade = 0.5  # probability of paler or tinted colours
-    config.data.procedural.compression = 0.15  # probability of visible JPEG compression
-    config.data.procedural.bank_size = 256  # textures a split
+    config.data = _data()
 
     config.tracker = ConfigDict()  # travels with the checkpoint
     config.tracker.window_power = 3.0
@@ -126,6 +94,44 @@ def base():
     config.tracker.update_threshold = 25.0
     config.tracker.found_threshold = 0.25  # score from which a result counts as found
     return config
+
+
+def _data():
+    """The section "data" of `base()`: which sequences, how clips are drawn from them and varied."""
+    data = ConfigDict()
+    data.name = "procedural"
+    data.root = ""  # of "photos" and "folder"
+    data.one_based = False  # of "folder": boxes count pixels from 1 (OTB, UAV123)
+    data.seed = 0
+    data.workers = 2  # reader threads
+    data.max_gap = 400  # frames between a clip's base frame and any other
+    data.grey = 0.05  # probability, joint over the clip
+    data.flip = 0.5  # probability of a horizontal flip, joint over the clip
+    data.frame_flip = 0.5  # probability of another flip, each frame for itself
+    data.brightness = 0.2  # factor U(1 - b, 1 + b), each frame
+    data.scale_jitter = 0.5  # search crop: size * exp(N(0, s^2)) a side
+    data.shift_jitter = 3.5  # search crop: centre + sqrt(w h) * s * (U - 0.5) an axis
+    # Of "procedural" and "photos"; sizes in pixels of the frame, speeds in target sizes a frame.
+    data.procedural = ConfigDict()
+    data.procedural.width = 448
+    data.procedural.height = 336
+    data.procedural.num_frames = 120
+    data.procedural.distractors = 3  # at most
+    data.procedural.clutter = 6  # at most
+    data.procedural.occlusion = 0.5  # probability of something to pass behind
+    data.procedural.smallest = 20.0  # side of the target at the start
+    data.procedural.largest = 64.0
+    data.procedural.slowest = 0.03
+    data.procedural.fastest = 0.22
+    data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement
+    data.procedural.bending = 6.0  # largest bend of soft objects, in 96ths of their size
+    data.procedural.shadow = 0.3  # probability of a shadow or a patch of light
+    data.procedural.grain = 0.15  # largest strength of the camera's noise
+    data.procedural.blur = 1.5  # largest blur of the camera, pixels
+    data.procedural.grade = 0.5  # probability of paler or tinted colours
+    data.procedural.compression = 0.15  # probability of visible JPEG compression
+    data.procedural.bank_size = 256  # textures a split
+    return data
 
 
 def paper(stage):
