@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 
-from relo_jax.data.folder import list_images, read_image
+from relo_jax.data.images import list_images, read_image
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
 

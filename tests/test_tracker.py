@@ -14,7 +14,7 @@ import pytest
 from relo_jax import checkpoint, convert, tracker, video
 from relo_jax.boxes import clip_box_xywh
 from relo_jax.crop import box_from_crop, crop_host
-from relo_jax.data.folder import list_images, read_image
+from relo_jax.data.images import list_images, read_image
 from relo_jax.errors import UserError
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO

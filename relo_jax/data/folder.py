@@ -6,75 +6,19 @@ A line is x,y,w,h or the four corners of a polygon, which becomes its bounding b
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from relo_jax.data.annotations import read_boxes
+from relo_jax.data.images import IMAGE_SUFFIXES, decode, list_images, read_bytes
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 
 TEXT_NAMES = ("groundtruth.txt", "groundtruth_rect.txt")
 HELD_OUT_EVERY = 10
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
-
-
-def read_boxes(path: Path, *, one_based: bool = False) -> np.ndarray:
-    """float64 [F, 4] x, y, w, h, 0-based; rows of NaN where the file says NaN.
-
-    one_based: the file counts pixels from 1, so 1 is taken off x and y.
-
-    Raises:
-      UserError: the file cannot be read or is empty; a line (given by number) has neither 4 nor 8 numbers.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error})") from None
-    while lines and not lines[-1].strip():
-        lines.pop()
-    boxes = np.empty((len(lines), 4))
-    for number, line in enumerate(lines):
-        try:
-            values = [float(v) for v in re.split(r"[,;\s]+", line.strip().strip(",;"))]
-        except ValueError:
-            values = []
-        if len(values) == 8:
-            corners = np.array(values).reshape(4, 2)
-            low, high = corners.min(0), corners.max(0)
-            boxes[number] = (*low, *(high - low))
-        elif len(values) == 4:
-            boxes[number] = values
-        else:
-            raise UserError(
-                f"{path}, line {number + 1}: {line.strip()[:60]!r} is neither x,y,w,h nor the 8 numbers of 4 corners"
-            )
-    if not lines:
-        raise UserError(f"{path}: holds no boxes")
-    boxes[~np.isfinite(boxes).all(1)] = np.nan
-    return boxes - np.array([one_based, one_based, 0, 0])
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The images of a folder (of its `img` where there is one) in the order of the numbers in their names."""
-    folder = folder / "img" if (folder / "img").is_dir() else folder
-    images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-    return sorted(images, key=lambda p: ([int(n) for n in re.findall(r"\d+", p.stem)], p.name))
-
-
-def read_image(path: Path) -> np.ndarray:
-    """uint8 [H, W, 3] RGB.
-
-    Raises:
-      UserError: the image does not exist or does not decode; names it.
-    """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(f"{path}: {'does not decode as an image' if path.exists() else 'no such image'}")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 16) -> Sequence:
@@ -98,13 +42,18 @@ def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 1
     if not visible[0]:
         raise UserError(f"{text}, line 1: the first box {boxes[0].tolist()} has no area, and tracking starts from it")
 
+    where = lambda index: str(images[int(index)])
+    read_encoded = lambda index: read_bytes(where(index))
+
     @lru_cache(maxsize=cache)
     def read_frame(index: int) -> np.ndarray:
-        image = read_image(images[index])
+        image = decode(read_encoded(index), where(index))
         image.flags.writeable = False  # shared by all who ask for this frame
         return image
 
-    return Sequence(folder.name, boxes, visible, lambda index: read_frame(int(index)))
+    return Sequence(
+        folder.name, boxes, visible, lambda index: read_frame(int(index)), read_encoded=read_encoded, where=where
+    )
 
 
 @dataclass(frozen=True)

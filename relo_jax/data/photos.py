@@ -17,7 +17,7 @@ import numpy as np
 from relo_jax.data import objects, textures
 from relo_jax.data.compose import Cast, Options, compose
 from relo_jax.data.composed import as_sequence
-from relo_jax.data.folder import IMAGE_SUFFIXES, read_image
+from relo_jax.data.images import IMAGE_SUFFIXES, read_image
 from relo_jax.data.motion import log_uniform
 from relo_jax.data.procedural import SPLITS, generator
 from relo_jax.data.scene import PATCH, Cutout

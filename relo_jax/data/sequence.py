@@ -1,7 +1,8 @@
 """A sequence: a video with one box a frame, read frame by frame, or crop by crop.
 
 Everything that tracks or trains sees videos through this one record, whatever they come from: a folder of frames, a
-scene drawn on the fly, an archive. A source that can draw a crop without making the whole frame says so by `read_crop`.
+scene drawn on the fly, an archive. A source of image files hands them out encoded (`read_encoded`), so that a clip
+decodes no more than it needs; one that can draw a crop without making the whole frame says so by `read_crop`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from relo_jax.crop import crop_host
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,9 @@ class Sequence:
     visible: bool [F], frames whose box may be trained on. read_frame(index) -> uint8 [H, W, 3] RGB.
     read_crop(index, box_xywh, factor, size) -> (uint8 [size, size, 3], size / side), where a crop can be had without
     the frame: the same scene in the same place, but noise, blur and compression of the camera are the crop's own.
+    read_encoded(index) -> the bytes of the frame's image file, where it has one.
+    where(index) -> what to call the frame in a message: its file, or its place in an archive.
+    still: one image that stands for a video; it is repeated as often as a clip needs.
     """
 
     name: str
@@ -28,6 +34,9 @@ class Sequence:
     read_frame: Callable[[int], np.ndarray]
     read_crop: Callable[[int, np.ndarray, float, int], tuple[np.ndarray, float]] | None = None
     category: str | None = None
+    read_encoded: Callable[[int], bytes] | None = None
+    where: Callable[[int], str] | None = None
+    still: bool = False
 
     def __len__(self) -> int:
         return len(self.boxes_xywh)
@@ -36,6 +45,4 @@ class Sequence:
         """The square of `factor` times the box's side around it: uint8 [size, size, 3] and the resize factor."""
         if self.read_crop is not None:
             return self.read_crop(index, box_xywh, factor, size)
-        from relo_jax.crop import crop_host
-
         return crop_host(self.read_frame(index), box_xywh, factor, size)

@@ -1,0 +1,97 @@
+"""Annotation files: boxes and flags as text, with the separators that are found in the wild."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from relo_jax.errors import UserError
+
+_SEPARATORS = re.compile(r"[,;\s]+")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+      UserError: it cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error})") from None
+
+
+def read_boxes(path: Path, *, one_based: bool = False) -> np.ndarray:
+    """float64 [F, 4] x, y, w, h, 0-based; rows of NaN where the file says NaN.
+
+    A line is x,y,w,h or the four corners of a polygon, which becomes its bounding box.
+    one_based: the file counts pixels from 1, so 1 is taken off x and y.
+
+    Raises:
+      UserError: the file cannot be read or is empty; a line (given by number) has neither 4 nor 8 numbers, or an
+        infinite one.
+    """
+    text = read_text(path).rstrip()
+    if not text:
+        raise UserError(f"{path}: holds no boxes")
+    boxes = _quick(text)
+    if boxes is None:
+        boxes = _line_by_line(path, text)
+    infinite = np.flatnonzero(np.isinf(boxes).any(1))
+    if len(infinite):
+        raise UserError(f"{path}, line {infinite[0] + 1}: an infinite number: correct it, or write NaN for no box")
+    boxes[np.isnan(boxes).any(1)] = np.nan
+    return boxes - np.array([one_based, one_based, 0, 0])
+
+
+def read_flags(path: Path) -> np.ndarray:
+    """int64 [F], one number a frame, separated by anything.
+
+    Raises:
+      UserError: the file cannot be read or holds something that is not a whole number.
+    """
+    text = read_text(path)
+    try:
+        return np.array([int(float(word)) for word in _SEPARATORS.split(text.strip(",; \t\r\n")) if word], np.int64)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}: expected one whole number a frame") from None
+
+
+def _quick(text: str) -> np.ndarray | None:
+    """The boxes of a file with four numbers a line and nothing odd, at a tenth of the time; None for any other."""
+    plain = text.translate(_BLANKS)
+    try:
+        values = np.array(plain.split(), np.float64)
+    except ValueError:
+        return None
+    lines = text.count("\n") + 1
+    if len(values) != 4 * lines or any(len(line.split()) != 4 for line in plain.splitlines()):
+        return None
+    return values.reshape(lines, 4)
+
+
+_BLANKS = str.maketrans(",;\t", "   ")
+
+
+def _line_by_line(path: Path, text: str) -> np.ndarray:
+    lines = text.splitlines()
+    boxes = np.empty((len(lines), 4))
+    for number, line in enumerate(lines):
+        try:
+            values = [float(v) for v in _SEPARATORS.split(line.strip().strip(",;"))]
+        except ValueError:
+            values = []
+        if len(values) == 8:
+            corners = np.array(values).reshape(4, 2)
+            low, high = corners.min(0), corners.max(0)
+            boxes[number] = (*low, *(high - low))
+        elif len(values) == 4:
+            boxes[number] = values
+        else:
+            raise UserError(
+                f"{path}, line {number + 1}: {line.strip()[:60]!r} is neither x,y,w,h nor the 8 numbers of 4 corners"
+            )
+    return boxes

@@ -1,0 +1,175 @@
+"""What a dataset's module says of its dataset: where sequences lie in the folders its authors hand out.
+
+    SOURCE = Source(name="lasot", title="LaSOT", ..., entries=_entries, read=_read)
+
+`entries(root, split)` lists a split without opening a file; `read(root, entry)` turns one entry into records. That is
+all a module writes; the index (`index.py`) reads entries in parallel, keeps what it learnt, and makes sequences of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from relo_jax.data.images import IMAGE_SUFFIXES, natural_order
+from relo_jax.errors import UserError
+
+ENVIRONMENT = "RELO_DATA_DIR"
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a sequence. kind: a few words, the same for all of its kind. where: the file, relative to
+    the root. detail: the value and the remedy, one line. fatal: the sequence cannot be used and is left out."""
+
+    kind: str
+    where: str
+    detail: str
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sequence (or, where one file describes many, that file) as a listing finds it.
+
+    name: unique within the split. files: paths relative to the root, whose sizes and times tell whether anything
+    changed since it was read: annotations, and the folder of frames. extra: what else `read` wants to know.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    extra: tuple = ()
+
+
+@dataclass(frozen=True)
+class Record:
+    """A sequence as its source reads it: annotation, and where its frames are.
+
+    folder: of the frames, relative to the root. frames: their file names, in order.
+    boxes_xywh: float64 [F, 4], pixels, 0-based corners; NaN where there is no box. visible: bool [F].
+    """
+
+    name: str
+    folder: str
+    frames: list[str]
+    boxes_xywh: np.ndarray
+    visible: np.ndarray
+    category: str | None = None
+    still: bool = False
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        """Whether no problem is fatal."""
+        return not any(p.fatal for p in self.problems)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset in its official layout.
+
+    name: as configs and commands say it. title: as papers print it. folders: names that its root goes by below a
+    folder of datasets. splits: those it has, each with the number of its sequences as published, or None. heldout: the
+    split that training is checked with, None where the official ones have no boxes. layout: one line that shows the
+    expected paths, for messages.
+    entries(root, split): raises UserError where the layout is not to be found, with the remedy.
+    read(root, entry): records; raises UserError for an annotation that cannot be read (it becomes a fatal problem).
+    """
+
+    name: str
+    title: str
+    folders: tuple[str, ...]
+    splits: dict[str, int | None]
+    layout: str
+    entries: Callable[[Path, str], list[Entry]]
+    read: Callable[[Path, Entry], Iterable[Record]]
+    heldout: str | None = None
+
+    def find_root(self, root: str | Path | None = None) -> Path:
+        """The dataset's folder: `root` (or RELO_DATA_DIR) or, where there is one by the dataset's name in it, that.
+
+        Raises:
+          UserError: neither was given, or it does not exist.
+        """
+        given = root or os.environ.get(ENVIRONMENT)
+        if not given:
+            raise UserError(f"{self.title}: where is it? Give its folder, or set {ENVIRONMENT} to the folder it is in")
+        given = Path(given)
+        if not given.is_dir():
+            raise UserError(f"{given}: no such folder (looked for {self.title})")
+        by_name = {p.name.lower(): p for p in sorted(given.iterdir()) if p.is_dir()}
+        return next((by_name[name.lower()] for name in self.folders if name.lower() in by_name), given)
+
+    def check_split(self, split: str) -> None:
+        """Raises UserError for a split that the dataset does not have."""
+        if split not in self.splits:
+            raise UserError(f"{self.title} has no split {split!r}: it has {', '.join(self.splits)}")
+
+    def not_found(self, root: Path, missing: Path | str) -> UserError:
+        """The UserError for a root without `missing`: says what is expected, and sees archives still packed."""
+        packed = sorted(p.name for p in root.iterdir() if p.suffix.lower() in ARCHIVES)
+        if packed:
+            return UserError(f"{root}: no {missing}, but {len(packed)} archives such as {packed[0]}: unpack them there")
+        return UserError(f"{root}: no {missing}; {self.title} is expected as {self.layout}")
+
+
+def list_frames(folder: Path) -> list[str]:
+    """Names of the images in a folder, in the order of their numbers; empty where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if not e.name.startswith(".")]
+    except OSError:
+        return []
+    names = [n for n in names if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES]
+    return sorted(names, key=natural_order)
+
+
+def record(
+    name: str,
+    folder: str,
+    frames: list[str],
+    boxes_xywh: np.ndarray,
+    *,
+    text: str,
+    absent: np.ndarray | None = None,
+    category: str | None = None,
+    first_box_only: bool = False,
+) -> Record:
+    """A record with the checks that every dataset shares: frames there are, as many as boxes, boxes with an area.
+
+    Args:
+      text: the annotation file relative to the root, for messages.
+      absent: bool [F], frames whose target does not show, by the dataset's own flags.
+      first_box_only: the split hides all boxes but the first; the others become NaN.
+    """
+    problems = []
+    if first_box_only and len(boxes_xywh) == 1 and len(frames) > 1:
+        boxes_xywh = np.concatenate([boxes_xywh, np.full((len(frames) - 1, 4), np.nan)])
+    if not frames:
+        problems.append(Problem("no frames", folder, "no images in it: extract the sequence again"))
+    elif len(frames) != len(boxes_xywh):
+        detail = f"{len(boxes_xywh)} boxes for {len(frames)} frames in {folder}: extract the sequence again"
+        problems.append(Problem("boxes and frames differ", text, detail))
+    if absent is not None and len(absent) != len(boxes_xywh):
+        detail = f"{len(absent)} flags for {len(boxes_xywh)} boxes: extract the annotation again"
+        problems.append(Problem("flags and boxes differ", text, detail))
+        absent = None
+    with np.errstate(invalid="ignore"):
+        visible = (boxes_xywh[:, 2:] > 0).all(1)
+    if absent is not None:
+        visible &= ~np.asarray(absent, bool)
+    if not visible.any():
+        problems.append(Problem("target never shows", text, "no frame has a visible box: leave the sequence out"))
+    bad = np.isnan(boxes_xywh).any(1) if not first_box_only else np.zeros(0, bool)
+    if bad.any():
+        detail = f"{int(bad.sum())} boxes are NaN, the first in line {int(np.argmax(bad)) + 1}: never trained on"
+        problems.append(Problem("NaN boxes", text, detail, fatal=False))
+    return Record(name, folder, list(frames), boxes_xywh, visible, category, problems=problems)

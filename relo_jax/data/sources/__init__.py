@@ -1,0 +1,26 @@
+"""The datasets by name, each in a module of its own that is imported when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from relo_jax.data.source import Source
+from relo_jax.errors import UserError
+
+NAMES = (
+    "coco", "got10k", "lasot", "lasot_ext", "nfs", "otb100", "tnl2k", "trackingnet", "uav123", "vasttrack", "vot",
+)  # fmt: skip
+
+
+def source(name: str) -> Source:
+    """The dataset of this name.
+
+    Raises:
+      UserError: unknown; says the nearest.
+    """
+    if name not in NAMES:
+        near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(NAMES)}"
+        raise UserError(f"no dataset is called {name!r}: {hint}")
+    return importlib.import_module(f"relo_jax.data.sources.{name}").SOURCE
