@@ -63,21 +63,34 @@ class Indexed:
 
     def __getitem__(self, index: int) -> Sequence:
         start, end = self._start[index], self._start[index + 1]
-        text = bytes(self._text[self._text_start[index] : self._text_start[index + 1]]).decode()
-        name, folder, category, frames = text.split("\0")
-        names = Names(frames, int(end - start))
-        base = self.root / folder
-        path = lambda k: str(base / names[k])
+        name, _, category, _ = self._texts(index)
+        where, read_encoded = self._reader(index)
         return Sequence(
             name,
             np.array(self._boxes[start:end]),
             np.array(self._visible[start:end]),
-            read_frame=lambda k: images.read_image(path(int(k))),
+            read_frame=lambda k: images.decode(read_encoded(k), where(k)),
             category=category or None,
-            read_encoded=lambda k: read_bytes(path(int(k))),
-            where=lambda k: path(int(k)),
+            read_encoded=read_encoded,
+            where=where,
             still=bool(self._still[index]),
         )
+
+    def files(self, index: int) -> tuple[str, Names]:
+        """A sequence's folder of frames, relative to the root, and the names of the files there."""
+        _, folder, _, frames = self._texts(index)
+        return folder, Names(frames, int(self._start[index + 1] - self._start[index]))
+
+    def _texts(self, index: int) -> list[str]:
+        """A sequence's name, folder, category and names of frames."""
+        return bytes(self._text[self._text_start[index] : self._text_start[index + 1]]).decode().split("\0")
+
+    def _reader(self, index: int):
+        """A sequence's frames as two functions of their number: what to call one, and its encoded bytes."""
+        folder, names = self.files(index)
+        base = self.root / folder
+        where = lambda k: str(base / names[int(k)])
+        return where, lambda k: read_bytes(where(k))
 
     def __getstate__(self):
         return self.source.name, self.root, self.split, self._folder
@@ -192,7 +205,7 @@ def fingerprint(source: Source, root: Path, split: str, entries: list[Entry]) ->
 
 def _build(source: Source, root: Path, split: str, entries: list[Entry], folder: Path) -> None:
     """Reads every entry and leaves the index, whole, at `folder`; older ones of the split are removed."""
-    boxes, visible, text, counts, still, problems, left_out = [], [], [], [], [], [], 0
+    boxes, visible, text, still, problems, left_out = [], [], [], [], [], 0
     with ThreadPoolExecutor(_READERS) as pool:
         done = pool.map(lambda entry: list(_read(source, root, entry)), entries)
         bar = tqdm(done, f"indexing {source.title} {split}", len(entries), unit="sequence", disable=len(entries) < 200)
@@ -205,8 +218,19 @@ def _build(source: Source, root: Path, split: str, entries: list[Entry], folder:
             visible.append(record.visible)
             frames = Names.compress(record.frames)
             text.append("\0".join((record.name, record.folder, record.category or "", frames)).encode())
-            counts.append(int(record.visible.sum()))
             still.append(record.still)
+    save(folder, f"{source.name}-{split}-*", text, boxes, visible, still, problems, left_out)
+
+
+def save(folder: Path, older: str, text, boxes, visible, still, problems, left_out: int, **more: np.ndarray) -> None:
+    """Leaves an index, whole, at `folder`, and removes those beside it that match `older`.
+
+    Args:
+      text: a sequence's name, folder, category and frames, as `Indexed` takes them apart.
+      boxes, visible, still: of each sequence.
+      problems: of all.
+      more: further arrays.
+    """
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -218,14 +242,15 @@ def _build(source: Source, root: Path, split: str, entries: list[Entry], folder:
             "start": starts(boxes),
             "text": np.frombuffer(b"".join(text), np.uint8),
             "text_start": starts(text),
-            "visible_count": np.array(counts, np.int64),
+            "visible_count": np.array([np.count_nonzero(v) for v in visible], np.int64),
             "still": np.array(still, bool),
+            **more,
         }
         for name, values in arrays.items():
             np.save(unfinished / f"{name}.npy", values)
         rows = [(p.kind, p.where, p.detail, p.fatal) for p in problems]
         (unfinished / "problems.json").write_text(json.dumps({"left_out": left_out, "problems": rows}))
-        for old in folder.parent.glob(f"{source.name}-{split}-*"):
+        for old in folder.parent.glob(older):
             shutil.rmtree(old, ignore_errors=True)
         unfinished.rename(folder)
     except OSError as error:
