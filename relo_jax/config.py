@@ -13,6 +13,10 @@ from ml_collections import ConfigDict, config_dict
 
 from relo_jax.errors import UserError
 
+DATASETS = (
+    "procedural", "photos", "folder", "coco", "got10k", "lasot", "lasot_ext", "nfs", "otb100", "tnl2k", "trackingnet",
+    "uav123", "vasttrack", "vot",
+)  # fmt: skip
 _CHOICES = {
     "stage": ("warmup", "rl"),
     "model.init_scheme": ("release", "similarity"),
@@ -20,17 +24,18 @@ _CHOICES = {
     "warmup.decode_at": ("center", "argmax"),
     "rl.path": ("clip", "frame"),
     "optimizer.schedule": ("step", "cosine"),
-    "data.name": ("procedural", "photos", "folder"),
 }
 _AT_LEAST_ONE = {
     "batch_size", "total_steps", "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
-    "warmup.search_frames", "rl.clip_length", "data.max_gap", "data.procedural.width", "data.procedural.height",
-    "data.procedural.num_frames", "data.procedural.bank_size", "data.procedural.smallest", "data.procedural.largest",
+    "warmup.search_frames", "rl.clip_length", "data.max_gap", "data.epoch",
+    "data.procedural.width", "data.procedural.height", "data.procedural.num_frames", "data.procedural.bank_size",
+    "data.procedural.smallest", "data.procedural.largest",
 }  # fmt: skip
 _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
                   "tracker.found_threshold"}  # fmt: skip
 _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
+    "data.processes", "data.root", "data.epoch",
     "tracker.window_power", "tracker.update_interval", "tracker.update_threshold", "tracker.found_threshold",
 }  # fmt: skip
 
@@ -99,11 +104,15 @@ def base():
 def _data():
     """The section "data" of `base()`: which sequences, how clips are drawn from them and varied."""
     data = ConfigDict()
-    data.name = "procedural"
-    data.root = ""  # of "photos" and "folder"
+    data.name = "procedural"  # one of DATASETS, or a mixture: "coco+lasot+got10k"; "got10k/train" names a split
+    data.weights = ()  # of a mixture, one each; (): equal parts
+    data.root = ""  # folder of the datasets, or of the one; "": RELO_DATA_DIR. Not of "procedural"
     data.one_based = False  # of "folder": boxes count pixels from 1 (OTB, UAV123)
     data.seed = 0
     data.workers = 2  # reader threads
+    data.processes = 0  # reader processes, each with so many threads; 0: the threads of this one
+    data.epoch = 100_000  # clips between two accounts of what was read
+    data.reduced_decode = True  # decode a JPEG at 1/2, 1/4, 1/8 where its crops are shrunk at least as much
     data.max_gap = 400  # frames between a clip's base frame and any other
     data.grey = 0.05  # probability, joint over the clip
     data.flip = 0.5  # probability of a horizontal flip, joint over the clip
@@ -147,6 +156,7 @@ def paper(stage):
         config.batch_size = 16  # release: 2 a GPU on 8 GPUs
         config.total_steps = steps(epochs=90, clips=2_500, batch_size=16)
         config.eval_every = 1_000
+        config.data.epoch = 2_500
     return config
 
 
@@ -244,8 +254,23 @@ def validate(config):
         if config["warmup"]["center_focal_weight"] == 0:
             raise UserError("config.warmup.decode_at is 'argmax' but nothing trains the centre map: "
                             "set config.warmup.center_focal_weight=1.0")  # fmt: skip
-    if config["data"]["name"] != "procedural" and not config["data"]["root"]:
-        raise UserError(f"config.data.name is {config['data']['name']!r}: name its folder with config.data.root")
+    _check_data(config["data"])
+
+
+def _check_data(data):
+    """Raises UserError for datasets that do not exist, have no folder, or whose weights are not theirs."""
+    names = data["name"].split("+")
+    for name in names:
+        _check_choice("data.name", name.partition("/")[0], DATASETS, "config", " (several with a + between)")
+    for name in {"photos", "folder"} & set(names):
+        if not data["root"]:
+            raise UserError(f"config.data.name is {data['name']!r}: name the folder of {name} with config.data.root")
+    weights = data["weights"]
+    if weights and (len(weights) != len(names) or min(weights) < 0 or not 0 < sum(weights) < math.inf):
+        raise UserError(
+            f"config.data.weights is {tuple(weights)}: expected {len(names)} numbers from 0, one a dataset of "
+            f"{data['name']}, not all 0"
+        )
 
 
 def to_dict(config):
@@ -312,12 +337,19 @@ def _check_value(name, value, kind, where="config"):
         value = float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise wrong(f"a value of type {kind.__name__}")
-    if name in _CHOICES and value not in _CHOICES[name]:
-        near = difflib.get_close_matches(str(value), _CHOICES[name], n=1, cutoff=0.5)
-        raise wrong(f"one of {', '.join(_CHOICES[name])}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+    if name in _CHOICES:
+        _check_choice(name, value, _CHOICES[name], where)
     if name in _AT_LEAST_ONE and value < 1:
         raise wrong("at least 1")
     if name in _PROBABILITIES and not 0 <= value <= 1:
         raise wrong("a number from 0 to 1")
     if kind in (int, float) and (not math.isfinite(value) or value < 0):
         raise wrong("a finite number, not negative")
+
+
+def _check_choice(name, value, known, where, more=""):
+    """Raises UserError unless the value is one of those that are known; names the nearest."""
+    if value not in known:
+        near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UserError(f"{where}.{name} is {value!r}: expected one of {', '.join(known)}{more}{hint}")

@@ -99,7 +99,9 @@ def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
         ("optimizer__warmup_steps", 10**9),
         ("rl__path", "clips"),
         ("data__flip", 2.0),
-        ("data__name", "lasot"),
+        ("data__name", "lasoot"),
+        ("data__name", "lasot+procedurla"),
+        ("data__weights", (1.0, 2.0)),  # of one dataset
         ("data__name", "folder"),  # without a root
         ("model__depth", 2.5),
         ("warmup__decode_at", "argmax"),  # with an untrained centre map

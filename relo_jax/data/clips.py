@@ -1,36 +1,21 @@
-"""Clips: templates and search crops drawn from a sequence (spec "Training data": order sampling, jitter, augmentation).
+"""What a clip shows: which frames of a sequence, cut around which boxes, varied how (spec "Training data").
 
-A clip is a pure function of (seed, index): the sequence, the frames, the jitter and the augmentation come from one
-random generator keyed by the two, so neither threads nor restarts change what is seen.
+Nothing is read here. A plan is a pure function of a sequence's boxes and of one random generator, and the generator is
+keyed by (seed, index of the clip, attempt), so neither threads, processes, hosts nor restarts change what is seen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from relo_jax.crop import box_to_crop_norm
-from relo_jax.data import augment
 from relo_jax.data.sequence import Sequence
-from relo_jax.errors import UserError
 
 TEMPLATE_FACTOR = 2.0
 SEARCH_FACTOR = 4.0
 MIN_LENGTH = 20  # frames, of an eligible sequence
 JITTER_TRIES = 10
-SEQUENCE_TRIES = 100
-
-
-class Sequences(Protocol):
-    """What clips are drawn from. each_once: clip i uses sequence i; otherwise a clip draws one at random."""
-
-    each_once: bool
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Sequence: ...
 
 
 @dataclass(frozen=True)
@@ -48,16 +33,42 @@ class ClipOptions:
     flip: float = 0.5
     frame_flip: float = 0.5
     brightness: float = 0.2
+    reduced_decode: bool = True
 
 
-def clip_rng(seed: int, index: int) -> np.random.Generator:
-    """The random numbers of one clip."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, index))))
+@dataclass(frozen=True)
+class Plan:
+    """What a clip shows, templates first. One row for each of its K + T crops.
+
+    frames: int64, of the sequence. boxes_xywh, around_xywh: float64 [K + T, 4], the target's and those that the crops
+    are cut around. factor: side of the crop over that of the box; size: of the crop, pixels. grey, flip: bool.
+    brightness: factor of the pixel values. templates: K.
+    """
+
+    frames: np.ndarray
+    boxes_xywh: np.ndarray
+    around_xywh: np.ndarray
+    factor: np.ndarray
+    size: np.ndarray
+    grey: bool
+    flip: np.ndarray
+    brightness: np.ndarray
+    templates: int
 
 
-def eligible(sequence: Sequence, count: int) -> bool:
-    """Whether clips of `count` frames may be drawn: 20 frames and more than 2 `count` visible ones."""
-    return len(sequence) >= MIN_LENGTH and int(np.count_nonzero(sequence.visible)) > 2 * count
+def clip_rng(seed: int, index: int, attempt: int = 0) -> np.random.Generator:
+    """The random numbers of one clip; `attempt` counts the clips that failed in its place."""
+    key = (seed, index, attempt) if attempt else (seed, index)
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+
+def eligible(lengths: np.ndarray, visible: np.ndarray, stills: np.ndarray, count: int) -> np.ndarray:
+    """Whether clips of `count` frames may be drawn: 20 frames and more than 2 `count` visible ones, or a still image.
+
+    Args:
+      lengths, visible, stills: of one sequence or of many: frames, visible frames, whether it is one repeated image.
+    """
+    return np.where(stills, visible > 0, (lengths >= MIN_LENGTH) & (visible > 2 * count))
 
 
 def sample_order(rng: np.random.Generator, visible: np.ndarray, count: int, max_gap: int) -> np.ndarray:
@@ -90,75 +101,26 @@ def jitter_box(rng: np.random.Generator, box_xywh: np.ndarray, scale: float, shi
     return np.concatenate([center - new_size / 2, new_size])
 
 
-class ClipSource:
-    """An indexable of clips without a batch axis: dicts of numpy arrays as the training step takes them.
-
-    template_images uint8 [K, s, s, 3], template_boxes_xywh float32 [K, 4], search_images uint8 [T, S, S, 3],
-    search_boxes_xywh float32 [T, 4] (normalised to their crops), index int64.
-    """
-
-    def __init__(self, sequences: Sequences, options: ClipOptions, seed: int, length: int = 2**31 - 1):
-        if len(sequences) == 0:
-            raise UserError("no sequences to draw clips from")
-        self.sequences, self.options, self.seed, self._length = sequences, options, seed, length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        index = int(index)
-        rng = clip_rng(self.seed, index)
-        return self._draw(rng, index, self._pick(rng, index)[1])
-
-    def describe(self, index: int) -> str:
-        """The name of the sequence that clip `index` is drawn from."""
-        index = int(index)
-        return self._pick(clip_rng(self.seed, index), index)[1].name
-
-    def _pick(self, rng: np.random.Generator, index: int) -> tuple[int, Sequence]:
-        """The first eligible sequence: the clip's own, or drawn at random until one is."""
-        count = len(self.sequences)
-        chosen = index % count if self.sequences.each_once else int(rng.integers(count))
-        for _ in range(SEQUENCE_TRIES):
-            sequence = self.sequences[chosen]
-            if eligible(sequence, self.options.frames + self.options.templates):
-                return chosen, sequence
-            chosen = int(rng.integers(count))
-        need = 2 * (self.options.frames + self.options.templates)
-        raise UserError(
-            f"clip {index}: {SEQUENCE_TRIES} drawn sequences have no {MIN_LENGTH} frames with more than {need} visible "
-            f"boxes (the last was {sequence.name}): use longer sequences or shorter clips"
-        )
-
-    def _draw(self, rng: np.random.Generator, index: int, sequence: Sequence) -> dict[str, np.ndarray]:
-        o = self.options
-        frames = sample_order(rng, sequence.visible, o.templates + o.frames, o.max_gap)
-        joint = rng.random() < o.grey, rng.random() < o.flip
-        boxes = sequence.boxes_xywh[frames]
-        around = [jitter_box(rng, box, o.scale_jitter, o.shift_jitter) for box in boxes[o.templates :]]
-        around = np.stack([*boxes[: o.templates], *around])
-        parts = {}
-        for kind, part, factor, size in (
-            ("template", slice(o.templates), TEMPLATE_FACTOR, o.template_size),
-            ("search", slice(o.templates, None), SEARCH_FACTOR, o.search_size),
-        ):
-            images, scales = zip(
-                *(sequence.crop(int(t), box, factor, size) for t, box in zip(frames[part], around[part], strict=True)),
-                strict=True,
-            )
-            norm = box_to_crop_norm(boxes[part], around[part], np.array(scales)[:, None], size)
-            images, norm = self._augment(rng, images, norm, *joint)
-            parts[f"{kind}_images"], parts[f"{kind}_boxes_xywh"] = np.stack(images), norm.astype(np.float32)
-        return {**parts, "index": np.int64(index)}
-
-    def _augment(self, rng, images, boxes_xywh_norm, grey: bool, flip: bool):
-        """Grey and flip of the whole clip, then brightness and another flip of each crop for itself."""
-        o, done, boxes = self.options, [], boxes_xywh_norm.copy()
-        for k, image in enumerate(images):
-            if grey:
-                image = augment.grey(image)
-            image = augment.brighten(image, rng.uniform(1 - o.brightness, 1 + o.brightness))
-            if flip != (rng.random() < o.frame_flip):  # two flips are none
-                image, boxes[k] = augment.flip(image, boxes[k])
-            done.append(image)
-        return done, boxes
+def plan_clip(rng: np.random.Generator, sequence: Sequence, options: ClipOptions) -> Plan:
+    """Draws what a clip of the sequence shows. Grey and one flip are joint; brightness and another flip each crop's."""
+    o, count = options, options.templates + options.frames
+    frames = sample_order(rng, sequence.visible, count, o.max_gap)
+    grey, flip = rng.random() < o.grey, rng.random() < o.flip
+    boxes = sequence.boxes_xywh[frames]
+    around = [jitter_box(rng, box, o.scale_jitter, o.shift_jitter) for box in boxes[o.templates :]]
+    brightness, frame_flip = np.empty(count), np.empty(count, bool)
+    for k in range(count):
+        brightness[k] = rng.uniform(1 - o.brightness, 1 + o.brightness)
+        frame_flip[k] = rng.random() < o.frame_flip
+    is_template = np.arange(count) < o.templates
+    return Plan(
+        frames=frames,
+        boxes_xywh=boxes,
+        around_xywh=np.stack([*boxes[: o.templates], *around]),
+        factor=np.where(is_template, TEMPLATE_FACTOR, SEARCH_FACTOR),
+        size=np.where(is_template, o.template_size, o.search_size),
+        grey=grey,
+        flip=flip != frame_flip,  # two flips are none
+        brightness=brightness,
+        templates=o.templates,
+    )

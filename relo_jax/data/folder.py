@@ -69,6 +69,21 @@ class Folder:
     def __getitem__(self, index: int) -> Sequence:
         return self.sequences[index]
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [sequences], frames of each."""
+        return np.array([len(s) for s in self.sequences])
+
+    @property
+    def visible_counts(self) -> np.ndarray:
+        """int64 [sequences], visible frames of each."""
+        return np.array([np.count_nonzero(s.visible) for s in self.sequences])
+
+    @property
+    def stills(self) -> np.ndarray:
+        """bool [sequences], whether it is one image that stands for a video."""
+        return np.array([s.still for s in self.sequences], bool)
+
     def split(self, train: bool) -> Folder:
         """The sequences to train on, or the held-out ones: every tenth; all for both where there are fewer than ten."""
         if len(self.sequences) < HELD_OUT_EVERY:

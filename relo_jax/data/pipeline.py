@@ -1,21 +1,31 @@
-"""From a config to batches: sequences -> clips -> Grain, deterministic by index and resumable.
+"""From a config to batches: sequences -> clips -> Grain, deterministic by index, at any position in no time.
 
-    dataset = make_dataset(config, model)
-    iterator = iter(dataset); batch = next(iterator); state = iterator.get_state(); iterator.set_state(state)
+    batches = make_dataset(config, model)
+    for batch in batches.starting_at(step): ...
 
 Every clip is a function of (seed, index) and draws its frames at random, so running through the indices in order is
-already a shuffled pass; hosts take every process_count-th index. Clips are drawn by threads in order.
+already a shuffled pass. Batch k is clips k B to (k + 1) B - 1, of which every host reads its share; so the number of
+batches seen is the whole position of a run, whatever the number of hosts, threads or worker processes.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
 import cv2
 import grain
 import jax
+from tqdm import tqdm
 
-from relo_jax.data.clips import ClipOptions, ClipSource
+from relo_jax.data import sources
+from relo_jax.data.clip_source import ClipSource, Part
+from relo_jax.data.clips import ClipOptions
 from relo_jax.data.compose import Options
 from relo_jax.data.folder import read_folder
+from relo_jax.data.index import DEFAULT_CACHE, open_dataset
 from relo_jax.data.photos import read_photos
 from relo_jax.data.procedural import Procedural
 from relo_jax.errors import UserError
@@ -23,7 +33,65 @@ from relo_jax.errors import UserError
 HELDOUT_SEED = 7_919  # added to the data seed, so that held-out clips repeat no random numbers of training
 
 
-def clip_source(config, model, stage: str | None = None, *, train: bool = True) -> ClipSource:
+@dataclass(frozen=True)
+class Batches:
+    """Endless batches of a clip source: dicts of numpy arrays with a leading axis B / hosts, this host's share.
+
+    threads read clips; with processes > 0 so many worker processes do, with their own threads.
+    """
+
+    source: ClipSource
+    batch_size: int
+    threads: int = 2
+    processes: int = 0
+
+    def __iter__(self) -> Iterator[dict]:
+        return iter(self.starting_at(0))
+
+    def starting_at(self, batch: int) -> grain.IterDataset:
+        """The batches from number `batch` on."""
+        hosts, host = jax.process_count(), jax.process_index()
+        share = self.batch_size // hosts
+        dataset = grain.MapDataset.source(self.source)[batch * self.batch_size + host :: hosts]
+        ahead = max(2 * self.threads, share) if self.threads else 0
+        dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=ahead))
+        if self.processes:
+            mark_flags_as_parsed()
+            dataset = dataset.mp_prefetch(
+                grain.MultiprocessingOptions(self.processes, per_worker_buffer_size=-(-share // self.processes)),
+                worker_init_fn=_no_threads_of_opencv,
+            )
+        else:
+            _no_threads_of_opencv()
+        return dataset.batch(share, drop_remainder=True)
+
+
+def make_dataset(
+    config, model, stage: str | None = None, *, train: bool = True, cache: str | Path = DEFAULT_CACHE
+) -> Batches:
+    """Batches of `config.batch_size` clips over all hosts; `cache` is where indices of datasets are kept.
+
+    Raises:
+      UserError: see `clip_source`; a batch that does not divide over the hosts.
+    """
+    source = clip_source(config, model, stage, train=train, cache=cache)
+    return batches(source, config.batch_size, config.data.workers, config.data.processes)
+
+
+def batches(source: ClipSource, batch_size: int, threads: int, processes: int = 0) -> Batches:
+    """Batches of a clip source, `batch_size` over all hosts.
+
+    Raises:
+      UserError: a batch that does not divide over the hosts.
+    """
+    if batch_size % jax.process_count():
+        raise UserError(f"config.batch_size={batch_size} does not divide over {jax.process_count()} processes")
+    return Batches(source, batch_size, threads, processes)
+
+
+def clip_source(
+    config, model, stage: str | None = None, *, train: bool = True, cache: str | Path = DEFAULT_CACHE
+) -> ClipSource:
     """The clips of `config.data` for `model`'s crop sizes; `stage` ("warmup" or "rl") sets the clip's length.
 
     Raises:
@@ -43,41 +111,77 @@ def clip_source(config, model, stage: str | None = None, *, train: bool = True) 
         flip=data.flip,
         frame_flip=data.frame_flip,
         brightness=data.brightness,
+        reduced_decode=data.reduced_decode,
     )
-    return ClipSource(sequences(data, train=train), options, data.seed + (0 if train else HELDOUT_SEED))
+    return ClipSource(parts(data, train=train, cache=cache), options, data.seed + (0 if train else HELDOUT_SEED))
 
 
-def sequences(data, *, train: bool = True):
-    """The sequences that `config.data` names; held-out ones for `train=False`."""
-    split = "train" if train else "heldout"
-    if data.name == "procedural":
-        return Procedural(data.seed, split, Options(**data.procedural))
-    if data.name == "photos":
-        return read_photos(data.root, data.seed, split, Options(**data.procedural))
-    if data.name == "folder":
-        # Frames are drawn at random: kept ones would fill the memory and hardly ever be asked for again.
-        return read_folder(data.root, one_based=data.one_based, cache=0).split(train)
-    raise UserError(f"config.data.name {data.name!r}: known are procedural, photos, folder")
+def parts(data, *, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> list[Part]:
+    """The datasets that `config.data` names, with their weights; their held-out sequences for `train=False`.
 
-
-def make_dataset(config, model, stage: str | None = None, *, train: bool = True) -> grain.IterDataset:
-    """Batches of this process's share of `config.batch_size` clips, as dicts of numpy arrays with a leading axis B."""
-    source = clip_source(config, model, stage, train=train)
-    return batches(source, config.batch_size, config.data.workers)
-
-
-def batches(source: ClipSource, batch_size: int, workers: int) -> grain.IterDataset:
-    """Endless batches of a clip source, `batch_size` over all processes, read by `workers` threads.
+    Held-out clips come from those that have official held-out sequences with boxes, and have them here; which do not
+    is said on stderr. Where none has, they are drawn from the training sequences.
 
     Raises:
-      UserError: a batch that does not divide over the processes.
+      UserError: a dataset that is not there, or has nothing to train on.
     """
-    count = jax.process_count()
-    if batch_size % count:
-        raise UserError(f"config.batch_size={batch_size} does not divide over {count} processes")
-    # OpenCV's own threads would take the cores that the training runs on.
+    names = data.name.split("+")
+    weights = data.weights or (1.0,) * len(names)
+    if train:
+        return [Part(n, sequences(n, data, True, cache), w) for n, w in zip(names, weights, strict=True)]
+    found = []
+    for name, weight in zip(names, weights, strict=True):
+        try:
+            found.append(Part(name, sequences(name, data, False, cache), weight))
+        except NoHeldOut as error:
+            tqdm.write(f"held-out clips without {name}: {error}", file=sys.stderr)
+    if not found:
+        tqdm.write("no held-out sequences: held-out clips are drawn from those of training", file=sys.stderr)
+    return found or parts(data, train=True, cache=cache)
+
+
+class NoHeldOut(UserError):
+    """A dataset has no held-out sequences, or they are not here."""
+
+
+def sequences(name: str, data, train: bool = True, cache: str | Path = DEFAULT_CACHE):
+    """The sequences of one dataset, by its name in `config.data.name`, which may have a split: "got10k/train".
+
+    Raises:
+      NoHeldOut: `train=False`, and the dataset has none here.
+      UserError: it is not there.
+    """
+    split = "train" if train else "heldout"
+    if name == "procedural":
+        return Procedural(data.seed, split, Options(**data.procedural))
+    if name == "photos":
+        return read_photos(data.root, data.seed, split, Options(**data.procedural))
+    if name == "folder":
+        # Frames are drawn at random: kept ones would fill the memory and hardly ever be asked for again.
+        return read_folder(data.root, one_based=data.one_based, cache=0).split(train)
+    name, _, split = name.partition("/")
+    source = sources.source(name)
+    if train:
+        split = split or source.train
+        if split is None:
+            raise UserError(f"{source.title} is for evaluation only: {name}/{next(iter(source.splits))} trains on it")
+        return open_dataset(source, split, data.root or None, cache)
+    if source.heldout is None:
+        raise NoHeldOut(f"{source.title} has none with boxes")
+    try:
+        return open_dataset(source, source.heldout, data.root or None, cache)
+    except UserError as error:
+        raise NoHeldOut(str(error)) from None
+
+
+def mark_flags_as_parsed() -> None:
+    """Grain's worker processes read absl flags; a program that is not run by absl has to say that there are none."""
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS(sys.argv[:1])
+
+
+def _no_threads_of_opencv(*_) -> None:
+    """OpenCV's own threads would take the cores that the training runs on."""
     cv2.setNumThreads(0)
-    dataset = grain.MapDataset.source(source)[jax.process_index() :: count].repeat()
-    dataset = dataset.batch(batch_size // count, drop_remainder=True)
-    options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * workers, 1) if workers else 0)
-    return dataset.to_iter_dataset(options)

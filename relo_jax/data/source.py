@@ -77,9 +77,9 @@ class Source:
     """A dataset in its official layout.
 
     name: as configs and commands say it. title: as papers print it. folders: names that its root goes by below a
-    folder of datasets. splits: those it has, each with the number of its sequences as published, or None. heldout: the
-    split that training is checked with, None where the official ones have no boxes. layout: one line that shows the
-    expected paths, for messages.
+    folder of datasets. splits: those it has, each with the number of its sequences as published, or None. train: the
+    split to train on, None for a benchmark. heldout: the split that training is checked with, None where the official
+    ones have no boxes. layout: one line that shows the expected paths, for messages.
     entries(root, split): raises UserError where the layout is not to be found, with the remedy.
     read(root, entry): records; raises UserError for an annotation that cannot be read (it becomes a fatal problem).
     """
@@ -91,6 +91,7 @@ class Source:
     layout: str
     entries: Callable[[Path, str], list[Entry]]
     read: Callable[[Path, Entry], Iterable[Record]]
+    train: str | None = None
     heldout: str | None = None
 
     def find_root(self, root: str | Path | None = None) -> Path:

@@ -1,12 +1,14 @@
-"""Batches on their way to the devices: read, placed with the clips along the mesh axis `data`."""
+"""Batches on their way to the devices: read, counted, placed with the clips along the mesh axis `data`."""
 
 import dataclasses
-from typing import Any
+import sys
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from tqdm import tqdm
 
+from relo_jax.data.account import Account
 from relo_jax.errors import UserError
 
 
@@ -27,39 +29,57 @@ class Batch:
     """A batch on the device, with what the host knows of it."""
 
     arrays: dict[str, jax.Array]
-    index: np.ndarray  # [B], which clips
-    position_before: Any  # of the data iterator
-    position_after: Any
+    index: np.ndarray  # [B], which clips; of this host
+    position_before: dict[str, int]  # in the data
+    position_after: dict[str, int]
 
 
 class Feed:
-    """Batches of a Grain dataset on the devices, each with its position in the data.
+    """Batches on the devices, each with its position in the data: how many batches came before it.
 
     Args:
-      dataset: of `relo_jax.data.pipeline.make_dataset`.
-      mesh: of `make_mesh`.
+      batches: of `relo_jax.data.pipeline.make_dataset`.
+      mesh: its axis `data` takes the clips.
       position: where to go on, a Batch's `position_after`; None is the beginning.
+      epoch: clips after which an account of them is printed, and at the end; None: never.
     """
 
-    def __init__(self, dataset, mesh, position=None):
+    def __init__(self, batches, mesh, position=None, epoch=None):
         self._sharding = NamedSharding(mesh, PartitionSpec("data"))
-        self._iterator = iter(dataset)
-        if position is not None:
-            self._iterator.set_state(position)
-        self._position = self._iterator.get_state()
+        self._next = position["next_index"] if position else 0
+        self._iterator = iter(batches.starting_at(self._next))
+        self._batch_size, self._epoch = batches.batch_size, epoch
+        self._account = Account([part.name for part in batches.source.parts])
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         self._iterator.close()
+        if self._epoch and self._account.clips:
+            self._report()
 
     def __iter__(self):
         return self
 
     def __next__(self):
+        """Reads and places a batch; raises UserError when too many clips fail, see `Account.add`."""
         arrays = dict(next(self._iterator))
         index = arrays.pop("index")
-        before, self._position = self._position, self._iterator.get_state()
+        self._account.add(*(arrays.pop(name) for name in ("dataset", "failed", "note")))
+        before, self._next = self._next, self._next + 1
+        if self._epoch and self._epochs(self._next) > self._epochs(before):
+            self._report()
         place = lambda x: jax.make_array_from_process_local_data(self._sharding, x)
-        return Batch({name: place(x) for name, x in arrays.items()}, index, before, self._position)
+        placed = {name: place(x) for name, x in arrays.items()}
+        return Batch(placed, index, {"next_index": before}, {"next_index": self._next})
+
+    def _epochs(self, batches):
+        return batches * self._batch_size // self._epoch
+
+    def _report(self):
+        """Prints what this host read since the last report."""
+        clips = self._next * self._batch_size
+        host = f", host {jax.process_index()}" if jax.process_count() > 1 else ""
+        title = f"data, epoch {max(1, -(-clips // self._epoch))}, up to clip {clips:,}{host}"
+        tqdm.write(self._account.report(title), file=sys.stderr)

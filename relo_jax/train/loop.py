@@ -13,6 +13,7 @@ import dataclasses
 import itertools
 import signal
 import threading
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -59,8 +60,10 @@ def train_and_evaluate(config, workdir):
         first_step, last_step = int(state.step), config.total_steps
         step_fn, halted = halting(stage.make_step(model, config, optimizer(config)), mesh)
         eval_fn = stage.make_eval(model, config)
-        feed = stack.enter_context(Feed(pipeline.make_dataset(config, model), mesh, position))
-        held_out_clips = pipeline.make_dataset(config, model, train=False)
+        cache = Path(workdir).parent / "data_index"
+        clips = pipeline.make_dataset(config, model, cache=cache)
+        held_out_clips = pipeline.make_dataset(config, model, train=False, cache=cache)
+        feed = stack.enter_context(Feed(clips, mesh, position, config.data.epoch))
         logger = stack.enter_context(log.opened(workdir, config.stage, first_step, last_step, config.batch_size))
         batch = next(feed) if first_step < last_step else None
         for step in range(first_step + 1, last_step + 1):
@@ -145,7 +148,7 @@ def fetch_finite(pending, state, config, model, manager, workdir):
     for item, row in zip(pending, rows, strict=True):
         if not row["finite"]:
             checkpoints.save(manager, workdir, item.step - 1, state, item.position)
-            source = pipeline.clip_source(config, model, config.stage)
+            source = pipeline.clip_source(config, model, config.stage, cache=Path(workdir).parent / "data_index")
             names = [source.describe(int(index)) for index in item.index]
             raise UserError(
                 f"step {item.step}: loss {row['loss']}, gradient norm {row['grad_norm']}; clips {', '.join(names)}; "

@@ -5,7 +5,8 @@ import pytest
 
 from relo_jax.crop import box_to_crop_norm, crop_host
 from relo_jax.data import augment
-from relo_jax.data.clips import ClipOptions, ClipSource, clip_rng, eligible, jitter_box, sample_order
+from relo_jax.data.clip_source import ClipSource, Part
+from relo_jax.data.clips import ClipOptions, clip_rng, eligible, jitter_box, sample_order
 from relo_jax.data.folder import Folder
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
@@ -33,6 +34,10 @@ def red_square(frames=40, name="square", visible=None):
     return Sequence(name, boxes, np.ones(frames, bool) if visible is None else visible, read_frame)
 
 
+def folder(sequences):
+    return [Part("folder", Folder(sequences))]
+
+
 def colored(image, channel):
     """Corners x1, y1, x2, y2 of the pixels in which one channel stands out."""
     other = [c for c in range(3) if c != channel]
@@ -42,30 +47,33 @@ def colored(image, channel):
 
 
 def test_a_clip_has_the_shapes_and_types_that_training_takes():
-    clip = ClipSource(Folder((red_square(),)), OPTIONS, seed=3)[5]
+    clip = ClipSource(folder((red_square(),)), OPTIONS, seed=3)[5]
     assert {k: (v.shape, str(v.dtype)) for k, v in clip.items()} == {
         "template_images": ((2, 64, 64, 3), "uint8"),
         "template_boxes_xywh": ((2, 4), "float32"),
         "search_images": ((3, 128, 128, 3), "uint8"),
         "search_boxes_xywh": ((3, 4), "float32"),
         "index": ((), "int64"),
+        "dataset": ((), "int32"),
+        "failed": ((), "int32"),
+        "note": ((512,), "uint8"),
     }
-    assert clip["index"] == 5
+    assert clip["index"] == 5 and clip["failed"] == 0 and not clip["note"].any()
 
 
 def test_the_same_seed_and_index_give_the_same_clip_and_others_do_not():
-    source, again = (ClipSource(Folder((red_square(),)), OPTIONS, seed=3) for _ in range(2))
+    source, again = (ClipSource(folder((red_square(),)), OPTIONS, seed=3) for _ in range(2))
     again[4]  # what was drawn before does not matter
     for key, value in source[9].items():
         assert np.array_equal(value, again[9][key])
     assert not np.array_equal(source[9]["search_images"], source[10]["search_images"])
-    other = ClipSource(Folder((red_square(),)), OPTIONS, seed=4)
+    other = ClipSource(folder((red_square(),)), OPTIONS, seed=4)
     assert not np.array_equal(source[9]["search_images"], other[9]["search_images"])
 
 
 @pytest.mark.parametrize("options", [PLAIN, OPTIONS], ids=["plain", "augmented"])
 def test_boxes_lie_on_the_target_in_templates_and_search_crops(options):
-    source, checked = ClipSource(Folder((red_square(),)), options, seed=1), 0
+    source, checked = ClipSource(folder((red_square(),)), options, seed=1), 0
     for index in range(12):
         clip = source[index]
         for kind in ("template", "search"):
@@ -84,7 +92,7 @@ def test_boxes_lie_on_the_target_in_templates_and_search_crops(options):
 
 def test_flips_mirror_target_and_box_together():
     """The green corner lies on the left; in half of the frames it must appear on the right, the box still true."""
-    source, right = ClipSource(Folder((red_square(),)), OPTIONS, seed=1), []
+    source, right = ClipSource(folder((red_square(),)), OPTIONS, seed=1), []
     for index in range(40):
         clip = source[index]
         for image, box in zip(clip["template_images"], clip["template_boxes_xywh"], strict=True):
@@ -112,7 +120,7 @@ def test_brightness_multiplies_and_clamps():
 
 def test_grey_and_flip_are_joint_and_brightness_is_not():
     options = ClipOptions(templates=1, frames=3, template_size=64, search_size=64, grey=0.5, frame_flip=0)
-    source = ClipSource(Folder((red_square(),)), options, seed=0)
+    source = ClipSource(folder((red_square(),)), options, seed=0)
     greys, spread = [], []
     for index in range(40):
         clip = source[index]
@@ -166,20 +174,21 @@ def test_frames_come_in_order_of_time_or_in_reverse_and_only_visible_near_ones()
 def test_only_long_sequences_with_enough_visible_frames_are_drawn_from():
     few = np.zeros(40, bool)
     few[:10] = True
-    assert not eligible(red_square(19), 2)
-    assert not eligible(red_square(40, visible=few), 5)
-    assert eligible(red_square(40, visible=few), 4)
-    source = ClipSource(Folder((red_square(40, "poor", few), red_square(40, "rich"))), OPTIONS, seed=0)
+    assert eligible(np.array([19, 20, 40, 40]), np.array([19, 20, 10, 11]), np.zeros(4, bool), 5).tolist() == [
+        False, True, False, True,
+    ]  # fmt: skip
+    assert eligible(1, 1, True, 5) and not eligible(1, 0, True, 5)  # a photograph is repeated
+    source = ClipSource(folder((red_square(40, "poor", few), red_square(40, "rich"))), OPTIONS, seed=0)
     assert {source.describe(k) for k in range(20)} == {"rich"}
     with pytest.raises(UserError, match="poor"):
-        ClipSource(Folder((red_square(40, "poor", few),)), OPTIONS, seed=0)[0]
+        ClipSource(folder((red_square(40, "poor", few),)), OPTIONS, seed=0)
     with pytest.raises(UserError, match="no sequences"):
-        ClipSource(Folder(()), OPTIONS, seed=0)
+        ClipSource(folder(()), OPTIONS, seed=0)
 
 
 def test_without_augmentation_a_template_is_the_released_crop():
     s = red_square()
-    clip = ClipSource(Folder((s,)), PLAIN, seed=6)[0]
+    clip = ClipSource(folder((s,)), PLAIN, seed=6)[0]
     frames = sample_order(_after_pick(6, 0, 1), s.visible, 5, 400)
     image, factor = crop_host(s.read_frame(frames[0]), s.boxes_xywh[frames[0]], 2.0, 64)
     assert np.array_equal(clip["template_images"][0], image)

@@ -197,14 +197,18 @@ class Interrupted:
     def __init__(self, dataset, event=lambda k: None, change=lambda k, batch: batch):
         self.dataset, self.event, self.change = dataset, event, change
 
-    def __iter__(self):
-        inner, outer = iter(self.dataset), self
+    def __getattr__(self, name):
+        return getattr(self.dataset, name)
+
+    def starting_at(self, batch):
+        inner, outer = iter(self.dataset.starting_at(batch)), self
 
         class Iterator:
             count = 0
-            get_state = staticmethod(inner.get_state)
-            set_state = staticmethod(inner.set_state)
             close = staticmethod(inner.close)
+
+            def __iter__(self):
+                return self
 
             def __next__(self):
                 self.count += 1
@@ -218,8 +222,8 @@ def interrupt(monkeypatch, **hooks):
     """Puts `Interrupted` around the training clips."""
     real = pipeline.make_dataset
 
-    def make_dataset(config, model, *, train=True):
-        dataset = real(config, model, train=train)
+    def make_dataset(config, model, *, train=True, **options):
+        dataset = real(config, model, train=train, **options)
         return Interrupted(dataset, **hooks) if train else dataset
 
     monkeypatch.setattr(pipeline, "make_dataset", make_dataset)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 
+from relo_jax.config import DATASETS
 from relo_jax.data.source import Source
 from relo_jax.errors import UserError
 
-NAMES = (
-    "coco", "got10k", "lasot", "lasot_ext", "nfs", "otb100", "tnl2k", "trackingnet", "uav123", "vasttrack", "vot",
-)  # fmt: skip
+NAMES = tuple(name for name in DATASETS if name not in ("procedural", "photos", "folder"))
 
 
 def source(name: str) -> Source:

@@ -42,6 +42,7 @@ SOURCE = Source(
     title="LaSOT",
     folders=("LaSOT", "LaSOTBenchmark", "LaSOTTest"),
     splits={"train": 1120, "test": 280},
+    train="train",
     heldout="test",
     layout="airplane/airplane-1/{groundtruth.txt, full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
     entries=_entries,
