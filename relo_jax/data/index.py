@@ -34,7 +34,8 @@ _NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
 
 
 class Indexed:
-    """The sequences of one split of a dataset on disk; clips draw from them at random.
+    """The sequences of one split of a dataset on disk; clips draw from them at random. Where their frames are is said
+    by a subclass: files (`InFolders`), or records of a dataset that was built.
 
     problems: what was wrong with which sequence; those with a fatal one are left out.
     missing: how many sequences fewer than published were found, those left out included.
@@ -76,21 +77,9 @@ class Indexed:
             still=bool(self._still[index]),
         )
 
-    def files(self, index: int) -> tuple[str, Names]:
-        """A sequence's folder of frames, relative to the root, and the names of the files there."""
-        _, folder, _, frames = self._texts(index)
-        return folder, Names(frames, int(self._start[index + 1] - self._start[index]))
-
     def _texts(self, index: int) -> list[str]:
         """A sequence's name, folder, category and names of frames."""
         return bytes(self._text[self._text_start[index] : self._text_start[index + 1]]).decode().split("\0")
-
-    def _reader(self, index: int):
-        """A sequence's frames as two functions of their number: what to call one, and its encoded bytes."""
-        folder, names = self.files(index)
-        base = self.root / folder
-        where = lambda k: str(base / names[int(k)])
-        return where, lambda k: read_bytes(where(k))
 
     def __getstate__(self):
         return self.source.name, self.root, self.split, self._folder
@@ -128,6 +117,22 @@ class Indexed:
         return f"{self.source.title} {self.split}: {frames}{left}{missing if self.missing else ''}"
 
 
+class InFolders(Indexed):
+    """Sequences as their authors hand them out: an image file a frame."""
+
+    def files(self, index: int) -> tuple[str, Names]:
+        """A sequence's folder of frames, relative to the root, and the names of the files there."""
+        _, folder, _, frames = self._texts(index)
+        return folder, Names(frames, int(self._start[index + 1] - self._start[index]))
+
+    def _reader(self, index: int):
+        """A sequence's frames as two functions of their number: what to call one, and its encoded bytes."""
+        folder, names = self.files(index)
+        base = self.root / folder
+        where = lambda k: str(base / names[int(k)])
+        return where, lambda k: read_bytes(where(k))
+
+
 class Names:
     """File names of a sequence's frames: a pattern where they are numbered without a gap, a list where not."""
 
@@ -162,7 +167,7 @@ class Names:
 
 def open_dataset(
     source: Source, split: str, root: str | Path | None = None, cache: str | Path = DEFAULT_CACHE
-) -> Indexed:
+) -> InFolders:
     """A split of a dataset in its official layout, by its index, which is made where there is none or it is old.
 
     Args:
@@ -178,7 +183,7 @@ def open_dataset(
     folder = Path(cache) / f"{source.name}-{split}-{fingerprint(source, root, split, entries)}"
     if not (folder / "problems.json").is_file():
         _build(source, root, split, entries, folder)
-    found = Indexed(source, root, split, folder)
+    found = InFolders(source, root, split, folder)
     if not len(found):
         raise UserError(f"{root}: no usable sequence: {found.summary()}")
     return found
