@@ -24,9 +24,12 @@ _CHOICES = {
     "warmup.decode_at": ("center", "argmax"),
     "rl.path": ("clip", "frame"),
     "optimizer.schedule": ("step", "cosine"),
+    "optimizer.scaling": ("none", "linear", "sqrt"),
+    "mesh.shard_params": ("none", "fsdp"),
 }
 _AT_LEAST_ONE = {
-    "batch_size", "total_steps", "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
+    "batch_size", "accumulate_steps", "mesh.model", "optimizer.reference_batch", "total_steps",
+    "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
     "warmup.search_frames", "rl.clip_length", "data.max_gap", "data.epoch",
     "data.procedural.width", "data.procedural.height", "data.procedural.num_frames", "data.procedural.bank_size",
     "data.procedural.smallest", "data.procedural.largest",
@@ -35,7 +38,7 @@ _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_fli
                   "tracker.found_threshold"}  # fmt: skip
 _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
-    "data.processes", "data.root", "data.epoch",
+    "data.processes", "data.root", "data.epoch", "mesh.data", "mesh.model", "mesh.shard_params",
     "tracker.window_power", "tracker.update_interval", "tracker.update_threshold", "tracker.found_threshold",
 }  # fmt: skip
 
@@ -47,12 +50,17 @@ def base():
     config.stage = "warmup"
     config.init_from = ""  # run directory, checkpoint, .pth.tar, "starter-warmup", or an ImageNet Fast-iTPN .pt
     config.batch_size = 64  # clips, over all devices and hosts; release: 8 a GPU on 8 GPUs
+    config.accumulate_steps = 1  # parts of a batch that go through the encoder one after the other: less memory
     config.total_steps = steps(epochs=90, clips=100_000, batch_size=64)
     config.log_every = 50
     config.eval_every = 5_000
     config.eval_batches = 8
     config.checkpoint_every = 1_000
     config.keep_checkpoints = 3
+
+    # All devices of all hosts, data x model; clips are split over data.
+    config.mesh = ConfigDict({"data": -1, "model": 1})  # -1: what model leaves
+    config.mesh.shard_params = "none"  # "fsdp": large arrays are split over both axes, instead of one copy a device
 
     # A variant's name; the other fields replace its values, None keeps them (see `RELO` for what they mean).
     config.model = ConfigDict({"variant": "b256"})
@@ -85,6 +93,8 @@ def base():
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4
     config.optimizer.encoder_learning_rate = 1e-5
+    config.optimizer.reference_batch = 64  # the batch size that the learning rates are meant for
+    config.optimizer.scaling = "none"  # "linear", "sqrt": both rates times (batch_size / reference_batch) or its root
     config.optimizer.weight_decay = 1e-4
     config.optimizer.clip_norm = 0.1
     config.optimizer.schedule = "step"
@@ -153,7 +163,7 @@ def paper(stage):
     _check_value("stage", stage, str)
     config.stage = stage
     if stage == "rl":
-        config.batch_size = 16  # release: 2 a GPU on 8 GPUs
+        config.batch_size = config.optimizer.reference_batch = 16  # release: 2 a GPU on 8 GPUs
         config.total_steps = steps(epochs=90, clips=2_500, batch_size=16)
         config.eval_every = 1_000
         config.data.epoch = 2_500
@@ -178,7 +188,7 @@ def starter(stage):
     config.optimizer.encoder_learning_rate = 1e-3  # nothing pretrained to be careful with
     config.optimizer.clip_norm = 1.0
     config.model.remat = True  # on CPUs recomputing a block is cheaper than the memory traffic of keeping it
-    config.batch_size = 32
+    config.batch_size = config.optimizer.reference_batch = 32
     config.total_steps = 4_000
     config.eval_every = 1_000
     config.checkpoint_every = 250
@@ -186,7 +196,7 @@ def starter(stage):
     config.data.scale_jitter = 0.25
     config.data.shift_jitter = 2.5
     if stage == "rl":
-        config.batch_size = 16
+        config.batch_size = config.optimizer.reference_batch = 16
         config.total_steps = 300
         config.optimizer.warmup_steps = 20
         config.eval_every = 100
@@ -343,7 +353,9 @@ def _check_value(name, value, kind, where="config"):
         raise wrong("at least 1")
     if name in _PROBABILITIES and not 0 <= value <= 1:
         raise wrong("a number from 0 to 1")
-    if kind in (int, float) and (not math.isfinite(value) or value < 0):
+    if name == "mesh.data" and (value == 0 or value < -1):
+        raise wrong("a number of devices, or -1 for all that config.mesh.model leaves")
+    if kind in (int, float) and name != "mesh.data" and (not math.isfinite(value) or value < 0):
         raise wrong("a finite number, not negative")
 
 

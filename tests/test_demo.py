@@ -16,7 +16,7 @@ from relo_jax import config as relo_config
 from relo_jax.errors import UserError
 from relo_jax.train import initial
 from relo_jax.train.checkpoints import opened
-from relo_jax.train.feed import make_mesh
+from relo_jax.train.mesh import make_mesh
 from relo_jax.train.state import variables_of
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +91,7 @@ def test_the_policy_before_is_the_one_that_training_began_with_and_only_the_head
     workdir, _ = finished
     config = relo_config.from_dict(checkpoint.read_config(workdir))
     before = demo.policy_before(config)
-    mesh = make_mesh(config.batch_size)
+    mesh = make_mesh(config)
     with jax.set_mesh(mesh), opened(tmp_path, relo_config.to_dict(config), 1) as manager:
         state, _ = initial.first_state(config, before.model, mesh, manager)
     began = variables_of(state)["params"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import flax.serialization
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from relo_jax import checkpoint
@@ -73,12 +74,13 @@ def save(manager, workdir, step, state, position):
         manager.save(step, args=ocp.args.Composite(**items))
 
 
-def restore(manager, abstract_state, key):
+def restore(manager, like, shardings, key):
     """The state of the last checkpoint, as it was, and the position in the data.
 
     Args:
       manager: of `opened`.
-      abstract_state: TrainState of ShapeDtypeStructs with the shardings to restore to.
+      like: TrainState of ShapeDtypeStructs.
+      shardings: TrainState of shardings, where its arrays go; they may have lain elsewhere when they were saved.
       key: the run's base key; a function of the config, so not saved.
 
     Returns:
@@ -87,7 +89,9 @@ def restore(manager, abstract_state, key):
     Raises:
       UserError: the checkpoint is damaged.
     """
-    like, step = abstract_state, manager.latest_step()
+    step = manager.latest_step()
+    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+    like = jax.tree.map(place, like, shardings)
     train = {"step": like.step, "opt_state": flax.serialization.to_state_dict(like.opt_state)}
     items = {
         checkpoint.VARIABLES: ocp.args.StandardRestore(variables_of(like)),
@@ -108,7 +112,8 @@ def restore(manager, abstract_state, key):
         frozen_params=pick(like.frozen_params),
         batch_stats=variables["batch_stats"],
         opt_state=flax.serialization.from_state_dict(like.opt_state, train["opt_state"]),
-        key=key,
+        key=jax.device_put(key, shardings.key),
+        halted=jax.device_put(np.zeros((), bool), shardings.halted),
     )
     return state, found[checkpoint.DATA]
 
@@ -133,8 +138,3 @@ def _is_full(error):
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def abstract(tree, sharding):
-    """ShapeDtypeStructs of a tree of arrays, all with one sharding."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)

@@ -5,23 +5,10 @@ import sys
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from relo_jax.data.account import Account
-from relo_jax.errors import UserError
-
-
-def make_mesh(batch_size):
-    """All devices along `data`; `model` is there for parameters too large for one device and has size 1.
-
-    Raises:
-      UserError: the batch cannot be split evenly.
-    """
-    devices = jax.device_count()
-    if batch_size % devices:
-        raise UserError(f"config.batch_size={batch_size} does not divide over {devices} devices: give a multiple")
-    return jax.make_mesh((devices, 1), ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
 @dataclasses.dataclass
@@ -39,7 +26,7 @@ class Feed:
 
     Args:
       batches: of `relo_jax.data.pipeline.make_dataset`.
-      mesh: its axis `data` takes the clips.
+      mesh: of `relo_jax.train.mesh.make_mesh`; its axis `data` takes the clips.
       position: where to go on, a Batch's `position_after`; None is the beginning.
       epoch: clips after which an account of them is printed, and at the end; None: never.
     """

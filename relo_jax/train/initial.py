@@ -3,25 +3,28 @@
 from pathlib import Path
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from relo_jax import checkpoint, convert
 from relo_jax.errors import UserError
 from relo_jax.model import init_variables
 from relo_jax.train import checkpoints
+from relo_jax.train.mesh import shardings
 from relo_jax.train.state import TRAINED, create_state
 
 
 def first_state(config, model, mesh, manager):
-    """The state to go on from and the position in the data: of the last checkpoint, or a fresh one and None."""
-    everywhere = NamedSharding(mesh, PartitionSpec())
+    """The state to go on from and the position in the data: of the last checkpoint, or a fresh one and None.
+
+    Its arrays lie as `config.mesh` says, wherever those of the checkpoint lay: it may be of another mesh.
+    """
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    step_key = jax.device_put(step_key, everywhere)
     start = lambda variables: create_state(config, variables, step_key)[0]
-    if manager.latest_step() is None:
-        return jax.jit(start, out_shardings=everywhere)(initial_variables(config, model, init_key)), None
     like = jax.eval_shape(start, jax.eval_shape(lambda: init_variables(model, init_key)))
-    return checkpoints.restore(manager, checkpoints.abstract(like, everywhere), step_key)
+    where = shardings(like, mesh, config.mesh.shard_params)
+    if manager.latest_step() is not None:
+        return checkpoints.restore(manager, like, where, step_key)
+    variables = jax.device_get(initial_variables(config, model, init_key))  # every host has all of them
+    return jax.jit(start, out_shardings=where)(variables), None
 
 
 def initial_variables(config, model, key):

@@ -16,17 +16,16 @@ import threading
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from relo_jax import config as config_lib
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, model_config
 from relo_jax.train import checkpoints, command, log, rl, warmup
-from relo_jax.train.feed import Feed, make_mesh
+from relo_jax.train.feed import Feed
 from relo_jax.train.initial import first_state
+from relo_jax.train.mesh import make_mesh
 from relo_jax.train.state import optimizer, variables_of
 
 _STAGES = {"warmup": warmup, "rl": rl}
@@ -49,7 +48,7 @@ def train_and_evaluate(config, workdir):
     config_lib.validate(config)
     model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
     run_config = {**config_lib.to_dict(config), "model": model_config(model)}
-    mesh = make_mesh(config.batch_size)
+    mesh = make_mesh(config)
     stage = _STAGES[config.stage]
     held_out, pending = {}, []
     with contextlib.ExitStack() as stack:
@@ -58,7 +57,7 @@ def train_and_evaluate(config, workdir):
         manager = stack.enter_context(checkpoints.opened(workdir, run_config, config.keep_checkpoints))
         state, position = first_state(config, model, mesh, manager)
         first_step, last_step = int(state.step), config.total_steps
-        step_fn, halted = halting(stage.make_step(model, config, optimizer(config)), mesh)
+        step_fn = stage.make_step(model, config, optimizer(config))
         eval_fn = stage.make_eval(model, config)
         cache = Path(workdir).parent / "data_index"
         clips = pipeline.make_dataset(config, model, cache=cache)
@@ -68,7 +67,7 @@ def train_and_evaluate(config, workdir):
         batch = next(feed) if first_step < last_step else None
         for step in range(first_step + 1, last_step + 1):
             with jax.transfer_guard("disallow"):
-                state, halted, metrics = step_fn(state, halted, batch.arrays)
+                state, metrics = step_fn(state, batch.arrays)
                 pending.append(Pending(step, batch.index, batch.position_before, metrics))
                 position = batch.position_after
                 batch = next(feed) if step < last_step else None  # read and placed while the device works
@@ -93,33 +92,6 @@ def train_and_evaluate(config, workdir):
                 logger.stopped(step)
                 break
     return held_out
-
-
-def halting(step_fn, mesh):
-    """Makes a step do nothing any more after one that was not finite.
-
-    The host looks at `finite` only when it logs; until then the state must stay the last good one.
-
-    Args:
-      step_fn: `(state, batch) -> (state, metrics)`, see `relo_jax.train.state.make_step`.
-      mesh: where the flag lives.
-
-    Returns:
-      `(state, halted, batch) -> (state, halted, metrics)`, jitted, state and flag donated; the first flag.
-    """
-
-    def changing(state):
-        return state.step, state.params, state.batch_stats, state.opt_state
-
-    def step(state, halted, batch):
-        moved, metrics = step_fn(state, batch)
-        kept = jax.tree.map(lambda old, new: jnp.where(halted, old, new), changing(state), changing(moved))
-        count, params, batch_stats, opt_state = kept
-        state = state.replace(step=count, params=params, batch_stats=batch_stats, opt_state=opt_state)
-        return state, halted | ~metrics["finite"], metrics
-
-    first = jax.device_put(np.zeros((), bool), NamedSharding(mesh, PartitionSpec()))
-    return jax.jit(step, donate_argnums=(0, 1)), first
 
 
 @dataclasses.dataclass

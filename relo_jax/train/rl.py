@@ -10,14 +10,18 @@ import jax.numpy as jnp
 from relo_jax import boxes
 from relo_jax.mdp import action as act
 from relo_jax.mdp import policy_gradient, reward
+from relo_jax.train.mesh import join_batch, split_batch
 from relo_jax.train.state import make_step as make_update
 
 
 def encode(model, config, variables, batch, key=None):
     """Frozen features and box maps of all frames, by the clip path or by `lax.scan` over frames (`rl.path`).
 
+    The batch goes through the encoder in `config.accumulate_steps` parts, one after the other. What is trained sees
+    the whole batch: this is no approximation of a large batch, but the large batch in less memory.
+
     Args:
-      model, config: the network, and the run's config (`rl.path`, `rl.drop_path`).
+      model, config: the network, and the run's config (`rl.path`, `rl.drop_path`, `accumulate_steps`).
       variables: of the whole model.
       batch: of clips, see `relo_jax.data.clips`.
       key: PRNG key of drop path, active only with `rl.drop_path`, as in the release; None in evaluation.
@@ -25,6 +29,16 @@ def encode(model, config, variables, batch, key=None):
     Returns:
       features `[B, T, N, D]`, size and offset `[B, T, H, W, 2]`; no gradient flows into them.
     """
+    parts = config.accumulate_steps
+    if parts == 1:
+        return _encode(model, config, variables, batch, key)
+    key_of = lambda index: None if key is None else jax.random.fold_in(key, index)
+    one = lambda inputs: _encode(model, config, variables, inputs[0], key_of(inputs[1]))
+    return join_batch(jax.lax.map(one, (split_batch(batch, parts), jnp.arange(parts))))
+
+
+def _encode(model, config, variables, batch, key):
+    """`encode`, of one part."""
     train = config.rl.drop_path and key is not None
     keys = jax.random.split(key, 2) if train else (None, None)
     rngs = lambda k: None if k is None else {"drop_path": k}
@@ -100,6 +114,7 @@ def greedy_metrics(logits, size, offset, box_xywh):
 
 def make_step(model, config, tx):
     """The jitted REINFORCE update; see `relo_jax.train.state.make_step`."""
+
     def loss_fn(params, state, batch, key):
         drop_key, action_key = jax.random.split(key)
         frozen = {"params": state.frozen_params, "batch_stats": state.batch_stats}
@@ -116,7 +131,7 @@ def make_step(model, config, tx):
         metrics |= greedy_metrics(logits, size, offset, box)
         return loss, ({**state.batch_stats, **updated["batch_stats"]}, metrics)
 
-    return make_update(tx, loss_fn)
+    return make_update(config, tx, loss_fn)
 
 
 def make_eval(model, config):

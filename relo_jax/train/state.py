@@ -3,10 +3,14 @@
 Warm-up trains encoder and regression; the RL stage trains policy and value on frozen features.
 """
 
+import functools
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+
+from relo_jax.train.mesh import constrain, split_batch
 
 TRAINED = {"warmup": ("encoder", "regression"), "rl": ("policy", "value")}
 
@@ -22,6 +26,7 @@ class TrainState:
       batch_stats: running statistics of all heads.
       opt_state: optax state of `params` alone.
       key: base PRNG key; a step folds its number in and never advances it.
+      halted: bool `[]`, a step was not finite: from there on nothing moves.
     """
 
     step: jax.Array
@@ -30,11 +35,18 @@ class TrainState:
     batch_stats: dict
     opt_state: optax.OptState
     key: jax.Array
+    halted: jax.Array
 
 
 def learning_rate_schedule(config, peak):
-    """Learning rate by step: linear warm-up, then constant with one drop by 10 ("step") or a cosine to 0 ("cosine")."""
+    """Learning rate by step: linear warm-up, then constant with one drop by 10 ("step") or a cosine to 0 ("cosine").
+
+    Args:
+      config: `optimizer`, `total_steps` and `batch_size` are read.
+      peak: the rate for batches of `optimizer.reference_batch` clips; `optimizer.scaling` says what it is for others.
+    """
     opt, total = config.optimizer, config.total_steps
+    peak *= (config.batch_size / opt.reference_batch) ** {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[opt.scaling]
     if opt.schedule == "cosine":
         return optax.warmup_cosine_decay_schedule(0.0 if opt.warmup_steps else peak, peak, opt.warmup_steps, total)
     constant = optax.piecewise_constant_schedule(peak, {int(total * opt.drop_at): 0.1})
@@ -76,6 +88,7 @@ def create_state(config, variables, key):
         batch_stats=variables["batch_stats"],
         opt_state=tx.init(params),
         key=key,
+        halted=jnp.zeros((), bool),
     )
     return state, tx
 
@@ -85,31 +98,69 @@ def variables_of(state):
     return {"params": {**state.frozen_params, **state.params}, "batch_stats": state.batch_stats}
 
 
-def make_step(tx, loss_fn):
+def make_step(config, tx, loss_fn, parts=1):
     """A jitted update, `step(state, batch) -> (state, metrics)`; the state's buffers are donated.
 
-    A step whose loss or gradient is not finite changes nothing but reports `finite = False`; so the state always is
-    the last good one.
+    A step whose loss or gradient is not finite changes nothing but reports `finite = False`, and no later step changes
+    anything either: the host looks at `finite` only now and then, and must find the last good state.
 
     Args:
+      config: `mesh.shard_params` is read.
       tx: optax transformation for `state.params`.
-      loss_fn: `(params, state, batch, key) -> (loss, (batch_stats, metrics))`.
+      loss_fn: `(params, state, batch, key) -> (loss, (batch_stats, metrics))`, of a batch or a part of one.
+      parts: gradient accumulation, see `averaged`.
 
     Returns:
       The step. Metrics are float32 scalars on the device; among them `loss`, `grad_norm` and `finite` (bool).
     """
+    in_place = functools.partial(constrain, shard_params=config.mesh.shard_params)
+    grad_fn = averaged(jax.value_and_grad(loss_fn, has_aux=True), parts, in_place)
 
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)
-        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, (batch_stats, metrics)), grads = grad_fn(state.params, state, batch, key)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        good = (state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
+        moved = (state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
         kept = (state.step, state.params, state.batch_stats, state.opt_state)
-        count, params, batch_stats, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), good, kept)
-        state = state.replace(step=count, params=params, batch_stats=batch_stats, opt_state=opt_state)
+        moves = finite & ~state.halted
+        count, params, batch_stats, opt_state = in_place(jax.tree.map(lambda a, b: jnp.where(moves, a, b), moved, kept))
+        state = state.replace(step=count, params=params, batch_stats=batch_stats, opt_state=opt_state, halted=~moves)
         return state, {**metrics, "loss": loss, "grad_norm": grad_norm, "finite": finite}
 
     return jax.jit(step, donate_argnums=0)
+
+
+def averaged(grad_fn, parts, in_place):
+    """Gradient accumulation: a batch goes through `grad_fn` in parts, one after the other, and the mean counts.
+
+    Every clip weighs the same, so the gradient is that of the whole batch as far as the loss is a mean over clips. What
+    normalises over a batch normalises over each part: the BatchNorm of trained heads, and the number of peaks in the
+    release's focal loss. The running statistics move once, by the mean of what the parts saw.
+
+    Args:
+      grad_fn: `(params, state, batch, key) -> ((loss, aux), gradients)`.
+      parts: their number; 1 leaves everything as it is.
+      in_place: keeps the gradients of each part where the parameters lie.
+    """
+    if parts == 1:
+        return lambda *args: _second(in_place, grad_fn(*args))
+
+    def over_parts(params, state, batch, key):
+        def add(total, inputs):
+            part, index = inputs
+            value = grad_fn(params, state, part, jax.random.fold_in(key, index))
+            return jax.tree.map(jnp.add, total, _second(in_place, value)), None
+
+        split = split_batch(batch, parts)
+        like = jax.eval_shape(grad_fn, params, state, jax.tree.map(lambda x: x[0], split), key)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+        total, _ = jax.lax.scan(add, _second(in_place, nothing), (split, jnp.arange(parts)))
+        return jax.tree.map(lambda x: x / parts, total)
+
+    return over_parts
+
+
+def _second(function, pair):
+    return pair[0], function(pair[1])

@@ -120,7 +120,7 @@ def loss_fields(config):
 
 
 def make_step(model, config, tx):
-    """The jitted warm-up update; see `relo_jax.train.state.make_step`."""
+    """The jitted warm-up update, over `config.accumulate_steps` parts; see `relo_jax.train.state.make_step`."""
 
     def loss_fn(params, state, batch, key):
         variables = {"params": {**state.frozen_params, **params}, "batch_stats": state.batch_stats}
@@ -130,7 +130,7 @@ def make_step(model, config, tx):
         loss, metrics = warmup_loss(*maps, batch["search_boxes_xywh"], **loss_fields(config))
         return loss, ({**state.batch_stats, **updated["batch_stats"]}, metrics)
 
-    return make_update(tx, loss_fn)
+    return make_update(config, tx, loss_fn, config.accumulate_steps)
 
 
 def make_eval(model, config):

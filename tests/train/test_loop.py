@@ -20,7 +20,6 @@ import jax
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
-from jax.sharding import AxisType
 from orbax.checkpoint import CheckpointManager
 
 from relo_jax import checkpoint
@@ -28,7 +27,7 @@ from relo_jax import config as relo_config
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
-from relo_jax.train import feed, initial, log, loop
+from relo_jax.train import initial, log, loop, mesh
 
 REPO = Path(__file__).parents[2]
 TRAIN = """
@@ -71,9 +70,9 @@ def make_config(stage="warmup", **fields):
     return config
 
 
-def one_device(batch_size):
+def one_device(config):
     """A mesh of one device, where there are more."""
-    return jax.make_mesh((1, 1), ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:1])
+    return mesh.make_mesh(config, jax.devices()[:1])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -295,19 +294,13 @@ def test_a_damaged_checkpoint_is_named(warm, tmp_path):
 
 
 def test_eight_devices_compute_what_one_does(warm, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "make_mesh", feed.make_mesh)
+    monkeypatch.setattr(loop, "make_mesh", mesh.make_mesh)
     assert jax.device_count() == 8
     with caching_in(tmp_path / "cache"):
         loop.train_and_evaluate(make_config(total_steps=4, eval_every=100), tmp_path / "eight")
     for many, one in zip(rows(tmp_path / "eight"), rows(warm)[:2], strict=True):
         np.testing.assert_allclose(many["loss"], one["loss"], rtol=1e-4)
         np.testing.assert_allclose(many["grad_norm"], one["grad_norm"], rtol=1e-3)
-
-
-def test_a_batch_must_divide_over_the_devices(monkeypatch):
-    monkeypatch.setattr(jax, "device_count", lambda: 3)
-    with pytest.raises(UserError, match="batch_size=8 does not divide over 3 devices"):
-        feed.make_mesh(8)
 
 
 def test_the_rl_stage_needs_a_warm_up(tmp_path):

@@ -1,0 +1,91 @@
+"""The devices of a run as a mesh of named axes, and what lies where on it.
+
+The clips of a batch are split over the axis `data`. Parameters and optimiser state are on every device, or, with
+`config.mesh.shard_params = "fsdp"`, each large array is split over `data` and `model` (fully sharded data parallelism;
+Rajbhandari et al., 2020, "ZeRO"): a device then holds its part and fetches the rest layer by layer. What is computed
+does not change: XLA's partitioner inserts the communication, and every mean is that of the global batch.
+"""
+
+import math
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from relo_jax.errors import UserError
+
+DATA, MODEL = "data", "model"
+SMALLEST = 2**16  # elements; what is smaller stays on every device, as fetching it costs more than keeping it
+
+
+def make_mesh(config, devices=None):
+    """The mesh that a config asks for, `data` x `model`.
+
+    Args:
+      config: the run's config; `mesh`, `batch_size` and `accumulate_steps` are read.
+      devices: those to use, all of the run's by default.
+
+    Raises:
+      UserError: the devices cannot be laid out so, or the batch cannot be split evenly over them.
+    """
+    devices = jax.devices() if devices is None else devices
+    count, model = len(devices), config.mesh.model
+    data = count // model if config.mesh.data == -1 else config.mesh.data
+    if data * model != count:
+        raise UserError(
+            f"config.mesh.data={config.mesh.data} times config.mesh.model={model} is not {count}, the number of "
+            "devices: data=-1 takes what model leaves"
+        )
+    if jax.local_device_count() % model and jax.process_count() > 1:
+        raise UserError(
+            f"config.mesh.model={model} does not divide the {jax.local_device_count()} devices of one process: "
+            "each process needs clips of its own"
+        )
+    parts = data * config.accumulate_steps
+    if config.batch_size % parts:
+        times = f" times accumulate_steps={config.accumulate_steps}" if config.accumulate_steps > 1 else ""
+        raise UserError(
+            f"config.batch_size={config.batch_size} does not divide over {data} devices{times}: "
+            f"give a multiple of {parts}"
+        )
+    return jax.make_mesh((data, model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def spec(shape, mesh, shard_params):
+    """Where an array of the train state lies: split along its largest divisible axes, or on every device.
+
+    Args:
+      shape: of the array.
+      mesh: of `make_mesh`, or its abstract one.
+      shard_params: "none" or "fsdp", as in `config.mesh`.
+    """
+    axes = [None] * len(shape)
+    if shard_params == "fsdp" and math.prod(shape) >= SMALLEST:
+        for name in (DATA, MODEL):
+            size = mesh.shape[name]
+            free = [axis for axis, length in enumerate(shape) if axes[axis] is None and length % size == 0]
+            if size > 1 and free:
+                axes[max(free, key=lambda axis: shape[axis])] = name
+    return PartitionSpec(*axes)
+
+
+def shardings(tree, mesh, shard_params):
+    """A NamedSharding for each array (or anything with a shape) of a tree, by `spec`."""
+    return jax.tree.map(lambda x: NamedSharding(mesh, spec(x.shape, mesh, shard_params)), tree)
+
+
+def constrain(tree, shard_params):
+    """Inside `jit`: keeps the arrays of a tree where `spec` has them. Nothing happens where no mesh was set."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return tree
+    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, spec(x.shape, mesh, shard_params)), tree)
+
+
+def split_batch(batch, count):
+    """`[B, ...]` -> `[count, B / count, ...]`, each part with clips of every device, so that nothing moves."""
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] // count, count, *x.shape[1:]).swapaxes(0, 1), batch)
+
+
+def join_batch(parts):
+    """The inverse of `split_batch`."""
+    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), parts)
