@@ -45,6 +45,13 @@ def convert_command(args):
     convert_command.convert_command(args.input, args.output, args.variant, dict(args.set), args.ignore)
 
 
+def data_check_command(args):
+    """`relo data check`; its exit status says whether the dataset can be used as it is."""
+    from relo_jax import data_command
+
+    return data_command.check_command(args.name, args.root, args.split, **cache_of(args))
+
+
 def train_command(argv):
     """`relo train`."""
     from relo_jax.train import loop
@@ -96,7 +103,26 @@ def parser():
     convert.add_argument(
         "--set", action="append", type=field, default=[], metavar="FIELD=VALUE", help="a field of the model, heads=3"
     )
+
+    data = add(commands, "data", None, "datasets on this machine: check them")
+    parts = data.add_subparsers(dest="part", metavar="PART", required=True)
+
+    check = add(parts, "check", data_check_command, "what is wrong with a dataset, and what to do about it")
+    check.add_argument("name", metavar="NAME", help="such as got10k")
+    check.add_argument("--split", help="only this one, such as train")
+    add_data(check)
     return main
+
+
+def add_data(command):
+    """Where datasets are, and where what was learnt about them is kept."""
+    command.add_argument("--root", type=Path, help="the dataset's folder, or the one it is in (default RELO_DATA_DIR)")
+    command.add_argument("--cache", type=Path, help="where indices are kept (default runs/data_index)")
+
+
+def cache_of(args):
+    """The option of `add_data`, if it was given."""
+    return {"cache": args.cache} if args.cache else {}
 
 
 def add_tracker(command):
@@ -149,7 +175,7 @@ def keep_compiled_programs():
 
 
 def main(argv=None):
-    """Runs one command; returns the exit status."""
+    """Runs one command; returns the exit status: what the command's function returns, None being 0."""
     argv = sys.argv[1:] if argv is None else list(argv)
     keep_compiled_programs()
     try:
@@ -157,7 +183,7 @@ def main(argv=None):
             train_command(argv[1:])
         else:
             args = parser().parse_args(argv)
-            args.run(args)
+            return args.run(args) or 0
     except UserError as error:
         print(f"relo: {error}", file=sys.stderr)
         return 1

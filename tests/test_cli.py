@@ -12,7 +12,7 @@ from relo_jax import cli
 from relo_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("demo", "train", "eval", "track", "convert")
+COMMANDS = ("demo", "train", "eval", "track", "convert", "data")
 
 
 @pytest.fixture(autouse=True)

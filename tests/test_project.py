@@ -27,7 +27,7 @@ LAYERS = [
     ["config", "boxes", "files"],
     ["crop", "overlay", "torch_file"],
     ["data"],
-    ["video"],
+    ["video", "data_command"],
     ["model"],
     ["positions", "release_names", "convert", "checkpoint", "convert_command"],
     ["mdp"],
