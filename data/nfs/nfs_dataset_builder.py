@@ -1,0 +1,9 @@
+"""NFS for TFDS: its configs and records are those of relo_jax/data/tfds_builder.py."""
+
+from relo_jax.data.tfds_builder import TrackingBuilder, by_hand
+
+
+class Builder(TrackingBuilder):
+    """NFS, from the folders that its authors hand out."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = by_hand("nfs")

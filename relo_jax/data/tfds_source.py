@@ -1,0 +1,184 @@
+"""A dataset that was built, read back: the same sequences as from the folders, a frame at a time.
+
+Boxes and flags are read from the `sequences` once and kept as an index; a frame is one record of `frames`. The readers
+open a shard when it is first asked for, and are shared by threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from relo_jax.data import sources, tfds_records
+from relo_jax.data.images import FrameError
+from relo_jax.data.index import DEFAULT_CACHE, Indexed, save
+from relo_jax.data.source import Problem, Source
+from relo_jax.data.tfds_records import KINDS
+from relo_jax.errors import UserError
+
+VERSION = "1.0.0"
+_AT_ONCE = 512  # sequence records read at a time
+
+
+def config_folder(out, name: str, kind: str):
+    """Where `kind` of a dataset lies below a folder of datasets."""
+    return out / name / kind / VERSION
+
+
+def shard_name(name: str, split: str, number: int, count: int) -> str:
+    """The file name of a shard, as TFDS has it."""
+    return f"{name}-{split}.array_record-{number:05d}-of-{count:05d}"
+
+
+def listed_splits(folder) -> dict[str, tuple[list[int], int]]:
+    """The finished splits of a config: records of each shard, and bytes of all records; empty where there are none.
+
+    Raises:
+      UserError: its dataset_info.json cannot be read.
+    """
+    file = folder / "dataset_info.json"
+    try:
+        if not file.exists():
+            return {}
+        known = json.loads(file.read_text())
+        return {s["name"]: ([int(n) for n in s["shardLengths"]], int(s["numBytes"])) for s in known["splits"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file}: cannot be read ({error!r}): remove it, and build the dataset again") from None
+
+
+def is_built(root, name: str) -> bool:
+    """Whether `root` (local or gs://), or a folder of the dataset's name in it, is a dataset that was built."""
+    return bool(root) and _find(root, name) is not None
+
+
+def _find(root, name: str):
+    """The folder with the configs of a built dataset, or None."""
+    from etils import epath
+
+    root = epath.Path(root)
+    for folder in (root / name, root):
+        if folder.name == name and all((folder / kind / VERSION / "dataset_info.json").exists() for kind in KINDS):
+            return folder
+    return None
+
+
+def open_built(root, name: str, split: str, cache: str | Path = DEFAULT_CACHE) -> Built:
+    """A split of a dataset that was built.
+
+    Args:
+      root: the dataset's folder, or the one that was given to `relo data build --out`; local or gs://.
+      cache: where indices are kept.
+
+    Raises:
+      UserError: it was not built there, or not this split of it; a shard is missing or cannot be read.
+    """
+    source = sources.source(name)
+    source.check_split(split)
+    folder = _find(root, name)
+    if folder is None:
+        raise UserError(f"{root}: no built {source.title}: relo data build {name} --out {root}")
+    splits = {kind: listed_splits(folder / kind / VERSION) for kind in KINDS}
+    if not all(split in splits[kind] for kind in KINDS):
+        has = ", ".join(sorted(splits["sequences"])) or "none"
+        raise UserError(f"{folder}: has no finished {split} split (it has {has}): build it with --split {split}")
+    index = Path(cache) / f"built-{name}-{split}-{_fingerprint(folder, split)}"
+    if not (index / "problems.json").is_file():
+        _index(source, folder, split, index)
+    return Built(source, str(folder), split, index)
+
+
+class Built(Indexed):
+    """Sequences of a built dataset; `root` is its folder or gs:// path, as text."""
+
+    def __init__(self, source: Source, root: str, split: str, folder: Path):
+        super().__init__(source, root, split, folder)
+        self._first = np.asarray(np.load(folder / "first.npy"))
+        self._records = _records(root, source.name, split, "frames")
+        self._parse = None
+
+    def _reader(self, index: int):
+        first, name = int(self._first[index]), self._texts(index)[0]
+        where = lambda k: f"{self.root}: frame {int(k)} of {self.split} {name} (record {first + int(k)} of frames)"
+        return where, lambda k: self._frame(first + int(k), where(k))
+
+    def _frame(self, number: int, where: str) -> bytes:
+        """The encoded image of a record.
+
+        Raises:
+          FrameError: it was missing when the dataset was built; the shard is missing or damaged.
+        """
+        if self._parse is None:
+            from relo_jax.data import tfds_builder  # takes half a second: not before it is needed
+
+            self._parse = tfds_builder.parser("frames")
+        try:
+            data = self._parse(self._records[number])["image"]
+        except (OSError, RuntimeError, ValueError) as error:
+            raise FrameError("missing frame", where, f"its record cannot be read ({error})") from None
+        if not data:
+            raise FrameError("missing frame", where, "there was no such image when the dataset was built")
+        return data
+
+
+def _records(root: str, name: str, split: str, kind: str):
+    """The records of a config, by their number."""
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+    from etils import epath
+
+    folder = epath.Path(root) / kind / VERSION
+    lengths, _ = listed_splits(folder)[split]
+    # With the number of records given, a shard is not opened before it is read.
+    paths = [f"{folder / shard_name(name, split, k, len(lengths))}[0:{n}]" for k, n in enumerate(lengths)]
+    return ArrayRecordDataSource(paths)
+
+
+def _fingerprint(folder, split: str) -> str:
+    """Of a built split: where it is, what its files say and when they were written, and the code that reads it."""
+    state = hashlib.blake2b(f"{folder}\0{split}\0".encode(), digest_size=10)
+    for kind in KINDS:
+        for name in ("dataset_info.json", "metadata.json"):
+            file = folder / kind / VERSION / name
+            state.update(file.read_bytes() + str(file.stat().mtime).encode() if file.exists() else b"-")
+    for module in (__file__, tfds_records.__file__):
+        state.update(Path(module).read_bytes())
+    return state.hexdigest()
+
+
+def _sequences(records) -> Iterator[dict]:
+    from relo_jax.data import tfds_builder
+
+    parse = tfds_builder.parser("sequences")
+    for start in range(0, len(records), _AT_ONCE):
+        for record in records.__getitems__(range(start, min(start + _AT_ONCE, len(records)))):
+            yield parse(record)
+
+
+def _index(source: Source, folder, split: str, index: Path) -> None:
+    """Reads all sequence records and keeps them as arrays."""
+    text, boxes, visible, still, first = [], [], [], [], []
+    records = _records(str(folder), source.name, split, "sequences")
+    bar = tqdm(_sequences(records), f"indexing {source.title} {split}", len(records), disable=len(records) < 2000)
+    try:
+        for sequence in bar:
+            text.append("\0".join((sequence["name"], "", sequence["category"], "")).encode())
+            boxes.append(sequence["boxes_xywh"])
+            visible.append(sequence["visible"].astype(bool))
+            still.append(sequence["still"])
+            first.append(sequence["first_frame"])
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{folder}: its sequences cannot be read ({error}): build the {split} split again") from None
+    said = {kind: _metadata(folder / kind / VERSION / "metadata.json").get(split, {}) for kind in KINDS}
+    problems = [Problem(*row) for kind in ("sequences", "frames") for row in said[kind].get("problems", ())]
+    save(
+        index, f"built-{source.name}-{split}-*", text, boxes, visible, still, problems,
+        said["sequences"].get("left_out", 0), first=np.array(first, np.int64),
+    )  # fmt: skip
+
+
+def _metadata(file) -> dict:
+    return json.loads(file.read_text()) if file.exists() else {}
