@@ -40,7 +40,7 @@ def crop_window(box_xywh, factor):
     return round(x + 0.5 * w - side * 0.5), round(y + 0.5 * h - side * 0.5), side
 
 
-def crop_host(image, box_xywh, factor, out_size):
+def crop_host(image, box_xywh, factor, out_size, whole=None):
     """The crop around a box, resized: equal to the release's to the byte.
 
     Outside the image it is black. The release's padding takes one column (row) of the image too many when the window
@@ -51,6 +51,7 @@ def crop_host(image, box_xywh, factor, out_size):
       box_xywh: `[4]`, pixels of the image.
       factor: side of the crop over side of the box.
       out_size: S, side of the result.
+      whole: where `image` is a part that covers the crop: (height, width) of the whole, and (left, top) of the part.
 
     Returns:
       uint8 `[S, S, 3]`, and the resize factor S / side.
@@ -58,7 +59,7 @@ def crop_host(image, box_xywh, factor, out_size):
     Raises:
       UserError: see `crop_window`.
     """
-    height, width = image.shape[:2]
+    (height, width), (part_x, part_y) = whole or (image.shape[:2], (0, 0))
     x1, y1, side = crop_window(box_xywh, factor)
     x2, y2 = x1 + side, y1 + side
     left, top = max(0, -x1), max(0, -y1)
@@ -66,7 +67,8 @@ def crop_host(image, box_xywh, factor, out_size):
     resize_factor = out_size / side
     if left + right >= side or top + bottom >= side:
         return np.zeros((out_size, out_size, 3), np.uint8), resize_factor
-    inside = np.ascontiguousarray(image[y1 + top : y2 - bottom, x1 + left : x2 - right])
+    rows, columns = slice(y1 + top - part_y, y2 - bottom - part_y), slice(x1 + left - part_x, x2 - right - part_x)
+    inside = np.ascontiguousarray(image[rows, columns])
     if left or top or right or bottom:
         inside = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT)
     return cv2.resize(inside, (out_size, out_size)), resize_factor

@@ -2,8 +2,8 @@
 
 A frame that a clip uses twice is read and decoded once. A JPEG whose crops will all be shrunk is decoded at 1/2, 1/4 or
 1/8 of its size, which the format gives almost for free: the frequencies that the crop cannot show are never computed.
-From there it is one resampling to the crop, and everything stays in bytes. At full size a crop is the evaluation's,
-byte for byte.
+Of one in tiles (`tiled_jpeg`) only the tiles under the crops are decoded. From there it is one resampling to the crop,
+and everything stays in bytes. At full size a crop is the evaluation's, byte for byte.
 """
 
 from __future__ import annotations
@@ -14,30 +14,27 @@ import cv2
 import numpy as np
 
 from relo_jax.crop import box_to_crop_norm, crop_host, crop_window
-from relo_jax.data import augment
+from relo_jax.data import augment, tiled_jpeg
 from relo_jax.data.clips import Plan
 from relo_jax.data.images import decode
 from relo_jax.data.sequence import Sequence
 
 _REDUCTIONS = (8, 4, 2)
 _LARGEST_PAD = 2  # a window so many times the image is not padded, which would fill the memory with zeros
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A frame's file. reduce: what its size may be divided by while it is decoded. where: for messages."""
-
-    data: bytes
-    reduce: int
-    where: str
+_MARGIN = 16  # pixels decoded around the crops, since colour at the border of a part is not that of the whole
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded frame, uint8 [H, W, 3]; H and W are those of the video divided by `reduce`, rounded up."""
+    """A decoded frame, or the part of it that a plan needs.
+
+    image: uint8 [H, W, 3], of the frame's size divided by `reduce`, rounded up. whole: where it is a part, (height,
+    width) of the frame and (left, top) of the part, in pixels of the frame.
+    """
 
     image: np.ndarray
-    reduce: int
+    reduce: int = 1
+    whole: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
 def draw(sequence: Sequence, plan: Plan, *, reduced: bool = True) -> dict[str, np.ndarray]:
@@ -51,49 +48,46 @@ def draw(sequence: Sequence, plan: Plan, *, reduced: bool = True) -> dict[str, n
     """
     if sequence.read_crop is not None or sequence.read_encoded is None:
         return vary(plan, cut_from_sequence(sequence, plan))
-    return vary(plan, cut(plan, decode_all(read_all(sequence, plan, reduced=reduced))))
-
-
-def read_all(sequence: Sequence, plan: Plan, *, reduced: bool = True) -> dict[int, Encoded]:
-    """The files of the plan's frames, each once."""
-    files = {}
+    crops: list = [None] * len(plan.frames)
     for frame in np.unique(plan.frames).tolist():
-        data = sequence.read_encoded(frame)
-        files[frame] = Encoded(data, reduction(plan, frame, data) if reduced else 1, sequence.where(frame))
-    return files
+        picture = decode_frame(plan, frame, sequence.read_encoded(frame), sequence.where(frame), reduced=reduced)
+        for k in np.flatnonzero(plan.frames == frame):
+            crops[k] = cut(picture, plan, k)
+    return vary(plan, crops)
 
 
-def reduction(plan: Plan, frame: int, data: bytes) -> int:
-    """The most that a JPEG may be reduced while every crop of it is still shrunk, or copied, never enlarged."""
+def decode_frame(plan: Plan, frame: int, data: bytes, where: str, *, reduced: bool = True) -> Picture:
+    """Decodes what the plan's crops need of a frame.
+
+    Raises:
+      FrameError: the file does not decode.
+    """
     if data[:2] != b"\xff\xd8":
-        return 1
-    wanted = [
-        crop_window(plan.around_xywh[k], plan.factor[k])[2] / plan.size[k] for k in np.flatnonzero(plan.frames == frame)
-    ]
-    return next((r for r in _REDUCTIONS if min(wanted) >= r), 1)
+        return Picture(decode(data, where))
+    rows = np.flatnonzero(plan.frames == frame)
+    windows = np.array([crop_window(plan.around_xywh[k], plan.factor[k]) for k in rows])
+    reduce = 1
+    if reduced:  # the most at which every crop is still shrunk, or copied, never enlarged
+        reduce = next((r for r in _REDUCTIONS if min(windows[:, 2] / plan.size[rows]) >= r), 1)
+    low, high = windows[:, :2].min(0) - _MARGIN, (windows[:, :2] + windows[:, 2:]).max(0) + _MARGIN
+    part = tiled_jpeg.region(data, *low.tolist(), *high.tolist())
+    if part is None:
+        return Picture(decode(data, where, reduce), reduce)
+    return Picture(decode(part.data, where, reduce), reduce, (part.whole, part.corner))
 
 
-def decode_all(files: dict[int, Encoded]) -> dict[int, Picture]:
-    """Decodes the frames that `read_all` read."""
-    return {frame: Picture(decode(f.data, f.where, f.reduce), f.reduce) for frame, f in files.items()}
-
-
-def cut(plan: Plan, pictures: dict[int, Picture]) -> list[tuple[np.ndarray, float]]:
-    """The plan's crops, uint8 [S, S, 3], each with its resize factor S / side."""
-    return [
-        _cut_one(pictures[int(frame)], around, factor, int(size))
-        for frame, around, factor, size in zip(plan.frames, plan.around_xywh, plan.factor, plan.size, strict=True)
-    ]
-
-
-def _cut_one(picture: Picture, around_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
-    x1, y1, side = crop_window(around_xywh, factor)
-    if picture.reduce == 1 and side <= _LARGEST_PAD * max(picture.image.shape):
-        return crop_host(picture.image, around_xywh, factor, size)
+def cut(picture: Picture, plan: Plan, k: int) -> tuple[np.ndarray, float]:
+    """Crop number k of the plan, uint8 [S, S, 3], and its resize factor S / side."""
+    size, around = int(plan.size[k]), plan.around_xywh[k]
+    x1, y1, side = crop_window(around, plan.factor[k])
+    whole, (left, top) = picture.whole or (picture.image.shape[:2], (0, 0))
+    if picture.reduce == 1 and side <= _LARGEST_PAD * max(whole):
+        return crop_host(picture.image, around, plan.factor[k], size, picture.whole)
     # OpenCV's resize takes pixel centres; so does a JPEG that is decoded at a part of its size.
     step = side / size
-    scale, to_reduced = step / picture.reduce, lambda start: (start + 0.5 * step) / picture.reduce - 0.5
-    matrix = np.array([[scale, 0, to_reduced(x1)], [0, scale, to_reduced(y1)]])
+    to_picture = lambda start: (start + 0.5 * step) / picture.reduce - 0.5
+    scale = step / picture.reduce
+    matrix = np.array([[scale, 0, to_picture(x1 - left)], [0, scale, to_picture(y1 - top)]])
     return cv2.warpAffine(picture.image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), 1 / step
 
 
