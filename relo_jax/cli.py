@@ -52,6 +52,14 @@ def data_check_command(args):
     return data_command.check_command(args.name, args.root, args.split, **cache_of(args))
 
 
+def data_build_command(args):
+    """`relo data build`."""
+    from relo_jax import data_command
+
+    size = {"shard_mib": args.shard_mib} if args.shard_mib is not None else {}
+    data_command.build_command(args.name, args.out, args.root, args.split, **size, **cache_of(args))
+
+
 def train_command(argv):
     """`relo train`."""
     from relo_jax.train import loop
@@ -104,13 +112,20 @@ def parser():
         "--set", action="append", type=field, default=[], metavar="FIELD=VALUE", help="a field of the model, heads=3"
     )
 
-    data = add(commands, "data", None, "datasets on this machine: check them")
+    data = add(commands, "data", None, "datasets on this machine: check and build them")
     parts = data.add_subparsers(dest="part", metavar="PART", required=True)
 
     check = add(parts, "check", data_check_command, "what is wrong with a dataset, and what to do about it")
     check.add_argument("name", metavar="NAME", help="such as got10k")
     check.add_argument("--split", help="only this one, such as train")
     add_data(check)
+
+    build = add(parts, "build", data_build_command, "a dataset as shards of records, for a bucket or a slow disk")
+    build.add_argument("name", metavar="NAME", help="such as got10k")
+    build.add_argument("--out", required=True, metavar="DIR", help="folder of built datasets, local or gs://")
+    build.add_argument("--split", action="append", help="only this one, such as train; may be given more than once")
+    build.add_argument("--shard-mib", type=float, metavar="MIB", help="size of a shard (default 256)")
+    add_data(build)
     return main
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from relo_jax.data import sources
 from relo_jax.data.index import DEFAULT_CACHE, open_dataset
+from relo_jax.errors import UserError
 
 
 def check_command(name: str, root: Path | None = None, split: str | None = None, cache: Path = DEFAULT_CACHE) -> int:
@@ -22,3 +23,36 @@ def check_command(name: str, root: Path | None = None, split: str | None = None,
     for dataset in opened:
         print(dataset.summary())
     return int(any(d.left_out or d.missing for d in opened))
+
+
+def build_command(
+    name: str,
+    out: str,
+    root: Path | None = None,
+    splits: list[str] | None = None,
+    shard_mib: float = 256,
+    cache: Path = DEFAULT_CACHE,
+) -> None:
+    """Builds splits of a dataset below `out` and prints what was done; by default those whose folders are there.
+
+    Raises:
+      UserError: what `tfds_build.build` raises; none of the splits is there.
+    """
+    from relo_jax.data import tfds_build
+
+    source = sources.source(name)
+    there, refused = [], []
+    for split in splits or source.splits:
+        try:
+            open_dataset(source, split, root, cache)
+            there.append(split)
+        except UserError as error:
+            if splits:
+                raise
+            refused.append(f"{source.title} {split}: not built: {error}")
+    if not there:
+        raise UserError(refused[0])
+    for split in there:
+        print(tfds_build.build(source, split, out, root, shard_mib, cache))
+    for line in refused:
+        print(line)

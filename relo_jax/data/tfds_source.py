@@ -52,7 +52,11 @@ def listed_splits(folder) -> dict[str, tuple[list[int], int]]:
 
 
 def is_built(root, name: str) -> bool:
-    """Whether `root` (local or gs://), or a folder of the dataset's name in it, is a dataset that was built."""
+    """Whether `root` (local or gs://), or a folder of the dataset's name in it, is a dataset that was built.
+
+    Raises:
+      UserError: `root` is in a bucket that cannot be reached.
+    """
     return bool(root) and _find(root, name) is not None
 
 
@@ -61,9 +65,12 @@ def _find(root, name: str):
     from etils import epath
 
     root = epath.Path(root)
-    for folder in (root / name, root):
-        if folder.name == name and all((folder / kind / VERSION / "dataset_info.json").exists() for kind in KINDS):
-            return folder
+    try:
+        for folder in (root / name, root):
+            if folder.name == name and all((folder / kind / VERSION / "dataset_info.json").exists() for kind in KINDS):
+                return folder
+    except ImportError as error:
+        raise UserError(f"{root}: cannot be reached: {error}: pip install 'relo-jax[cloud]'") from None
     return None
 
 
