@@ -52,7 +52,7 @@ class Batches:
         """The batches from number `batch` on."""
         hosts, host = jax.process_count(), jax.process_index()
         share = self.batch_size // hosts
-        dataset = grain.MapDataset.source(self.source)[batch * self.batch_size + host :: hosts]
+        dataset = grain.MapDataset.source(Share(self.source, self.batch_size, batch, host, hosts))
         ahead = max(2 * self.threads, share) if self.threads else 0
         dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=ahead))
         if self.processes:
@@ -64,6 +64,28 @@ class Batches:
         else:
             _no_threads_of_opencv()
         return dataset.batch(share, drop_remainder=True)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One host's clips: of every batch, from number `batch` on, the block of rows that it places on its devices.
+
+    So a clip has the same row of the batch on any number of hosts, and with it the same random numbers of the model.
+    """
+
+    source: ClipSource
+    batch_size: int
+    batch: int
+    host: int
+    hosts: int
+
+    def __len__(self) -> int:
+        return (len(self.source) // self.batch_size - self.batch) * (self.batch_size // self.hosts)
+
+    def __getitem__(self, index: int) -> dict:
+        share = self.batch_size // self.hosts
+        batch, row = divmod(int(index), share)
+        return self.source[(self.batch + batch) * self.batch_size + self.host * share + row]
 
 
 def make_dataset(
