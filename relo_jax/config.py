@@ -310,21 +310,34 @@ def from_dict(values, where="config"):
     return config
 
 
-def check_same_run(saved, config, where):
+def check_same_run(saved, config, where, step):
     """Whether a run saved with one config may go on with another: only what does not touch the result may differ.
+
+    `total_steps` may grow as long as no step that was done would have had another learning rate in the longer run:
+    before the drop of the schedule "step", and never with a cosine, which is laid out over all steps.
 
     Args:
       saved, config: nested dicts or ConfigDicts. A field that is younger than the saved run had its default there.
       where: the file that `saved` came from, for the message.
+      step: number of steps done.
 
     Raises:
-      UserError: names the field that differs. `total_steps` may grow.
+      UserError: names the field that differs.
     """
     saved, given = flatten(base()) | flatten(saved), flatten(config)
     for name in sorted(saved.keys() | given.keys()):
         old, new = saved.get(name), given.get(name)
-        if name in _MAY_CHANGE_ON_RESUME or old == new or (name == "total_steps" and old is not None and new >= old):
+        if name in _MAY_CHANGE_ON_RESUME or old == new:
             continue
+        if name == "optimizer.reference_batch" and given["optimizer.scaling"] == "none":
+            continue  # nothing is scaled by it
+        if name == "total_steps" and old is not None and new > old:
+            if given["optimizer.schedule"] == "step" and step <= int(old * given["optimizer.drop_at"]):
+                continue
+            raise UserError(
+                f"{where} was made with total_steps={old}, and with {new} the {step} steps done would have had other "
+                f"learning rates: keep {old}, or start another run from this one with --config.init_from"
+            )
         raise UserError(f"{where} was made with {name}={old!r}, not {new!r}: give that value or another --workdir")
 
 

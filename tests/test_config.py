@@ -131,31 +131,31 @@ def test_the_config_that_a_run_saves_is_a_config_again():
 
 def test_a_run_continues_only_with_its_own_config():
     saved = change()
-    relo_config.check_same_run(saved, change(), "config.json")
-    relo_config.check_same_run(saved, change(total_steps=10**9, log_every=7, data__workers=0), "config.json")
+    relo_config.check_same_run(saved, change(), "config.json", 9)
+    relo_config.check_same_run(saved, change(total_steps=10**9, log_every=7, data__workers=0), "config.json", 9)
     with pytest.raises(UserError, match=r"optimizer\.learning_rate=0\.0001, not 0\.1"):
-        relo_config.check_same_run(saved, change(optimizer__learning_rate=0.1), "config.json")
+        relo_config.check_same_run(saved, change(optimizer__learning_rate=0.1), "config.json", 9)
     del saved["data"]["max_gap"]  # a field that did not exist yet
-    relo_config.check_same_run(saved, change(), "config.json")
+    relo_config.check_same_run(saved, change(), "config.json", 9)
     with pytest.raises(UserError, match="data.max_gap=400, not 5"):
-        relo_config.check_same_run(saved, change(data__max_gap=5), "config.json")
+        relo_config.check_same_run(saved, change(data__max_gap=5), "config.json", 9)
     with pytest.raises(UserError, match="total_steps"):
-        relo_config.check_same_run(saved, change(total_steps=5), "config.json")
+        relo_config.check_same_run(saved, change(total_steps=5), "config.json", 9)
 
 
 def test_the_command_line_changes_single_fields():
     argv = [f"--config={TINY}:rl", "--workdir", "runs/x", "--config.batch_size=4", "--config.model.depth=2"]
     argv += ["--config.rl.drop_path", "--config.optimizer.learning_rate=1", "--config.model.stem_blocks=(2,1)"]
-    config, workdir = command.parse(argv)
+    config, workdir, cluster = command.parse(argv)
     relo_config.validate(config)
-    assert workdir == "runs/x"
+    assert workdir == "runs/x" and cluster is None
     assert (config.stage, config.batch_size, config.model.depth) == ("rl", 4, 2)
     assert config.rl.drop_path and config.optimizer.learning_rate == 1.0 and config.model.stem_blocks == (2, 1)
 
 
 def test_two_command_lines_in_one_process_do_not_mix():
-    first, _ = command.parse([f"--config={TINY}", "--workdir=a", "--config.batch_size=4"])
-    second, _ = command.parse([f"--config={TINY}", "--workdir=b"])
+    first, *_ = command.parse([f"--config={TINY}", "--workdir=a", "--config.batch_size=4"])
+    second, *_ = command.parse([f"--config={TINY}", "--workdir=b"])
     assert first.batch_size == 4 and second.batch_size == get_config("tiny", "warmup").batch_size
 
 

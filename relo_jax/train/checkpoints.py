@@ -17,12 +17,15 @@ import orbax.checkpoint as ocp
 from relo_jax import checkpoint
 from relo_jax.config import check_same_run
 from relo_jax.errors import UserError
+from relo_jax.train.processes import agree
 from relo_jax.train.state import variables_of
 
 
 @contextlib.contextmanager
 def opened(workdir, run_config, keep):
     """The Orbax manager of a run, new or continued; waits for the last save on the way out.
+
+    All processes of a run write its checkpoints, each what lies on its devices, to a directory that all of them see.
 
     Args:
       workdir: run directory; created when it does not exist.
@@ -34,15 +37,21 @@ def opened(workdir, run_config, keep):
     """
     try:
         with one_line_when_full(workdir), checkpoint.manager(workdir, keep=keep) as manager:
-            if manager.latest_step() is not None:
+            step = manager.latest_step()
+            advice = f"{Path(workdir).absolute()} must be a directory on a disk that all of them share"
+            agree("last checkpoint", step, advice)
+            if step is not None:
                 file = Path(workdir) / checkpoint.CONFIG_FILE
-                check_same_run(checkpoint.read_config(workdir), run_config, file)
-            checkpoint.write_config(workdir, run_config)
+                check_same_run(checkpoint.read_config(workdir), run_config, file, step)
+            if jax.process_index() == 0:
+                checkpoint.write_config(workdir, run_config)
             yield manager
             manager.wait_until_finished()
     finally:
         # The manager is closed: nothing is being saved any more, so what is unfinished will never be finished.
-        for unfinished in (Path(workdir) / checkpoint.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*"):
+        for unfinished in (
+            () if jax.process_index() else (Path(workdir) / checkpoint.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")
+        ):
             shutil.rmtree(unfinished, ignore_errors=True)
 
 

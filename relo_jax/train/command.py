@@ -7,23 +7,27 @@ from ml_collections import config_flags
 
 from relo_jax import config as config_lib
 from relo_jax.errors import UserError
+from relo_jax.train.processes import Cluster
 
-USAGE = """usage: relo train --config FILE[:stage] --workdir DIR [--config.field=value ...]
+USAGE = """usage: relo train --config FILE[:stage] --workdir DIR [--config.field=value ...] [--distributed]
 
   --config FILE[:stage]   a file of configs/, with the stage: warmup or rl
   --workdir DIR           run directory; with checkpoints of the same config in it, the run continues
   --config.field=value    replaces one field, e.g. --config.batch_size=16 --config.optimizer.learning_rate=3e-4
+  --distributed           one run of several processes, each started with this command; a TPU pod, GKE, Slurm and
+                          Open MPI say how many and which. Elsewhere, for each process (docs/cluster.md):
+      --coordinator=HOST:PORT --num_processes=N --process_id=I    where process 0 listens, and which one this is
 """
 
 
 def parse(argv):
-    """Config and run directory of a command line.
+    """Config, run directory and cluster of a command line.
 
     Args:
       argv: what follows `relo train`.
 
     Returns:
-      ConfigDict, path of the run directory; None when help was asked for.
+      ConfigDict, path of the run directory, Cluster or None for this process alone; None when help was asked for.
 
     Raises:
       UserError: names the flag, file or field, and the nearest known field.
@@ -34,6 +38,10 @@ def parse(argv):
     _check_fields(argv)
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "run directory", flag_values=values)
+    flags.DEFINE_bool("distributed", False, "several processes", flag_values=values)
+    flags.DEFINE_string("coordinator", None, "address of process 0", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, "how many", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("process_id", None, "which one this is", lower_bound=0, flag_values=values)
     config_flags.DEFINE_config_file("config", None, "config file", flag_values=values, sys_argv=argv)
     try:
         rest = values(argv)[1:]
@@ -46,7 +54,22 @@ def parse(argv):
     for name in ("config", "workdir"):
         if getattr(values, name) is None:
             raise UserError(f"relo train: --{name} is missing; see relo train --help")
-    return values.config, values.workdir
+    return values.config, values.workdir, _cluster(values)
+
+
+def _cluster(values):
+    """The Cluster of the flags, None where they ask for none."""
+    given = (values.coordinator, values.num_processes, values.process_id)
+    if all(value is None for value in given):
+        return Cluster() if values.distributed else None
+    if None in given:
+        raise UserError("relo train: --coordinator, --num_processes and --process_id are given together or not at all")
+    if values.process_id >= values.num_processes:
+        raise UserError(
+            f"relo train: --process_id={values.process_id} is none of 0 to {values.num_processes - 1}, the "
+            f"--num_processes={values.num_processes}"
+        )
+    return Cluster(*given)
 
 
 def _check_fields(argv):

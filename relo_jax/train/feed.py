@@ -58,7 +58,8 @@ class Feed:
         if self._epoch and self._epochs(self._next) > self._epochs(before):
             self._report()
         place = lambda x: jax.make_array_from_process_local_data(self._sharding, x)
-        placed = {name: place(x) for name, x in arrays.items()}
+        with jax.transfer_guard_host_to_device("allow"):  # over several hosts JAX takes this transfer for an accident
+            placed = {name: place(x) for name, x in arrays.items()}
         return Batch(placed, index, {"next_index": before}, {"next_index": self._next})
 
     def _epochs(self, batches):

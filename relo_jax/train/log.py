@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import tensorboardX
 import tqdm
 
@@ -96,10 +97,17 @@ class Log:
         self._file.close()
 
 
+class Silent:
+    """The `Log` of all processes but the first: they would say the same."""
+
+    advance = train = evaluation = stopped = close = lambda self, *args: None
+    paused = contextlib.nullcontext
+
+
 @contextlib.contextmanager
 def opened(*args, **kwargs):
-    """A `Log` that is closed on the way out, also after an error."""
-    log = Log(*args, **kwargs)
+    """A `Log` that is closed on the way out, also after an error; process 0 alone writes one."""
+    log = Silent() if jax.process_index() else Log(*args, **kwargs)
     try:
         yield log
     finally:

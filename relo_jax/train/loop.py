@@ -5,30 +5,31 @@
 
 The device is never waited for between two log points: the next batch is read and placed while a step runs, and metrics
 stay on the device until they are due. A run that was killed continues from its last checkpoint with the same numbers
-as if it had not been.
+as if it had not been, also on another number of devices or hosts. Of several processes each runs this same story with
+its share of the clips; process 0 writes config and metrics, all of them the checkpoints.
 """
 
 import contextlib
 import dataclasses
 import itertools
-import signal
-import threading
 from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from relo_jax import config as config_lib
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, model_config
-from relo_jax.train import checkpoints, command, log, rl, warmup
+from relo_jax.train import checkpoints, command, log, processes, rl, warmup
 from relo_jax.train.feed import Feed
 from relo_jax.train.initial import first_state
 from relo_jax.train.mesh import make_mesh
 from relo_jax.train.state import optimizer, variables_of
 
 _STAGES = {"warmup": warmup, "rl": rl}
+_OF_EACH_HOST = ("data.root", "data.workers", "data.processes")  # fields that may differ between processes
 _STEPS_AHEAD = 2  # steps given to the device before the oldest must be done: enough to keep it busy, few batches held
 
 
@@ -48,13 +49,16 @@ def train_and_evaluate(config, workdir):
     config_lib.validate(config)
     model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
     run_config = {**config_lib.to_dict(config), "model": model_config(model)}
+    common = {name: value for name, value in config_lib.flatten(config).items() if name not in _OF_EACH_HOST}
+    processes.agree("config", common, "start all of them with the same command")
     mesh = make_mesh(config)
     stage = _STAGES[config.stage]
     held_out, pending = {}, []
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
-        stop = stack.enter_context(stop_on_signal())
+        asked_to_stop = stack.enter_context(processes.stop_on_signal())
         manager = stack.enter_context(checkpoints.opened(workdir, run_config, config.keep_checkpoints))
+        stack.enter_context(processes.together())  # after the manager, whose end would wait for processes that failed
         state, position = first_state(config, model, mesh, manager)
         first_step, last_step = int(state.step), config.total_steps
         step_fn = stage.make_step(model, config, optimizer(config))
@@ -73,7 +77,8 @@ def train_and_evaluate(config, workdir):
                 batch = next(feed) if step < last_step else None  # read and placed while the device works
                 wait_for_old_steps(pending)
             logger.advance()
-            last = step == last_step or stop.is_set()
+            stopping = asked_to_stop(step)
+            last = step == last_step or stopping
             log_now, save_now, evaluate_now = (
                 step % every == 0 for every in (config.log_every, config.checkpoint_every, config.eval_every)
             )
@@ -84,11 +89,11 @@ def train_and_evaluate(config, workdir):
             logger.train(step, mean(rows))
             if last or save_now:
                 checkpoints.save(manager, workdir, step, state, position)
-            if evaluate_now or step == last_step:
+            if step == last_step or (evaluate_now and not stopping):
                 with logger.paused():
                     held_out = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
                 logger.evaluation(step, held_out)
-            if stop.is_set() and step < last_step:
+            if stopping and step < last_step:
                 logger.stopped(step)
                 break
     return held_out
@@ -120,13 +125,19 @@ def fetch_finite(pending, state, config, model, manager, workdir):
     for item, row in zip(pending, rows, strict=True):
         if not row["finite"]:
             checkpoints.save(manager, workdir, item.step - 1, state, item.position)
+            manager.wait_until_finished()
             source = pipeline.clip_source(config, model, config.stage, cache=Path(workdir).parent / "data_index")
-            names = [source.describe(int(index)) for index in item.index]
+            names = [source.describe(int(index)) for index in np.sort(of_all_hosts(item.index))]
             raise UserError(
                 f"step {item.step}: loss {row['loss']}, gradient norm {row['grad_norm']}; clips {', '.join(names)}; "
                 f"the last good state is checkpoint {item.step - 1} of {workdir}"
             )
     return rows
+
+
+def of_all_hosts(values):
+    """`[B / hosts]` -> `[B]`."""
+    return np.ravel(multihost_utils.process_allgather(values)) if jax.process_count() > 1 else values
 
 
 def mean(rows):
@@ -142,34 +153,12 @@ def evaluate(eval_fn, state, feed, batches):
     return mean(jax.device_get(rows))
 
 
-@contextlib.contextmanager
-def stop_on_signal():
-    """An event that SIGTERM or Ctrl-C sets: the loop then saves and ends. A second signal has its usual effect."""
-    stop = threading.Event()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    previous = {number: signal.getsignal(number) for number in signals}
-
-    def on_signal(number, frame):
-        stop.set()
-        for each, handler in previous.items():
-            signal.signal(each, handler)
-
-    for number in signals:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def train_command(argv):
     """`relo train`: what follows it on the command line. Returns None; raises UserError."""
     parsed = command.parse(argv)
     if parsed is None:
         print(command.USAGE)
         return
-    train_and_evaluate(*parsed)
+    config, workdir, cluster = parsed
+    with processes.joined(cluster):
+        train_and_evaluate(config, workdir)
