@@ -1,15 +1,28 @@
 """The pipeline: batches by index, the same with any number of threads, resumable in the middle."""
 
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import time
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from relo_jax import config as configs
-from relo_jax.data import pipeline
+from relo_jax.data import pipeline, sources
+from relo_jax.data.clip_source import ClipSource, Part
+from relo_jax.data.clips import ClipOptions
 from relo_jax.data.compose import Options
+from relo_jax.data.index import open_dataset
 from relo_jax.errors import UserError
+from tests.data import miniature
+
+ROOT = Path(__file__).parents[2]
 
 MODEL = SimpleNamespace(templates=2, template_size=32, search_size=64)
 
@@ -99,3 +112,79 @@ def test_real_folders_and_photographs_train_by_the_same_config(config, shared):
 
 def test_the_config_lists_every_option_of_procedural_clips_with_its_default():
     assert configs.base().data.procedural.to_dict() == asdict(Options())
+
+
+@pytest.fixture(scope="module")
+def lasot(tmp_path_factory):
+    """Clips of a folder on disk, tiny, as processes read them."""
+    root = tmp_path_factory.mktemp("lasot")
+    miniature.lasot(root)
+    dataset = open_dataset(sources.source("lasot"), "train", root, tmp_path_factory.mktemp("cache"))
+    options = ClipOptions(templates=1, frames=2, template_size=16, search_size=32)
+    return ClipSource([Part("lasot", dataset), Part("again", dataset, 0.5)], options, seed=3)
+
+
+def digest(batch, row):
+    """A hash of all that one clip of a batch consists of."""
+    return hashlib.blake2b(b"".join(batch[name][row].tobytes() for name in sorted(batch))).hexdigest()
+
+
+def digests(batches, first, count):
+    """Hashes of the clips from batch `first` on, by index, until there are `count`."""
+    iterator, found = iter(batches.starting_at(first)), {}
+    while len(found) < count:
+        batch = next(iterator)
+        for row, index in enumerate(batch["index"].tolist()):
+            assert index not in found
+            found[index] = digest(batch, row)
+    iterator.close()
+    return found
+
+
+def test_the_first_thousand_clips_are_the_same_for_any_number_of_threads_processes_and_hosts(lasot, monkeypatch):
+    count, runs = 1000, {}
+    for threads, processes in ((0, 0), (1, 0), (4, 0), (1, 1), (1, 2)):
+        runs[threads, processes] = digests(pipeline.batches(lasot, 8, threads, processes), 0, count)
+    monkeypatch.setattr(pipeline.jax, "process_count", lambda: 2)
+    hosts = {}
+    for host in range(2):
+        monkeypatch.setattr(pipeline.jax, "process_index", lambda host=host: host)
+        hosts |= digests(pipeline.batches(lasot, 8, 1), 0, count // 2)
+    runs["two hosts"] = hosts
+    expected = runs.pop((0, 0))
+    assert sorted(expected) == list(range(count)) and len(set(expected.values())) == count
+    for how, found in runs.items():
+        assert found == expected, how
+
+
+def test_a_killed_reader_goes_on_with_the_next_clip(lasot, tmp_path):
+    """A process notes the hash of each clip, a batch at a time; it is killed twice, at no particular moment."""
+    log, source = tmp_path / "log", tmp_path / "source.pickle"
+    source.write_bytes(pickle.dumps(lasot))
+    code = f"""
+import pickle
+from pathlib import Path
+from relo_jax.data import pipeline
+from tests.data.test_pipeline import digest
+
+log = Path({str(log)!r})
+batches = pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 2)
+done = len(log.read_text().splitlines()) // 8 if log.exists() else 0
+iterator = iter(batches.starting_at(done))
+for _ in range(done, 100):
+    batch = next(iterator)
+    lines = [f"{{index}} {{digest(batch, row)}}\\n" for row, index in enumerate(batch["index"])]
+    with log.open("a") as file:
+        file.write("".join(lines))
+"""
+    noted = lambda: log.read_text().splitlines() if log.exists() else []
+    for kills in range(3):
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        before = len(noted())
+        while process.poll() is None:
+            time.sleep(0.005)
+            if kills < 2 and len(noted()) > before + 100:
+                process.kill()
+        assert process.returncode == (0 if kills == 2 else -9)
+    expected = digests(pipeline.batches(lasot, 8, 0), 0, 800)
+    assert noted() == [f"{index} {hashed}" for index, hashed in expected.items()]
