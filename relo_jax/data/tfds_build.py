@@ -26,7 +26,7 @@ from relo_jax.data import tfds_builder, tfds_shard
 from relo_jax.data.index import DEFAULT_CACHE, InFolders, open_dataset
 from relo_jax.data.source import Problem, Source
 from relo_jax.data.tfds_records import KINDS, Records, digest
-from relo_jax.data.tfds_source import config_folder, listed_splits, shard_name
+from relo_jax.data.tfds_source import config_folder, listed_splits, plan_note, shard_name
 from relo_jax.errors import UserError
 
 SHARD_MIB = 256
@@ -145,8 +145,8 @@ class _Build:
         Raises:
           UserError: a finished one is there.
         """
-        folder, notes = self.folders[kind], self.folders[kind] / f"shards-{self.split}"
-        note = notes / "plan.txt"
+        folder = self.folders[kind]
+        note = plan_note(folder, self.split)
         if note.exists() and note.read_text() == plan:
             return
         if self.split in listed_splits(folder):
@@ -154,11 +154,11 @@ class _Build:
                 f"{folder}: has the {self.split} split, from other data or with another --shard-mib: "
                 "remove it, or give another --out"
             )
-        if notes.exists():
-            notes.rmtree()
+        if note.parent.exists():
+            note.parent.rmtree()
             for old in folder.glob(f"{self.name}-{self.split}.array_record-*"):
                 old.unlink()
-        notes.mkdir(parents=True, exist_ok=True)
+        note.parent.mkdir(parents=True, exist_ok=True)
         tfds_shard.put(note, plan, self.scratch)
 
     def _shards(self, kind: str) -> list[dict]:
@@ -168,7 +168,7 @@ class _Build:
         with tqdm(total=bounds[-1], desc=title, unit=f" {kind}", mininterval=1) as bar:
             for number, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
                 path = folder / shard_name(self.name, self.split, number, len(bounds) - 1)
-                note = folder / f"shards-{self.split}" / f"{number:05d}.json"
+                note = plan_note(folder, self.split).with_name(f"{number:05d}.json")
                 shard = json.loads(note.read_text()) if note.exists() else None
                 if shard and tfds_shard.as_noted(path, shard, thorough=self.finished):
                     self.report.shards["kept"] += 1

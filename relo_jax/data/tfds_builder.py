@@ -52,10 +52,10 @@ def features(kind: str) -> tfds.features.FeaturesDict:
 
 
 def serializer(kind: str):
-    """example -> the bytes of a record."""
+    """example -> the bytes of a record, the same in every process (TFDS's own order of fields is not)."""
     spec = features(kind)
-    write = example_serializer.ExampleSerializer(spec.get_serialized_info()).serialize_example
-    return lambda example: write(spec.encode_example(example))
+    proto = example_serializer.ExampleSerializer(spec.get_serialized_info()).get_tf_example
+    return lambda example: proto(spec.encode_example(example)).SerializeToString(deterministic=True)
 
 
 def parser(kind: str):

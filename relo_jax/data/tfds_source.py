@@ -35,6 +35,11 @@ def shard_name(name: str, split: str, number: int, count: int) -> str:
     return f"{name}-{split}.array_record-{number:05d}-of-{count:05d}"
 
 
+def plan_note(folder, split: str):
+    """The file that says what the shards of a split were made from; TFDS's own way of building leaves none."""
+    return folder / f"shards-{split}" / "plan.txt"
+
+
 def listed_splits(folder) -> dict[str, tuple[list[int], int]]:
     """The finished splits of a config: records of each shard, and bytes of all records; empty where there are none.
 
@@ -151,6 +156,8 @@ def _fingerprint(folder, split: str) -> str:
         for name in ("dataset_info.json", "metadata.json"):
             file = folder / kind / VERSION / name
             state.update(file.read_bytes() + str(file.stat().mtime).encode() if file.exists() else b"-")
+    plan = plan_note(folder / "sequences" / VERSION, split)  # a digest of all boxes: times are whole seconds
+    state.update(plan.read_bytes() if plan.exists() else b"-")
     for module in (__file__, tfds_records.__file__):
         state.update(Path(module).read_bytes())
     return state.hexdigest()
