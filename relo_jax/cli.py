@@ -67,8 +67,17 @@ def train_command(argv):
     loop.train_command(argv)
 
 
+def profile_command(argv):
+    """`relo profile`."""
+    if argv[:1] != ["data"]:
+        raise UserError("relo profile: what? relo profile data --help")
+    from relo_jax import profile_data
+
+    profile_data.profile_command(argv[1:])
+
+
 def parser():
-    """The parser of every command but `train`, whose flags are the fields of a config and parsed with it."""
+    """The parser of every command but `train` and `profile`, whose flags are the fields of a config."""
     main = argparse.ArgumentParser(
         prog="relo", description="RELO: single-object tracking by reinforcement learning, in JAX."
     )
@@ -81,6 +90,8 @@ def parser():
     demo.add_argument("--workdir", type=Path, help="where all goes (default runs/demo or runs/demo-full)")
 
     add(commands, "train", None, "train one stage: relo train --help")
+
+    add(commands, "profile", None, "what a training clip costs, stage by stage: relo profile data --help")
 
     evaluate = add(commands, "eval", eval_command, "success and precision over sequences with ground truth")
     evaluate.add_argument("--data-root", type=Path, help="folder of sequences (or set RELO_DATA_DIR)")
@@ -194,8 +205,8 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     keep_compiled_programs()
     try:
-        if argv[:1] == ["train"]:
-            train_command(argv[1:])
+        if argv[:1] in (["train"], ["profile"]):
+            {"train": train_command, "profile": profile_command}[argv[0]](argv[1:])
         else:
             args = parser().parse_args(argv)
             return args.run(args) or 0

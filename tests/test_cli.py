@@ -12,7 +12,7 @@ from relo_jax import cli
 from relo_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("demo", "train", "eval", "track", "convert", "data")
+COMMANDS = ("demo", "train", "profile", "eval", "track", "convert", "data")
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_help_lists_the_commands_and_no_other():
     assert sorted(re.findall(r"^    (\w+) ", done.stdout, re.M)) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS if name != "train"]])
+@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS if name not in ("train", "profile")]])
 def test_help_needs_no_jax(command):
     code = (
         "import sys; from relo_jax import cli\n"

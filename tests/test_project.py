@@ -34,7 +34,7 @@ LAYERS = [
     ["train"],
     ["step", "tracker", "track_command"],
     ["eval"],
-    ["demo"],
+    ["demo", "profile_data"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,189 @@
+"""`relo profile data`: where the time of a training clip goes, and whether training waits for it.
+
+    relo profile data --config configs/relo_b256.py:rl --config.data.name=lasot --config.data.root=/data
+
+Three measurements of what `relo train` would read with the same config. Stages: the same clips go through each stage by
+themselves, in one thread. Pipeline: clips a second with the config's threads and processes, and nobody to take them.
+Training: time of a step whose batch is there already, against steps fed by the pipeline; the rest is waiting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from relo_jax import config as config_lib
+from relo_jax.data import crops, pipeline
+from relo_jax.data.clip_source import ClipSource
+from relo_jax.data.clips import clip_rng, plan_clip
+from relo_jax.data.images import FrameError
+from relo_jax.errors import UserError
+from relo_jax.files import whole_file
+from relo_jax.model import RELO, init_variables
+from relo_jax.train import command, rl, warmup
+from relo_jax.train.feed import Feed
+from relo_jax.train.mesh import make_mesh
+from relo_jax.train.state import create_state, optimizer
+
+_WARM_UP_STEPS = 2
+
+
+def stages(source: ClipSource, clips: int, batch_size: int) -> dict[str, float]:
+    """Seconds a clip of each stage, one thread. Clips that fail are passed over.
+
+    plan: what the clip shows. read: the files. decode, crop: to crops; draw: both, and reading, of sequences that draw
+    their own crops. augment: grey, brightness, flips. batch: one array of many clips. transfer: to the device.
+    """
+    seconds = dict.fromkeys(("plan", "read", "decode", "crop", "draw", "augment"), 0.0)
+    done: list[dict] = []
+
+    def timed(stage, function, *args, **options):
+        start = time.perf_counter()
+        result = function(*args, **options)
+        seconds[stage] += time.perf_counter() - start
+        return result
+
+    def plan_of(index):
+        rng = clip_rng(source.seed, index)
+        sequence = source.pick(rng, index)[1]
+        return sequence, plan_clip(rng, sequence, source.options)
+
+    def read_all(sequence, plan):
+        return {frame: sequence.read_encoded(frame) for frame in np.unique(plan.frames).tolist()}
+
+    def cut_all(pictures, plan):
+        return [crops.cut(pictures[frame], plan, k) for k, frame in enumerate(plan.frames.tolist())]
+
+    def decode_all(plan, files, sequence):
+        reduced = source.options.reduced_decode
+        return {t: crops.decode_frame(plan, t, data, sequence.where(t), reduced=reduced) for t, data in files.items()}
+
+    for index in range(clips):
+        sequence, plan = timed("plan", plan_of, index)
+        try:
+            if sequence.read_encoded is None or sequence.read_crop is not None:
+                cropped = timed("draw", crops.cut_from_sequence, sequence, plan)
+            else:
+                files = timed("read", read_all, sequence, plan)
+                cropped = timed("crop", cut_all, timed("decode", decode_all, plan, files, sequence), plan)
+        except FrameError:
+            continue
+        done.append(timed("augment", crops.vary, plan, cropped))
+    if not done:
+        raise UserError(f"none of the first {clips} clips could be read: see relo data check")
+    seconds["batch"] = seconds["transfer"] = 0.0
+    rows = [done[k % len(done)] for k in range(batch_size)]
+    batch = timed("batch", lambda: {name: np.stack([row[name] for row in rows]) for name in rows[0]})
+    timed("transfer", lambda: jax.block_until_ready(jax.device_put(batch)))
+    counts = {"batch": batch_size, "transfer": batch_size}
+    return {name: total / counts.get(name, len(done)) for name, total in seconds.items() if total}
+
+
+def pipeline_rate(batches: pipeline.Batches, clips: int) -> float:
+    """Clips a second that the pipeline gives when they are taken at once."""
+    iterator = iter(batches.starting_at(0))
+    try:
+        for _ in range(_read_ahead(batches)):  # while threads and processes started
+            next(iterator)
+        start, count = time.perf_counter(), max(1, clips // batches.batch_size)
+        for _ in range(count):
+            next(iterator)
+        return count * batches.batch_size / (time.perf_counter() - start)
+    finally:
+        iterator.close()
+
+
+def training(config, model: RELO, batches: pipeline.Batches, steps: int) -> dict[str, float]:
+    """`waiting` of the config's own training step, from fresh weights."""
+    mesh = make_mesh(config)
+    with jax.set_mesh(mesh), Feed(batches, mesh) as feed:
+        init_key, step_key = jax.random.split(jax.random.key(config.seed))
+        state = create_state(config, init_variables(model, init_key), step_key)[0]
+        update = {"warmup": warmup, "rl": rl}[config.stage].make_step(model, config, optimizer(config))
+
+        def step(batch):
+            nonlocal state
+            state, metrics = update(state, batch.arrays)
+            return metrics["loss"]
+
+        return waiting(step, feed, steps, _read_ahead(batches))
+
+
+def waiting(step: Callable, feed: Iterator, steps: int, read_ahead: int) -> dict[str, float]:
+    """Milliseconds of a step with its batch at hand, and of one fed by the pipeline; the share of waiting in it.
+
+    step: gives a batch to the device, returns something to wait for. read_ahead: batches that the feed may hold ready.
+    """
+    batch, alone = next(feed), []
+    for number in range(_WARM_UP_STEPS + steps):
+        start = time.perf_counter()
+        jax.block_until_ready(step(batch))
+        if number >= _WARM_UP_STEPS:
+            alone.append(time.perf_counter() - start)
+    for _ in range(read_ahead):  # what was read in the meantime would hide how fast it is read
+        batch = next(feed)
+    start = time.perf_counter()
+    for _ in range(steps):
+        result = step(batch)
+        batch = next(feed)
+        jax.block_until_ready(result)
+    fed, alone = (time.perf_counter() - start) / steps, statistics.median(alone)
+    return {"step_ms": 1e3 * alone, "fed_step_ms": 1e3 * fed, "waiting_share": max(0.0, 1 - alone / fed)}
+
+
+def _read_ahead(batches: pipeline.Batches) -> int:
+    return 1 + -(-max(2 * batches.threads, batches.batch_size) // batches.batch_size)
+
+
+def table(stage_seconds: dict[str, float], rate: float, steps: dict[str, float] | None) -> str:
+    """The measurements as people read them."""
+    total = sum(stage_seconds.values())
+    lines = [f"{'stage':<10}{'ms a clip':>11}{'clips/s':>10}{'share':>8}"]
+    for name, seconds in [*stage_seconds.items(), ("all", total)]:
+        lines.append(f"{name:<10}{1e3 * seconds:>11.3f}{1 / seconds:>10.1f}{seconds / total:>8.1%}")
+    lines.append(f"\npipeline: {rate:.1f} clips/s")
+    if steps:
+        lines.append(
+            f"training: a step takes {steps['step_ms']:.1f} ms with its batch at hand, "
+            f"{steps['fed_step_ms']:.1f} ms with the pipeline: {steps['waiting_share']:.1%} of it is waiting"
+        )
+    return "\n".join(lines)
+
+
+def profile_command(argv: list[str]) -> None:
+    """`relo profile data`: what follows it on the command line.
+
+    Raises:
+      UserError: bad flags, config or data.
+    """
+    parser = argparse.ArgumentParser(
+        prog="relo profile data",
+        description="Where the time of a training clip goes, and how much of a step is waiting for it.",
+        epilog="--config and --config.field=value are those of relo train.",
+    )
+    parser.add_argument("--clips", type=int, default=64, help="to measure with (default 64)")
+    parser.add_argument("--steps", type=int, default=10, help="training steps to measure with; 0: none (default 10)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON")
+    args, rest = parser.parse_known_args(argv)
+    config = command.parse([*rest, "--workdir=."])[0]
+    if args.clips < 1 or args.steps < 0:
+        raise UserError("relo profile data: --clips is at least 1 and --steps at least 0")
+    config_lib.validate(config)
+    model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
+    batches = pipeline.make_dataset(config, model)
+    seconds = stages(batches.source, args.clips, config.batch_size)
+    rate = pipeline_rate(batches, args.clips)
+    steps = training(config, model, batches, args.steps) if args.steps else None
+    print(table(seconds, rate, steps))
+    if args.json:
+        milliseconds = {name: 1e3 * value for name, value in seconds.items()}
+        row = {"stage_ms_a_clip": milliseconds, "pipeline_clips_per_second": rate, "training": steps}
+        with whole_file(args.json) as path:
+            path.write_text(json.dumps(row, indent=2) + "\n")

@@ -1,0 +1,62 @@
+"""`relo profile data`: every stage of a clip is told, and whether training waits for clips."""
+
+import json
+import time
+
+import pytest
+
+from relo_jax import cli, profile_data
+from relo_jax.data import crops
+from relo_jax.data.clip_source import ClipSource, Part
+from relo_jax.data.clips import ClipOptions
+from relo_jax.data.folder import read_folder
+from tests.data import miniature
+
+SMALL = [
+    "--config.model.variant=tiny", "--config.model.width=32", "--config.model.depth=1", "--config.model.heads=1",
+    "--config.model.head_width=16", "--config.model.search_size=64", "--config.model.template_size=32",
+    "--config.model.temporal_tokens=1", "--config.batch_size=8", "--config.data.workers=1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    miniature.lasot(tmp_path / "LaSOT")
+    return tmp_path / "LaSOT" / "airplane"
+
+
+def test_the_command_tells_stages_pipeline_and_waiting(folder, tmp_path, capsys):
+    data = ["--config.data.name=folder", f"--config.data.root={folder}", f"--json={tmp_path / 'out.json'}"]
+    config = "--config=configs/relo_tiny.py:warmup"
+    assert cli.main(["profile", "data", config, *SMALL, *data, "--clips=16", "--steps=0"]) == 0
+    printed = capsys.readouterr().out
+    row = json.loads((tmp_path / "out.json").read_text())
+    assert list(row["stage_ms_a_clip"]) == ["plan", "read", "decode", "crop", "augment", "batch", "transfer"]
+    assert all(f"{name} " in printed for name in row["stage_ms_a_clip"])
+    assert row["pipeline_clips_per_second"] > 0 and row["training"] is None
+
+
+def test_a_slow_stage_shows_in_its_own_line(folder, monkeypatch):
+    source = ClipSource([Part("folder", read_folder(folder))], ClipOptions(1, 2, 16, 32), 0)
+    slow = crops.decode_frame
+    monkeypatch.setattr(crops, "decode_frame", lambda *a, **o: time.sleep(0.01) or slow(*a, **o))
+    seconds = profile_data.stages(source, 4, 4)
+    assert seconds["decode"] > 0.6 * sum(seconds.values())
+
+
+@pytest.mark.parametrize("reading, share", [(0.03, 0.67), (0.0, 0.0)])
+def test_waiting_is_what_a_fed_step_takes_longer(reading, share):
+    feed = iter(lambda: time.sleep(reading) or 1, 0)
+    told = profile_data.waiting(lambda batch: time.sleep(0.015), feed, 8, 2)
+    assert told["waiting_share"] == pytest.approx(share, abs=0.15)
+    assert "of it is waiting" in profile_data.table({"read": 0.1}, 10.0, told)
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [([], "relo profile data --help"), (["data", "--clips=0"], "--config"), (["data", "--config=no.py"], "no.py")],
+)
+def test_a_mistake_is_one_line(argv, words, capsys):
+    assert cli.main(["profile", *argv]) == 1
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
