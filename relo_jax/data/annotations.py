@@ -20,6 +20,8 @@ def read_text(path: Path) -> str:
     """
     try:
         return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file: extract it again") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text ({error})") from None
 
@@ -36,7 +38,7 @@ def read_boxes(path: Path, *, one_based: bool = False) -> np.ndarray:
     """
     text = read_text(path).rstrip()
     if not text:
-        raise UserError(f"{path}: holds no boxes")
+        raise UserError(f"{path}: holds no boxes: extract it again")
     boxes = _quick(text)
     if boxes is None:
         boxes = _line_by_line(path, text)

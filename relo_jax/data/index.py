@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,24 +19,26 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from relo_jax.data import annotations, images
+from relo_jax.data import annotations, images, index_files, lists, names
 from relo_jax.data import source as source_module
 from relo_jax.data.images import read_bytes
+from relo_jax.data.index_files import save
+from relo_jax.data.names import Names
 from relo_jax.data.sequence import Sequence
-from relo_jax.data.source import Entry, Problem, Record, Source
+from relo_jax.data.source import MISSING_PART, Entry, Problem, Record, Source
 from relo_jax.errors import UserError
 
 DEFAULT_CACHE = Path("runs/data_index")
 _READERS = 16  # threads: an index is built from many small files, perhaps on a network disk
-_NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
+_TOGETHER = 1000  # entries whose files a thread looks at in one go
 
 
 class Indexed:
     """The sequences of one split of a dataset on disk; clips draw from them at random. Where their frames are is said
     by a subclass: files (`InFolders`), or records of a dataset that was built.
 
-    problems: what was wrong with which sequence; those with a fatal one are left out.
-    missing: how many sequences fewer than published were found, those left out included.
+    problems: what was wrong with which sequence, or with the root; sequences with a fatal one are left out.
+    left_out: how many sequences those are. missing: how many fewer than published were found, usable or not.
     """
 
     each_once = False
@@ -63,6 +63,7 @@ class Indexed:
         return (self[k] for k in range(len(self)))
 
     def __getitem__(self, index: int) -> Sequence:
+        index = range(len(self))[index]
         start, end = self._start[index], self._start[index + 1]
         name, _, category, _ = self._texts(index)
         where, read_encoded = self._reader(index)
@@ -107,14 +108,19 @@ class Indexed:
         return self._still
 
     def summary(self) -> str:
-        """One line: how many sequences and frames, and what was left out."""
-        frames = f"{len(self):,} sequences, {int(self._start[-1]):,} frames"
-        fatal = Counter(p.kind for p in self.problems if p.fatal)
-        parts = [f"{count} {kind}" for kind, count in fatal.most_common()]
-        first = next((str(p) for p in self.problems if p.fatal), "")
-        left = f"; {self.left_out} left out ({', '.join(parts)}; first: {first})" if self.left_out else ""
-        missing = f"; {self.missing:,} of the published {self.source.splits[self.split]:,} are not here"
-        return f"{self.source.title} {self.split}: {frames}{left}{missing if self.missing else ''}"
+        """One line: how many sequences and frames, what was left out, and what is not there at all."""
+        parts = [f"{self.source.title} {self.split}: {len(self):,} sequences, {int(self._start[-1]):,} frames"]
+        fatal = [p for p in self.problems if p.fatal and p.kind != MISSING_PART]
+        if self.left_out:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(p.kind for p in fatal).most_common())
+            parts.append(f"{self.left_out:,} left out ({kinds}; first: {fatal[0]})")
+        if self.missing:
+            parts.append(f"{self.missing:,} of the published {self.source.splits[self.split]:,} are not here")
+        gone = [p for p in self.problems if p.kind == MISSING_PART]
+        if gone:
+            listed = ", ".join(p.where for p in gone)
+            parts.append(f"{len(gone)} parts are missing ({listed}; {gone[0].detail})")
+        return "; ".join(parts)
 
 
 class InFolders(Indexed):
@@ -133,38 +139,6 @@ class InFolders(Indexed):
         return where, lambda k: read_bytes(where(k))
 
 
-class Names:
-    """File names of a sequence's frames: a pattern where they are numbered without a gap, a list where not."""
-
-    def __init__(self, text: str, count: int):
-        self._count = count
-        self._names = text.split("\n") if "\n" in text or count == 1 else None
-        if self._names is None:
-            self._prefix, digits, first, self._suffix = text.split("/")
-            self._digits, self._first = int(digits), int(first)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> str:
-        if self._names is not None:
-            return self._names[index]
-        if not 0 <= index < self._count:
-            raise IndexError(index)
-        return f"{self._prefix}{self._first + index:0{self._digits}d}{self._suffix}"
-
-    @staticmethod
-    def compress(names: list[str]) -> str:
-        """What `Names` takes."""
-        match = _NUMBERED.fullmatch(names[0]) if len(names) > 1 else None
-        if match:
-            prefix, digits, suffix = match.groups()
-            text = f"{prefix}/{len(digits) if digits[0] == '0' else 0}/{int(digits)}/{suffix}"
-            if names == list(map(Names(text, len(names)).__getitem__, range(len(names)))):
-                return text
-        return "\n".join(names)
-
-
 def open_dataset(
     source: Source, split: str, root: str | Path | None = None, cache: str | Path = DEFAULT_CACHE
 ) -> InFolders:
@@ -180,92 +154,91 @@ def open_dataset(
     source.check_split(split)
     root = source.find_root(root).absolute()
     entries = source.entries(root, split)
-    folder = Path(cache) / f"{source.name}-{split}-{fingerprint(source, root, split, entries)}"
-    if not (folder / "problems.json").is_file():
-        _build(source, root, split, entries, folder)
-    found = InFolders(source, root, split, folder)
+    # Two roots of one dataset keep an index each; a new one replaces that of its own root.
+    place = f"{source.name}-{split}-{hashlib.blake2b(str(root).encode(), digest_size=4).hexdigest()}"
+    folder = Path(cache) / f"{place}-{fingerprint(source, root, split, entries)}"
+    found = _load(source, root, split, folder)
+    if found is None:
+        _build(source, root, split, entries, folder, f"{place}-*")
+        found = _load(source, root, split, folder)
+    if found is None:
+        raise UserError(f"{folder}: this index was written and cannot be read: is the disk full? Remove it, try again")
     if not len(found):
         raise UserError(f"{root}: no usable sequence: {found.summary()}")
     return found
 
 
+def _load(source: Source, root: Path, split: str, folder: Path) -> InFolders | None:
+    """An index that was kept; None where there is none, or a damaged one."""
+    try:
+        return InFolders(source, root, split, folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def fingerprint(source: Source, root: Path, split: str, entries: list[Entry]) -> str:
     """Of everything that an index depends on: names, sizes and times of the files, and the code that reads them."""
     digest = hashlib.blake2b(digest_size=10)
-    code = (sys.modules[source.read.__module__], sys.modules[__name__], annotations, images, source_module)
-    for module in code:
+    here = sys.modules[__name__]
+    for module in (
+        sys.modules[source.read.__module__],
+        here,
+        annotations,
+        images,
+        index_files,
+        lists,
+        names,
+        source_module,
+    ):
         digest.update(Path(module.__file__).read_bytes())
     digest.update(f"{root}\0{split}\0".encode())
     prefix = f"{root}{os.sep}"
-    for entry in entries:
-        digest.update(f"{entry.name}\0{entry.extra}\0".encode())
-        for file in entry.files:
-            try:
-                status = os.stat(prefix + file)
-                digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-            except OSError:
-                digest.update(f"{file}\0-\0".encode())
+    # A stat is short on a local disk, and waits on a network disk: many wait at a time.
+    parts = [entries[k : k + _TOGETHER] for k in range(0, len(entries), _TOGETHER)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        for text in pool.map(lambda part: _states(prefix, part), parts):
+            digest.update(text.encode())
     return digest.hexdigest()
 
 
-def _build(source: Source, root: Path, split: str, entries: list[Entry], folder: Path) -> None:
-    """Reads every entry and leaves the index, whole, at `folder`; older ones of the split are removed."""
+def _states(prefix: str, entries: list[Entry]) -> str:
+    """Names of entries, and sizes and times of their files."""
+    lines = []
+    for entry in entries:
+        lines.append(f"{entry.name}\0{entry.extra}")
+        for file in entry.files:
+            try:
+                status = os.stat(prefix + file)
+                lines.append(f"{file}\0{status.st_size}\0{status.st_mtime_ns}")
+            except OSError:
+                lines.append(f"{file}\0-")
+    return "\0\0".join(lines)
+
+
+def _build(source: Source, root: Path, split: str, entries: list[Entry], folder: Path, older: str) -> None:
+    """Reads every entry and leaves the index, whole, at `folder`, in place of those that match `older`."""
     boxes, visible, text, still, problems, left_out = [], [], [], [], [], 0
-    with ThreadPoolExecutor(_READERS) as pool:
-        done = pool.map(lambda entry: list(_read(source, root, entry)), entries)
-        bar = tqdm(done, f"indexing {source.title} {split}", len(entries), unit="sequence", disable=len(entries) < 200)
-        for record in (record for records in bar for record in records):
-            problems += record.problems
-            if not record.usable:
-                left_out += 1
-                continue
-            boxes.append(record.boxes_xywh)
-            visible.append(record.visible)
-            frames = Names.compress(record.frames)
-            text.append("\0".join((record.name, record.folder, record.category or "", frames)).encode())
-            still.append(record.still)
-    save(folder, f"{source.name}-{split}-*", text, boxes, visible, still, problems, left_out)
+    bar = tqdm(total=len(entries), desc=f"indexing {source.title} {split}", unit="entry", disable=len(entries) < 200)
+    with ThreadPoolExecutor(_READERS) as pool, bar:
+        for found in pool.map(lambda entry: list(_read(source, root, entry)), entries):
+            bar.update()
+            for record in found:
+                if isinstance(record, Problem):
+                    problems.append(record)
+                    continue
+                problems += record.problems
+                if not record.usable:
+                    left_out += 1
+                    continue
+                boxes.append(record.boxes_xywh)
+                visible.append(record.visible)
+                frames = Names.compress(record.frames)
+                text.append("\0".join((record.name, record.folder, record.category or "", frames)).encode())
+                still.append(record.still)
+    save(folder, older, text, boxes, visible, still, problems, left_out)
 
 
-def save(folder: Path, older: str, text, boxes, visible, still, problems, left_out: int, **more: np.ndarray) -> None:
-    """Leaves an index, whole, at `folder`, and removes those beside it that match `older`.
-
-    Args:
-      text: a sequence's name, folder, category and frames, as `Indexed` takes them apart.
-      boxes, visible, still: of each sequence.
-      problems: of all.
-      more: further arrays.
-    """
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        unfinished.mkdir(parents=True)
-        starts = lambda parts: np.cumsum([0, *map(len, parts)], dtype=np.int64)
-        arrays = {
-            "boxes": np.concatenate(boxes) if boxes else np.zeros((0, 4)),
-            "visible": np.concatenate(visible) if visible else np.zeros(0, bool),
-            "start": starts(boxes),
-            "text": np.frombuffer(b"".join(text), np.uint8),
-            "text_start": starts(text),
-            "visible_count": np.array([np.count_nonzero(v) for v in visible], np.int64),
-            "still": np.array(still, bool),
-            **more,
-        }
-        for name, values in arrays.items():
-            np.save(unfinished / f"{name}.npy", values)
-        rows = [(p.kind, p.where, p.detail, p.fatal) for p in problems]
-        (unfinished / "problems.json").write_text(json.dumps({"left_out": left_out, "problems": rows}))
-        for old in folder.parent.glob(older):
-            shutil.rmtree(old, ignore_errors=True)
-        unfinished.rename(folder)
-    except OSError as error:
-        if not (folder / "problems.json").is_file():  # another process may have been first
-            raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _read(source: Source, root: Path, entry: Entry) -> Iterator[Record]:
+def _read(source: Source, root: Path, entry: Entry) -> Iterator[Record | Problem]:
     """The entry's records; an annotation that cannot be read becomes a record with a fatal problem."""
     try:
         yield from source.read(root, entry)

@@ -4,6 +4,7 @@
 
 `entries(root, split)` lists a split without opening a file; `read(root, entry)` turns one entry into records. That is
 all a module writes; the index (`index.py`) reads entries in parallel, keeps what it learnt, and makes sequences of it.
+A root may have tens of thousands of sequences, perhaps on a network disk: `entries` lists folders and tests no file.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from relo_jax.data.images import IMAGE_SUFFIXES, natural_order
 from relo_jax.errors import UserError
 
 ENVIRONMENT = "RELO_DATA_DIR"
+MISSING_PART = "missing part"  # the kind of problem that is no sequence's: a part of the dataset is not there
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a sequence. kind: a few words, the same for all of its kind. where: the file, relative to
-    the root. detail: the value and the remedy, one line. fatal: the sequence cannot be used and is left out."""
+    """Something wrong with a sequence, or with the root. kind: a few words, the same for all of its kind. where: the
+    file, relative to the root. detail: the value and the remedy, one line. fatal: what it speaks of is left out."""
 
     kind: str
     where: str
@@ -49,7 +51,7 @@ class Entry:
     extra: tuple = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """A sequence as its source reads it: annotation, and where its frames are.
 
@@ -81,7 +83,8 @@ class Source:
     split to train on, None for a benchmark. heldout: the split that training is checked with, None where the official
     ones have no boxes. layout: one line that shows the expected paths, for messages.
     entries(root, split): raises UserError where the layout is not to be found, with the remedy.
-    read(root, entry): records; raises UserError for an annotation that cannot be read (it becomes a fatal problem).
+    read(root, entry): records, and problems that concern no single sequence (a part of the dataset is missing); raises
+      UserError for an annotation that cannot be read (it becomes a fatal problem of the entry's sequence).
     """
 
     name: str
@@ -90,7 +93,7 @@ class Source:
     splits: dict[str, int | None]
     layout: str
     entries: Callable[[Path, str], list[Entry]]
-    read: Callable[[Path, Entry], Iterable[Record]]
+    read: Callable[[Path, Entry], Iterable[Record | Problem]]
     train: str | None = None
     heldout: str | None = None
 
@@ -106,7 +109,7 @@ class Source:
         given = Path(given)
         if not given.is_dir():
             raise UserError(f"{given}: no such folder (looked for {self.title})")
-        by_name = {p.name.lower(): p for p in sorted(given.iterdir()) if p.is_dir()}
+        by_name = {name.lower(): given / name for name in list_folders(given)}
         return next((by_name[name.lower()] for name in self.folders if name.lower() in by_name), given)
 
     def check_split(self, split: str) -> None:
@@ -116,21 +119,47 @@ class Source:
 
     def not_found(self, root: Path, missing: Path | str) -> UserError:
         """The UserError for a root without `missing`: says what is expected, and sees archives still packed."""
-        packed = sorted(p.name for p in root.iterdir() if p.suffix.lower() in ARCHIVES)
+        packed = list_archives(root)
         if packed:
             return UserError(f"{root}: no {missing}, but {len(packed)} archives such as {packed[0]}: unpack them there")
         return UserError(f"{root}: no {missing}; {self.title} is expected as {self.layout}")
 
 
-def list_frames(folder: Path) -> list[str]:
-    """Names of the images in a folder, in the order of their numbers; empty where there is no such folder."""
+def list_folders(folder: Path | str) -> list[str]:
+    """Names of the folders in a folder, sorted; empty where there is no such folder."""
     try:
         with os.scandir(folder) as entries:
-            names = [e.name for e in entries if not e.name.startswith(".")]
+            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
     except OSError:
         return []
-    names = [n for n in names if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES]
+
+
+def list_frames(folder: Path | str) -> list[str]:
+    """Names of the images in a folder, in the order of their numbers; empty where there is no such folder."""
+    names = [n for n in list_files(folder) if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES]
+    stems = [n[: n.rindex(".")] for n in names]
+    if "".join(stems).isdecimal():  # the same order, in a tenth of the time
+        return [name for _, name in sorted(zip(map(int, stems), names, strict=True))]
     return sorted(names, key=natural_order)
+
+
+def frames_between(names: list[str], first: int, last: int) -> list[str]:
+    """Of frames named by their number (000123.jpg), those from `first` to `last`, both included."""
+    numbers = ((os.path.splitext(name)[0], name) for name in names)
+    return [name for stem, name in numbers if stem.isdecimal() and first <= int(stem) <= last]
+
+
+def list_archives(folder: Path | str) -> list[str]:
+    """Names of the packed archives in a folder, sorted; empty where there is no such folder."""
+    return sorted(n for n in list_files(folder) if os.path.splitext(n)[1].lower() in ARCHIVES)
+
+
+def list_files(folder: Path | str) -> list[str]:
+    """Names of what is in a folder, in no order; empty where there is no such folder. Hidden ones are skipped."""
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError:
+        return []
 
 
 def record(

@@ -4,28 +4,34 @@ Beside the boxes, two files flag the frames whose target is fully occluded or ou
 the same, and is not visible.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from relo_jax.data import lists
 from relo_jax.data.annotations import read_boxes, read_flags
-from relo_jax.data.source import Entry, Source, list_frames, record
+from relo_jax.data.source import Entry, Record, Source, list_folders, list_frames, record
 
-FLAGS = ("full_occlusion.txt", "out_of_view.txt")
+FILES = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt", "img")
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
     test = set(lists.official("lasot", "test.txt"))
-    found = [p for kind in sorted(root.iterdir()) if kind.is_dir() for p in sorted(kind.glob(f"{kind.name}-*"))]
-    found = [p for p in found if p.is_dir() and (p.name in test) == (split == "test")]
+    found = list(in_classes(root, lambda name: (name in test) == (split == "test")))
     if not found:
         raise SOURCE.not_found(root, f"sequence of the {split} split")
-    return [
-        Entry(p.name, tuple(f"{p.parent.name}/{p.name}/{file}" for file in ("groundtruth.txt", *FLAGS, "img")))
-        for p in found
-    ]
+    return found
 
 
-def _read(root: Path, entry: Entry):
+def in_classes(root: Path, wanted) -> Iterator[Entry]:
+    """Entries for `class/class-number` folders whose name is `wanted`, by class and name."""
+    for kind in list_folders(root):
+        for name in list_folders(f"{root}/{kind}"):
+            if name.rpartition("-")[0] == kind and wanted(name):
+                yield Entry(name, tuple(f"{kind}/{name}/{file}" for file in FILES))
+
+
+def read(root: Path, entry: Entry) -> Iterator[Record]:
+    """A sequence with its two files of flags; LaSOT_ext has the same."""
     text, occluded, away, images = entry.files
     absent = read_flags(root / occluded).astype(bool)
     outside = read_flags(root / away).astype(bool)
@@ -46,5 +52,5 @@ SOURCE = Source(
     heldout="test",
     layout="airplane/airplane-1/{groundtruth.txt, full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
     entries=_entries,
-    read=_read,
+    read=read,
 )

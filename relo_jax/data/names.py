@@ -1,0 +1,38 @@
+"""File names of frames, in little memory: LaSOT has 3.5 million of them, nearly all in the manner of 00000001.jpg."""
+
+from __future__ import annotations
+
+import re
+
+_NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
+
+
+class Names:
+    """File names of a sequence's frames: a pattern where they are numbered without a gap, a list where not."""
+
+    def __init__(self, text: str, count: int):
+        self._count = count
+        self._names = text.split("\n") if "\n" in text or count < 2 else None
+        if self._names is None:
+            self._prefix, digits, first, self._suffix = text.split("/")
+            self._digits, self._first = int(digits), int(first)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> str:
+        index = range(self._count)[index]
+        if self._names is not None:
+            return self._names[index]
+        return f"{self._prefix}{self._first + index:0{self._digits}d}{self._suffix}"
+
+    @staticmethod
+    def compress(names: list[str]) -> str:
+        """What `Names` takes."""
+        match = _NUMBERED.fullmatch(names[0]) if len(names) > 1 else None
+        if match:
+            prefix, digits, suffix = match.groups()
+            text = f"{prefix}/{len(digits) if digits[0] == '0' else 0}/{int(digits)}/{suffix}"
+            if names == list(map(Names(text, len(names)).__getitem__, range(len(names)))):
+                return text
+        return "\n".join(names)

@@ -1,0 +1,31 @@
+"""LaSOT_ext (Fan et al., IJCV 2021): 150 more sequences in the manner of LaSOT, of 15 other classes, for testing.
+
+As there, a frame whose target is fully occluded or out of view is not visible. The folder may be LaSOT's own: what is
+read is what the list names.
+"""
+
+from pathlib import Path
+
+from relo_jax.data import lists
+from relo_jax.data.source import Entry, Source
+from relo_jax.data.sources.lasot import in_classes, read
+
+
+def _entries(root: Path, split: str) -> list[Entry]:
+    listed = set(lists.official("lasot_ext", "test.txt"))
+    found = list(in_classes(root, listed.__contains__))
+    if not found:
+        raise SOURCE.not_found(root, "sequence of its 15 classes")
+    return found
+
+
+SOURCE = Source(
+    name="lasot_ext",
+    title="LaSOT_ext",
+    folders=("LaSOT_ext", "LaSOT_extension_subset", "LaSOTExt", "LaSOT-ext"),
+    splits={"test": 150},
+    heldout="test",
+    layout="atv/atv-1/{groundtruth.txt, full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
+    entries=_entries,
+    read=read,
+)

@@ -1,0 +1,51 @@
+"""VastTrack (Peng et al., NeurIPS 2024): 50,610 sequences of 2,115 classes, 3,500 of them for testing.
+
+Training and test come as separate downloads with the same layout and many of the same classes. They may lie in folders
+`train` and `test` or together in one: the official list says which are for testing, and all others, as the folder has
+them, are for training. A box of zeros says that the target does not show. Class names have spaces and hyphens.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from relo_jax.data import lists
+from relo_jax.data.annotations import read_boxes
+from relo_jax.data.source import Entry, Record, Source, list_folders, list_frames, record
+
+
+def _entries(root: Path, split: str) -> list[Entry]:
+    base = f"{split}/" if (root / split).is_dir() else ""
+    test = set(lists.official("vasttrack", "test.txt"))
+    found = [
+        Entry(name, (f"{base}{kind}/{name}/Groundtruth.txt", f"{base}{kind}/{name}"))
+        for kind in list_folders(root / base)
+        for name in list_folders(f"{root}/{base}{kind}")
+        if name.rpartition("-")[0] == kind and (name in test) == (split == "test")
+    ]
+    if not found:
+        raise SOURCE.not_found(root, f"sequence of the {split} split")
+    return found
+
+
+def _read(root: Path, entry: Entry) -> Iterator[Record]:
+    text, folder = entry.files
+    if not (root / text).is_file():  # in some of the archives the name is all in small letters
+        text = f"{folder}/groundtruth.txt"
+    images = f"{folder}/imgs" if (root / folder / "imgs").is_dir() else f"{folder}/img"
+    yield record(
+        entry.name, images, list_frames(root / images), read_boxes(root / text),
+        text=text, category=entry.name.rpartition("-")[0],
+    )  # fmt: skip
+
+
+SOURCE = Source(
+    name="vasttrack",
+    title="VastTrack",
+    folders=("VastTrack", "vasttrack"),
+    splits={"train": 47110, "test": 3500},
+    train="train",
+    heldout="test",
+    layout="[train, test]/Aardwolf/Aardwolf-1/{Groundtruth.txt, imgs/00001.jpg}",
+    entries=_entries,
+    read=_read,
+)
