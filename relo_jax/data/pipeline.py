@@ -10,6 +10,7 @@ batches seen is the whole position of a run, whatever the number of hosts, threa
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from relo_jax.data.folder import read_folder
 from relo_jax.data.index import DEFAULT_CACHE, open_dataset
 from relo_jax.data.photos import read_photos
 from relo_jax.data.procedural import Procedural
+from relo_jax.data.source import ENVIRONMENT
+from relo_jax.data.tfds_source import is_built, open_built
 from relo_jax.errors import UserError
 
 HELDOUT_SEED = 7_919  # added to the data seed, so that held-out clips repeat no random numbers of training
@@ -187,13 +190,21 @@ def sequences(name: str, data, train: bool = True, cache: str | Path = DEFAULT_C
         split = split or source.train
         if split is None:
             raise UserError(f"{source.title} is for evaluation only: {name}/{next(iter(source.splits))} trains on it")
-        return open_dataset(source, split, data.root or None, cache)
+        return _open(source, split, data.root, cache)
     if source.heldout is None:
         raise NoHeldOut(f"{source.title} has none with boxes")
     try:
-        return open_dataset(source, source.heldout, data.root or None, cache)
+        return _open(source, source.heldout, data.root, cache)
     except UserError as error:
         raise NoHeldOut(str(error)) from None
+
+
+def _open(source, split: str, root: str, cache: str | Path):
+    """From records, where the dataset was built there by `relo data build`; else from its folders."""
+    root = root or os.environ.get(ENVIRONMENT)
+    if is_built(root, source.name):
+        return open_built(root, source.name, split, cache)
+    return open_dataset(source, split, root, cache)
 
 
 def mark_flags_as_parsed() -> None:
