@@ -13,8 +13,10 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,11 +27,12 @@ from tqdm import tqdm
 from relo_jax.data import tfds_builder, tfds_shard
 from relo_jax.data.index import DEFAULT_CACHE, InFolders, open_dataset
 from relo_jax.data.source import Problem, Source
-from relo_jax.data.tfds_records import KINDS, Records, digest
+from relo_jax.data.tfds_records import KINDS, Records, digest, in_order
 from relo_jax.data.tfds_source import config_folder, listed_splits, plan_note, shard_name
 from relo_jax.errors import UserError
 
 SHARD_MIB = 256
+_SHARDS_AT_ONCE = min(8, os.cpu_count() or 1)  # checksums and the ArrayRecord library leave Python's lock alone
 
 
 @dataclass
@@ -162,30 +165,42 @@ class _Build:
         tfds_shard.put(note, plan, self.scratch)
 
     def _shards(self, kind: str) -> list[dict]:
-        """Writes the shards of a config that are not there; what is noted of all."""
-        folder, bounds, noted = self.folders[kind], self.bounds[kind], []
+        """Writes the shards of a config that are not there, several at a time; what is noted of all."""
+        bounds, noted = self.bounds[kind], []
         title = f"{self.records.dataset.name} {kind}"
         with tqdm(total=bounds[-1], desc=title, unit=f" {kind}", mininterval=1) as bar:
-            for number, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
-                path = folder / shard_name(self.name, self.split, number, len(bounds) - 1)
-                note = plan_note(folder, self.split).with_name(f"{number:05d}.json")
-                shard = json.loads(note.read_text()) if note.exists() else None
-                if shard and tfds_shard.as_noted(path, shard, thorough=self.finished):
-                    self.report.shards["kept"] += 1
-                    if not self.finished:  # no work of this run's: it would spoil the rate and the time left
-                        bar.initial += end - start
-                    bar.update(end - start)
-                else:
-                    if shard and path.exists():
-                        self.report.damaged.append(str(path))
-                    self.report.shards["written"] += 1
-                    shard = tfds_shard.write(
-                        self.records, kind, range(start, end), self.scratch / path.name, bar.update
-                    )
-                    tfds_shard.move(self.scratch / path.name, path, shard)
-                    tfds_shard.put(note, json.dumps(shard), self.scratch)
+            one_at_a_time = threading.Lock()
+
+            def advance(count: int = 1, work: bool = True) -> None:
+                with one_at_a_time:
+                    if not work:  # it would spoil the rate and the time left
+                        bar.initial += count
+                    bar.update(count)
+
+            write = lambda number: self._shard(kind, number, advance)
+            for shard, path, how in in_order(write, range(len(bounds) - 1), _SHARDS_AT_ONCE, _SHARDS_AT_ONCE):
                 noted.append(shard)
+                self.report.shards["kept" if how == "kept" else "written"] += 1
+                if how == "damaged":
+                    self.report.damaged.append(str(path))
         return noted
+
+    def _shard(self, kind: str, number: int, advance) -> tuple[dict, object, str]:
+        """Sees to one shard: what is noted of it, its file, and whether it was "kept", "missing" or "damaged"."""
+        bounds, folder = self.bounds[kind], self.folders[kind]
+        path = folder / shard_name(self.name, self.split, number, len(bounds) - 1)
+        note = plan_note(folder, self.split).with_name(f"{number:05d}.json")
+        numbers = range(bounds[number], bounds[number + 1])
+        shard = json.loads(note.read_text()) if note.exists() else None
+        if shard and tfds_shard.as_noted(path, shard, thorough=self.finished):
+            advance(len(numbers), work=self.finished)
+            return shard, path, "kept"
+        how = "damaged" if shard and path.exists() else "missing"
+        part = self.scratch / path.name
+        shard = tfds_shard.write(self.records, kind, numbers, part, advance)
+        tfds_shard.move(part, path, shard)
+        tfds_shard.put(note, json.dumps(shard), self.scratch)
+        return shard, path, how
 
     def _publish(self, kind: str, shards: list[dict]) -> None:
         """Writes the files by which TFDS finds the split; dataset_info.json, which lists it, is the last."""

@@ -88,7 +88,7 @@ class Records:
         data, problem = b"", None
         try:
             data = images.read_bytes(self.dataset.root / file)
-            images.decode(data, file, reduce=8)  # finds every error of a whole decoding, at half the time
+            images.decode(data, file, reduce=8)  # finds every error that a whole decoding would, sooner
         except FrameError as error:
             problem = Problem(error.reason, file, str(error).partition(": ")[2], fatal=False)
         return {"image": data, "file": file, "sequence": int(sequence), "frame": int(frame)}, problem
