@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -243,7 +244,7 @@ def _read(source: Source, root: Path, entry: Entry) -> Iterator[Record | Problem
     try:
         yield from source.read(root, entry)
     except UserError as error:
-        where = entry.files[0]
-        detail = str(error).removeprefix(f"{root / where}").lstrip(":, ")
+        named = re.match(rf"{re.escape(str(root))}/(.+?)[:,] (.+)", str(error))
+        where, detail = named.groups() if named else (entry.files[0], str(error))
         problem = Problem("unreadable annotation", where, detail)
         yield Record(entry.name, "", [], np.zeros((0, 4)), np.zeros(0, bool), problems=[problem])

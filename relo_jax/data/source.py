@@ -10,9 +10,10 @@ A root may have tens of thousands of sequences, perhaps on a network disk: `entr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -169,7 +170,7 @@ def record(
     boxes_xywh: np.ndarray,
     *,
     text: str,
-    absent: np.ndarray | None = None,
+    absent: Mapping[str, np.ndarray] = MappingProxyType({}),
     category: str | None = None,
     first_box_only: bool = False,
 ) -> Record:
@@ -177,7 +178,8 @@ def record(
 
     Args:
       text: the annotation file relative to the root, for messages.
-      absent: bool [F], frames whose target does not show, by the dataset's own flags.
+      absent: bool [F] by file relative to the root, frames whose target does not show by the dataset's own flags; one
+        file is enough to hide a frame.
       first_box_only: the split hides all boxes but the first; the others become NaN.
     """
     problems = []
@@ -188,14 +190,14 @@ def record(
     elif len(frames) != len(boxes_xywh):
         detail = f"{len(boxes_xywh)} boxes for {len(frames)} frames in {folder}: extract the sequence again"
         problems.append(Problem("boxes and frames differ", text, detail))
-    if absent is not None and len(absent) != len(boxes_xywh):
-        detail = f"{len(absent)} flags for {len(boxes_xywh)} boxes: extract the annotation again"
-        problems.append(Problem("flags and boxes differ", text, detail))
-        absent = None
     with np.errstate(invalid="ignore"):
         visible = (boxes_xywh[:, 2:] > 0).all(1)
-    if absent is not None:
-        visible &= ~np.asarray(absent, bool)
+    for file, flags in absent.items():
+        if len(flags) == len(boxes_xywh):
+            visible &= ~flags
+        else:
+            detail = f"{len(flags)} flags for {len(boxes_xywh)} boxes: extract the annotation again"
+            problems.append(Problem("flags and boxes differ", file, detail))
     if not visible.any():
         problems.append(Problem("target never shows", text, "no frame has a visible box: leave the sequence out"))
     bad = np.isnan(boxes_xywh).any(1) if not first_box_only else np.zeros(0, bool)

@@ -50,18 +50,15 @@ def _position(name: str) -> int:
 
 
 def _read(root: Path, entry: Entry) -> Iterator[Record]:
-    text, folder = entry.files[0], entry.files[-1]
-    absent = category = None
-    if len(entry.files) > 2:
-        absence, cover, about = entry.files[1:-1]
-        absent = read_flags(root / absence) > 0
-        covered = read_flags(root / cover)
-        if len(covered) == len(absent):
-            absent |= covered == 0
+    text, *labels, folder = entry.files
+    absent, category = {}, None
+    if labels:
+        absence, cover, about = labels
+        absent = {absence: read_flags(root / absence) > 0, cover: read_flags(root / cover) == 0}
         category = _category(root / about)
     yield record(
         entry.name, folder, list_frames(root / folder), read_boxes(root / text),
-        text=text, absent=absent, category=category, first_box_only=len(entry.files) == 2,
+        text=text, absent=absent, category=category, first_box_only=not labels,
     )  # fmt: skip
 
 

@@ -32,14 +32,10 @@ def in_classes(root: Path, wanted) -> Iterator[Entry]:
 
 def read(root: Path, entry: Entry) -> Iterator[Record]:
     """A sequence with its two files of flags; LaSOT_ext has the same."""
-    text, occluded, away, images = entry.files
-    absent = read_flags(root / occluded).astype(bool)
-    outside = read_flags(root / away).astype(bool)
-    if len(absent) == len(outside):
-        absent |= outside
+    text, *flags, images = entry.files
     yield record(
         entry.name, images, list_frames(root / images), read_boxes(root / text),
-        text=text, absent=absent, category=entry.name.rpartition("-")[0],
+        text=text, absent={file: read_flags(root / file) > 0 for file in flags}, category=entry.name.rpartition("-")[0],
     )  # fmt: skip
 
 
