@@ -105,7 +105,7 @@ def test_half_of_got10k_is_read_and_the_rest_is_counted(tmp_path):
     train = opened("got10k", "train", tmp_path, tmp_path / "cache")
     assert [name[-1] for name in names(train)] == ["1", "6"] and train.left_out == 2 and train.missing == 9331
     assert "2 left out (2 unreadable annotation; first: train/GOT-10k_Train_000002/groundtruth.txt: " in train.summary()
-    assert "cover.label: there is no such file: extract it again" in train.problems[1].detail
+    assert str(train.problems[1]) == "train/GOT-10k_Train_000005/cover.label: there is no such file: extract it again"
 
 
 def test_got10k_without_its_list_says_how_to_get_one(tmp_path):
