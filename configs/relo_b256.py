@@ -6,6 +6,7 @@
 Paper row (AUC; GOT-10k: AO): LaSOT 73.3, LaSOT_ext 54.2, TrackingNet 86.4, GOT-10k 80.5, TNL2K 60.9, NFS 70.0,
 UAV123 70.4. That is the score of the authors' checkpoint and the one to expect of a full training on the paper's five
 data sets from ImageNet weights; this code has not repeated that training.
+Data: the paper's five, below the folder that RELO_DATA_DIR or --config.data.root names (docs/datasets.md).
 Hours: not measured. Warm-up: 140,625 steps of 64 clips of 2 frames; RL: 14,063 steps of 16 clips of 8 frames, forward
 only through the encoder.
 """
@@ -17,6 +18,7 @@ def get_config(stage="warmup"):
     """The paper's stage, `warmup` or `rl`."""
     config = relo_config.paper(stage)
     config.model.variant = "b256"
+    config.data.name = relo_config.PAPER_DATA
     # LaSOT, LaSOT_ext 3.0; TrackingNet 2.0; GOT-10k 2.1; TNL2K 1.8; NFS 2.9; UAV123 1.0
     config.tracker.window_power = 3.0
     return config

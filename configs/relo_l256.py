@@ -6,6 +6,7 @@
 Paper row (AUC; GOT-10k: AO): LaSOT 75.1, LaSOT_ext 57.5, TrackingNet 87.3, GOT-10k 81.8, TNL2K 63.6, NFS 71.3,
 UAV123 71.4. That is the score of the authors' checkpoint and the one to expect of a full training on the paper's five
 data sets from ImageNet weights; this code has not repeated that training.
+Data: the paper's five, below the folder that RELO_DATA_DIR or --config.data.root names (docs/datasets.md).
 Hours: not measured. Warm-up: 140,625 steps of 64 clips of 2 frames; RL: 14,063 steps of 16 clips of 8 frames, forward
 only through the encoder. Out of memory in the warm-up? `--config.model.remat=True`.
 """
@@ -17,6 +18,7 @@ def get_config(stage="warmup"):
     """The paper's stage, `warmup` or `rl`."""
     config = relo_config.paper(stage)
     config.model.variant = "l256"
+    config.data.name = relo_config.PAPER_DATA
     # LaSOT 2.9; LaSOT_ext, GOT-10k 2.7; TrackingNet 2.0; TNL2K, NFS 3.2; UAV123 3.8
     config.tracker.window_power = 2.7
     return config

@@ -5,6 +5,7 @@
 
 Paper row: none, so no score to expect but one between T256 (LaSOT 70.4) and B256 (73.3). Templates, temporal tokens and
 window power are those of T256, the nearest in size.
+Data: the paper's five, below the folder that RELO_DATA_DIR or --config.data.root names (docs/datasets.md).
 Hours: not measured. Warm-up: 140,625 steps of 64 clips of 2 frames; RL: 14,063 steps of 16 clips of 8 frames, forward
 only through the encoder.
 """
@@ -16,5 +17,6 @@ def get_config(stage="warmup"):
     """The paper's stage, `warmup` or `rl`."""
     config = relo_config.paper(stage)
     config.model.variant = "s256"
+    config.data.name = relo_config.PAPER_DATA
     config.tracker.window_power = 2.0
     return config

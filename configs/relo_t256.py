@@ -6,6 +6,7 @@
 Paper row (AUC; GOT-10k: AO): LaSOT 70.4, LaSOT_ext 51.1, TrackingNet 83.6, GOT-10k 75.6. That is the score of the
 authors' checkpoint and the one to expect of a full training on the paper's five data sets from ImageNet weights; this
 code has not repeated that training.
+Data: the paper's five, below the folder that RELO_DATA_DIR or --config.data.root names (docs/datasets.md).
 Hours: not measured. Warm-up: 140,625 steps of 64 clips of 2 frames; RL: 14,063 steps of 16 clips of 8 frames, forward
 only through the encoder.
 """
@@ -17,5 +18,6 @@ def get_config(stage="warmup"):
     """The paper's stage, `warmup` or `rl`."""
     config = relo_config.paper(stage)
     config.model.variant = "t256"
+    config.data.name = relo_config.PAPER_DATA
     config.tracker.window_power = 2.0  # LaSOT 2.2; LaSOT_ext 1.7; TrackingNet 2.0; GOT-10k 3.2
     return config

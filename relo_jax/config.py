@@ -17,6 +17,7 @@ DATASETS = (
     "procedural", "photos", "folder", "coco", "got10k", "lasot", "lasot_ext", "nfs", "otb100", "tnl2k", "trackingnet",
     "uav123", "vasttrack", "vot",
 )  # fmt: skip
+PAPER_DATA = "coco+got10k+lasot+trackingnet+vasttrack"  # in equal parts
 _CHOICES = {
     "stage": ("warmup", "rl"),
     "model.init_scheme": ("release", "similarity"),
