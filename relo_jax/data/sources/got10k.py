@@ -51,13 +51,13 @@ def _position(name: str) -> int:
 
 def _read(root: Path, entry: Entry) -> Iterator[Record]:
     text, *labels, folder = entry.files
-    absent, category = {}, None
+    boxes, absent, category = read_boxes(root / text), {}, None
     if labels:
         absence, cover, about = labels
         absent = {absence: read_flags(root / absence) > 0, cover: read_flags(root / cover) == 0}
         category = _category(root / about)
     yield record(
-        entry.name, folder, list_frames(root / folder), read_boxes(root / text),
+        entry.name, folder, list_frames(root / folder), boxes,
         text=text, absent=absent, category=category, first_box_only=not labels,
     )  # fmt: skip
 
