@@ -41,7 +41,7 @@ def build_command(
     from relo_jax.data import tfds_build
 
     source = sources.source(name)
-    there, refused = [], []
+    there, refused = [], {}
     for split in splits or source.splits:
         try:
             open_dataset(source, split, root, cache)
@@ -49,10 +49,10 @@ def build_command(
         except UserError as error:
             if splits:
                 raise
-            refused.append(f"{source.title} {split}: not built: {error}")
+            refused[split] = error
     if not there:
-        raise UserError(refused[0])
+        raise next(iter(refused.values()))
     for split in there:
         print(tfds_build.build(source, split, out, root, shard_mib, cache))
-    for line in refused:
-        print(line)
+    for split, error in refused.items():
+        print(f"{source.title} {split}: not built: {error}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from relo_jax.errors import UserError
 
 VERSION = "1.0.0"
 _AT_ONCE = 512  # sequence records read at a time
+_OTHER_FILES = 100  # that a process has open beside shards
 
 
 def config_folder(out, name: str, kind: str):
@@ -114,9 +116,10 @@ class Built(Indexed):
         self._parse = None
 
     def _reader(self, index: int):
-        first, name = int(self._first[index]), self._texts(index)[0]
-        where = lambda k: f"{self.root}: frame {int(k)} of {self.split} {name} (record {first + int(k)} of frames)"
-        return where, lambda k: self._frame(first + int(k), where(k))
+        name, first = self._texts(index)[0], int(self._first[index])
+        numbers = range(first, first + int(self._start[index + 1] - self._start[index]))
+        where = lambda k: f"{self.root}: frame {int(k)} of {self.split} {name} (record {numbers[int(k)]} of frames)"
+        return where, lambda k: self._frame(numbers[int(k)], where(k))
 
     def _frame(self, number: int, where: str) -> bytes:
         """The encoded image of a record.
@@ -146,7 +149,26 @@ def _records(root: str, name: str, split: str, kind: str):
     lengths, _ = listed_splits(folder)[split]
     # With the number of records given, a shard is not opened before it is read.
     paths = [f"{folder / shard_name(name, split, k, len(lengths))}[0:{n}]" for k, n in enumerate(lengths)]
+    _allow_open_files(len(paths), folder)
     return ArrayRecordDataSource(paths)
+
+
+def _allow_open_files(count: int, folder) -> None:
+    """Raises this process's limit by `count`: a shard stays open once it was read from, and 1,024 is a usual limit.
+
+    Raises:
+      UserError: the system does not allow so many.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    if hard != resource.RLIM_INFINITY and count + _OTHER_FILES > hard:
+        raise UserError(
+            f"{folder}: {count:,} shards cannot be open at once, the system allows {hard:,} files: raise it "
+            "(ulimit -n), or build the dataset with a larger --shard-mib"
+        )
+    wanted = soft + count if hard == resource.RLIM_INFINITY else min(hard, soft + count)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _fingerprint(folder, split: str) -> str:

@@ -39,6 +39,8 @@ def same_as_folders(readers, dataset, split):
     """Asserts that TFDS reads what the folders hold."""
     sequences, frames = readers["sequences"][split], readers["frames"][split]
     assert len(sequences) == len(dataset)
+    files = {sequence.where(k) for sequence in dataset for k in range(len(sequence))}
+    assert len(frames) == len(files), "a file that several sequences share is to be stored once"
     for record, sequence in zip(sequences, dataset, strict=True):
         assert record["name"].decode() == sequence.name
         assert record["category"].decode() == (sequence.category or "")

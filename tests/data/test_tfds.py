@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relo_jax import cli
 from relo_jax.data import sources, tfds_build, tfds_shard
 from relo_jax.data.clip_source import ClipSource, Part
 from relo_jax.data.clips import ClipOptions
@@ -222,10 +224,42 @@ def test_other_data_never_replaces_a_built_dataset_but_an_unfinished_one(lasot, 
     )
 
 
+def test_a_build_into_a_bucket_is_copied_and_read_again_there(lasot, monkeypatch, tmp_path):
+    """A folder that is treated as a bucket: nothing is renamed into it, and every upload is compared."""
+    lasot(tmp_path / "local")
+    monkeypatch.setattr(tfds_shard, "is_local", lambda path: False)
+    lasot()
+    here, there = files(tmp_path / "local"), files(lasot.out)
+    here.pop("lasot/.lock")
+    assert there == here
+    monkeypatch.setattr(tfds_shard, "as_noted", lambda *_, **__: False)
+    with pytest.raises(UserError, match="is not what was uploaded"):
+        lasot()
+
+
 def test_one_build_at_a_time(lasot):
     with tfds_build._alone(lasot.out / "lasot"), pytest.raises(UserError, match="another process is building there"):
         lasot()
     lasot()
+
+
+def test_the_command_says_what_it_built_and_what_not(lasot, capsys, tmp_path):
+    command = ["data", "build", "lasot", "--out", str(lasot.out), "--cache", str(lasot.cache), "--root"]
+    shutil.rmtree(lasot.root / "airplane" / "airplane-1")
+    shutil.rmtree(lasot.root / "bear" / "bear-2")
+    (lasot.root / "bear" / "bear-1" / "groundtruth.txt").write_text("1,2,3\n")
+    assert cli.main([*command, str(lasot.root)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "LaSOT train: 1 sequences, 24 frames; 1 left out (1 unreadable annotation" in said[0]
+    assert "2 written, all checked" in said[0] and said[1].startswith("LaSOT test: not built: ") and len(said) == 2
+    assert cli.main([*command, str(lasot.root), "--split", "test"]) == 1
+    assert cli.main([*command, str(tmp_path / "nowhere")]) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert "no sequence of the test split" in said[-2]
+    assert said[-1] == f"relo: {tmp_path}/nowhere: no such folder (looked for LaSOT)"
+    command[command.index("--out") + 1] = "gs://bucket/x"
+    assert cli.main([*command, str(lasot.root)]) == 1
+    assert "gs://bucket/x: cannot be reached" in capsys.readouterr().err
 
 
 def test_a_built_dataset_that_is_not_all_there_is_named(lasot, tmp_path):
@@ -239,6 +273,8 @@ def test_a_built_dataset_that_is_not_all_there_is_named(lasot, tmp_path):
         shard.unlink()
     with pytest.raises(FrameError, match="frame 4 of train airplane-2"):
         again[0].read_encoded(4)
+    with pytest.raises(IndexError):  # the next record is another sequence's
+        again[0].read_encoded(24)
     with pytest.raises(UserError, match="--shard-mib -1: give a size above 0"):
         lasot(shard_mib=-1)
 
@@ -300,6 +336,22 @@ def test_worker_processes_read_the_right_bytes_forked_or_spawned(roots, built, t
     folders = open_dataset(sources.source("lasot"), "train", roots, tmp_path)
     wanted = [zlib.crc32(s.read_encoded(k)) for s in folders for k in range(0, 24, 3)]
     assert done.stdout.strip() == str(wanted), done.stderr
+
+
+def test_more_shards_than_files_may_be_open_are_read(lasot, tmp_path):
+    lasot(shard_mib=0.003)
+    code = (
+        "import resource, sys; from relo_jax.data.tfds_source import open_built\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (36, int(sys.argv[3])))\n"
+        "dataset = open_built(sys.argv[1], 'lasot', 'train', sys.argv[2])\n"
+        "print(sum(len(s.read_encoded(k)) > 0 for s in dataset for k in range(len(s))))"
+    )
+    run = lambda limit: subprocess.run(
+        [sys.executable, "-c", code, lasot.out, tmp_path, limit], capture_output=True, text=True
+    )
+    done = run("200")
+    assert done.stdout.strip() == "48", done.stderr
+    assert "48 shards cannot be open at once, the system allows 140 files" in run("140").stderr
 
 
 def test_training_on_folders_imports_no_tensorflow_datasets():
