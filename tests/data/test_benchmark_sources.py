@@ -163,6 +163,12 @@ def test_vot_without_a_list_takes_the_folders_that_have_an_annotation(tmp_path):
     assert [s.name for s in without] == ["ants1", "bag", "ball1"]
 
 
+def test_a_region_that_is_nan_in_part_is_no_box(tmp_path):
+    (tmp_path / "groundtruth.txt").write_text("1,2,3,4\nNaN,2,3,4\n1,2,3,NaN,5,6\n")
+    boxes = vot.read_regions(tmp_path / "groundtruth.txt")
+    assert np.isnan(boxes).all(1).tolist() == [False, True, True]
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 7), st.integers(1, 6), st.integers(0, 90), st.integers(0, 90), st.data())
 def test_the_box_of_a_mask_is_that_of_its_pixels(width, height, x, y, data):
