@@ -49,7 +49,16 @@ def data_check_command(args):
     """`relo data check`; its exit status says whether the dataset can be used as it is."""
     from relo_jax import data_command
 
-    return data_command.check_command(args.name, args.root, args.split, **cache_of(args))
+    return data_command.check_command(
+        args.name, args.root, args.split, frames=args.frames, json_path=args.json, **cache_of(args)
+    )
+
+
+def data_stats_command(args):
+    """`relo data stats`."""
+    from relo_jax import data_command
+
+    data_command.stats_command(args.names, args.root, json_path=args.json, **cache_of(args))
 
 
 def data_build_command(args):
@@ -123,13 +132,20 @@ def parser():
         "--set", action="append", type=field, default=[], metavar="FIELD=VALUE", help="a field of the model, heads=3"
     )
 
-    data = add(commands, "data", None, "datasets on this machine: check and build them")
+    data = add(commands, "data", None, "datasets on this machine: check, measure and build them")
     parts = data.add_subparsers(dest="part", metavar="PART", required=True)
 
     check = add(parts, "check", data_check_command, "what is wrong with a dataset, and what to do about it")
-    check.add_argument("name", metavar="NAME", help="such as got10k")
+    check.add_argument("name", metavar="NAME", help="such as got10k, or folder")
     check.add_argument("--split", help="only this one, such as train")
+    check.add_argument("--frames", default="sample", choices=["sample", "all"], help="images to decode (some of each)")
+    check.add_argument("--json", type=Path, metavar="FILE", help="what was found")
     add_data(check)
+
+    stats = add(parts, "stats", data_stats_command, "sizes of datasets and of what is in them")
+    stats.add_argument("names", nargs="*", metavar="NAME", help="such as got10k (default: all below the root)")
+    stats.add_argument("--json", type=Path, metavar="FILE", help="the figures")
+    add_data(stats)
 
     build = add(parts, "build", data_build_command, "a dataset as shards of records, for a bucket or a slow disk")
     build.add_argument("name", metavar="NAME", help="such as got10k")

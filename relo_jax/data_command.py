@@ -2,27 +2,95 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from relo_jax.data import sources
+from relo_jax.data import check, folder, sources, stats
 from relo_jax.data.index import DEFAULT_CACHE, open_dataset
 from relo_jax.errors import UserError
+from relo_jax.files import whole_file
 
 
-def check_command(name: str, root: Path | None = None, split: str | None = None, cache: Path = DEFAULT_CACHE) -> int:
-    """Opens a dataset's splits and prints a line of each.
+def check_command(
+    name: str,
+    root: Path | None = None,
+    split: str | None = None,
+    frames: str = "sample",
+    json_path: Path | None = None,
+    cache: Path = DEFAULT_CACHE,
+) -> int:
+    """Checks a dataset's splits, prints what is wrong by kind, and writes it to `json_path`.
 
     Returns:
-      The exit status: 1 where sequences had to be left out or are missing.
+      The exit status: 1 where anything is fatal.
 
     Raises:
       UserError: no such dataset, split or folder, or another layout than the official one.
     """
-    source = sources.source(name)
-    opened = [open_dataset(source, s, root, cache) for s in ([split] if split else source.splits)]
-    for dataset in opened:
-        print(dataset.summary())
-    return int(any(d.left_out or d.missing for d in opened))
+    source = folder.SOURCE if name == "folder" else sources.source(name)
+    found, absent = check.check(source, [split] if split else [], root, cache, frames)
+    for findings in found:
+        print(problem_table(findings))
+    for other, why in absent.items():
+        print(f"{source.title} {other}: not checked: {why}")
+    write_json(json_path, {"splits": [f.as_json() for f in found], "not_checked": absent})
+    return int(any(findings.fatal(kind) for findings in found for kind in findings.kinds))
+
+
+def problem_table(findings: check.Findings, examples: int = 3) -> str:
+    """A split's size, and its problems by kind with the first of each."""
+    dataset = findings.dataset
+    lines = [
+        f"{dataset.source.title} {dataset.split} in {dataset.root}: {len(dataset):,} sequences, "
+        f"{int(dataset.lengths.sum()):,} frames, {findings.scanned:,} of them decoded"
+    ]
+    width = max(map(len, findings.kinds), default=0)
+    for kind in findings.kinds:
+        count, first = findings.counts[kind], findings.examples[kind][:examples]
+        lines.append(f"  {'fatal' if findings.fatal(kind) else 'note ':<7}{kind:<{width}}{count:>9,}")
+        lines += [f"           {problem}" for problem in first]
+        lines += [f"           and {count - len(first):,} more"] if count > len(first) else []
+    return "\n".join(lines if findings.kinds else [*lines, "  nothing is wrong"])
+
+
+def stats_command(
+    names: list[str], root: Path | None = None, json_path: Path | None = None, cache: Path = DEFAULT_CACHE
+) -> None:
+    """Prints sizes of datasets, by default of those that have a folder below the root, and writes them as JSON.
+
+    Raises:
+      UserError: no such dataset or folder; none is there.
+    """
+    rows = [
+        row
+        for name in names or stats.present(root)
+        for row in stats.describe(folder.SOURCE if name == "folder" else sources.source(name), root, cache)
+    ]
+    heads = ("dataset", "split", "sequences", "frames", "visible", "classes", "box side, px", "frame size", "disk")
+    cells = [heads, *map(stats_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("box side: the root of the area; 5, 50 and 95 %. Frame size and disk: from a sample of images.")
+    write_json(json_path, rows)
+
+
+def stats_cells(row: dict) -> tuple[str, ...]:
+    """A row of `stats.describe` as it is printed."""
+    usual = next(iter(row["frame_sizes"].items()), None)
+    share = f"{usual[0]} ({usual[1] / sum(row['frame_sizes'].values()):.0%})" if usual else "-"
+    return (
+        row["dataset"], row["split"], f"{row['sequences']:,}", f"{row['frames']:,}", f"{row['visible_share']:.1%}",
+        f"{row['classes'] or '-'}", " ".join(f"{row['box_side_px'][q]:.0f}" for q in ("5%", "50%", "95%")), share,
+        f"{row['disk_bytes'] / 2**30:.2f} GiB" if row["disk_bytes"] else "-",
+    )  # fmt: skip
+
+
+def write_json(path: Path | None, content) -> None:
+    """Writes, if there is a path. Raises UserError."""
+    if path is not None:
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def build_command(

@@ -15,6 +15,7 @@ import numpy as np
 from relo_jax.data.annotations import read_boxes
 from relo_jax.data.images import IMAGE_SUFFIXES, decode, list_images, read_bytes
 from relo_jax.data.sequence import Sequence
+from relo_jax.data.source import Entry, Problem, Source, list_folders, list_frames, record
 from relo_jax.errors import UserError
 
 TEXT_NAMES = ("groundtruth.txt", "groundtruth_rect.txt")
@@ -110,3 +111,36 @@ def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -
     if not folders:
         raise UserError(f"{root}: no sequence in it (folders with {' or '.join(TEXT_NAMES)})")
     return Folder(tuple(read_sequence(p, one_based=one_based, cache=cache) for p in folders))
+
+
+def _entries(root: Path, split: str) -> list[Entry]:
+    entries = []
+    for name in ("", *list_folders(root)):
+        text = next((file for file in TEXT_NAMES if (root / name / file).is_file()), None)
+        if text:
+            images = Path(name, "img") if (root / name / "img").is_dir() else Path(name)
+            entries.append(Entry(name or root.name, (str(Path(name, text)), str(images))))
+    if not entries:
+        raise SOURCE.not_found(root, f"sequence in it (folders with {' or '.join(TEXT_NAMES)})")
+    return entries
+
+
+def _read(root: Path, entry: Entry):
+    text, images = entry.files
+    found = record(entry.name, images, list_frames(root / images), read_boxes(root / text), text=text)
+    if found.visible.any() and not found.visible[0]:
+        detail = f"the first box {found.boxes_xywh[0].tolist()} has no area, and tracking starts from it"
+        found.problems.append(Problem("no first box", text, detail))
+    yield found
+
+
+# The same folders as a dataset whose sequences may be broken, for `relo data check`.
+SOURCE = Source(
+    name="folder",
+    title="Folder",
+    folders=(),
+    splits={"all": None},
+    layout="<name>/{groundtruth.txt, img/00000001.jpg}",
+    entries=_entries,
+    read=_read,
+)

@@ -152,6 +152,14 @@ def open_dataset(
     Raises:
       UserError: no such folder or split, another layout, archives still packed, no sequence that can be used.
     """
+    found = open_index(source, split, root, cache)
+    if not len(found):
+        raise UserError(f"{found.root}: no usable sequence: {found.summary()}")
+    return found
+
+
+def open_index(source: Source, split: str, root: str | Path | None, cache: str | Path) -> InFolders:
+    """As `open_dataset`, but where no sequence can be used, one that has only problems."""
     source.check_split(split)
     root = source.find_root(root).absolute()
     entries = source.entries(root, split)
@@ -164,8 +172,6 @@ def open_dataset(
         found = _load(source, root, split, folder)
     if found is None:
         raise UserError(f"{folder}: this index was written and cannot be read: is the disk full? Remove it, try again")
-    if not len(found):
-        raise UserError(f"{root}: no usable sequence: {found.summary()}")
     return found
 
 
