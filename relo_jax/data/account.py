@@ -43,7 +43,7 @@ class Account:
             for name, reason, where in told:
                 self.failed[name, reason] += 1
                 examples = self._examples.setdefault((name, reason), [])
-                if len(examples) < EXAMPLES:
+                if len(examples) <= EXAMPLES and where not in examples:
                     examples.append(where)
             # A note has no room for dozens of failures; their number is never lost.
             if len(told) < failed[row]:
@@ -64,6 +64,7 @@ class Account:
         parts = []
         for (name, reason), count in self.failed.most_common():
             examples = self._examples.get((name, reason), [])
-            files = f" ({', '.join(examples)}{', ...' if count > len(examples) else ''})" if examples else ""
+            more = ["..."] if len(examples) > EXAMPLES else []
+            files = f" ({', '.join(examples[:EXAMPLES] + more)})" if examples else ""
             parts.append(f"{name}: {count:,} {reason}{files}")
         return "; ".join(parts)

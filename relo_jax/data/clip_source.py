@@ -96,6 +96,17 @@ class ClipSource:
         number, sequence = self.pick(clip_rng(self.seed, int(index)), int(index))
         return f"{self.parts[number].name}/{sequence.name}" if len(self.parts) > 1 else sequence.name
 
+    def report(self) -> list[str]:
+        """A line for each dataset that knows its sequences: how many, what was left out, and what is too short."""
+        lines = []
+        for part, known in zip(self.parts, self._eligible, strict=True):
+            if known is not None:
+                count = len(part.sequences)
+                summary = part.sequences.summary() if hasattr(part.sequences, "summary") else f"{count:,} sequences"
+                rest = f"; {count - len(known):,} too short or too rarely visible for these clips"
+                lines.append(f"{part.name}: {summary}{rest if count > len(known) else ''}")
+        return lines
+
     def pick(self, rng: np.random.Generator, index: int) -> tuple[int, Sequence]:
         """Number of the dataset and an eligible sequence: the clip's own, or drawn at random."""
         number = 0

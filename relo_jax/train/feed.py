@@ -28,7 +28,7 @@ class Feed:
       batches: of `relo_jax.data.pipeline.make_dataset`.
       mesh: of `relo_jax.train.mesh.make_mesh`; its axis `data` takes the clips.
       position: where to go on, a Batch's `position_after`; None is the beginning.
-      epoch: clips after which an account of them is printed, and at the end; None: never.
+      epoch: clips after which an account of them is printed, and at the end, and of the data sets first; None: never.
     """
 
     def __init__(self, batches, mesh, position=None, epoch=None):
@@ -36,6 +36,9 @@ class Feed:
         self._next = position["next_index"] if position else 0
         self._iterator = iter(batches.starting_at(self._next))
         self._batch_size, self._epoch = batches.batch_size, epoch
+        if epoch and jax.process_index() == 0:
+            for line in batches.source.report():
+                tqdm.write(line, file=sys.stderr)
         self._account = Account([part.name for part in batches.source.parts])
 
     def __enter__(self):
@@ -44,7 +47,7 @@ class Feed:
     def __exit__(self, *error):
         self._iterator.close()
         if self._epoch and self._account.clips:
-            self._report()
+            self._report("begun")
 
     def __iter__(self):
         return self
@@ -56,7 +59,7 @@ class Feed:
         self._account.add(*(arrays.pop(name) for name in ("dataset", "failed", "note")))
         before, self._next = self._next, self._next + 1
         if self._epoch and self._epochs(self._next) > self._epochs(before):
-            self._report()
+            self._report("done")
         place = lambda x: jax.make_array_from_process_local_data(self._sharding, x)
         with jax.transfer_guard_host_to_device("allow"):  # over several hosts JAX takes this transfer for an accident
             placed = {name: place(x) for name, x in arrays.items()}
@@ -65,9 +68,10 @@ class Feed:
     def _epochs(self, batches):
         return batches * self._batch_size // self._epoch
 
-    def _report(self):
-        """Prints what this host read since the last report."""
+    def _report(self, state):
+        """Prints what this host read since the last report; the epoch is "done" or "begun"."""
         clips = self._next * self._batch_size
+        epoch = clips // self._epoch + (state == "begun")
         host = f", host {jax.process_index()}" if jax.process_count() > 1 else ""
-        title = f"data, epoch {max(1, -(-clips // self._epoch))}, up to clip {clips:,}{host}"
+        title = f"data, epoch {epoch} {state}, up to clip {clips:,}{host}"
         tqdm.write(self._account.report(title), file=sys.stderr)

@@ -110,10 +110,17 @@ def test_an_account_tells_clips_by_dataset_and_failures_by_reason():
     account.add(*batch([1], [0], ("lasot", "undecodable image", "b.jpg")))
     line = account.report("epoch 1")
     assert line == (
-        "epoch 1: 4 clips (coco 2, lasot 2); 3 replaced: coco: 2 missing frame (a.jpg, a.jpg); "
+        "epoch 1: 4 clips (coco 2, lasot 2); 3 replaced: coco: 2 missing frame (a.jpg); "
         "lasot: 1 undecodable image (b.jpg)"
     )
     assert account.report("epoch 2") == "epoch 2: 0 clips (), none replaced"
+
+
+def test_a_few_files_are_named_and_that_there_are_more_is_told():
+    account = Account(["coco"])
+    for k in range(9):
+        account.add(*batch([1], [0], ("coco", "missing frame", f"{k}.jpg")))
+    assert account.report("all").endswith("9 missing frame (0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, ...)")
 
 
 def test_more_than_one_failure_in_a_hundred_stops_with_the_list():

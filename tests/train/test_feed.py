@@ -1,0 +1,75 @@
+"""The feed: batches on the devices in order, and an account of what was read in words."""
+
+import jax
+import numpy as np
+import pytest
+
+from relo_jax.data import pipeline, sources
+from relo_jax.data.clip_source import ClipSource, Part
+from relo_jax.data.clips import ClipOptions
+from relo_jax.data.index import open_dataset
+from relo_jax.errors import UserError
+from relo_jax.train.feed import Feed
+from tests.data import miniature
+
+OPTIONS = ClipOptions(templates=1, frames=1, template_size=16, search_size=32)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Clips of two sequences of LaSOT, of which airplane-2 lost the ends of `torn` frames."""
+
+    def make(torn):
+        miniature.lasot(tmp_path / "LaSOT")
+        for number in range(1, torn + 1):
+            path = tmp_path / "LaSOT/airplane/airplane-2/img" / f"{number:08d}.jpg"
+            path.write_bytes(path.read_bytes()[:-60])
+        dataset = open_dataset(sources.source("lasot"), "train", tmp_path, tmp_path / "cache")
+        return ClipSource([Part("lasot", dataset)], OPTIONS, 0)
+
+    return make
+
+
+@pytest.fixture
+def mesh():
+    return jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+
+
+def test_a_feed_places_the_batches_and_knows_its_position(source, mesh):
+    clips = source(0)
+    with Feed(pipeline.batches(clips, 4, 0), mesh) as feed:
+        first, second = next(feed), next(feed)
+    assert set(first.arrays) == {"template_images", "template_boxes_xywh", "search_images", "search_boxes_xywh"}
+    assert second.index.tolist() == [4, 5, 6, 7]
+    assert np.array_equal(second.arrays["search_images"][2], clips[6]["search_images"])
+    assert first.position_after == second.position_before
+    with Feed(pipeline.batches(clips, 4, 0), mesh, first.position_after) as feed:
+        assert next(feed).index.tolist() == [4, 5, 6, 7]
+
+
+def test_the_account_of_each_epoch_names_what_was_replaced(source, mesh, capsys):
+    with Feed(pipeline.batches(source(2), 4, 0), mesh, epoch=100) as feed:
+        for _ in range(30):
+            next(feed)
+    first, epoch, rest = capsys.readouterr().err.splitlines()
+    assert first == "lasot: LaSOT train: 2 sequences, 48 frames; 1,118 of the published 1,120 are not here"
+    assert epoch.startswith("data, epoch 1 done, up to clip 100: 100 clips (lasot 100); ")
+    assert "replaced: lasot: " in epoch and "undecodable image" in epoch and "airplane-2/img/0000000" in epoch
+    assert rest.startswith("data, epoch 2 begun, up to clip 120: 20 clips (lasot 20)")
+
+
+def test_too_many_failures_stop_the_run_with_the_list(source, mesh):
+    with Feed(pipeline.batches(source(12), 4, 0), mesh) as feed, pytest.raises(UserError) as error:
+        for _ in range(200):
+            next(feed)
+    message = str(error.value)
+    assert "more than 1 %: lasot: " in message and " undecodable image (" in message and "\n" not in message
+    assert message.count(".jpg") == 5 and message.endswith("...)")
+
+
+def test_a_split_of_which_much_is_too_short_says_so(source):
+    clips = source(0)
+    long = ClipSource(clips.parts, ClipOptions(templates=1, frames=10, template_size=16, search_size=32), 0)
+    assert long.report() == clips.report()
+    with pytest.raises(UserError, match=r"lasot: all 2 sequences have not 20 frames with more than 24 visible boxes"):
+        ClipSource(clips.parts, ClipOptions(templates=1, frames=11, template_size=16, search_size=32), 0)
