@@ -145,7 +145,7 @@ def _missing(dataset: InFolders) -> Problem:
     packed = list_archives(dataset.root)
     detail = f"{dataset.missing:,} of the published {published:,} are not here"
     detail += f", such as {gone[0]}" if gone else ""
-    remedy = f", {len(packed)} archives such as {packed[0]} are: unpack them" if packed else ": download or unpack them"
+    remedy = f"; unpack {len(packed)} archives such as {packed[0]}" if packed else ": download or unpack them"
     return Problem("sequences missing", ".", detail + remedy)
 
 

@@ -1,4 +1,4 @@
-"""`relo data check` and `relo data stats`: damage of every kind is counted and named with its file; status 1 says so."""
+"""`relo data check` and `relo data stats`: damage of every kind is counted and named with its file, and status is 1."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from relo_jax import cli
-from relo_jax.data import check, sources
+from relo_jax.data import check, sources, stats
 from relo_jax.data.folder import SOURCE as FOLDER
 from tests.data import miniature
 
@@ -59,6 +59,8 @@ def test_every_kind_of_damage_is_counted_by_the_command(vot, tmp_path):
     replace_line(ball / "groundtruth.txt", 4, "NaN,NaN,NaN,NaN")
     replace_line(ball / "groundtruth.txt", 6, "200,10,20,20")
     replace_line(ball / "groundtruth.txt", 7, "5,-30,20,20")
+    replace_line(ball / "groundtruth.txt", 8, "-30,5,20,20")
+    replace_line(bag / "groundtruth.txt", 8, "5,90,20,20")
     (vot / "ants1" / "color" / "00000005.jpg").unlink()
     miniature.write_frames(vot / "none", miniature.walk())
     (vot / "none" / "groundtruth.txt").write_text("0\n" * miniature.FRAMES)
@@ -83,7 +85,7 @@ def test_every_kind_of_damage_is_counted_by_the_command(vot, tmp_path):
         "no frames": (True, 1),
         "unreadable annotation": (True, 1),
         "NaN boxes": (False, 2),
-        "box outside the image": (False, 1),
+        "box outside the image": (False, 2),
     }
     assert split["sequences"] == 2 and split["left_out"] == 4 and split["scanned_frames"] == 48
     examples = {p["kind"]: [f"{e['file']}: {e['detail']}" for e in p["examples"]] for p in split["problems"]}
@@ -94,8 +96,10 @@ def test_every_kind_of_damage_is_counted_by_the_command(vot, tmp_path):
         "bag/color/00000012.jpg: does not decode as an image: copy or extract it again",
     ]
     assert examples["box outside the image"] == [
-        "ball1/00000001.jpg: 2 of 24 boxes are outside of the image, the first in frame 6: 200,10,20,20 in 96 x 72; "
-        "if many are, the images are of another size than annotated"
+        "bag/color/00000001.jpg: 1 of 24 boxes are outside of the image, the first in frame 8: 5,90,20,20 in 96 x 72; "
+        "if many are, the images are of another size than annotated",
+        "ball1/00000001.jpg: 3 of 24 boxes are outside of the image, the first in frame 6: 200,10,20,20 in 96 x 72; "
+        "if many are, the images are of another size than annotated",
     ]
     assert "24 boxes for 23 frames in ants1/color" in examples["boxes and frames differ"][0]
     assert examples["unreadable annotation"][0].startswith("cut/groundtruth.txt: line 2: '1,2,3'")
@@ -115,15 +119,28 @@ def test_a_sample_looks_at_the_ends_and_between(vot, tmp_path):
 
 def test_half_a_dataset_is_counted_with_a_missing_name_and_archives(tmp_path):
     miniature.lasot(tmp_path / "LaSOT")
-    source = sources.source("lasot")
+    source, cache = sources.source("lasot"), tmp_path / "cache"
     findings, found = counts(source, tmp_path, tmp_path)
     assert found == {"sequences missing": 1}
     assert str(findings.examples["sequences missing"][0]) == (
         ".: 278 of the published 280 are not here, such as airplane-9: download or unpack them"
     )
     (tmp_path / "LaSOT" / "basketball.zip").write_bytes(b"PK")
-    findings, _ = counts(source, tmp_path, tmp_path)
-    assert "1 archives such as basketball.zip are: unpack them" in str(findings.examples["sequences missing"][0])
+    (tmp_path / "LaSOT" / "airplane" / "airplane-1" / "img" / "00000003.jpg").unlink()
+    findings, found = counts(source, tmp_path, tmp_path)
+    assert found == {"sequences missing": 1, "boxes and frames differ": 1}
+    told = str(findings.examples["sequences missing"][0])  # airplane-1 is broken, not missing
+    assert told == (
+        ".: 278 of the published 280 are not here, such as airplane-9; unpack 1 archives such as basketball.zip"
+    )
+    assert cli.main(["data", "check", "lasot", "--root", str(tmp_path), "--split", "train", "--cache", str(cache)]) == 1
+
+
+def test_a_list_that_holds_no_names_gives_none(tmp_path):
+    miniature.got10k(tmp_path)
+    findings, _ = counts(sources.source("got10k"), tmp_path, tmp_path, split="votval")
+    told = findings.examples["sequences missing"][0].detail
+    assert told == "1,248 of the published 1,249 are not here: download or unpack them"
 
 
 def test_a_split_that_is_not_there_is_no_fault_unless_it_was_asked_for(tmp_path, capsys):
@@ -211,6 +228,12 @@ def test_stats_of_all_that_is_below_a_root(tmp_path, capsys):
     assert table[0].split()[:4] == ["dataset", "split", "sequences", "frames"] and len(table) == 6
     assert cli.main([*arguments[:4], "--cache", str(tmp_path / "cache"), "lasot"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_stats_are_of_visible_boxes(tmp_path):
+    miniature.vot(tmp_path)  # NaN where the target is away
+    (row,) = stats.describe(sources.source("vot"), tmp_path, tmp_path / "cache")
+    assert row["visible_share"] == round(68 / 72, 4) and all(10 < v < 30 for v in row["box_side_px"].values())
 
 
 def test_stats_without_a_dataset_is_one_line(tmp_path, capsys, monkeypatch):
