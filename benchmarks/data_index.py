@@ -10,8 +10,6 @@ so that its memory is its own, and reads what another has just written: the disk
 
 import json
 import multiprocessing
-import os
-import resource
 import shutil
 import tempfile
 import time
@@ -76,21 +74,20 @@ def opening(name, root, cache):
     seconds = time.perf_counter() - start
     for k in np.random.default_rng(0).integers(0, len(dataset), 100):
         assert len(dataset[int(k)]) == dataset.lengths[k]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        "seconds": round(seconds, 2),
-        "mib_before": round(before),
-        "mib_after": round(memory()),
-        "mib_peak": round(peak),
+        "seconds": round(seconds, 3),
+        "mib_before": before,
+        "mib_after": memory(),
+        "mib_peak": memory("VmHWM"),
         "sequences": len(dataset),
         "frames": int(dataset.lengths.sum()),
     }
 
 
-def memory():
-    """MiB that are resident now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 2**20
+def memory(field="VmRSS"):
+    """MiB that are resident now, or with VmHWM have been at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return round(next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024)
 
 
 def main():

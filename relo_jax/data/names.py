@@ -32,7 +32,7 @@ class Names:
         match = _NUMBERED.fullmatch(names[0]) if len(names) > 1 else None
         if match:
             prefix, digits, suffix = match.groups()
-            text = f"{prefix}/{len(digits) if digits[0] == '0' else 0}/{int(digits)}/{suffix}"
+            text = f"{prefix}/{len(digits)}/{int(digits)}/{suffix}"
             if names == list(map(Names(text, len(names)).__getitem__, range(len(names)))):
                 return text
         return "\n".join(names)

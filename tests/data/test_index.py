@@ -343,6 +343,19 @@ def test_numbers_are_read_as_they_were_written(rows, separator, end):
         assert np.array_equal(parsed, expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("text", ["1,2,3\n4,5,6,7,8", "1,2\n3,4\n", "1,2,3,4\n\n5,6,7,8", "1,2,3,4,5,6\n7,8"])
+def test_numbers_that_make_up_for_those_of_another_line_are_no_boxes(text, tmp_path):
+    (tmp_path / "groundtruth.txt").write_text(text)
+    with pytest.raises(UserError, match=r"groundtruth.txt, line [12]: .* is neither x,y,w,h nor"):
+        annotations.read_boxes(tmp_path / "groundtruth.txt")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_may_end_as_on_any_system(end, tmp_path):
+    (tmp_path / "groundtruth.txt").write_bytes(f"\ufeff1,2,3,4{end}5,6,7,8{end}{end}".encode())
+    assert annotations.read_boxes(tmp_path / "groundtruth.txt").tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
 STEMS = st.text(st.characters(exclude_characters="/\0\n", exclude_categories=["Cs"]), max_size=8)
 
 
