@@ -1,13 +1,15 @@
 """A dataset that was built, read back: the same sequences as from the folders, a frame at a time.
 
 Boxes and flags are read from the `sequences` once and kept as an index; a frame is one record of `frames`. The readers
-open a shard when it is first asked for, and are shared by threads.
+open a shard when it is first asked for, and are shared by threads. Worker processes are spawned, as Grain does, or forked
+before anything is read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,7 @@ from relo_jax.errors import UserError
 VERSION = "1.0.0"
 _AT_ONCE = 512  # sequence records read at a time
 _OTHER_FILES = 100  # that a process has open beside shards
+_reading_process: int | None = None  # the one that read the first record
 
 
 def config_folder(out, name: str, kind: str):
@@ -126,7 +129,9 @@ class Built(Indexed):
 
         Raises:
           FrameError: it was missing when the dataset was built; the shard is missing or damaged.
+          UserError: the process was forked after its parent had read a record.
         """
+        _keep_to_this_process(self.root)
         if self._parse is None:
             from relo_jax.data import tfds_builder  # takes half a second: not before it is needed
 
@@ -151,6 +156,19 @@ def _records(root: str, name: str, split: str, kind: str):
     paths = [f"{folder / shard_name(name, split, k, len(lengths))}[0:{n}]" for k, n in enumerate(lengths)]
     _allow_open_files(len(paths), folder)
     return ArrayRecordDataSource(paths)
+
+
+def _keep_to_this_process(root: str) -> None:
+    """Refuses what would hang now and then: the ArrayRecord library's threads do not survive a fork.
+
+    Raises:
+      UserError: records were read by a process that this one was forked from.
+    """
+    global _reading_process
+    if _reading_process is None:
+        _reading_process = os.getpid()
+    elif _reading_process != os.getpid():
+        raise UserError(f"{root}: was read before this process was forked: start workers by spawn, as Grain does")
 
 
 def _allow_open_files(count: int, folder) -> None:
@@ -185,9 +203,10 @@ def _fingerprint(folder, split: str) -> str:
     return state.hexdigest()
 
 
-def _sequences(records) -> Iterator[dict]:
+def _sequences(records, root: str) -> Iterator[dict]:
     from relo_jax.data import tfds_builder
 
+    _keep_to_this_process(root)
     parse = tfds_builder.parser("sequences")
     for start in range(0, len(records), _AT_ONCE):
         for record in records.__getitems__(range(start, min(start + _AT_ONCE, len(records)))):
@@ -198,7 +217,9 @@ def _index(source: Source, folder, split: str, index: Path) -> None:
     """Reads all sequence records and keeps them as arrays."""
     text, boxes, visible, still, first = [], [], [], [], []
     records = _records(str(folder), source.name, split, "sequences")
-    bar = tqdm(_sequences(records), f"indexing {source.title} {split}", len(records), disable=len(records) < 2000)
+    bar = tqdm(
+        _sequences(records, str(folder)), f"indexing {source.title} {split}", len(records), disable=len(records) < 2000
+    )
     try:
         for sequence in bar:
             text.append("\0".join((sequence["name"], "", sequence["category"], "")).encode())
