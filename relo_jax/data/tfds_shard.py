@@ -10,7 +10,7 @@ from relo_jax.data import tfds_builder
 from relo_jax.data.tfds_records import Records, digest
 from relo_jax.errors import UserError
 
-# A record for itself. With 16 to a group, reading one at random takes five times as long; the size is the same.
+# A record for itself. With 16 to a group, reading one at random takes eight times as long; the size is the same.
 OPTIONS = "group_size:1"
 _BLOCK = 1 << 22  # bytes read at a time for a checksum
 

@@ -1,8 +1,8 @@
 """A dataset that was built, read back: the same sequences as from the folders, a frame at a time.
 
-Boxes and flags are read from the `sequences` once and kept as an index; a frame is one record of `frames`. The readers
-open a shard when it is first asked for, and are shared by threads. Worker processes are spawned, as Grain does, or forked
-before anything is read.
+Boxes and flags are read from the `sequences` once and kept as an index; a frame is one record of `frames`. A shard is
+opened when it is first asked for, and shared by threads. Worker processes are spawned, as Grain does, or forked before
+anything is read.
 """
 
 from __future__ import annotations
@@ -227,6 +227,8 @@ def _index(source: Source, folder, split: str, index: Path) -> None:
             visible.append(sequence["visible"].astype(bool))
             still.append(sequence["still"])
             first.append(sequence["first_frame"])
+    except UserError:
+        raise
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{folder}: its sequences cannot be read ({error}): build the {split} split again") from None
     said = {kind: _metadata(folder / kind / VERSION / "metadata.json").get(split, {}) for kind in KINDS}
