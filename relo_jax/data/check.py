@@ -25,6 +25,7 @@ from relo_jax.errors import UserError
 FRAMES = ("sample", "all")
 SAMPLE = 5  # frames of a sequence
 _EXAMPLES = 20  # of each kind of problem
+_BLOCK = 512  # sequences that are handed to threads at a time
 
 
 @dataclass
@@ -120,16 +121,22 @@ def _check_split(dataset: InFolders, frames: str) -> Findings:
     def size(path: str) -> tuple[int, int]:
         return images.decode(images.read_bytes(path), path).shape[:2]
 
-    broken = set()
-    title = f"reading {dataset.source.title} {dataset.split}"
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        work = pool.map(lambda k: _look(dataset, k, frames, size), range(len(dataset)))
-        for looked_at, problems in tqdm(work, title, len(dataset), unit="sequence", disable=None):
-            findings.scanned += looked_at
-            for path, problem in problems:
-                if path not in broken:  # None: it is the sequence's own problem
-                    findings.add(problem)
-                broken |= {path} - {None}
+    broken, count = set(), len(dataset)
+    bar = tqdm(total=count, desc=f"reading {dataset.source.title} {dataset.split}", unit="sequence", disable=None)
+    with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
+        try:
+            for start in range(0, count, _BLOCK):
+                block = range(start, min(start + _BLOCK, count))
+                for looked_at, problems in pool.map(lambda k: _look(dataset, k, frames, size), block):
+                    bar.update()
+                    findings.scanned += looked_at
+                    for path, problem in problems:
+                        if path not in broken:  # None: it is the sequence's own problem
+                            findings.add(problem)
+                        broken |= {path} - {None}
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return findings
 
 

@@ -1,6 +1,8 @@
 """The quirks of the benchmarks: which frames and which lines belong together, and what regions mean."""
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,3 +194,18 @@ def test_regions_that_are_none_are_named_with_their_line(line, tmp_path):
     (tmp_path / "groundtruth.txt").write_text(f"1,2,3,4\n{line}\n")
     with pytest.raises(UserError, match="groundtruth.txt, line 2: .* is neither a rectangle, a polygon nor a mask"):
         vot.read_regions(tmp_path / "groundtruth.txt")
+
+
+def test_the_page_on_datasets_says_what_is_read():
+    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    table = text.partition("## Folders and splits")[2].partition("\n## ")[0]
+    rows = {row.split("|")[1].strip(" `"): row for row in table.splitlines() if row.startswith("| `")}
+    assert set(rows) == set(sources.NAMES)
+    for name, row in rows.items():
+        source = sources.source(name)
+        assert f"`{source.folders[0]}`" in row
+        for split, count in source.splits.items():
+            assert (f"{split} {count:,}" if count else split) in row, (name, split)
+    for path in (Path(sources.__file__).parents[1]).rglob("*.py"):
+        for kind in re.findall(r'Problem\("([^"]+)"', path.read_text()):
+            assert re.search(rf"^\| [^|]*{kind}[^|]* \| (fatal|note) \|", text, re.M), (path, kind)
