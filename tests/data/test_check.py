@@ -48,6 +48,18 @@ def test_a_sound_dataset_passes(vot, tmp_path, capsys):
     assert "nothing is wrong" in out
 
 
+@pytest.mark.parametrize("name", miniature.MAKERS)
+def test_of_every_miniature_all_frames_are_read_and_only_the_rest_is_missing(name, tmp_path):
+    miniature.MAKERS[name](tmp_path / "root")
+    found, absent = check.check(sources.source(name), [], tmp_path / "root", tmp_path / "cache", "all")
+    assert [f.dataset.split for f in found] == list(sources.source(name).splits) and not absent
+    for findings in found:
+        assert findings.scanned == findings.dataset.lengths.sum() > 0
+        assert set(findings.kinds) <= {"sequences missing", "missing part", "NaN boxes", "last frame has no box"}
+        published = findings.dataset.source.splits[findings.dataset.split]
+        assert ("sequences missing" in findings.kinds) == (published is not None)
+
+
 def test_every_kind_of_damage_is_counted_by_the_command(vot, tmp_path):
     """As a process, on a dataset with all of it at once."""
     bag, ball = vot / "bag", vot / "ball1"
