@@ -115,6 +115,30 @@ def test_got10k_without_its_list_says_how_to_get_one(tmp_path):
         opened("got10k", "val", tmp_path, tmp_path / "cache")
 
 
+def test_got10k_with_a_list_of_something_else_names_the_line(tmp_path):
+    miniature.got10k(tmp_path)
+    (tmp_path / "train" / "list.txt").write_text("GOT-10k_Train_000001\r\n\r\n<html>\n")
+    with pytest.raises(
+        UserError, match=r"train/list.txt: '<html>' is no name of a sequence, .*: extract the list again"
+    ):
+        opened("got10k", "vottrain", tmp_path, tmp_path / "cache")
+
+
+def test_an_official_list_that_was_not_installed_is_named(tmp_path, monkeypatch):
+    miniature.lasot_ext(tmp_path)
+    monkeypatch.setattr(lists, "dataset_folder", lambda name: tmp_path / "data" / name)
+    with pytest.raises(
+        UserError, match=r"data/lasot_ext/test.txt: this official list is missing: install relo_jax again"
+    ):
+        opened("lasot_ext", "test", tmp_path, tmp_path / "cache")
+
+
+def test_a_line_of_a_list_may_stand_for_several_names(tmp_path):
+    (tmp_path / "list.txt").write_text("# what it is\nbear-1..3,7  # and so on\n\nbear-03\n4,9..10\nHalf-Life\n")
+    listed = ["bear-1", "bear-2", "bear-3", "bear-7", "bear-03", "4", "9", "10", "Half-Life"]
+    assert lists.read_list(tmp_path / "list.txt") == listed
+
+
 def test_trackingnet_frames_are_in_the_order_of_their_numbers(roots, tmp_path):
     train = opened("trackingnet", "train", roots, tmp_path)
     assert names(train) == ["-0tDKdfmJ2w_0", "AAB6lO-XiKE_0", "_zX_5tDKdfm_1"]

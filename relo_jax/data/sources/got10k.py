@@ -25,13 +25,13 @@ def _entries(root: Path, split: str) -> list[Entry]:
     file = root / folder / "list.txt"
     if not file.is_file():
         raise UserError(f"{file}: the list of sequences is missing: extract it again, or write their names, one a line")
+    names = lists.read_list(file)
+    odd = next((name for name in names if not name.rpartition("_")[2].isdecimal()), None)
+    if odd is not None:
+        raise UserError(f"{file}: {odd!r} is no name of a sequence, they end in _ and a number: extract the list again")
     keep = _wanted(split)
     files = ("groundtruth.txt", *(() if split == "test" else _LABELS), "")
-    return [
-        Entry(name, tuple(f"{folder}/{name}/{file}".rstrip("/") for file in files))
-        for name in lists.read_list(file)
-        if keep(name)
-    ]
+    return [Entry(name, tuple(f"{folder}/{name}/{file}".rstrip("/") for file in files)) for name in names if keep(name)]
 
 
 def _wanted(split: str):
