@@ -293,16 +293,6 @@ def test_a_damaged_checkpoint_is_named(warm, tmp_path):
         loop.train_and_evaluate(make_config(total_steps=14), run)
 
 
-def test_eight_devices_compute_what_one_does(warm, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "make_mesh", mesh.make_mesh)
-    assert jax.device_count() == 8
-    with caching_in(tmp_path / "cache"):
-        loop.train_and_evaluate(make_config(total_steps=4, eval_every=100), tmp_path / "eight")
-    for many, one in zip(rows(tmp_path / "eight"), rows(warm)[:2], strict=True):
-        np.testing.assert_allclose(many["loss"], one["loss"], rtol=1e-4)
-        np.testing.assert_allclose(many["grad_norm"], one["grad_norm"], rtol=1e-3)
-
-
 def test_the_rl_stage_needs_a_warm_up(tmp_path):
     with pytest.raises(UserError, match="init_from"):
         loop.train_and_evaluate(make_config("rl"), tmp_path / "run")

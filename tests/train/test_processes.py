@@ -1,0 +1,228 @@
+"""One run of two processes, each with its share of the clips and devices: the run of one process, and as hard to kill.
+
+The processes are real ones, joined over loopback (gloo). They go a little slower than they could, so that there is time
+to kill them, and XLA takes half the time for their programs, which do not run for long.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from relo_jax import checkpoint
+from relo_jax import config as relo_config
+from relo_jax.errors import UserError
+from relo_jax.model import RELO, init_variables
+from relo_jax.train import command, log, loop, processes
+from tests.train import test_loop
+
+REPO = Path(__file__).parents[2]
+STEPS = 60
+FIELDS = {"total_steps": STEPS, "log_every": 1, "eval_every": 20, "checkpoint_every": 10, "keep_checkpoints": 100}
+TRAIN = """
+import sys, time
+from relo_jax import cli
+from relo_jax.train import loop
+wait = loop.wait_for_old_steps
+loop.wait_for_old_steps = lambda pending: (wait(pending), time.sleep(0.1))
+sys.exit(cli.main(["train", *sys.argv[1:]]))
+"""
+CONFIG = """
+from relo_jax import config as relo_config
+def get_config(stage="warmup"):
+    config = relo_config.paper(stage)
+    config.model.variant = "tiny"
+    return config
+"""
+
+
+def start(workdir, init_from, code=("", "")):
+    """Two processes of one run of the RL stage; each may run some code before."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    file = workdir.with_suffix(".py")
+    file.write_text(CONFIG)
+    fields = test_loop.FIELDS | FIELDS | {"init_from": init_from}
+    shared = [f"--config.{name}={value}" for name, value in fields.items()]
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    environment |= {"PYTHONPATH": str(REPO), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    common = [f"--config={file}:rl", f"--workdir={workdir}", *shared, f"--coordinator=127.0.0.1:{port}"]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", code[i] + TRAIN, *common, "--num_processes=2", f"--process_id={i}"],
+            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+
+
+def ends(running, within):
+    """Exit status and stderr of each process, which must end by itself in so many seconds."""
+    deadline = time.time() + within
+    try:
+        errors = [process.communicate(timeout=max(deadline - time.time(), 0.1))[1] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    return [process.returncode for process in running], errors
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quickly_compiled():
+    """As in the processes."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def wait_for_step(workdir, step, running):
+    curve, deadline = workdir / log.METRICS_FILE, time.time() + 200
+    while not (curve.exists() and f'"step": {step},' in curve.read_text()):
+        assert time.time() < deadline and all(p.poll() is None for p in running), ends(running, 1)
+        time.sleep(0.02)
+
+
+def checkpoints(workdir):
+    return {int(path.name) for path in (workdir / "checkpoints").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """What the RL stage begins with."""
+    model = RELO.from_variant("tiny", **relo_config.model_overrides(test_loop.make_config()))
+    path = tmp_path_factory.mktemp("runs") / "warm"
+    checkpoint.save_variables(path, model, init_variables(model, jax.random.key(0)))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def alone(warm, tmp_path_factory):
+    """The run of one process on one device, and a cache of its programs."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch, test_loop.caching_in(folder / "cache"):
+        patch.setattr(loop, "make_mesh", test_loop.one_device)
+        loop.train_and_evaluate(test_loop.make_config("rl", init_from=warm, **FIELDS), folder / "alone")
+        yield folder / "alone"
+
+
+def begun(alone, workdir, step):
+    """A copy of a run, as it was after some steps."""
+    shutil.copytree(alone, workdir)
+    for later in checkpoints(workdir) - {step}:
+        shutil.rmtree(workdir / "checkpoints" / str(later))
+    return workdir
+
+
+def test_two_processes_go_on_for_one_are_killed_stopped_and_followed_by_one(alone, warm, tmp_path, monkeypatch):
+    run = begun(alone, tmp_path / "run", 10)
+    (run / log.METRICS_FILE).unlink()  # rows of later steps would be taken for theirs
+    pair = start(run, warm)
+    wait_for_step(run, 13, pair)
+    pair[1].kill()  # SIGKILL
+    statuses, (line, _) = ends(pair, 60)
+    assert statuses[0] not in (0, None) and statuses[1] == -signal.SIGKILL
+    # Ours, or, when it comes first, that of JAX's coordination service.
+    assert "another process is gone" in line or "another task died" in line
+    assert "Traceback" not in line
+    assert max(checkpoints(run)) < STEPS
+
+    pair = start(run, warm)
+    wait_for_step(run, 22, pair)
+    for process in pair:
+        process.terminate()  # SIGTERM
+    statuses, (said, silent) = ends(pair, 30)
+    assert statuses == [0, 0], (said, silent)
+    stopped = max(checkpoints(run))
+    assert 22 <= stopped < STEPS and f"stopped after step {stopped}" in said
+    assert "held-out" not in silent and "%" not in silent  # process 0 alone says how it goes
+
+    monkeypatch.setattr(loop, "make_mesh", test_loop.one_device)
+    loop.train_and_evaluate(test_loop.make_config("rl", init_from=warm, **FIELDS), run)
+    # Held-out clips meet the running means, which carry the biases that are rounding: see test_sharding.
+    for split, rtol, name in (("train", 1e-5, "loss"), ("eval", 1e-3, "greedy_iou")):
+        ours, theirs = (test_loop.rows(workdir, split) for workdir in (run, alone))
+        theirs = [row for row in theirs if row["step"] > 10]
+        assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one[name], other[name], rtol=rtol, err_msg=f"{split} {one['step']}")
+    assert_same_variables(test_loop.everything(run), test_loop.everything(alone))
+
+
+def assert_same_variables(one, other):
+    assert one[1] == other[1]  # the position in the data
+    for name, value in other[0].items():
+        # See test_sharding: biases that do nothing are nothing but rounding.
+        idle = ("['conv" in name and "['bias']" in name) or name.endswith("['policy']['out']['bias']")
+        if "['params']" in name and not idle:
+            assert np.linalg.norm(one[0][name] - value) <= 1e-5 * np.linalg.norm(value) + 1e-7, name
+
+
+def test_a_mistake_on_one_process_ends_both_with_its_line(warm, tmp_path):
+    fail = """
+from relo_jax.data import pipeline
+from relo_jax.errors import UserError
+def fails(*args, **kwargs):
+    raise UserError("/data/lasot: no such folder")
+pipeline.make_dataset = fails
+"""
+    statuses, errors = ends(start(tmp_path / "run", warm, code=("", fail)), 60)
+    assert statuses == [1, 1]
+    for said in errors:
+        assert said.strip().endswith("relo: process 1 of 2: /data/lasot: no such folder")
+        assert "Traceback" not in said
+
+
+def test_processes_that_do_not_agree_do_not_start(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    gather = lambda other: lambda mine: np.stack([mine, other])
+    monkeypatch.setattr(processes.multihost_utils, "process_allgather", lambda mine: np.stack([mine, mine]))
+    processes.agree("config", {"seed": 0}, "start both with the same command")
+    monkeypatch.setattr(processes.multihost_utils, "process_allgather", gather(np.uint32(7)))
+    with pytest.raises(UserError, match="do not have the same config: start both"):
+        processes.agree("config", {"seed": 0}, "start both with the same command")
+
+
+@pytest.mark.parametrize("name", ["SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"])
+def test_several_processes_do_not_each_do_the_whole_run(name, monkeypatch):
+    monkeypatch.setenv(name, "4")
+    with pytest.raises(UserError, match="started 4 processes.*--distributed"), processes.joined(None):
+        pass
+    monkeypatch.setenv(name, "1")
+    with processes.joined(None):
+        pass
+
+
+def test_where_there_is_no_cluster_one_is_told_how_to_name_it():
+    with pytest.raises(UserError, match="--coordinator=HOST:PORT") as error, processes.joined(processes.Cluster()):
+        pass
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], None),
+        (["--distributed"], processes.Cluster()),
+        (["--coordinator=a:1", "--num_processes=2", "--process_id=1"], processes.Cluster("a:1", 2, 1)),
+        (["--coordinator=a:1"], "together or not at all"),
+        (["--coordinator=a:1", "--num_processes=2", "--process_id=2"], "process_id=2 is none of 0 to 1"),
+        (["--num_processes=0"], "num_processes"),
+    ],
+)
+def test_the_command_line_says_which_process_of_how_many_this_is(flags, expected):
+    argv = [f"--config={REPO / 'configs' / 'relo_tiny.py'}", "--workdir=x", *flags]
+    if isinstance(expected, str):
+        with pytest.raises(UserError, match=expected) as error:
+            command.parse(argv)
+        assert "\n" not in str(error.value)
+    else:
+        assert command.parse(argv)[2] == expected

@@ -1,0 +1,225 @@
+"""How a run is spread over devices is nothing that it depends on: same losses, same parameters, to float rounding."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from relo_jax import config as config_lib
+from relo_jax.errors import UserError
+from relo_jax.model import RELO, init_variables
+from relo_jax.train import checkpoints, initial, mesh, rl, state, warmup
+
+CLIPS, FRAMES, STEPS = 8, 2, 20
+STAGES = {"warmup": warmup, "rl": rl}
+
+
+@functools.cache
+def model():
+    # Wide enough for arrays that are split; drop path on, as its masks must not depend on the devices either.
+    return RELO.from_variant(
+        "tiny", width=32, heads=2, depth=2, head_width=16, search_size=32, template_size=32, drop_path=0.1
+    )
+
+
+@functools.cache
+def variables():
+    return jax.device_get(init_variables(model(), jax.random.key(0)))
+
+
+@functools.cache
+def batch(number=0, clips=CLIPS):
+    rng = np.random.default_rng(number)
+    images = lambda count: rng.integers(0, 256, (clips, count, 32, 32, 3), dtype=np.uint8)
+    return {
+        "template_images": images(1),
+        "template_boxes_xywh": np.tile(np.float32([0.25, 0.25, 0.5, 0.5]), (clips, 1, 1)),
+        "search_images": images(FRAMES),
+        "search_boxes_xywh": rng.uniform(0.2, 0.5, (clips, FRAMES, 4)).astype(np.float32),
+    }
+
+
+def config(stage, **fields):
+    """A config of a run of this file; dotted fields with `__` for the dot."""
+    made = config_lib.paper(stage)
+    made.batch_size, made.total_steps, made.model.variant = CLIPS, STEPS, "tiny"
+    made.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    return made
+
+
+def on(run, devices):
+    return mesh.make_mesh(run, jax.devices()[:devices])
+
+
+def begin(run, devices):
+    """The first state of a run on its mesh."""
+    where = on(run, devices)
+    create = lambda variables: state.create_state(run, variables, jax.random.key(3))[0]
+    shardings = mesh.shardings(jax.eval_shape(create, variables()), where, run.mesh.shard_params)
+    with jax.set_mesh(where):
+        return jax.jit(create, out_shardings=shardings)(variables()), where
+
+
+def update(current, where, run, batches):
+    """State and metrics, on the host, after one step a batch."""
+    clips, history = NamedSharding(where, PartitionSpec("data")), []
+    with jax.set_mesh(where):
+        step = STAGES[run.stage].make_step(model(), run, state.optimizer(run))
+        for one in batches:
+            current, metrics = step(current, jax.device_put(one, clips))
+            history.append(metrics)
+    return current, jax.device_get(history)
+
+
+@functools.cache
+def trained(stage, devices, **fields):
+    """State on its devices and metrics after twenty updates on as many batches."""
+    run = config(stage, **fields)
+    return update(*begin(run, devices), run, map(batch, range(STEPS)))
+
+
+def assert_same_run(one, other, rtol=1e-5):
+    """Losses and gradient norms of all steps, and what has become of each array of the model."""
+    for name in ("loss", "grad_norm"):
+        values = ([row[name] for row in run[1]] for run in (one, other))
+        np.testing.assert_allclose(*values, rtol=rtol, err_msg=name)
+    leaves = [jax.tree_util.tree_leaves_with_path(jax.device_get(state.variables_of(run[0]))) for run in (one, other)]
+    for (path, a), (_, b) in zip(*leaves, strict=True):
+        name = jax.tree_util.keystr(path)
+        # A bias before a batch norm does nothing, nor does one on all logits: their gradients are rounding, which Adam
+        # makes steps of. The running means carry them.
+        if ("['conv" in name and "['bias']" in name) or name.endswith("['policy']['out']['bias']"):
+            continue
+        tolerance = 1e-3 if name.endswith("['mean']") else rtol
+        assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(a) + 1e-7, name
+
+
+FSDP = {"mesh__shard_params": "fsdp", "mesh__model": 2}
+ARGMAX = {"warmup__center_focal_weight": 1.0, "warmup__decode_at": "argmax"}
+RL = {"rl__normalize_advantage": True}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Small arrays are split too; and XLA takes half the time for these programs, which run twenty times each."""
+    monkeypatch.setattr(mesh, "SMALLEST", 512)
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.parametrize(
+    ("stage", "fields", "devices", "spread"),
+    [
+        ("warmup", ARGMAX, 8, FSDP),
+        ("rl", RL, 8, {}),
+        ("rl", RL, 2, {"mesh__shard_params": "fsdp", "rl__path": "frame", "accumulate_steps": 4}),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
+)
+def test_twenty_steps_are_the_same_however_they_are_spread(stage, fields, devices, spread):
+    assert_same_run(trained(stage, devices, **fields, **spread), trained(stage, 1, **fields))
+
+
+def test_fsdp_leaves_each_device_its_part_of_every_large_array():
+    current, _ = trained("warmup", 8, **ARGMAX, **FSDP)
+    large = [x for x in jax.tree.leaves((current.params, current.opt_state)) if x.size >= mesh.SMALLEST]
+    assert len(large) > 20
+    for x in large:
+        assert x.addressable_shards[0].data.size <= x.size / 4  # data x model is 4 x 2; some divide by the 4 only
+    assert sum(x.addressable_shards[0].data.size * 8 == x.size for x in large) > len(large) / 2
+    replicated, _ = trained("rl", 8, **RL)
+    assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(replicated))
+
+
+def test_a_checkpoint_continues_on_another_mesh(tmp_path):
+    values = {}
+    for devices, fields in ((8, FSDP), (2, {}), (1, {}), (8, FSDP)):
+        run = config("rl", **fields)
+        with checkpoints.opened(tmp_path, config_lib.to_dict(run), 1) as manager:
+            where = on(run, devices)
+            with jax.set_mesh(where):
+                if not values:  # initial_variables would want a warm-up
+                    current, _ = begin(run, devices)
+                    current = current.replace(step=current.step + 7)
+                    position = {"next_index": 7}
+                else:
+                    current, position = initial.first_state(run, model(), where, manager)
+            wanted = mesh.shardings(current, where, run.mesh.shard_params)
+            jax.tree.map(lambda x, sharding: x.sharding.is_equivalent_to(sharding, x.ndim) or 1 / 0, current, wanted)
+            found = jax.device_get((current.step, state.variables_of(current), current.opt_state, position))
+            values = values or found
+            jax.tree.map(np.testing.assert_array_equal, values, found)
+            checkpoints.save(manager, tmp_path, 7 if devices == 8 else 7 + devices, current, position)
+
+
+def test_the_gradient_of_parts_is_that_of_the_whole_batch():
+    def loss(params, current, clips, key):
+        error = clips["x"] @ params["w"] - clips["y"]
+        return jnp.square(error).mean(), ({"mean": 0.9 * current["mean"] + 0.1 * error.mean()}, {"error": error.mean()})
+
+    rng = np.random.default_rng(0)
+    clips = {"x": rng.normal(size=(8, 3)), "y": rng.normal(size=(8,))}
+    params, current, key = {"w": rng.normal(size=3)}, {"mean": 0.5}, jax.random.key(0)
+    grad_fn = jax.value_and_grad(loss, has_aux=True)
+    whole, parts = (state.averaged(grad_fn, count, lambda tree: tree) for count in (1, 4))
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, whole(params, current, clips, key), parts(params, current, clips, key))
+
+
+@pytest.mark.parametrize("stage", ["warmup", "rl"])
+def test_the_encoder_sees_one_part_of_the_batch_at_a_time(stage, monkeypatch):
+    seen, encode_clip = [], RELO.encode_clip
+
+    def spy(self, templates, search, train=False):
+        seen.append(search.shape[0])
+        return encode_clip(self, templates, search, train)
+
+    monkeypatch.setattr(RELO, "encode_clip", spy)
+    run = config(stage, accumulate_steps=4)
+    current, _ = begin(run, 1)
+    STAGES[stage].make_step(model(), run, state.optimizer(run)).lower(current, batch(0))
+    assert set(seen) == {CLIPS // 4}
+
+
+def test_parts_of_a_batch_put_together_are_the_batch():
+    whole = batch(0)
+    parts = mesh.split_batch(whole, 4)
+    assert all(x.shape[:2] == (4, 2) for x in jax.tree.leaves(parts))
+    jax.tree.map(np.testing.assert_array_equal, whole, mesh.join_batch(parts))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"batch_size": 6}, "batch_size=6 does not divide over 8 devices: give a multiple of 8"),
+        ({"accumulate_steps": 3}, "batch_size=8 does not divide over 8 devices times accumulate_steps=3"),
+        ({"mesh__model": 3}, "mesh.data=-1 times config.mesh.model=3 is not 8"),
+        ({"mesh__data": 2}, "mesh.data=2 times config.mesh.model=1 is not 8"),
+        ({"mesh__data": 4, "mesh__model": 4}, "mesh.data=4 times config.mesh.model=4 is not 8"),
+    ],
+)
+def test_a_mesh_that_does_not_come_out_even_is_one_line(fields, message):
+    with pytest.raises(UserError, match=message):
+        on(config("warmup", **fields), 8)
+
+
+def test_the_devices_are_laid_out_as_the_config_says():
+    run = config("warmup", mesh__model=2)
+    assert dict(on(run, 8).shape) == {"data": 4, "model": 2}
+    run = config("warmup", mesh__data=1, mesh__model=8)
+    assert dict(on(run, 8).shape) == {"data": 1, "model": 8}
+
+
+def test_large_arrays_are_split_along_their_largest_axes_and_small_ones_not():
+    run = config("warmup", mesh__model=2)
+    where, by = on(run, 8), "fsdp"  # 4 x 2
+    assert mesh.spec((6, 32, 96), where, by) == PartitionSpec(None, "model", "data")
+    assert mesh.spec((5, 7, 64), where, by) == PartitionSpec(None, None, "data")
+    assert mesh.spec((6, 333), where, by) == PartitionSpec("model", None)
+    assert mesh.spec((511,), where, by) == PartitionSpec(None)
+    assert mesh.spec((6, 32, 96), where, "none") == PartitionSpec(None, None, None)
+    assert mesh.spec((), where, by) == PartitionSpec()
