@@ -12,6 +12,7 @@ from relo_jax.data.compose import Options
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, VARIANTS, model_config
 from relo_jax.train import command
+from relo_jax.train.state import learning_rate_schedule
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TINY = str(CONFIGS / "relo_tiny.py")
@@ -51,6 +52,7 @@ def test_the_paper_s_schedule(variant):
     warmup, rl = get_config(variant, "warmup"), get_config(variant, "rl")
     assert (warmup.batch_size, warmup.total_steps) == (64, 90 * 100_000 / 64)
     assert rl.batch_size == 16 and 0 <= rl.total_steps * 16 - 90 * 2_500 < 16
+    assert all(c.optimizer.reference_batch == c.batch_size and c.optimizer.scaling == "none" for c in (warmup, rl))
     for config in (warmup, rl):
         assert config.optimizer.learning_rate == 1e-4 and config.optimizer.encoder_learning_rate == 1e-5
         assert config.optimizer.weight_decay == 1e-4 and config.optimizer.clip_norm == 0.1
@@ -104,6 +106,12 @@ def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
         ("data__weights", (1.0, 2.0)),  # of one dataset
         ("data__name", "folder"),  # without a root
         ("model__depth", 2.5),
+        ("mesh__data", 0),
+        ("mesh__model", 0),
+        ("mesh__shard_params", "zero"),
+        ("accumulate_steps", 0),
+        ("optimizer__scaling", "root"),
+        ("optimizer__reference_batch", 0),
         ("warmup__decode_at", "argmax"),  # with an untrained centre map
     ],
 )
@@ -141,6 +149,35 @@ def test_a_run_continues_only_with_its_own_config():
         relo_config.check_same_run(saved, change(data__max_gap=5), "config.json", 9)
     with pytest.raises(UserError, match="total_steps"):
         relo_config.check_same_run(saved, change(total_steps=5), "config.json", 9)
+    spread = dict(mesh__data=4, mesh__model=2, mesh__shard_params="fsdp", optimizer__reference_batch=7)
+    relo_config.check_same_run(saved, change(**spread), "config.json", 9)
+    with pytest.raises(UserError, match="optimizer.scaling='none', not 'sqrt'"):
+        relo_config.check_same_run(saved, change(optimizer__scaling="sqrt"), "config.json", 9)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "drop_at", "step", "may"),
+    [("step", 0.8, 80, True), ("step", 0.8, 81, False), ("step", 1.0, 100, True), ("cosine", 1.0, 1, False)],
+)
+def test_a_run_may_grow_longer_while_no_step_done_would_have_had_another_rate(schedule, drop_at, step, may):
+    fields = dict(optimizer__schedule=schedule, optimizer__drop_at=drop_at)
+    saved, longer = change(total_steps=100, **fields), change(total_steps=150, **fields)
+    if may:
+        relo_config.check_same_run(saved, longer, "config.json", step)
+        rates = [learning_rate_schedule(relo_config.from_dict(values), 1.0) for values in (saved, longer)]
+        assert all(rates[0](k) == rates[1](k) for k in range(step))
+    else:
+        with pytest.raises(UserError, match=f"total_steps=100, and with 150 the {step} steps done") as error:
+            relo_config.check_same_run(saved, longer, "config.json", step)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("scaling", "factor"), [("none", 1.0), ("sqrt", 2.0), ("linear", 4.0)])
+def test_learning_rates_are_for_the_reference_batch(scaling, factor):
+    values = change(batch_size=256, optimizer__reference_batch=64, optimizer__scaling=scaling, total_steps=10)
+    assert learning_rate_schedule(relo_config.from_dict(values), 1e-4)(0) == pytest.approx(factor * 1e-4)
+    values["batch_size"] = 64
+    assert learning_rate_schedule(relo_config.from_dict(values), 1e-4)(0) == pytest.approx(1e-4)
 
 
 def test_the_command_line_changes_single_fields():
