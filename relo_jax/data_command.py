@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 from relo_jax.data import check, folder, sources, stats
 from relo_jax.data.index import DEFAULT_CACHE, open_dataset
+from relo_jax.data.source import Source
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
+
+
+def source_of(name: str) -> Source:
+    """A dataset by its name, or any folder of sequences. Raises UserError."""
+    return folder.SOURCE if name == "folder" else sources.source(name)
 
 
 def check_command(
@@ -27,13 +34,14 @@ def check_command(
     Raises:
       UserError: no such dataset, split or folder, or another layout than the official one.
     """
-    source = folder.SOURCE if name == "folder" else sources.source(name)
-    found, absent = check.check(source, [split] if split else [], root, cache, frames)
-    for findings in found:
-        print(problem_table(findings))
-    for other, why in absent.items():
-        print(f"{source.title} {other}: not checked: {why}")
-    write_json(json_path, {"splits": [f.as_json() for f in found], "not_checked": absent})
+    source = source_of(name)
+    with json_file(json_path) as write:
+        found, absent = check.check(source, [split] if split else [], root, cache, frames)
+        for findings in found:
+            print(problem_table(findings))
+        for other, why in absent.items():
+            print(f"{source.title} {other}: not checked: {why}")
+        write({"splits": [f.as_json() for f in found], "not_checked": absent})
     return int(any(findings.fatal(kind) for findings in found for kind in findings.kinds))
 
 
@@ -61,18 +69,16 @@ def stats_command(
     Raises:
       UserError: no such dataset or folder; none is there.
     """
-    rows = [
-        row
-        for name in names or stats.present(root)
-        for row in stats.describe(folder.SOURCE if name == "folder" else sources.source(name), root, cache)
-    ]
+    with json_file(json_path) as write:
+        chosen = [source_of(name) for name in names or stats.present(root)]
+        rows = [row for source in chosen for row in stats.describe(source, root, cache)]
+        write(rows)
     heads = ("dataset", "split", "sequences", "frames", "visible", "classes", "box side, px", "frame size", "disk")
     cells = [heads, *map(stats_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     print("box side: the root of the area; 5, 50 and 95 %. Frame size and disk: from a sample of images.")
-    write_json(json_path, rows)
 
 
 def stats_cells(row: dict) -> tuple[str, ...]:
@@ -86,11 +92,14 @@ def stats_cells(row: dict) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def write_json(path: Path | None, content) -> None:
-    """Writes, if there is a path. Raises UserError."""
-    if path is not None:
-        with whole_file(path) as unfinished:
-            unfinished.write_text(json.dumps(content, indent=1) + "\n")
+@contextlib.contextmanager
+def json_file(path: Path | None):
+    """Gives a function that writes; whether `path` can be written is known before the work. Raises UserError."""
+    if path is None:
+        yield lambda content: None
+        return
+    with whole_file(path) as unfinished:
+        yield lambda content: unfinished.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def build_command(

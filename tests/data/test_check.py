@@ -155,6 +155,14 @@ def test_a_list_that_holds_no_names_gives_none(tmp_path):
     assert told == "1,248 of the published 1,249 are not here: download or unpack them"
 
 
+def test_a_report_that_cannot_be_written_is_said_before_the_work(vot, tmp_path, capsys):
+    for part in (["check", "vot"], ["stats", "vot"]):
+        arguments = ["--root", str(vot), "--json", str(tmp_path / "no" / "report.json")]
+        assert cli.main(["data", *part, *arguments, "--cache", str(tmp_path / "cache")]) == 1
+        assert f"there is no folder {tmp_path / 'no'}" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_split_that_is_not_there_is_no_fault_unless_it_was_asked_for(tmp_path, capsys):
     miniature.coco(tmp_path / "coco")
     (tmp_path / "coco" / "annotations" / "instances_val2017.json").unlink()
