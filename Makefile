@@ -39,6 +39,8 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.track --variant tiny
 	$(BIN)/python -m benchmarks.train_step --variant tiny
 	$(BIN)/python -m benchmarks.compile_time --variant tiny
+	$(BIN)/python -m benchmarks.scaling --variant tiny
+	$(BIN)/python -m benchmarks.memory --variant tiny
 
 # An environment that is there already is completed, never made anew; pip is only needed where uv is not.
 $(READY): requirements.txt pyproject.toml

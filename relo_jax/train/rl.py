@@ -17,8 +17,9 @@ from relo_jax.train.state import make_step as make_update
 def encode(model, config, variables, batch, key=None):
     """Frozen features and box maps of all frames, by the clip path or by `lax.scan` over frames (`rl.path`).
 
-    The batch goes through the encoder in `config.accumulate_steps` parts, one after the other. What is trained sees
-    the whole batch: this is no approximation of a large batch, but the large batch in less memory.
+    The batch goes through the encoder in `config.accumulate_steps` parts, one after the other. The heads' BatchNorm
+    and the advantage's standardisation see the whole batch all the same: what is trained needs the features alone. So
+    this is no approximation of a large batch, but the large batch in less memory.
 
     Args:
       model, config: the network, and the run's config (`rl.path`, `rl.drop_path`, `accumulate_steps`).
