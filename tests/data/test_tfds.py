@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relo_jax import cli
-from relo_jax.data import sources, tfds_build, tfds_shard
+from relo_jax.data import sources, tfds_build, tfds_builder, tfds_shard
 from relo_jax.data.clip_source import ClipSource, Part
 from relo_jax.data.clips import ClipOptions
 from relo_jax.data.images import FrameError
@@ -176,6 +176,27 @@ def test_a_shard_that_does_not_read_back_is_an_error(lasot, tmp_path):
         (tmp_path / "damaged").write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         with pytest.raises(UserError, match="damaged: does not read back"):
             tfds_shard.compare(tmp_path / "damaged", "frames", digests)
+
+
+def test_a_record_that_is_not_what_the_folder_holds_is_not_kept(lasot, monkeypatch):
+    """As if a byte were changed on its way: the build stops, and the shard never comes to its place."""
+    right = tfds_builder.serializer
+
+    def wrong(kind):
+        flip = lambda record: record.replace(b"img/00000009.jpg", b"img/00000008.jpg")
+        return lambda example: flip(right(kind)(example))
+
+    monkeypatch.setattr(tfds_builder, "serializer", wrong)
+    with pytest.raises(
+        UserError, match=r"-of-\d+: does not read back \(record \d is not what was written"
+    ):
+        lasot()
+    notes = [file for file in files(lasot.out) if "shards-train/0" in file]
+    assert len(notes) < 8 and len(notes) == sum("array_record" in file for file in files(lasot.out))
+    assert not is_built(lasot.out, "lasot")
+    monkeypatch.undo()
+    lasot()
+    assert is_built(lasot.out, "lasot")
 
 
 def test_bad_images_are_counted_and_named_and_fail_as_in_the_folder(lasot, tmp_path):
