@@ -187,9 +187,7 @@ def test_a_record_that_is_not_what_the_folder_holds_is_not_kept(lasot, monkeypat
         return lambda example: flip(right(kind)(example))
 
     monkeypatch.setattr(tfds_builder, "serializer", wrong)
-    with pytest.raises(
-        UserError, match=r"-of-\d+: does not read back \(record \d is not what was written"
-    ):
+    with pytest.raises(UserError, match=r"-of-\d+: does not read back \(record \d is not what was written"):
         lasot()
     notes = [file for file in files(lasot.out) if "shards-train/0" in file]
     assert len(notes) < 8 and len(notes) == sum("array_record" in file for file in files(lasot.out))
