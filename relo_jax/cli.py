@@ -66,7 +66,7 @@ def data_build_command(args):
     from relo_jax import data_command
 
     size = {"shard_mib": args.shard_mib} if args.shard_mib is not None else {}
-    data_command.build_command(args.name, args.out, args.root, args.split, **size, **cache_of(args))
+    data_command.build_command(args.name, args.out, args.root, args.split, **size, **cache_of(args), tiles=args.tiles)
 
 
 def train_command(argv):
@@ -152,6 +152,10 @@ def parser():
     build.add_argument("--out", required=True, metavar="DIR", help="folder of built datasets, local or gs://")
     build.add_argument("--split", action="append", help="only this one, such as train; may be given more than once")
     build.add_argument("--shard-mib", type=float, metavar="MIB", help="size of a shard (default 256)")
+    build.add_argument(
+        "--tiles", action=argparse.BooleanOptionalAction, help="the same pixels as JPEG in tiles, of which training "
+        "decodes only some (default: where jpegtran is installed)",
+    )  # fmt: skip
     add_data(build)
     return main
 

@@ -109,15 +109,21 @@ def build_command(
     splits: list[str] | None = None,
     shard_mib: float = 256,
     cache: Path = DEFAULT_CACHE,
+    tiles: bool | None = None,
 ) -> None:
-    """Builds splits of a dataset below `out` and prints what was done; by default those whose folders are there.
+    """Builds splits of a dataset below `out` and prints what was done; by default those whose folders are there, and
+    in tiles where the program for it is installed.
 
     Raises:
       UserError: what `tfds_build.build` raises; none of the splits is there.
     """
-    from relo_jax.data import tfds_build
+    from relo_jax.data import tfds_build, tiled_jpeg
 
     source = sources.source(name)
+    if tiles is None:
+        tiles = tiled_jpeg.can_add_restarts()
+        if not tiles:
+            print(f"without tiles, which training reads faster: {tiled_jpeg.PROGRAM} is not installed")
     there, refused = [], {}
     for split in splits or source.splits:
         try:
@@ -130,6 +136,6 @@ def build_command(
     if not there:
         raise next(iter(refused.values()))
     for split in there:
-        print(tfds_build.build(source, split, out, root, shard_mib, cache))
+        print(tfds_build.build(source, split, out, root, shard_mib, cache, tiles))
     for split, error in refused.items():
         print(f"{source.title} {split}: not built: {error}")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from relo_jax.data import tfds_builder, tfds_shard
+from relo_jax.data import tfds_builder, tfds_shard, tiled_jpeg
 from relo_jax.data.index import DEFAULT_CACHE, InFolders, open_dataset
 from relo_jax.data.source import Problem, Source
 from relo_jax.data.tfds_records import KINDS, Records, digest, in_order
@@ -37,11 +37,12 @@ _SHARDS_AT_ONCE = min(8, os.cpu_count() or 1)  # checksums and the ArrayRecord l
 
 @dataclass
 class Report:
-    """What a build did. shards: how many were "written" or "kept". damaged: shards that had changed since they were
-    written, now replaced. problems: of the dataset, annotations and images."""
+    """What a build did. tiles: whether JPEGs are in tiles. shards: how many were "written" or "kept". damaged: shards
+    that had changed since they were written, now replaced. problems: of the dataset, annotations and images."""
 
     dataset: InFolders
     frames: int
+    tiles: bool
     shards: Counter = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -49,7 +50,8 @@ class Report:
     def __str__(self) -> str:
         name = self.dataset.name
         done = " and ".join(f"{count} {how}" for how, count in self.shards.items())
-        lines = [f"{self.dataset.summary()}; {self.frames:,} images in shards, {done}, all checked"]
+        form = "JPEG in tiles" if self.tiles else "image files as they are"
+        lines = [f"{self.dataset.summary()}; {self.frames:,} images in shards, {form}, {done}, all checked"]
         for kind, count in Counter(p.kind for p in self.problems if not p.fatal).items():
             first = next(p for p in self.problems if p.kind == kind and not p.fatal)
             lines.append(f"{name}: {count:,} {kind}, kept as they are; the first: {first}")
@@ -64,18 +66,23 @@ def build(
     root: str | Path | None = None,
     shard_mib: float = SHARD_MIB,
     cache: str | Path = DEFAULT_CACHE,
+    tiles: bool = False,
 ) -> Report:
     """Writes one split below `out` (a folder, or a gs:// path), or what is missing of it, and checks it.
 
+    tiles: whether JPEGs are kept in tiles, of which training decodes only those that it needs (`tiled_jpeg`).
+
     Raises:
       UserError: what `open_dataset` raises; `out` cannot be written, or has the split from other data; another build of
-        the dataset is running there; a shard does not read back.
+        the dataset is running there; a shard does not read back; tiles without the program for them.
     """
     from etils import epath
 
     if not shard_mib > 0:
         raise UserError(f"--shard-mib {shard_mib:g}: give a size above 0, in MiB")
-    records = Records(open_dataset(source, split, root, cache))
+    if tiles:
+        tiled_jpeg.check_program()
+    records = Records(open_dataset(source, split, root, cache), tiles)
     try:
         out = epath.Path(out)
         with _alone(out / source.name) as scratch:
@@ -120,7 +127,7 @@ class _Build:
         self.bounds = {kind: records.shards(kind, int(shard_mib * 2**20)) for kind in KINDS}
         self.folders = {kind: config_folder(out, self.name, kind) for kind in KINDS}
         self.finished = all(split in listed_splits(folder) for folder in self.folders.values())
-        self.report = Report(records.dataset, records.counts["frames"])
+        self.report = Report(records.dataset, records.counts["frames"], records.tiles)
 
     def run(self) -> Report:
         plan = self._plan()
@@ -135,7 +142,7 @@ class _Build:
 
     def _plan(self) -> str:
         """A digest of everything that decides what is in a shard, but for the images."""
-        state = hashlib.blake2b(json.dumps(self.bounds).encode(), digest_size=16)
+        state = hashlib.blake2b(json.dumps([self.bounds, self.records.tiles]).encode(), digest_size=16)
         for number in range(self.records.counts["sequences"]):
             folder, names = self.records.dataset.files(number)
             state.update(digest(self.records.example("sequences", number)[0]))
@@ -154,7 +161,7 @@ class _Build:
             return
         if self.split in listed_splits(folder):
             raise UserError(
-                f"{folder}: has the {self.split} split, from other data or with another --shard-mib: "
+                f"{folder}: has the {self.split} split, from other data or with another --shard-mib or --tiles: "
                 "remove it, or give another --out"
             )
         if note.parent.exists():

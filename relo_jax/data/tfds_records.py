@@ -1,9 +1,9 @@
 """What a dataset holds once it is built: a record a frame, and a record a sequence that says where its frames are.
 
-A frame is the image file as it is, so that one is had without reading or decoding a video. Frames that several
-sequences share (UAV123's folders, the boxes of a COCO image) are kept once. What is wrong in the folders is kept too: a
-file that does not decode is stored as it is, a missing one as no bytes, and a reader meets the same as in the folder.
-Both are counted and named.
+A frame is the image file as it is, or a JPEG of the same pixels in tiles (`tiled_jpeg`), so that one is had without
+reading or decoding a video. Frames that several sequences share (UAV123's folders, the boxes of a COCO image) are kept
+once. What is wrong in the folders is kept too: a file that does not decode is stored as it is, a missing one as no
+bytes, and a reader meets the same as in the folder. Both are counted and named.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from relo_jax.data import images
+from relo_jax.data import images, tiled_jpeg
 from relo_jax.data.images import FrameError, natural_order
 from relo_jax.data.index import InFolders
 from relo_jax.data.source import Problem
@@ -32,12 +32,12 @@ _SEQUENCE_BYTES, _ANNOTATION_BYTES = 200, 33  # about what a sequence takes, and
 class Records:
     """A split as two lists of examples: `example("frames", number)` and `example("sequences", number)`.
 
-    counts: how many there are of each. A run is a stretch of frames of one folder; the frames of a sequence follow each
-    other in one run.
+    tiles: whether JPEGs get tiles. counts: how many there are of each. A run is a stretch of frames of one folder; the
+    frames of a sequence follow each other in one run.
     """
 
-    def __init__(self, dataset: InFolders):
-        self.dataset = dataset
+    def __init__(self, dataset: InFolders, tiles: bool = False):
+        self.dataset, self.tiles = dataset, tiles
         self._runs: list[tuple] = []  # folder, names of its files, sequence and place there of each (None: one owner)
         self._starts = [0]
         self._first = np.zeros(len(dataset), np.int64)
@@ -89,6 +89,7 @@ class Records:
         try:
             data = images.read_bytes(self.dataset.root / file)
             images.decode(data, file, reduce=8)  # finds every error that a whole decoding would, sooner
+            data = tiled_jpeg.add_restarts(data) if self.tiles else data
         except FrameError as error:
             problem = Problem(error.reason, file, str(error).partition(": ")[2], fatal=False)
         return {"image": data, "file": file, "sequence": int(sequence), "frame": int(frame)}, problem

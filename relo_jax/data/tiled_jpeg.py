@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relo_jax.data.images import FrameError, decode
+from relo_jax.errors import UserError
+
 PROGRAM = "jpegtran"
 TILE_WIDTH = 128  # pixels, about; narrower tiles cost more bytes, wider ones more decoding
 _BASELINE = (0xC0, 0xC1)  # sequential Huffman code
@@ -134,8 +137,14 @@ def can_add_restarts() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
+def check_program() -> None:
+    """Raises UserError where the program is not installed."""
+    if not can_add_restarts():
+        raise UserError(f"tiles need the program {PROGRAM} of libjpeg-turbo: apt-get install libjpeg-turbo-progs")
+
+
 def add_restarts(data: bytes) -> bytes:
-    """The same picture, bit for bit, in tiles; as it was where it is no JPEG, has a rotation, or is broken."""
+    """The same picture, pixel for pixel (it is compared), in tiles; as it was where it is no JPEG, or is broken."""
     header = read_header(data)
     if header is None or header.exif or header.tiled:
         return data
@@ -145,5 +154,8 @@ def add_restarts(data: bytes) -> bytes:
     interval = min(divisors, key=lambda k: (abs(k - wanted), k))
     command = [PROGRAM, "-copy", "none", "-restart", f"{interval}B"]
     done = subprocess.run(command, input=data, capture_output=True, check=False)
-    # With a warning, such as for a file that ends too early, the result would be another picture.
-    return done.stdout if done.returncode == 0 and not done.stderr and done.stdout else data
+    try:
+        same = done.returncode == 0 and np.array_equal(decode(data, PROGRAM), decode(done.stdout, PROGRAM))
+    except FrameError:
+        same = False
+    return done.stdout if same else data
