@@ -119,7 +119,7 @@ def test_a_build_that_was_killed_goes_on_to_the_same_bytes(lasot, tmp_path):
     (folder / "groundtruth.txt").write_text(miniature.lines(boxes))
     for flags in ("full_occlusion.txt", "out_of_view.txt"):
         (folder / flags).write_text(",".join("0" * 400))
-    command = f"{sys.executable} -m relo_jax.cli data build lasot --split train --shard-mib 0.01".split()
+    command = f"{sys.executable} -m relo_jax.cli data build lasot --split train --shard-mib 0.01 --no-tiles".split()
     command += ["--root", str(lasot.root), "--cache", str(lasot.cache), "--out", str(lasot.out)]
     notes = lasot.out / "lasot" / "frames" / "1.0.0" / "shards-train"
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
