@@ -178,9 +178,9 @@ def test_the_encoder_sees_one_part_of_the_batch_at_a_time(stage, monkeypatch):
         seen.append(search.shape[0])
         return encode_clip(self, templates, search, train)
 
-    monkeypatch.setattr(RELO, "encode_clip", spy)
     run = config(stage, accumulate_steps=4)
     current, _ = begin(run, 1)
+    monkeypatch.setattr(RELO, "encode_clip", spy)
     STAGES[stage].make_step(model(), run, state.optimizer(run)).lower(current, batch(0))
     assert set(seen) == {CLIPS // 4}
 
@@ -223,3 +223,13 @@ def test_large_arrays_are_split_along_their_largest_axes_and_small_ones_not():
     assert mesh.spec((511,), where, by) == PartitionSpec(None)
     assert mesh.spec((6, 32, 96), where, "none") == PartitionSpec(None, None, None)
     assert mesh.spec((), where, by) == PartitionSpec()
+
+
+def test_a_step_puts_every_array_where_it_belongs():
+    run = config("warmup", **FSDP)
+    where = on(run, 8)
+    with jax.set_mesh(where):
+        made = jax.jit(lambda x: mesh.constrain({"large": x * 2, "small": x[0, 0]}, "fsdp"))(np.ones((32, 96)))
+        assert made["large"].sharding.spec == PartitionSpec("model", "data")
+        assert made["small"].sharding.is_fully_replicated
+    assert mesh.constrain(np.ones((32, 96)), "fsdp").shape == (32, 96)  # no mesh: nothing to do
