@@ -7,6 +7,7 @@ deterministic, and the clip says so: how many failed, in which dataset, why, and
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,6 +96,16 @@ class ClipSource:
         """The name of the sequence that clip `index` is drawn from, with its dataset's where there are several."""
         number, sequence = self.pick(clip_rng(self.seed, int(index)), int(index))
         return f"{self.parts[number].name}/{sequence.name}" if len(self.parts) > 1 else sequence.name
+
+    def fingerprint(self) -> str:
+        """A digest of what clips are drawn from, wherever it lies: the same clips need the same one."""
+        state = hashlib.blake2b(f"{self.seed} {self.options}".encode(), digest_size=8)
+        for part, share in zip(self.parts, self._cumulative, strict=True):
+            sequences = part.sequences
+            state.update(f"{part.name} {share:.12f} {len(sequences)}".encode())
+            for name in ("lengths", "visible_counts", "stills"):
+                state.update(np.ascontiguousarray(getattr(sequences, name, ())).tobytes())
+        return state.hexdigest()
 
     def report(self) -> list[str]:
         """A line for each dataset that knows its sequences: how many, what was left out, and what is too short."""

@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from relo_jax.data.account import Account
+from relo_jax.train.processes import agree
 
 
 @dataclasses.dataclass
@@ -17,8 +18,8 @@ class Batch:
 
     arrays: dict[str, jax.Array]
     index: np.ndarray  # [B], which clips; of this host
-    position_before: dict[str, int]  # in the data
-    position_after: dict[str, int]
+    position_before: dict  # in the data
+    position_after: dict
 
 
 class Feed:
@@ -29,16 +30,24 @@ class Feed:
       mesh: of `relo_jax.train.mesh.make_mesh`; its axis `data` takes the clips.
       position: where to go on, a Batch's `position_after`; None is the beginning.
       epoch: clips after which an account of them is printed, and at the end, and of the data sets first; None: never.
+
+    Raises:
+      UserError: the processes of the run do not see the same data sets.
     """
 
     def __init__(self, batches, mesh, position=None, epoch=None):
         self._sharding = NamedSharding(mesh, PartitionSpec("data"))
         self._next = position["next_index"] if position else 0
+        self._data = batches.source.fingerprint()
+        agree("data sets", self._data, "copy them anew to the hosts that differ; relo data check says what is missing")
         self._iterator = iter(batches.starting_at(self._next))
         self._batch_size, self._epoch = batches.batch_size, epoch
         if epoch and jax.process_index() == 0:
             for line in batches.source.report():
                 tqdm.write(line, file=sys.stderr)
+            if position and position.get("data", self._data) != self._data:
+                changed = "the data sets changed since the last checkpoint: the clips from here on are not those that "
+                tqdm.write(f"{changed}the run would have seen", file=sys.stderr)
         self._account = Account([part.name for part in batches.source.parts])
 
     def __enter__(self):
@@ -63,7 +72,8 @@ class Feed:
         place = lambda x: jax.make_array_from_process_local_data(self._sharding, x)
         with jax.transfer_guard_host_to_device("allow"):  # over several hosts JAX takes this transfer for an accident
             placed = {name: place(x) for name, x in arrays.items()}
-        return Batch(placed, index, {"next_index": before}, {"next_index": self._next})
+        position = lambda batches: {"next_index": batches, "data": self._data}
+        return Batch(placed, index, position(before), position(self._next))
 
     def _epochs(self, batches):
         return batches * self._batch_size // self._epoch

@@ -4,10 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax.data import pipeline, sources
+from relo_jax.data import pipeline, sources, tfds_build
 from relo_jax.data.clip_source import ClipSource, Part
 from relo_jax.data.clips import ClipOptions
+from relo_jax.data.folder import Folder
 from relo_jax.data.index import open_dataset
+from relo_jax.data.tfds_source import open_built
 from relo_jax.errors import UserError
 from relo_jax.train.feed import Feed
 from tests.data import miniature
@@ -56,6 +58,26 @@ def test_the_account_of_each_epoch_names_what_was_replaced(source, mesh, capsys)
     assert epoch.startswith("data, epoch 1 done, up to clip 100: 100 clips (lasot 100); ")
     assert "replaced: lasot: " in epoch and "undecodable image" in epoch and "airplane-2/img/0000000" in epoch
     assert rest.startswith("data, epoch 2 begun, up to clip 120: 20 clips (lasot 20)")
+
+
+def test_a_run_that_goes_on_with_other_data_says_so(source, mesh, capsys):
+    clips = source(0)
+    with Feed(pipeline.batches(clips, 4, 0), mesh) as feed:
+        position = next(feed).position_after
+    warned = "the data sets changed since the last checkpoint"
+    with Feed(pipeline.batches(clips, 4, 0), mesh, position, epoch=100):
+        assert warned not in capsys.readouterr().err
+    fewer = ClipSource([Part("lasot", Folder(tuple(clips.parts[0].sequences)[:1]))], OPTIONS, 0)
+    with Feed(pipeline.batches(fewer, 4, 0), mesh, position, epoch=100):
+        assert warned in capsys.readouterr().err
+
+
+def test_the_same_data_in_another_place_is_the_same(source, tmp_path):
+    clips = source(0)
+    tfds_build.build(sources.source("lasot"), "train", tmp_path / "built", tmp_path, cache=tmp_path / "cache")
+    built = open_built(tmp_path / "built", "lasot", "train", tmp_path / "cache")
+    assert ClipSource([Part("lasot", built)], OPTIONS, 0).fingerprint() == clips.fingerprint()
+    assert ClipSource([Part("lasot", built)], OPTIONS, 1).fingerprint() != clips.fingerprint()
 
 
 def test_too_many_failures_stop_the_run_with_the_list(source, mesh):
