@@ -29,9 +29,11 @@ from relo_jax.errors import UserError
 # Variables by which a launcher tells a process that it is one of several; none of them is set in a job's batch script.
 _LAUNCHERS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}
 _FAILED = "relo_jax/failed"  # key of the coordination service: what went wrong, and where
+_SECONDS_TO_SAY = 1  # that a process has to say why it went, before it counts as lost
 _SECONDS_TO_HEAR = 3  # that process 0, which runs the service, stays after a failure for the others to read of it
 # What XLA, its collectives and the coordination service say when another process is gone.
 _LOST = ("Gloo", "NCCL", "oordination", "UNAVAILABLE", "Connection reset", "Connection closed", "heartbeat", "Barrier")
+_ending = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +106,7 @@ def _fail(error):
     if isinstance(error, UserError):
         message = str(error)
     elif any(word in str(error) for word in _LOST):
+        time.sleep(_SECONDS_TO_SAY)
         message = (
             f"another process is gone ({next(iter(str(error).splitlines()))}): start all of them again with the same "
             "command; the run goes on from its last checkpoint"
@@ -132,7 +135,8 @@ def _end_when_another_fails(leaving):
 
 
 def _end(message):
-    """Prints a line and ends the process at once: an orderly end would wait for the others."""
+    """Prints a line and ends the process at once: an orderly end would wait for the others. The first call counts."""
+    _ending.acquire()  # for good: what fails in another thread meanwhile fails because of the same thing
     print(f"relo: {message}", file=sys.stderr, flush=True)
     if jax.process_index() == 0:
         time.sleep(_SECONDS_TO_HEAR)
