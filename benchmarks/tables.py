@@ -1,0 +1,161 @@
+"""docs/performance.md from the rows in benchmarks/results/: the last one of each kind, with its machine and command.
+
+    python -m benchmarks.tables            # writes docs/performance.md and its picture
+    python -m benchmarks.tables --check    # status 1 where they are not what the rows say
+
+Nothing is typed in: a figure that is not in a row is not in the document.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.common import RESULTS
+
+DOCS = Path(__file__).parents[1] / "docs"
+INTRODUCTION = """# Performance
+
+Made by `python -m benchmarks.tables` from [`benchmarks/results/`](../benchmarks/results), where each row has its
+machine, versions, command and date. Times are medians. Below each table is where its rows come from; figures of two
+rows are not to be divided by each other unless they are of the same run.
+"""
+
+
+def rows(name):
+    """The rows of a benchmark, oldest first."""
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def latest(found, *keys):
+    """The last row for each combination of the fields `keys`, in the order of their first."""
+    last = {}
+    for row in found:
+        last[tuple(str(row.get(key)) for key in keys)] = row
+    return list(last.values())
+
+
+def table(heads, cells):
+    """Markdown; numbers to the right."""
+    lines = [heads, [":--" if k == 0 else "--:" for k in range(len(heads))], *cells]
+    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+
+
+def origin(found):
+    """Where rows come from, in a line each that differs."""
+    lines = []
+    for row in found:
+        machine = row["machine"]
+        where = f"{machine['cpu']}, {machine['cores']} cores" if isinstance(machine, dict) else machine
+        device = machine.get("device", "") if isinstance(machine, dict) else ""
+        device = "" if device.startswith("cpu") else f", {device}"
+        lines.append(f"`{row['command']}`, {where}{device}, {row['date'][:10]}")
+    return "\n".join(f"- {line}" for line in dict.fromkeys(lines))
+
+
+def section(title, text, found, heads, cells):
+    """A chapter of the document; empty where there is no row."""
+    if not found:
+        return ""
+    return f"\n## {title}\n\n{text}\n\n{table(heads, cells)}\n\n{origin(found)}\n"
+
+
+def input_pipeline():
+    found = latest([r for r in rows("data_pipeline") if "sequences" in r], "sequences")
+    cells = []
+    for row in found:
+        for threads in (1, 2):
+            rate = row[f"workers_{threads}"]
+            ours = [(rate[f"{way}_clips_per_second"], f"{rate[f'{way}_ratio']} x") for way in ("folder", "tiled")]
+            apart = row["grey_levels_apart"]["tiled"]["mean"]
+            plain = rate["straightforward_clips_per_second"]
+            cells.append([row["sequences"], threads, plain, *ours[0], *ours[1], apart])
+    text = (
+        "Clips a second (8 search frames of 256 px, two templates of 128 px) from 1280 x 720 JPEG: OpenCV decodes\n"
+        "each frame whole, crops, resizes; the same clips from the folder; and from a dataset built in tiles\n"
+        "([datasets-tfds.md](datasets-tfds.md)). *Enlarged*: real sequences brought to that size; *mosaic*:\n"
+        "photographs side by side, more detail than a video has. Last column: grey levels that crops are apart."
+    )
+    heads = ["frames", "threads", "OpenCV", "folder", "", "tiles", "", "apart"]
+    return section("Input pipeline", text, found, heads, cells)
+
+
+def memory_of_clips():
+    found = [r for r in rows("data_pipeline") if "memory_of_clips" in r][-1:]
+    if not found:
+        return ""
+    row = found[0]
+    text = (
+        f"Resident memory while {row['memory_of_clips']:,} clips are read: {row['mib_first']:.0f} MiB after the first, "
+        f"{row['mib_last']:.0f} MiB after the last.\n\n![resident memory](performance_memory.svg)"
+    )
+    return f"\n### Memory\n\n{text}\n\n{origin(found)}\n"
+
+
+def draw_memory(row, path):
+    """The curve of resident memory."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "relo_jax"  # the same file for the same row
+    figure, axes = plt.subplots(figsize=(6, 2.4), layout="constrained")
+    step = row["memory_of_clips"] / len(row["mib_every_hundredth"])
+    axes.plot([step * k for k in range(len(row["mib_every_hundredth"]))], row["mib_every_hundredth"])
+    axes.set(xlabel="clips read", ylabel="resident, MiB", ylim=(0, 1.2 * row["mib_largest"]))
+    axes.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def datasets():
+    found = latest(rows("data_index"), "dataset")
+    cells = [
+        [r["dataset"], f"{r['first']['sequences']:,}", r["first"]["seconds"], r["second"]["seconds"], r["index_mib"],
+         r["second"]["mib_peak"] - r["second"]["mib_before"]]
+        for r in found
+    ]  # fmt: skip
+    text = "Opening a dataset that has no index yet, and again: seconds; what the index takes on disk and in memory."
+    heads = ["layout of", "sequences", "first", "again", "MiB on disk", "MiB in memory"]
+    return section("Opening a dataset", text, found, heads, cells)
+
+
+def memory():
+    found = latest(rows("memory"), "variant", "clips", "accumulate", "dtype")
+    cells = [
+        [r["variant"], r["clips"], r["frames"], r["accumulate"], r["dtype"], r["arguments_gib"], r["peak_gib"]]
+        for r in found
+    ]
+    text = (
+        "One update of the RL stage, by the estimate of the compiler of that machine's backend; no remat. GiB of\n"
+        "weights, optimiser and batch, and the peak with them."
+    )
+    heads = ["variant", "clips", "frames", "parts", "dtype", "arguments", "peak"]
+    return section("Memory of training", text, found, heads, cells)
+
+
+SECTIONS = (input_pipeline, memory_of_clips, datasets, memory)
+
+
+def document():
+    """The text of docs/performance.md."""
+    return INTRODUCTION + "".join(make() for make in SECTIONS)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; status 1 where the document is old")
+    args = parser.parse_args()
+    path, text = DOCS / "performance.md", document()
+    if args.check:
+        sys.exit(int(not path.exists() or path.read_text() != text))
+    path.write_text(text)
+    for row in [r for r in rows("data_pipeline") if "memory_of_clips" in r][-1:]:
+        draw_memory(row, DOCS / "performance_memory.svg")
+    print(f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path} written")
+
+
+if __name__ == "__main__":
+    main()
