@@ -35,7 +35,9 @@ def track_command(args):
     from relo_jax import track_command
 
     options = tracker_options(args)
-    track_command.track_command(args.source, args.box, args.checkpoint, args.save, args.json, args.txt, options)
+    track_command.track_command(
+        args.source, args.box, args.checkpoint, args.save, args.json, args.txt, options, args.chunk
+    )
 
 
 def convert_command(args):
@@ -119,6 +121,7 @@ def parser():
     track.add_argument("--save", metavar="FILE.mp4", help="video with the box drawn on it")
     track.add_argument("--json", metavar="FILE", help="boxes and scores")
     track.add_argument("--txt", metavar="FILE", help="boxes, one line x,y,w,h a frame")
+    track.add_argument("--chunk", type=int, metavar="N", help="frames at a time: more frames/s, each of them later")
     add_tracker(track)
 
     convert = add(commands, "convert", convert_command, "a PyTorch checkpoint to a checkpoint of relo_jax")

@@ -14,10 +14,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from relo_jax import video
+from relo_jax.checks import check_box
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
 from relo_jax.overlay import draw
-from relo_jax.tracker import Tracker, check_box, follow
+from relo_jax.tracker import Tracker, follow
 
 
 def parse_box(text):
@@ -29,7 +30,9 @@ def parse_box(text):
     return x, y, w, h
 
 
-def track_command(source, box, checkpoint="starter", save=None, json_path=None, txt_path=None, options=None):
+def track_command(
+    source, box, checkpoint="starter", save=None, json_path=None, txt_path=None, options=None, chunk=None
+):
     """Tracks through a video, writes what was asked for, and prints how it went.
 
     Args:
@@ -40,6 +43,7 @@ def track_command(source, box, checkpoint="starter", save=None, json_path=None, 
       json_path: file for boxes, scores and what was found.
       txt_path: file for one line `x,y,w,h` a frame.
       options: options of `Tracker` to replace.
+      chunk: frames that the device is given at a time, see `relo_jax.track`.
 
     Raises:
       UserError: bad source, box, checkpoint, option or output; no output is written then.
@@ -60,7 +64,7 @@ def track_command(source, box, checkpoint="starter", save=None, json_path=None, 
         first = _Peeked(frames)
         check_box(box, first.frame)  # before the model is loaded and compiled
         tracker = Tracker.from_pretrained(checkpoint, **(options or {}))
-        story = _run(tracker, first, frames, box, sinks)
+        story = _run(tracker, first, frames, box, sinks, chunk)
     print(story)
     for path in outputs:
         print(f"written: {path}")
@@ -80,12 +84,14 @@ class _Peeked:
         yield from self._rest
 
 
-def _run(tracker, images, frames, box, sinks):
+def _run(tracker, images, frames, box, sinks, chunk):
     """Tracks to the end, or until Ctrl-C. Returns the line that says how it went."""
     count = found = 0
     start = time.perf_counter()
-    with _interrupts() as interrupted, tqdm(total=frames.count, unit=" frames", desc=Path(frames.name).name) as bar:
-        for frame, result in follow(tracker, images, box):
+    progress = tqdm(total=frames.count, unit=" frames", desc=Path(frames.name).name)
+    followed = contextlib.closing(follow(tracker, images, box, chunk))
+    with _interrupts() as interrupted, progress as bar, followed as results:
+        for frame, result in results:
             for sink in sinks:
                 sink(frame, result)
             count, found = count + 1, found + result.found

@@ -4,35 +4,25 @@
     tracker.init(frame, (x, y, w, h))
     result = tracker.update(next_frame)                    # result.box, result.score, result.found
 
-The network's part is pure and lies in `relo_jax.step`; this is the host's: geometry in float64, one crop a frame over
-to the device, and what a user may get wrong.
+What is computed lies in `relo_jax.program`; this hands frames over, and keeps what one video carries on.
 """
 
+import contextlib
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
-from relo_jax import checkpoint, video
-from relo_jax import config as relo_config
-from relo_jax.boxes import clip_box_xywh
-from relo_jax.crop import box_from_crop, box_to_crop_norm, crop_host
-from relo_jax.data.clips import SEARCH_FACTOR, TEMPLATE_FACTOR
+from relo_jax import checkpoint, program, video
+from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
+from relo_jax.chunks import in_chunks
+from relo_jax.crop import crop_host, cut_host
 from relo_jax.errors import UserError
-from relo_jax.model.variants import nearest
-from relo_jax.step import State, StepResult, hann_window, init_state, local_mass, replace_template, step
 
-__all__ = [
-    "Result", "State", "StepResult", "Tracker", "check_box", "check_frame", "checked_options", "follow", "hann_window",
-    "init_state", "local_mass", "replace_template", "step", "template_crop", "track",
-]  # fmt: skip
-
-# Compiled once a model, however many trackers follow targets with it.
-_init_state = jax.jit(init_state, static_argnames=("model", "window_power"))
-_step = jax.jit(step, static_argnames="model")
-_replace_template = jax.jit(replace_template, static_argnames="model")
+__all__ = ["Result", "Tracker", "follow", "track"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +35,6 @@ class Result:
     response: float
 
 
-def template_crop(frame, box_xywh, size):
-    """The template around a box, as `init_state` takes it: uint8 `[1, s, s, 3]` and its box, float32 `[1, 4]`."""
-    crop, resize_factor = crop_host(frame, box_xywh, TEMPLATE_FACTOR, size)
-    box_norm = box_to_crop_norm(box_xywh, box_xywh, resize_factor, size)
-    return crop[None], box_norm[None].astype(np.float32)
-
-
 class Tracker:
     """Follows one target through one video at a time; `init` begins a new one, with nothing left of the last.
 
@@ -61,35 +44,42 @@ class Tracker:
       options: fields of the config's section "tracker": `window_power`, k of `hann_window`; `update_interval`, frames
         between template updates (0: never; needs a model of two template slots); `update_threshold`, response above
         which the template is updated; `found_threshold`, score from which a result counts as found.
+      device_crops: whether `update` cuts crops on the device, so that a frame is one dispatch; None does so but on a
+        CPU, where OpenCV is the quicker one. The boxes are the same.
 
     Raises:
       UserError: an option that does not exist or makes no sense.
     """
 
-    def __init__(self, model, variables, options=None):
+    def __init__(self, model, variables, options=None, device_crops=None):
         self.model, self.options = model, checked_options(options or {}, model)
         # All on one device and committed to it: the shapes and places that the warm-up compiles for are those in use.
         self._device = jax.local_devices()[0]
+        self._device_crops = self._device.platform != "cpu" if device_crops is None else device_crops
         self._variables = jax.device_put(variables, self._device)
-        self._init = functools.partial(_init_state, model, window_power=self.options["window_power"])
-        self._step = functools.partial(_step, model)
-        self._replace = functools.partial(_replace_template, model)
-        self._state = None
+        # On the device; None compiles nothing for them.
+        rule = program.Updates.of(self.options) if self.options["update_interval"] else None
+        self._updates = jax.device_put(rule, self._device)
+        self._target, self._prepared = None, set()
         self._warm_up()
 
     @classmethod
-    def from_pretrained(cls, path="starter", **overrides):
+    def from_pretrained(cls, path="starter", *, sizes=(), **overrides):
         """A tracker from a checkpoint, with the options that came with it.
 
         Args:
           path: what `relo_jax.checkpoint.load` takes: run directory, checkpoint, `.pth.tar`, "starter".
+          sizes: (height, width) of frames to expect; what was not expected is compiled by `init`.
           **overrides: options to replace, such as `window_power=2.0`.
 
         Raises:
           UserError: the checkpoint cannot be loaded or was never taught where to look, or an option does not exist.
         """
         loaded = checkpoint.load_tracker(path)
-        return cls(loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides})
+        tracker = cls(loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides})
+        for height, width in sizes:
+            tracker.prepare(height, width)
+        return tracker
 
     def init(self, frame, box_xywh):
         """Begins a video.
@@ -102,9 +92,10 @@ class Tracker:
           UserError: the frame is none, or the box has no area or does not touch the frame.
         """
         check_frame(frame)
-        self._box = check_box(box_xywh, frame)
-        self._state = self._init(self._variables, *self._put(template_crop(frame, self._box, self.model.template_size)))
-        self._frames = 0
+        box = check_box(box_xywh, frame)
+        self.prepare(*frame.shape[:2])
+        read_crop = functools.partial(crop_host, frame)
+        self._target = self._begin(program.first_view(box, self.model.template_size, read_crop))
 
     def update(self, frame):
         """Finds the target in the next frame.
@@ -118,42 +109,112 @@ class Tracker:
         Raises:
           UserError: the frame is none, `init` was not called, or the network says nothing finite.
         """
-        if self._state is None:
-            raise UserError("Tracker.update was called before Tracker.init: give the first frame and its box first")
+        self._check_begun("update")
         check_frame(frame)
-        size = self.model.search_size
-        crop, resize_factor = crop_host(frame, self._box, SEARCH_FACTOR, size)
-        self._state, out = self._step(self._variables, self._state, self._put(crop[None]))
-        out = jax.tree.map(lambda x: x[0].astype(np.float64), jax.device_get(out))
-        box = box_from_crop(out.box_cxcywh_norm, self._box, resize_factor, size)
-        if not np.isfinite(box).all():
-            raise UserError("the network's box is not finite: are its weights? Use another checkpoint")
-        self._box = clip_box_xywh(box, *frame.shape[:2])
-        self._frames += 1
-        interval = self.options["update_interval"]
-        if interval and self._frames % interval == 0 and out.response > self.options["update_threshold"]:
-            template = template_crop(frame, self._box, self.model.template_size)
-            self._state = self._replace(self._variables, self._state, *self._put(template))
-        score = float(out.score)
-        return Result(tuple(self._box.tolist()), score, score >= self.options["found_threshold"], float(out.response))
+        if self._device_crops:
+            (frames,), (size,) = program.on_canvases([[frame]], 1)
+            answer = self._run(program.look_at_frame, frames, size, self._updates)
+            return self._result(jax.device_get(answer)[0])
+        window = jax.device_get(self._target.crop_window)
+        crop = cut_host(frame, window[0].tolist(), self.model.search_size)
+        size = np.array([frame.shape[:2]], np.int32)
+        answer = jax.device_get(self._run(program.look_at_crop, crop[None], window[:, 2], size))
+        result = self._result(answer[0])
+        if self._updates is not None and program.Updates.of(self.options).due(*self._seen(answer)):
+            view = program.template_view(answer[0, program.BOX], self.model.template_size, program.cropper(frame))
+            self._renew(view)
+        return result
 
-    def _put(self, arrays):
-        return jax.device_put(arrays, self._device)
+    def update_chunk(self, frames, length=None):
+        """Finds the target in several frames by one dispatch, and does not wait for it.
+
+        Args:
+          frames: list of uint8 `[H, W, 3]`, RGB; they may differ in size.
+          length: C, frames that the compiled program takes; the chunk is padded to it, and it is the last one then.
+            None takes their number.
+
+        Returns:
+          a function that waits for the device and gives an iterator of a Result a frame, which raises UserError where
+          the network says nothing finite.
+
+        Raises:
+          UserError: `init` was not called, or a frame is none.
+        """
+        self._check_begun("update_chunk")
+        for frame in frames:
+            check_frame(frame)
+        answers = self._run(program.look_at_chunk, *program.on_canvases([frames], length or len(frames)), self._updates)
+        return lambda: map(self._result, jax.device_get(answers)[: len(frames), 0])
+
+    def prepare(self, height, width, chunk=None):
+        """Compiles what frames of a size need, unless it is there; `init` does so for the size of its frame.
+
+        Args:
+          height, width: of the frames.
+          chunk: C of `update_chunk`; None prepares `update`.
+        """
+        key = *program.canvas(height, width), chunk
+        if key in self._prepared or (chunk is None and not self._device_crops):
+            return
+        frames, size = program.on_canvases([[]], chunk or 1, (height, width))
+        kept, self._target = self._target, self._begin(self._black())
+        if chunk is None:
+            answer = self._run(program.look_at_frame, frames[0], size[0], self._updates)
+        else:
+            answer = self._run(program.look_at_chunk, frames, size, self._updates)
+        jax.block_until_ready(answer)
+        self._target = kept
+        self._prepared.add(key)
+
+    def _check_begun(self, name):
+        if self._target is None:
+            raise UserError(f"Tracker.{name} was called before Tracker.init: give the first frame and its box first")
+
+    def _begin(self, view):
+        power = self.options["window_power"]
+        return program.begin(self.model, self._variables, *jax.device_put(view, self._device), window_power=power)
+
+    def _run(self, look, *arrays):
+        """One dispatch: the target moves on, its buffers are used again. Returns the answer, still on the device."""
+        arrays = jax.device_put(arrays, self._device)
+        self._target, answer = look(self.model, self._variables, self._target, *arrays)
+        return answer
+
+    def _renew(self, view):
+        arrays = jax.device_put((0, *view), self._device)
+        self._target = program.renew_template(self.model, self._variables, self._target, *arrays)
+
+    def _seen(self, answer):
+        return jax.device_get(self._target.frames)[0], answer[0, program.RESPONSE]
+
+    def _result(self, answer):
+        box = tuple(answer[program.BOX].tolist())
+        if not all(map(math.isfinite, box)):
+            raise UserError(NOT_FINITE)
+        response, score = float(answer[program.RESPONSE]), float(answer[program.SCORE])
+        return Result(box, score, score >= self.options["found_threshold"], response)
+
+    def _black(self):
+        """A first view of nothing."""
+        box, nothing = np.array([0.0, 0.0, 10.0, 10.0]), lambda box, factor, size: np.zeros((size, size, 3), np.uint8)
+        return program.first_view(box, self.model.template_size, lambda *args: (nothing(*args), 1.0))
 
     def _warm_up(self):
-        """Runs everything once, on black pictures: compiled, and the device's memory set aside."""
-        size, template_size = self.model.search_size, self.model.template_size
-        template = self._put((np.zeros((1, template_size, template_size, 3), np.uint8), np.zeros((1, 4), np.float32)))
-        state = self._init(self._variables, *template)
-        if self.options["update_interval"]:
-            state = self._replace(self._variables, state, *template)
-        for _ in range(2):
-            state, out = self._step(self._variables, state, self._put(np.zeros((1, size, size, 3), np.uint8)))
-        jax.block_until_ready(out)
+        """Runs everything once that does not wait for a frame's size: compiled, and the device's memory set aside."""
+        self._target = self._begin(self._black())
+        if not self._device_crops:
+            size = self.model.search_size
+            if self._updates is not None:
+                self._renew(self._black()[:2])
+            crop, side = np.zeros((1, size, size, 3), np.uint8), np.full(1, size, np.int32)
+            for _ in range(2):
+                answer = self._run(program.look_at_crop, crop, side, np.full((1, 2), size, np.int32))
+            jax.block_until_ready(answer)
+        self._target = None
 
 
-def track(source, box, checkpoint="starter", **options):
-    """Tracks through a video, frame by frame; nothing but the current frame is kept.
+def track(source, box, checkpoint="starter", chunk=None, **options):
+    """Tracks through a video; nothing but the frames at hand is kept.
 
         for result in relo_jax.track("in.mp4", box=(x, y, w, h)):
             print(result.box, result.score)
@@ -162,67 +223,37 @@ def track(source, box, checkpoint="starter", **options):
       source: video file, folder of frames, camera index, or any iterable of uint8 RGB frames.
       box: x, y, w, h of the target in the first frame.
       checkpoint: see `Tracker.from_pretrained`.
+      chunk: frames that the device is given at a time. It does not wait for the host between them, so more frames a
+        second, each of them later; None is frame by frame. The boxes are the same.
       **options: as there.
 
     Yields:
       Result, one a frame; the first frame's is the given box with score 1.
 
     Raises:
-      UserError: see `video.open_frames` and `Tracker`.
+      UserError: see `video.open_frames` and `Tracker`; results of the frames before the bad one come first.
     """
     with video.open_frames(source) as frames:
         tracker = Tracker.from_pretrained(checkpoint, **options)
-        for _, result in follow(tracker, frames, box):
-            yield result
+        with contextlib.closing(follow(tracker, frames, box, chunk)) as followed:
+            for _, result in followed:
+                yield result
 
 
-def follow(tracker, frames, box):
-    """Yields (frame, Result) for every frame of an iterable; the first frame's is the given box with score 1."""
-    for index, frame in enumerate(frames):
-        if index == 0:
-            tracker.init(frame, box)
-            yield frame, Result(tuple(float(v) for v in box), 1.0, True, math.nan)
-        else:
-            yield frame, tracker.update(frame)
+def follow(tracker, frames, box, chunk=None):
+    """Yields (frame, Result) for every frame of an iterable; the first frame's is the given box with score 1.
 
-
-def check_frame(frame):
-    """Raises UserError unless a frame is uint8 `[H, W, 3]`."""
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        what = f"{frame.dtype} {list(frame.shape)}" if hasattr(frame, "dtype") else type(frame).__name__
-        raise UserError(f"frame is {what}: give a numpy array, uint8 [height, width, 3], RGB")
-
-
-def check_box(box_xywh, frame):
-    """The box as float64 `[4]`. Raises UserError unless it is finite, has an area and touches the frame."""
-    try:
-        x, y, w, h = box = np.array([float(v) for v in box_xywh])
-    except (TypeError, ValueError):
-        raise UserError(f"box is {box_xywh!r}: give four numbers x, y, w, h in pixels") from None
-    given, (height, width) = f"box x,y,w,h = {x:g},{y:g},{w:g},{h:g}", frame.shape[:2]
-    if not np.isfinite(box).all():
-        raise UserError(f"{given} is not finite: give four numbers in pixels")
-    if w <= 0 or h <= 0:
-        raise UserError(f"{given} has no area: width and height must be above 0")
-    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        raise UserError(f"{given} lies outside the frame of {width} x {height} pixels")
-    return box
-
-
-def checked_options(options, model):
-    """All options, the config's defaults where not given. Raises UserError naming the option."""
-    defaults = relo_config.base().tracker.to_dict()
-    for name, value in options.items():
-        if name not in defaults:
-            raise UserError(f"tracker has no option {name!r}{nearest(name, defaults)}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise UserError(f"tracker option {name} is {value!r}: expected a finite number")
-    options = {**defaults, **options}
-    if options["window_power"] < 0 or options["update_interval"] < 0 or options["update_interval"] % 1:
-        raise UserError(f"tracker options {options}: window_power and update_interval must not be negative")
-    if options["update_interval"] and model.templates != 2:
-        raise UserError(
-            f"tracker option update_interval={options['update_interval']} needs a model of two template slots, "
-            f"and this one has {model.templates}: set it to 0"
-        )
-    return options
+    Raises:
+      UserError: see `track`, and a chunk below 1.
+    """
+    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
+        raise UserError(f"chunk is {chunk!r}: give at least 1 frame at a time, or None for frame by frame")
+    frames = iter(frames)
+    for frame in itertools.islice(frames, 1):
+        tracker.init(frame, box)
+        yield frame, Result(tuple(float(v) for v in box), 1.0, True, math.nan)
+        if chunk is not None:
+            tracker.prepare(*frame.shape[:2], chunk)
+            yield from in_chunks(tracker, frames, chunk)
+    for frame in frames:
+        yield frame, tracker.update(frame)

@@ -32,7 +32,7 @@ LAYERS = [
     ["positions", "release_names", "convert", "checkpoint", "convert_command"],
     ["mdp"],
     ["train"],
-    ["step", "tracker", "track_command"],
+    ["step", "program", "checks", "chunks", "tracker", "track_command"],
     ["eval"],
     ["demo", "profile_data"],
     ["cli"],
@@ -166,3 +166,8 @@ def test_citation_names_the_paper_and_the_readme_the_commands():
 def test_modules_say_what_they_are():
     silent = [path for path in PACKAGE.rglob("*.py") if not ast.get_docstring(ast.parse(path.read_text()))]
     assert not silent
+
+
+def test_the_document_of_speed_is_made_of_the_results():
+    done = subprocess.run([sys.executable, "-m", "benchmarks.tables", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0, "python -m benchmarks.tables makes it anew"

@@ -1,5 +1,6 @@
 """The tracker: equal to the release on real sequences; batches, restarts and mistakes; `relo track` to the file."""
 
+import functools
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, tracker, video
+from relo_jax import checkpoint, convert, program, step, tracker, video
 from relo_jax.boxes import clip_box_xywh
 from relo_jax.crop import box_from_crop, crop_host
 from relo_jax.data.images import list_images, read_image
@@ -26,8 +27,8 @@ GOLDEN_FIELDS = dict(
 )  # fmt: skip
 BOX = (100.0, 80.0, 40.0, 30.0)
 # Jitted as the tracker does it, so that the tests compile each of them once.
-init_state = jax.jit(tracker.init_state, static_argnames=("model", "window_power"))
-step = jax.jit(tracker.step, static_argnames="model")
+init_state = jax.jit(step.init_state, static_argnames=("model", "window_power"))
+one_step = jax.jit(step.step, static_argnames="model")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,10 @@ def frames(natural_image):
     return [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(8)]
 
 
+def template(frame, box):
+    return program.template_view(np.array(box), 64, functools.partial(crop_host, frame))
+
+
 def run(tracked, frames, box=BOX):
     tracked.init(frames[0], box)
     return [tracked.update(frame) for frame in frames[1:]]
@@ -93,15 +98,15 @@ def test_tokens_are_carried_from_frame_to_frame(plain, frames):
     fresh = plain.update(frames[1])
     plain.init(frames[0], BOX)
     plain.update(frames[4])
-    plain._box = np.array(BOX)
+    first = program.first_view(np.array(BOX), 64, functools.partial(crop_host, frames[0]))
+    plain._target = plain._target.replace(box_xywh=jnp.asarray(first[2]), crop_window=jnp.asarray(first[3]))
     assert plain.update(frames[1]).response != fresh.response
 
 
-def test_updates_come_at_their_interval_and_above_their_threshold(updating, frames, monkeypatch):
+def test_updates_come_at_their_interval_and_above_their_threshold(model, variables, frames):
     def responses(interval, threshold):
-        monkeypatch.setitem(updating.options, "update_interval", interval)
-        monkeypatch.setitem(updating.options, "update_threshold", threshold)
-        return [r.response for r in run(updating, frames)]
+        options = {"window_power": 2.0, "update_interval": interval, "update_threshold": threshold}
+        return [r.response for r in run(tracker.Tracker(model, variables, options), frames)]
 
     never = responses(0, -999.0)
     updated = responses(3, -999.0)
@@ -114,13 +119,13 @@ def test_a_batch_is_tracked_as_each_alone(model, variables, plain, frames):
     """Lockstep: two videos in one batch get the boxes that each gets by itself."""
     starts = [BOX, (30.0, 40.0, 50.0, 60.0)]
     alone = [run(plain, frames[:3], box) for box in starts]
-    templates = [tracker.template_crop(frames[0], np.array(box), 64) for box in starts]
+    templates = [template(frames[0], box) for box in starts]
     crops, boxes = (np.concatenate(x) for x in zip(*templates, strict=True))
     state = init_state(model, variables, crops, boxes, window_power=1.0)
     around = np.array(starts)
     for t in (1, 2):
         crops, factors = zip(*(crop_host(frames[t], box, 4.0, 128) for box in around), strict=True)
-        state, result = step(model, variables, state, np.stack(crops))
+        state, result = one_step(model, variables, state, np.stack(crops))
         box = box_from_crop(np.asarray(result.box_cxcywh_norm), around, np.array(factors)[:, None], 128)
         around = clip_box_xywh(box, 240, 320)
         for k in range(2):
@@ -132,7 +137,7 @@ def test_a_batch_is_tracked_as_each_alone(model, variables, plain, frames):
 
 def test_step_is_greedy_under_the_window(model, variables, frames):
     """Argmax of window times raw logits; the box of that cell; the score does not see the window."""
-    crops, boxes = tracker.template_crop(frames[0], np.array(BOX), 64)
+    crops, boxes = template(frames[0], BOX)
     search = crop_host(frames[1], BOX, 4.0, 128)[0][None]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1, 9) / 9)
 
@@ -149,7 +154,7 @@ def test_step_is_greedy_under_the_window(model, variables, frames):
         return logits, action, decode_boxes(size[0], offset[0], action)
 
     logits, action, box = by_hand(variables)
-    _, result = step(model, variables, init_state(model, variables, crops, boxes, window_power=2.0), search)
+    _, result = one_step(model, variables, init_state(model, variables, crops, boxes, window_power=2.0), search)
     np.testing.assert_allclose(result.box_cxcywh_norm[0], box, atol=1e-5)
     probability = np.pad(np.asarray(jax.nn.softmax(logits)).reshape(8, 8), 1)
     row, column = divmod(int(action), 8)
@@ -161,18 +166,18 @@ def test_score_is_the_mass_around_the_cell():
     logits[0, [5, 6]] = 0  # neighbours: one place
     logits[1, [0, 15]] = 0  # opposite corners: two places
     logits[2] = 0  # anywhere
-    mass = tracker.local_mass(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
+    mass = step.local_mass(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
     np.testing.assert_allclose(mass, [1.0, 0.5, 4 / 16], atol=1e-6)
     # The end of a row is no neighbour of the next row's beginning.
     logits = np.full((1, 16), -20.0, np.float32)
     logits[0, [3, 4]] = 0
-    assert tracker.local_mass(jnp.asarray(logits), jnp.array([3]), 4)[0] == pytest.approx(0.5, abs=1e-6)
+    assert step.local_mass(jnp.asarray(logits), jnp.array([3]), 4)[0] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_window_by_hand():
-    window = tracker.hann_window(3, 2.0).reshape(3, 3)
+    window = step.hann_window(3, 2.0).reshape(3, 3)
     np.testing.assert_allclose(window, np.outer([0.5, 1, 0.5], [0.5, 1, 0.5]) ** 2, rtol=1e-6)
-    np.testing.assert_array_equal(tracker.hann_window(16, 0.0), 1)
+    np.testing.assert_array_equal(step.hann_window(16, 0.0), 1)
 
 
 def test_found_follows_the_threshold(plain, frames, monkeypatch):
@@ -195,7 +200,38 @@ def test_one_copy_to_the_device_a_frame(plain, frames, monkeypatch):
     monkeypatch.setattr(jax, "device_put", lambda x, *a, **k: copies.append(x) or device_put(x, *a, **k))
     with jax.transfer_guard_host_to_device("disallow"):
         plain.update(frames[1])
-    assert [c.shape for c in copies] == [(1, 128, 128, 3)] and copies[0].dtype == np.uint8
+    ((crop, *numbers),) = copies
+    assert crop.shape == (1, 128, 128, 3) and crop.dtype == np.uint8 and sum(x.size for x in numbers) == 3
+
+
+def test_crops_cut_on_the_device_give_the_same_boxes_by_one_dispatch(model, variables, updating, frames, caplog):
+    """The frame goes up, one row of numbers comes back; what carries on lies in the buffers it lay in before."""
+    options = {"window_power": 2.0, "update_interval": 5, "update_threshold": -999.0}
+    on_device = tracker.Tracker(model, variables, options, device_crops=True)
+    expected = run(updating, frames)
+    on_device.init(frames[0], BOX)  # compiles for the size of its frame
+    cache = program.look_at_frame._cache_size()
+    fetched, device_get = [], jax.device_get
+    with pytest.MonkeyPatch.context() as patch, jax.log_compiles(), caplog.at_level("WARNING"):
+        patch.setattr(jax, "device_get", lambda x: fetched.append(x) or device_get(x))
+        for frame, there in zip(frames[1:], expected, strict=True):
+            before = on_device._target
+            with jax.transfer_guard("disallow"):
+                here = on_device.update(frame)
+            assert here.response == pytest.approx(there.response, abs=1e-5)
+            np.testing.assert_allclose(here.box, there.box, rtol=0, atol=1e-3)
+            assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+    assert [x.shape for x in fetched] == [(1, 6)] * len(expected)
+    assert not [r for r in caplog.records if "ompil" in r.getMessage()]
+    # Another size on the same canvas compiles nothing; one that was announced is ready before its video.
+    on_device.init(frames[0][:230, :300], BOX)
+    on_device.update(frames[1][:230, :300])
+    assert program.look_at_frame._cache_size() == cache
+    on_device.prepare(300, 400)
+    assert program.look_at_frame._cache_size() == cache + 1
+    on_device.init(np.zeros((310, 390, 3), np.uint8), BOX)
+    on_device.update(np.zeros((310, 390, 3), np.uint8))
+    assert program.look_at_frame._cache_size() == cache + 1
 
 
 def test_boxes_stay_in_the_image(plain, natural_image):
@@ -207,7 +243,7 @@ def test_boxes_stay_in_the_image(plain, natural_image):
         for _ in range(3):
             x, y, w, h = plain.update(rng.integers(0, 255, small.shape, dtype=np.uint8)).box
             assert w >= 10 and h >= 10 and 0 <= x <= 40 and 0 <= y <= 50
-            assert x + w <= 50 + 1e-9 and y + h <= 60 + 1e-9
+            assert x + w <= 50 + 1e-5 and y + h <= 60 + 1e-5  # float32
 
 
 @pytest.mark.parametrize(

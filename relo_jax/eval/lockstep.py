@@ -1,10 +1,14 @@
 """Many sequences in lockstep: one batch on the device, one slot a sequence, a waiting sequence in every slot that ends.
 
-A network of this size leaves an accelerator idle with one crop at a time. So B sequences advance together: crops are
-cut on the host, go over as one uint8 `[B, S, S, 3]`, and `tracker.step` looks at all of them. The batch never changes
-its shape, so nothing is compiled twice: when a sequence ends, the next one's state is written into its row; rows
-without a sequence look at black and nobody reads what they say. Rows do not mix: each box is the one that `Tracker`
-gives.
+A network of this size leaves an accelerator idle with one crop at a time. So B sequences advance together, a few frames
+at a time: the frames go over as they are, `relo_jax.program` cuts the crops and carries the boxes, and while it works
+the next frames are read. Rows do not mix: each box is the one that `Tracker` gives.
+
+Nothing is compiled twice. The batch keeps its shape: when a sequence ends, the next one's state is written into its
+row; rows without a sequence look at anything and nobody reads what they say. Frames of many sizes share canvases, each
+of which contains the one before, so that there are never more programs than sizes of canvases.
+
+Sequences that draw their crops (`read_crop`) have no frames to send: they advance frame by frame, crops going over.
 """
 
 import collections
@@ -12,30 +16,24 @@ import functools
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
 
-from relo_jax import tracker
-from relo_jax.boxes import clip_box_xywh
-from relo_jax.crop import box_from_crop, box_to_crop_norm, crop_host
-from relo_jax.data.clips import SEARCH_FACTOR, TEMPLATE_FACTOR
+from relo_jax import program
+from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
+from relo_jax.crop import crop_host
+from relo_jax.data.clips import SEARCH_FACTOR
 from relo_jax.errors import UserError
-
-# On which axis the batch lies, field by field.
-_BATCH_AXES = tracker.State(templates=0, tokens=1, first=0, window=0)
-# Compiled once a model, whatever its weights: a second evaluation, of another checkpoint, starts at once.
-_first = jax.jit(tracker.init_state, static_argnames=("model", "window_power"))
-_step = jax.jit(tracker.step, static_argnums=0, donate_argnums=2)
 
 
 @dataclass(frozen=True)
 class Tracked:
     """A sequence that came to its end, or failed.
 
-    boxes_xywh: float64 [F, 4], the first as given. seconds: [F], what each frame took: its share of the wall time of
-    the step it was part of. failure: why there are neither, None when all went well.
+    boxes_xywh: float64 [F, 4], the first as given. seconds: [F], what each frame took: its share of the wall time
+    since the frames before it were done. failure: why there are neither, None when all went well.
     """
 
     sequence: object
@@ -52,26 +50,18 @@ class _Slot:
     sequence: object
     boxes: np.ndarray  # [F, 4], filled as it goes
     seconds: np.ndarray  # [F]
-    index: int = 0  # the frame that is looked at next
-    frame: np.ndarray | None = None  # the last one that was read; of a sequence with `read_crop`, the first
-    ahead: object = None  # the next one, being read while the device works
+    sent: int = 1  # frames that the device has, or had
+    done: int = 1  # frames that have their box
+    size: tuple[int, int] = (1, 1)  # of the first frame
+    ahead: list = field(default_factory=list)  # the next ones, being read while the device works
     failure: str | None = None
 
     @property
     def over(self):
-        return self.failure is not None or self.index == len(self.sequence)
+        return self.failure is not None or self.done == len(self.sequence)
 
-    def show(self, frame):
-        tracker.check_frame(frame)
-        self.frame = frame
-
-    def crop(self, index, box_xywh, factor, size):
-        if self.sequence.read_crop is not None:
-            return self.sequence.read_crop(index, box_xywh, factor, size)
-        return crop_host(self.frame, box_xywh, factor, size)
-
-    def fail(self, why, index=None):
-        self.failure = f"frame {self.index if index is None else index}: {why}"
+    def fail(self, why, index):
+        self.failure = f"frame {index}: {why}"
 
     def tracked(self):
         if self.failure is not None:
@@ -87,16 +77,27 @@ class Lockstep:
       variables: its variables.
       options: as for `Tracker`.
       batch: B, sequences at a time.
+      chunk: C, frames of each at a time; three times B x C frames are in memory.
+
+    Attributes:
+      seconds_compiling: what `run` spent on it, where a canvas was new; part of no sequence's seconds.
 
     Raises:
       UserError: an option that does not exist or makes no sense.
     """
 
-    def __init__(self, model, variables, options=None, batch=8):
-        self.model, self.options, self.batch = model, tracker.checked_options(options or {}, model), batch
+    def __init__(self, model, variables, options=None, batch=8, chunk=4):
+        self.model, self.options, self.batch = model, checked_options(options or {}, model), batch
+        self.chunk, self._canvases, self._clock, self.seconds_compiling = chunk, [], 0.0, 0.0
         self._device = jax.local_devices()[0]
         self._variables = self._put(variables)
-        self._warm_up()
+        self._rule = program.Updates.of(self.options) if self.options["update_interval"] else None
+        self._updates = self._put(self._rule)
+        black = lambda box, factor, size: (np.zeros((size, size, 3), np.uint8), 1.0)
+        one = self._first(program.first_view(np.array([0.0, 0.0, 10.0, 10.0]), model.template_size, black))
+        repeat = lambda x, axis: jax.numpy.repeat(x, batch, axis)
+        self._target = self._put(jax.tree.map(repeat, one, program.BATCH_AXES))
+        self._target = program.write_row(self._target, one, self._put(0))
 
     def run(self, sequences, advance=lambda frames: None):
         """Tracks through sequences, longest first, so that the slots end at about the same time.
@@ -108,117 +109,174 @@ class Lockstep:
         Yields:
           Tracked, one a sequence, as they end. One that fails (a frame that cannot be read) does not stop the others.
         """
-        waiting, slots = collections.deque(sorted(sequences, key=len, reverse=True)), {}
+        sequences = sorted(sequences, key=len, reverse=True)
         with ThreadPoolExecutor(min(self.batch, os.cpu_count() or 1)) as self._pool:
-            while waiting or slots:
-                for row in [row for row in range(self.batch) if row not in slots][: len(waiting)]:
-                    slots[row] = self._begin(row, waiting.popleft())
-                    advance(1)
-                advance(self._look([slot for slot in slots.values() if not slot.over]))
-                for slot in [slot for slot in slots.values() if slot.over]:
-                    del slots[slot.row]
-                    yield slot.tracked()
+            yield from self._through([s for s in sequences if s.read_crop is None], self._send_frames, advance, 1)
+            yield from self._through([s for s in sequences if s.read_crop is not None], self._send_crops, advance, 0)
+
+    def _through(self, waiting, send, advance, lag):
+        """Tracks through sequences; what was sent is waited for when `lag` more chunks have been sent."""
+        if waiting and send == self._send_crops:
+            size = self.model.search_size
+            crops, ones = np.zeros((self.batch, size, size, 3), np.uint8), np.ones((self.batch, 2), np.int32)
+            self._compile(program.look_at_crop, crops, ones[:, 0], ones)
+        waiting, slots, under_way = collections.deque(waiting), {}, collections.deque()
+        self._lap()
+        while waiting or slots or under_way:
+            ended = []
+            for row in [row for row in range(self.batch) if row not in slots][: len(waiting)]:
+                slots[row] = self._begin(row, waiting.popleft())
+                advance(1)
+                if slots[row].over:
+                    ended.append(slots[row])
+            live = [slot for slot in slots.values() if slot.failure is None and slot.sent < len(slot.sequence)]
+            sent = send(live)
+            ended += [slot for slot in live if slot.failure is not None]
+            if sent[0]:
+                under_way.append(sent)
+            while under_way and (len(under_way) > lag or not sent[0]):
+                ended += self._settle(*under_way.popleft(), advance)
+            # A row is free as soon as the device has its last frame.
+            slots = {r: s for r, s in slots.items() if s.failure is None and s.sent < len(s.sequence)}
+            for slot in ended:
+                yield slot.tracked()
+            if ended:
+                self._lap()  # whoever took them is not part of any frame
 
     def _begin(self, row, sequence):
         """A slot with its first frame done: the template is in the state."""
-        start = time.perf_counter()
         slot = _Slot(row, sequence, np.tile(sequence.boxes_xywh[0], (len(sequence), 1)), np.zeros(len(sequence)))
         try:
-            slot.show(sequence.read_frame(0))
-            template = self._template(slot, tracker.check_box(slot.boxes[0], slot.frame))
+            frame = sequence.read_frame(0)
+            check_frame(frame)
+            box, slot.size = check_box(slot.boxes[0], frame), frame.shape[:2]
+            drawn = sequence.read_crop is not None
+            read_crop = functools.partial(sequence.read_crop, 0) if drawn else functools.partial(crop_host, frame)
+            one = self._first(program.first_view(box, self.model.template_size, read_crop))
         except (UserError, OSError) as error:
-            slot.fail(error)
+            slot.fail(error, 0)
             return slot
-        state = _first(self.model, self._variables, *self._put(template), self.options["window_power"])
-        self._state = _write_row(self._state, state, row)
-        slot.index = 1
+        self._target = program.write_row(self._target, one, self._put(row))
         self._read_ahead(slot)
-        slot.seconds[0] = time.perf_counter() - start
+        slot.seconds[0] = self._lap()
         return slot
 
-    def _look(self, slots):
-        """One frame of every slot. Returns how many frames were done."""
-        start = time.perf_counter()
-        views = list(self._pool.map(self._view, slots))
-        seen = [(slot, *view) for slot, view in zip(slots, views, strict=True) if view is not None]
-        if not seen:
-            return 0
-        size = self.model.search_size
-        crops = np.zeros((self.batch, size, size, 3), np.uint8)
-        for slot, crop, _ in seen:
-            crops[slot.row] = crop
-        self._state, out = _step(self.model, self._variables, self._state, self._put(crops))
-        for slot, _, _ in seen:  # while the device works
-            slot.index += 1
+    def _send_frames(self, slots):
+        """The next frames of every slot. Returns what `_settle` takes: (slot, index) by step, and the answers."""
+        frames, steps = [[] for _ in range(self.batch)], [[] for _ in range(self.chunk)]
+        for slot in slots:
+            for index, reading in enumerate(slot.ahead, start=slot.sent):
+                try:
+                    frame = reading.result()
+                    check_frame(frame)
+                except (UserError, OSError) as error:
+                    slot.fail(error, index)
+                    break
+                frames[slot.row].append(frame)
+        for slot in slots:
+            if slot.failure is not None:
+                frames[slot.row] = []
+                continue
+            for k in range(len(slot.ahead)):
+                steps[k].append((slot, slot.sent + k))
+            slot.sent += len(slot.ahead)
             self._read_ahead(slot)
-        out = jax.device_get(out)
-        for slot, _, resize_factor in seen:
-            self._settle(slot, out.box_cxcywh_norm[slot.row], resize_factor, out.response[slot.row])
-        for slot, _, _ in seen:
-            slot.seconds[slot.index - 1] = (time.perf_counter() - start) / len(seen)
-        return len(seen)
+        steps = [step for step in steps if step]
+        if not steps:
+            return [], None
+        batch = program.on_canvases(frames, self.chunk, self._canvas(frames))
+        return steps, self._run(program.look_at_chunk, *batch, self._updates)
 
-    def _view(self, slot):
-        """The search crop of a slot's frame and its resize factor; None where the frame cannot be had."""
-        try:
-            if slot.ahead is not None:
-                slot.show(slot.ahead.result())
-            return slot.crop(slot.index, slot.boxes[slot.index - 1], SEARCH_FACTOR, self.model.search_size)
-        except (UserError, OSError) as error:
-            slot.fail(error)
-            return None
+    def _send_crops(self, slots):
+        """The next crop of every slot, as its sequence draws it; returns as `_send_frames`."""
+        size = self.model.search_size
+        crops, sides = np.zeros((self.batch, size, size, 3), np.uint8), np.full(self.batch, size, np.int32)
+        sizes = np.ones((self.batch, 2), np.int32)
+
+        def draw(slot):
+            try:
+                return slot.sequence.read_crop(slot.sent, slot.boxes[slot.sent - 1], SEARCH_FACTOR, size)
+            except (UserError, OSError) as error:
+                slot.fail(error, slot.sent)
+                return None
+
+        step = []
+        for slot, drawn in zip(slots, list(self._pool.map(draw, slots)), strict=True):
+            if drawn is not None:
+                crops[slot.row], sides[slot.row], sizes[slot.row] = drawn[0], round(size / drawn[1]), slot.size
+                step.append((slot, slot.sent))
+                slot.sent += 1
+        if not step:
+            return [], None
+        return [step], self._run(program.look_at_crop, crops, sides, sizes)[None]
+
+    def _settle(self, steps, answers, advance):
+        """Waits for the device and writes down the boxes. Returns the slots that are over by that."""
+        answers, ended = jax.device_get(answers), []
+        share = self._lap() / sum(map(len, steps))
+        for step, answer in zip(steps, answers, strict=False):
+            for slot, index in step:
+                if slot.failure is not None:
+                    continue
+                box = answer[slot.row, program.BOX]
+                slot.boxes[index], slot.seconds[index], slot.done = box, share, index + 1
+                if not np.isfinite(box).all():
+                    slot.fail(NOT_FINITE, index)
+                elif slot.sequence.read_crop is not None and self._rule is not None:
+                    self._renew(slot, index, answer[slot.row])
+                if slot.over:
+                    ended.append(slot)
+            advance(len(step))
+        return ended
+
+    def _renew(self, slot, index, answer):
+        """The template of a sequence that draws its crops; the others' are replaced on the device."""
+        if self._rule.due(index, answer[program.RESPONSE]):
+            read_crop = functools.partial(slot.sequence.read_crop, index)
+            view = program.template_view(slot.boxes[index], self.model.template_size, read_crop)
+            arrays = self._put((slot.row, *view))
+            self._target = program.renew_template(self.model, self._variables, self._target, *arrays)
 
     def _read_ahead(self, slot):
-        if slot.sequence.read_crop is None and not slot.over:
-            slot.ahead = self._pool.submit(slot.sequence.read_frame, slot.index)
+        if slot.sequence.read_crop is None:
+            following = range(slot.sent, min(slot.sent + self.chunk, len(slot.sequence)))
+            slot.ahead = [self._pool.submit(slot.sequence.read_frame, index) for index in following]
 
-    def _settle(self, slot, box_cxcywh_norm, resize_factor, response):
-        """Writes down the box of the frame just seen, and gives the network a new template where it is time to."""
-        seen, interval = slot.index - 1, self.options["update_interval"]
-        last = slot.boxes[seen - 1]
-        box = box_from_crop(box_cxcywh_norm.astype(np.float64), last, resize_factor, self.model.search_size)
-        if not np.isfinite(box).all():
-            slot.fail("the network's box is not finite: are the weights?", seen)
-            return
-        slot.boxes[seen] = clip_box_xywh(box, *slot.frame.shape[:2])
-        if interval and seen % interval == 0 and response > self.options["update_threshold"]:
-            template = self._put(self._template(slot, slot.boxes[seen], seen))
-            self._state = _renew_row(self.model, self._variables, self._state, slot.row, *template)
+    def _canvas(self, frames):
+        """Sides of a canvas that holds all frames: the smallest in use, or a new one that contains all in use."""
+        shapes = [frame.shape for row in frames for frame in row]
+        height, width = program.canvas(*(max(shape[k] for shape in shapes) for k in (0, 1)))
+        for canvas in self._canvases:
+            if canvas[0] >= height and canvas[1] >= width:
+                return canvas
+        largest = self._canvases[-1] if self._canvases else (1, 1)
+        self._canvases.append((max(height, largest[0]), max(width, largest[1])))
+        nothing = program.on_canvases([[]] * self.batch, self.chunk, self._canvases[-1])
+        self._compile(program.look_at_chunk, *nothing, self._updates)
+        return self._canvases[-1]
 
-    def _template(self, slot, box, index=0):
-        size = self.model.template_size
-        crop, resize_factor = slot.crop(index, box, TEMPLATE_FACTOR, size)
-        return crop[None], box_to_crop_norm(box, box, resize_factor, size)[None].astype(np.float32)
+    def _compile(self, look, *arrays):
+        """Runs a program once, on nothing: no frame waits for its compilation, and no rate counts it."""
+        start = time.perf_counter()
+        kept = jax.tree.map(jax.numpy.copy, self._target)
+        jax.block_until_ready(self._run(look, *arrays))
+        self._target = kept
+        self.seconds_compiling += time.perf_counter() - start
+        self._clock += time.perf_counter() - start
+
+    def _first(self, view):
+        power = self.options["window_power"]
+        return program.begin(self.model, self._variables, *self._put(view), window_power=power)
+
+    def _run(self, look, *arrays):
+        self._target, answer = look(self.model, self._variables, self._target, *self._put(arrays))
+        return answer
 
     def _put(self, arrays):
         return jax.device_put(arrays, self._device)
 
-    def _warm_up(self):
-        """Makes the state, and compiles everything: no frame of a sequence waits for it."""
-        size, template_size = self.model.search_size, self.model.template_size
-        template = self._put((np.zeros((1, template_size, template_size, 3), np.uint8), np.zeros((1, 4), np.float32)))
-        one = _first(self.model, self._variables, *template, self.options["window_power"])
-        repeat = lambda x, axis: jax.numpy.repeat(x, self.batch, axis)
-        self._state = self._put(jax.tree.map(repeat, one, _BATCH_AXES))
-        crops = np.zeros((self.batch, size, size, 3), np.uint8)
-        for _ in range(2):
-            self._state, out = _step(self.model, self._variables, self._state, self._put(crops))
-            self._state = _write_row(self._state, one, 0)
-        if self.options["update_interval"]:
-            self._state = _renew_row(self.model, self._variables, self._state, 0, *template)
-        jax.block_until_ready((self._state, out))
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _write_row(state, one, row):
-    """State of B with a state of 1 in a row."""
-    put = lambda x, y, axis: jax.lax.dynamic_update_slice_in_dim(x, y, row, axis)
-    return jax.tree.map(put, state, one, _BATCH_AXES)
-
-
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-def _renew_row(model, variables, state, row, template_crops, template_boxes_xywh_norm):
-    """`tracker.replace_template` for one row."""
-    one = jax.tree.map(lambda x, axis: jax.lax.dynamic_slice_in_dim(x, row, 1, axis), state, _BATCH_AXES)
-    one = tracker.replace_template(model, variables, one, template_crops, template_boxes_xywh_norm)
-    return _write_row(state, one, row)
+    def _lap(self):
+        """Seconds since the last call."""
+        now = time.perf_counter()
+        passed, self._clock = now - self._clock, now
+        return passed

@@ -18,6 +18,7 @@ from pathlib import Path
 import tqdm
 
 from relo_jax import checkpoint as checkpoints
+from relo_jax.checks import checked_options
 from relo_jax.data.folder import read_folder
 from relo_jax.data.procedural import heldout
 from relo_jax.errors import UserError
@@ -25,7 +26,6 @@ from relo_jax.eval import metrics, plots
 from relo_jax.eval.lockstep import Lockstep
 from relo_jax.eval.results import Results, check_names, fingerprint
 from relo_jax.files import whole_file
-from relo_jax.tracker import checked_options
 
 SUMMARY_FILE = "summary.json"
 RULES = ("plain", "lasot")
@@ -36,7 +36,8 @@ class Evaluation:
     """What an evaluation found, by sequence name and in the order of the sequences.
 
     boxes: float64 [F, 4]. curves, still: Curves of the tracker and of a box that never moves, of the same sequences.
-    failed: the reason. frames_per_second: of what was tracked now, all slots together; NaN when nothing was.
+    failed: the reason. frames_per_second: of what was tracked now, all slots together, compilation left out; NaN when
+    nothing was.
     """
 
     boxes: dict = field(default_factory=dict)
@@ -203,7 +204,7 @@ def _track(sequences, loaded, options, batch, results):
                     continue
                 results.write(key, tracked.boxes_xywh, tracked.seconds)
                 boxes[key] = results.read(tracked.sequence)
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start - engine.seconds_compiling
     failed = {s.name: failed[s.name] for s in sequences if s.name in failed}
     done = sum(len(s) for s in waiting if s.name not in failed)
     boxes = {key: b for key, b in boxes.items() if b is not None}

@@ -1,0 +1,53 @@
+"""What a user may get wrong with a frame, a box or an option of the tracker, each said in one line."""
+
+import math
+
+import numpy as np
+
+from relo_jax import config as relo_config
+from relo_jax.errors import UserError
+from relo_jax.model.variants import nearest
+
+NOT_FINITE = "the network's box is not finite: are its weights? Use another checkpoint"
+
+
+def check_frame(frame):
+    """Raises UserError unless a frame is uint8 `[H, W, 3]`."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        what = f"{frame.dtype} {list(frame.shape)}" if hasattr(frame, "dtype") else type(frame).__name__
+        raise UserError(f"frame is {what}: give a numpy array, uint8 [height, width, 3], RGB")
+
+
+def check_box(box_xywh, frame):
+    """The box as float64 `[4]`. Raises UserError unless it is finite, has an area and touches the frame."""
+    try:
+        x, y, w, h = box = np.array([float(v) for v in box_xywh])
+    except (TypeError, ValueError):
+        raise UserError(f"box is {box_xywh!r}: give four numbers x, y, w, h in pixels") from None
+    given, (height, width) = f"box x,y,w,h = {x:g},{y:g},{w:g},{h:g}", frame.shape[:2]
+    if not np.isfinite(box).all():
+        raise UserError(f"{given} is not finite: give four numbers in pixels")
+    if w <= 0 or h <= 0:
+        raise UserError(f"{given} has no area: width and height must be above 0")
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise UserError(f"{given} lies outside the frame of {width} x {height} pixels")
+    return box
+
+
+def checked_options(options, model):
+    """All options, the config's defaults where not given. Raises UserError naming the option."""
+    defaults = relo_config.base().tracker.to_dict()
+    for name, value in options.items():
+        if name not in defaults:
+            raise UserError(f"tracker has no option {name!r}{nearest(name, defaults)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise UserError(f"tracker option {name} is {value!r}: expected a finite number")
+    options = {**defaults, **options}
+    if options["window_power"] < 0 or options["update_interval"] < 0 or options["update_interval"] % 1:
+        raise UserError(f"tracker options {options}: window_power and update_interval must not be negative")
+    if options["update_interval"] and model.templates != 2:
+        raise UserError(
+            f"tracker option update_interval={options['update_interval']} needs a model of two template slots, "
+            f"and this one has {model.templates}: set it to 0"
+        )
+    return options
