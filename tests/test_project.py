@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # From the bottom up: a module imports from its own line and from those above it in this list.
 LAYERS = [
     ["errors"],
-    ["config", "boxes", "files"],
+    ["config", "boxes", "files", "flops"],
     ["crop", "overlay", "torch_file"],
     ["data"],
     ["video", "data_command"],
