@@ -1,10 +1,16 @@
-"""Seconds from a model's first call to its compiled one: `frame` (tracking), and the updates of both training stages.
+"""Seconds from a model's first call to its compiled one: `frame` (tracking), and the updates of both training stages;
+in a first process, and in a second one that finds on the disk what the first compiled, as every command of `relo` does.
 
-    python -m benchmarks.compile_time --variant l256 --stages 0
+    python -m benchmarks.compile_time --variant l256 --stages 0        # `frame` alone
 
 Nothing is allocated: the programs are lowered from shapes alone, so a model larger than the memory can be measured.
 """
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 
 import jax
@@ -54,10 +60,8 @@ def stage_program(stage, make_step, model, variables, clips):
     return make_step(model, config, optimizer(config)), (state, common.random_clips(model, clips, frames))
 
 
-def main():
-    args = common.arguments(__doc__, repeats=1, clips=2, stages=1)
-    # What an earlier run left compiled on the disk would be measured instead.
-    jax.config.update("jax_enable_compilation_cache", False)
+def measure(args):
+    """Seconds of every program, in this process."""
     model = RELO.from_variant(args.variant)
     variables = shapes(lambda: init_variables(model, jax.random.key(0)))
     programs = {"frame": frame_program(model, variables)}
@@ -65,8 +69,22 @@ def main():
         programs["warmup_update"] = stage_program("warmup", warmup.make_step, model, variables, args.clips)
         programs["rl_update"] = stage_program("rl", rl.make_step, model, variables, args.clips)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-    row = {"variant": args.variant, "parameters": parameters, "clips": args.clips}
-    row |= {f"{name}_seconds": seconds_to_compile(fn, *arguments) for name, (fn, arguments) in programs.items()}
+    return parameters, {name: seconds_to_compile(fn, *arguments) for name, (fn, arguments) in programs.items()}
+
+
+def main():
+    args = common.arguments(__doc__, repeats=1, clips=2, stages=1, child=0)
+    if args.child:
+        print(json.dumps(measure(args)))
+        return
+    row = {"variant": args.variant, "clips": args.clips}
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
+        environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        for process in ("first", "second"):
+            command = [sys.executable, "-m", "benchmarks.compile_time", *sys.argv[1:], "--child", "1"]
+            done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+            row["parameters"], row[f"{process}_process_seconds"] = json.loads(done.stdout.splitlines()[-1])
     common.record("compile_time", row)
 
 

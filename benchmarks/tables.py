@@ -136,7 +136,39 @@ def memory():
     return section("Memory of training", text, found, heads, cells)
 
 
-SECTIONS = (input_pipeline, memory_of_clips, datasets, memory)
+def training():
+    found = latest([r for r in rows("train_step") if "stage" in r], "stage", "variant", "dtype", "clips", "frames")
+    cells = []
+    for row in found:
+        for path in ("clip", "frame"):
+            if told := row.get(f"{path}_path"):
+                cells.append([
+                    row["variant"], row["stage"], row["dtype"], row["clips"], row["frames"], path,
+                    told["ms"]["median"], told["clips_per_second"], told["gflops"], f"{told['utilisation']:.0%}",
+                    told["peak_gib"],
+                ])  # fmt: skip
+    text = (
+        "One update. *Path*: all frames of a clip through each layer together (clip), or frame by frame. *Share*: its\n"
+        "matrix products and convolutions a second, of the rate of one large matrix product measured in the same run.\n"
+        "*GiB*: peak memory, the compiler's estimate."
+    )
+    heads = ["variant", "stage", "dtype", "clips", "frames", "path", "ms", "clips/s", "GFLOP", "share", "GiB"]
+    return section("Training", text, found, heads, cells)
+
+
+def compilation():
+    found = latest([r for r in rows("compile_time") if "first_process_seconds" in r], "variant")
+    total = lambda seconds: round(seconds["trace"] + seconds["compile"], 1)
+    cells = [
+        [r["variant"], program.replace("_", " "), total(first), total(r["second_process_seconds"][program])]
+        for r in found
+        for program, first in r["first_process_seconds"].items()
+    ]
+    text = "Seconds until a program can run: in a first process, and in the next with what the first left on the disk."
+    return section("Compilation", text, found, ["variant", "program", "first", "second"], cells)
+
+
+SECTIONS = (training, compilation, input_pipeline, memory_of_clips, datasets, memory)
 
 
 def document():
