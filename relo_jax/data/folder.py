@@ -43,18 +43,36 @@ def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 1
     if not visible[0]:
         raise UserError(f"{text}, line 1: the first box {boxes[0].tolist()} has no area, and tracking starts from it")
 
-    where = lambda index: str(images[int(index)])
-    read_encoded = lambda index: read_bytes(where(index))
+    files = _Files(tuple(map(str, images)), cache)
+    return Sequence(folder.name, boxes, visible, files.frame, read_encoded=files.encoded, where=files.where)
 
-    @lru_cache(maxsize=cache)
-    def read_frame(index: int) -> np.ndarray:
-        image = decode(read_encoded(index), where(index))
+
+class _Files:
+    """The images of a sequence by number; the last few that were decoded are kept, and stay in their process."""
+
+    def __init__(self, paths: tuple[str, ...], cache: int):
+        self._paths, self._cache = paths, cache
+        self._decoded = lru_cache(maxsize=cache)(self._decode)
+
+    def __getstate__(self):
+        return self._paths, self._cache
+
+    def __setstate__(self, state):
+        self.__init__(*state)
+
+    def where(self, index: int) -> str:
+        return self._paths[int(index)]
+
+    def encoded(self, index: int) -> bytes:
+        return read_bytes(self.where(index))
+
+    def frame(self, index: int) -> np.ndarray:
+        return self._decoded(int(index))
+
+    def _decode(self, index: int) -> np.ndarray:
+        image = decode(self.encoded(index), self.where(index))
         image.flags.writeable = False  # shared by all who ask for this frame
         return image
-
-    return Sequence(
-        folder.name, boxes, visible, lambda index: read_frame(int(index)), read_encoded=read_encoded, where=where
-    )
 
 
 @dataclass(frozen=True)

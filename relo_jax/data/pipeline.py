@@ -10,8 +10,10 @@ batches seen is the whole position of a run, whatever the number of hosts, threa
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +64,7 @@ class Batches:
             mark_flags_as_parsed()
             dataset = dataset.mp_prefetch(
                 grain.MultiprocessingOptions(self.processes, per_worker_buffer_size=-(-share // self.processes)),
-                worker_init_fn=_no_threads_of_opencv,
+                worker_init_fn=_begin_worker,
             )
         else:
             _no_threads_of_opencv()
@@ -157,7 +159,8 @@ def parts(data, *, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> lis
     found = []
     for name, weight in zip(names, weights, strict=True):
         try:
-            found.append(Part(name, sequences(name, data, False, cache), weight))
+            if weight:  # with the others gone, nothing would be left to draw
+                found.append(Part(name, sequences(name, data, False, cache), weight))
         except NoHeldOut as error:
             tqdm.write(f"held-out clips without {name}: {error}", file=sys.stderr)
     if not found:
@@ -215,6 +218,17 @@ def mark_flags_as_parsed() -> None:
         flags.FLAGS(sys.argv[:1])
 
 
-def _no_threads_of_opencv(*_) -> None:
+def _begin_worker(*_) -> None:
+    """A worker process ends with the one that started it, also where that was killed and could not tell it to."""
+    _no_threads_of_opencv()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _no_threads_of_opencv() -> None:
     """OpenCV's own threads would take the cores that the training runs on."""
     cv2.setNumThreads(0)

@@ -110,6 +110,23 @@ def test_real_folders_and_photographs_train_by_the_same_config(config, shared):
     assert next(iter(pipeline.make_dataset(config, MODEL)))["template_images"].std() > 10
 
 
+def test_folders_are_read_by_worker_processes_too(config, tmp_path):
+    for seed in range(2):
+        folder, boxes = tmp_path / f"walk{seed}", miniature.walk(seed=seed)
+        miniature.write_frames(folder / "img", boxes, seed=seed)
+        (folder / "groundtruth.txt").write_text(miniature.lines(boxes))
+    config.data.name, config.data.root = "folder+procedural", str(tmp_path)
+    source = pipeline.clip_source(config, MODEL)
+    here, there = (digests(pipeline.batches(source, 4, 1, processes), 0, 8) for processes in (0, 1))
+    assert here == there
+
+
+def test_held_out_clips_leave_out_what_weighs_nothing(config, tmp_path):
+    miniature.lasot(tmp_path / "LaSOT")
+    config.data.name, config.data.root, config.data.weights = "lasot+procedural", str(tmp_path), (0.0, 1.0)
+    assert [part.name for part in pipeline.parts(config.data, train=False, cache=tmp_path)] == ["procedural"]
+
+
 def test_the_config_lists_every_option_of_procedural_clips_with_its_default():
     assert configs.base().data.procedural.to_dict() == asdict(Options())
 
@@ -155,6 +172,32 @@ def test_the_first_thousand_clips_are_the_same_for_any_number_of_threads_process
     assert sorted(expected) == list(range(count)) and len(set(expected.values())) == count
     for how, found in runs.items():
         assert found == expected, how
+
+
+def test_worker_processes_end_with_one_that_is_killed(lasot, tmp_path):
+    source = tmp_path / "source.pickle"
+    source.write_bytes(pickle.dumps(lasot))
+    code = f"""
+import multiprocessing, os, pickle, signal
+from pathlib import Path
+from relo_jax.data import pipeline
+
+if __name__ == "__main__":
+    iterator = iter(pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 1, 2).starting_at(0))
+    next(iterator)
+    print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    (tmp_path / "reader.py").write_text(code)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    reader = subprocess.Popen([sys.executable, tmp_path / "reader.py"], env=env, stdout=subprocess.PIPE, text=True)
+    workers = [int(pid) for pid in reader.stdout.readline().split()]
+    assert reader.wait() == -9 and len(workers) == 2
+    running = lambda pid: Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
+    until = time.monotonic() + 20
+    while any(map(running, workers)):
+        assert time.monotonic() < until, "they are still there"
+        time.sleep(0.1)
 
 
 def test_a_killed_reader_goes_on_with_the_next_clip(lasot, tmp_path):
