@@ -58,7 +58,7 @@ def read_flags(path: Path) -> np.ndarray:
     text = read_text(path)
     try:
         return np.array([int(float(word)) for word in _SEPARATORS.split(text.strip(",; \t\r\n")) if word], np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{path}: {error}: expected one whole number a frame") from None
 
 

@@ -163,7 +163,7 @@ def write_note(failures: list[tuple[str, str, str]]) -> np.ndarray:
     for dataset, reason, where in failures:
         start = f"{dataset}\t{reason}\t"
         lines.append(start + where[-max(room - len(start), 1) :])
-    text = "\n".join(lines).encode()[:NOTE_BYTES]
+    text = "\n".join(lines).encode(errors="replace")[:NOTE_BYTES]
     note = np.zeros(NOTE_BYTES, np.uint8)
     note[: len(text)] = np.frombuffer(text, np.uint8)
     return note

@@ -86,7 +86,10 @@ def decode(data: bytes, where: str, reduce: int = 1) -> np.ndarray:
             if "remature end" in str(error):
                 detail = "the file ends too early: copy or extract it again"
                 raise FrameError("undecodable image", where, detail) from None
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED.get(reduce, cv2.IMREAD_COLOR)) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED.get(reduce, cv2.IMREAD_COLOR)) if data else None
+    except cv2.error:  # such as a header that tells of more pixels than OpenCV takes
+        image = None
     if image is None:
         raise FrameError("undecodable image", where, "does not decode as an image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)

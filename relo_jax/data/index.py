@@ -31,6 +31,7 @@ from relo_jax.errors import UserError
 
 DEFAULT_CACHE = Path("runs/data_index")
 _READERS = 16  # threads: an index is built from many small files, perhaps on a network disk
+_ANY_NAME = "surrogateescape"  # names of files that are no UTF-8, as Python has them
 _TOGETHER = 1000  # entries whose files a thread looks at in one go
 
 
@@ -81,7 +82,11 @@ class Indexed:
 
     def _texts(self, index: int) -> list[str]:
         """A sequence's name, folder, category and names of frames."""
-        return bytes(self._text[self._text_start[index] : self._text_start[index + 1]]).decode().split("\0")
+        return (
+            bytes(self._text[self._text_start[index] : self._text_start[index + 1]])
+            .decode(errors=_ANY_NAME)
+            .split("\0")
+        )
 
     def __getstate__(self):
         return self.source.name, self.root, self.split, self._folder
@@ -204,7 +209,7 @@ def fingerprint(source: Source, root: Path, split: str, entries: list[Entry]) ->
     parts = [entries[k : k + _TOGETHER] for k in range(0, len(entries), _TOGETHER)]
     with ThreadPoolExecutor(_READERS) as pool:
         for text in pool.map(lambda part: _states(prefix, part), parts):
-            digest.update(text.encode())
+            digest.update(text.encode(errors=_ANY_NAME))
     return digest.hexdigest()
 
 
@@ -240,7 +245,8 @@ def _build(source: Source, root: Path, split: str, entries: list[Entry], folder:
                 boxes.append(record.boxes_xywh)
                 visible.append(record.visible)
                 frames = Names.compress(record.frames)
-                text.append("\0".join((record.name, record.folder, record.category or "", frames)).encode())
+                line = "\0".join((record.name, record.folder, record.category or "", frames))
+                text.append(line.encode(errors=_ANY_NAME))
                 still.append(record.still)
     save(folder, older, text, boxes, visible, still, problems, left_out)
 

@@ -110,8 +110,11 @@ class Source:
         given = Path(given)
         if not given.is_dir():
             raise UserError(f"{given}: no such folder (looked for {self.title})")
-        by_name = {name.lower(): given / name for name in list_folders(given)}
-        return next((by_name[name.lower()] for name in self.folders if name.lower() in by_name), given)
+        there = list_folders(given)
+        # A name as it is written comes first: beside LaSOT there may be lasot, which `relo data build` makes.
+        by_name = {name.lower(): name for name in there} | {name: name for name in there}
+        wanted = [*self.folders, *map(str.lower, self.folders)]
+        return next((given / by_name[name] for name in wanted if name in by_name), given)
 
     def check_split(self, split: str) -> None:
         """Raises UserError for a split that the dataset does not have."""

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,26 @@ def test_vot_without_a_list_takes_the_folders_that_have_an_annotation(tmp_path):
     assert [s.name for s in without] == ["ants1", "bag", "ball1"]
 
 
+def test_vot_sequences_that_are_listed_and_not_there_are_counted(tmp_path):
+    miniature.vot(tmp_path)
+    shutil.rmtree(tmp_path / "ball1")
+    found = open_dataset(sources.source("vot"), "test", tmp_path, tmp_path / "cache")
+    assert [s.name for s in found] == ["bag", "ants1"] and found.left_out == 1
+    assert "ball1/groundtruth.txt: there is no such file" in found.summary()
+    (tmp_path / "list.txt").write_text("x" * 300)
+    with pytest.raises(UserError, match="no sequence with a groundtruth.txt; VOT is expected as"):
+        open_dataset(sources.source("vot"), "test", tmp_path, tmp_path / "cache")
+
+
+def test_an_nfs_line_with_an_infinite_corner_is_named(tmp_path):
+    miniature.nfs(tmp_path)
+    text = tmp_path / "bee" / "30" / "bee.txt"
+    lines = text.read_text().splitlines()
+    text.write_text("\n".join([*lines[:8], '0 1 1 inf 30 9 0 0 1 "insect"', *lines[9:]]))
+    found = open_dataset(sources.source("nfs"), "test", tmp_path, tmp_path / "cache")
+    assert found.left_out == 1 and "bee/30/bee.txt: line 9: '0 1 1 inf 30" in found.summary()
+
+
 def test_a_region_that_is_nan_in_part_is_no_box(tmp_path):
     (tmp_path / "groundtruth.txt").write_text("1,2,3,4\nNaN,2,3,4\n1,2,3,NaN,5,6\n")
     boxes = vot.read_regions(tmp_path / "groundtruth.txt")
@@ -189,7 +210,13 @@ def test_the_box_of_a_mask_is_that_of_its_pixels(width, height, x, y, data):
     assert tuple(box) == (left, top, max(columns) - left + 1, max(rows) - top + 1)
 
 
-@pytest.mark.parametrize("line", ["m1,2,3,4,0,99", "m1,2,-3,4,0,1", "m1,2,x", "m1,2", "1,2,3", "1,2,3,4,5,6,7", "a,b"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "m1,2,3,4,0,99", "m1,2,-3,4,0,1", "m1,2,x", "m1,2", "m0,0,99999999,99999999,5,5", "1,2,3", "1,2,3,4,5,6,7",
+        "a,b", "1,2,inf,4",
+    ],
+)  # fmt: skip
 def test_regions_that_are_none_are_named_with_their_line(line, tmp_path):
     (tmp_path / "groundtruth.txt").write_text(f"1,2,3,4\n{line}\n")
     with pytest.raises(UserError, match="groundtruth.txt, line 2: .* is neither a rectangle, a polygon nor a mask"):

@@ -1,5 +1,7 @@
 """Pictures of a plan: no frame read twice, small crops from small pictures, and the same crops whatever the way."""
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -123,7 +125,15 @@ def test_a_window_much_larger_than_the_frame_takes_no_more_memory(frame, monkeyp
 
 
 @pytest.mark.parametrize(
-    "data, words", [(b"", "does not decode"), (b"no picture", "does not decode"), (JPEG[:-200], "ends too early")]
+    "data, words",
+    [
+        (b"", "does not decode"),
+        (b"no picture", "does not decode"),
+        (JPEG[:-200], "ends too early"),
+        # Of 100,000 x 100,000 pixels by its header, which OpenCV does not take, and says so by another error.
+        (b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 100_000, 100_000, 1, 24, *[0] * 6), "does not decode"),
+    ],
+    ids=["empty", "text", "cut off", "huge"],
 )
 def test_a_frame_that_does_not_decode_is_named(data, words):
     source = sequence(data)

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relo_jax.data import annotations, index, sources
+from relo_jax.data.clip_source import read_note, write_note
 from relo_jax.data.index import open_dataset
 from relo_jax.data.names import Names
 from relo_jax.data.source import list_frames
@@ -276,6 +277,11 @@ BAD = {
         "unreadable annotation",
         "bear/bear-3/out_of_view.txt: could not convert string to float: 'no': expected one whole number a frame",
     ),
+    "a flag without end": (
+        lambda bear: (bear / "out_of_view.txt").write_text("0,inf"),
+        "unreadable annotation",
+        "bear/bear-3/out_of_view.txt: cannot convert float infinity to integer: expected one whole number a frame",
+    ),
     "a target that never shows": (
         lambda bear: (bear / "out_of_view.txt").write_text(",".join("1" * FRAMES)),
         "target never shows",
@@ -295,6 +301,16 @@ def test_a_sequence_that_cannot_be_used_is_left_out_counted_and_named(what, tmp_
     problem = next(p for p in dataset.problems if p.fatal)
     assert problem.kind == kind and str(problem).startswith(line) and "\n" not in str(problem)
     assert f"1 left out (1 {kind}; first: {problem}" in dataset.summary()
+
+
+def test_names_of_files_that_are_no_utf_8_are_names(tmp_path):
+    root = make(tmp_path / "LaSOT")
+    for path in (root / "bear" / "bear-3" / "img").iterdir():
+        os.rename(path, os.fsencode(path.parent) + b"/f\xe9_" + os.fsencode(path.name))
+    found = {s.name: s for s in open_dataset(LASOT, "train", root, tmp_path / "cache")}
+    assert os.fsencode(found["bear-3"].where(2)).endswith(b"/f\xe9_00000003.jpg")
+    assert found["bear-3"].read_encoded(2) == b"", "the file was found"
+    assert read_note(write_note([("lasot", "missing frame", found["bear-3"].where(2))]))[0][1] == "missing frame"
 
 
 def test_nan_boxes_are_told_and_not_visible_but_the_sequence_stays(tmp_path):

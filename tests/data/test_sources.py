@@ -1,11 +1,12 @@
 """Every dataset in its official layout, in miniature: what is found, which frames are visible, what is said of gaps."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from relo_jax.data import lists, sources
+from relo_jax.data import index, lists, sources
 from relo_jax.data.index import open_dataset
 from relo_jax.errors import UserError
 from tests.data import miniature
@@ -205,10 +206,40 @@ def test_coco_objects_whose_image_is_not_there_are_left_out_and_counted(tmp_path
 
 
 @pytest.mark.parametrize(
-    "text", ["", '{"images": [', '{"images": []}', "[]", '{"images": [], "categories": [], "annotations": 3}']
+    "text",
+    ["", "[" * 100_000, '{"images": [', '{"images": []}', "[]", '{"images": [], "categories": [], "annotations": 3}'],
+    ids=["empty", "deep", "cut off", "half", "list", "number"],
 )
 def test_coco_annotations_that_are_cut_off_or_something_else_are_named(text, tmp_path):
     miniature.coco(tmp_path)
     (tmp_path / "annotations" / "instances_val2017.json").write_text(text)
     with pytest.raises(UserError, match=r"instances_val2017.json: not an annotation file of COCO .*extract it again"):
         opened("coco", "val", tmp_path, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", miniature.MAKERS)
+def test_a_frame_that_goes_is_noticed_in_every_dataset(name, tmp_path):
+    miniature.MAKERS[name](tmp_path / "root")
+    source = sources.source(name)
+    split = source.train or next(iter(source.splits))
+    open_index = lambda: index.open_index(source, split, tmp_path / "root", tmp_path / "cache")
+    before = open_index()
+    Path(before[0].where(-1)).unlink()
+    assert open_index().problems != before.problems
+
+
+def test_vasttrack_annotation_in_small_letters_may_be_mended(tmp_path):
+    miniature.vasttrack(tmp_path / "root")
+    where = "Andean Cock-Of-The-Rock/Andean Cock-Of-The-Rock-12/groundtruth.txt"
+    opened("vasttrack", "train", tmp_path / "root", tmp_path / "cache")
+    (tmp_path / "root" / where).write_text("1,2,3,4\n")
+    assert opened("vasttrack", "train", tmp_path / "root", tmp_path / "cache").left_out == 1
+
+
+def test_a_built_dataset_beside_the_authors_folder_is_not_taken_for_it(tmp_path):
+    miniature.lasot(tmp_path / "LaSOT")
+    (tmp_path / "lasot" / "frames").mkdir(parents=True)
+    assert sources.source("lasot").find_root(tmp_path) == tmp_path / "LaSOT"
+    (tmp_path / "LaSOT").rename(tmp_path / "LASOT")
+    shutil.rmtree(tmp_path / "lasot")
+    assert sources.source("lasot").find_root(tmp_path) == tmp_path / "LASOT"

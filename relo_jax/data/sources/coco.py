@@ -49,7 +49,7 @@ def _parse(path: Path) -> tuple[dict[int, str], list[tuple], dict[int, str]]:
         images = {part[1]: part[2] for part in known["images"]}
         classes = {part[1]: part[2] for part in known["categories"]}
         return images, [part for part in known["annotations"] if part is not None], classes
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise UserError(f"{path}: not an annotation file of COCO ({error!r}): extract it again") from None
 
 

@@ -63,6 +63,8 @@ def _read_tracks(path: Path) -> np.ndarray:
     try:
         corners = np.array([[float(word) for word in line.split()[1:5]] for line in lines])
         corners = corners.reshape(len(lines), 4)
+        if not np.isfinite(corners).all():
+            raise ValueError
     except ValueError:
         good = lambda line: len(line.split()) >= 5 and all(_number(word) for word in line.split()[1:5])
         number = next(k for k, line in enumerate(lines) if not good(line))

@@ -12,12 +12,15 @@ from relo_jax.data import lists
 from relo_jax.data.annotations import read_boxes
 from relo_jax.data.source import Entry, Record, Source, list_folders, list_frames, record
 
+# In some of the archives the first is all in small letters.
+_FILES = ("Groundtruth.txt", "groundtruth.txt", "imgs", "img")
+
 
 def _entries(root: Path, split: str) -> list[Entry]:
     base = f"{split}/" if (root / split).is_dir() else ""
     test = set(lists.official("vasttrack", "test.txt"))
     found = [
-        Entry(name, (f"{base}{kind}/{name}/Groundtruth.txt", f"{base}{kind}/{name}"))
+        Entry(name, tuple(f"{base}{kind}/{name}/{file}" for file in _FILES))
         for kind in list_folders(root / base)
         for name in list_folders(f"{root}/{base}{kind}")
         if name.rpartition("-")[0] == kind and (name in test) == (split == "test")
@@ -28,10 +31,9 @@ def _entries(root: Path, split: str) -> list[Entry]:
 
 
 def _read(root: Path, entry: Entry) -> Iterator[Record]:
-    text, folder = entry.files
-    if not (root / text).is_file():  # in some of the archives the name is all in small letters
-        text = f"{folder}/groundtruth.txt"
-    images = f"{folder}/imgs" if (root / folder / "imgs").is_dir() else f"{folder}/img"
+    text, small, images, other = entry.files
+    text = text if (root / text).is_file() else small
+    images = images if (root / images).is_dir() else other
     yield record(
         entry.name, images, list_frames(root / images), read_boxes(root / text),
         text=text, category=entry.name.rpartition("-")[0],

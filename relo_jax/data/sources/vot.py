@@ -11,22 +11,24 @@ import numpy as np
 
 from relo_jax.data.annotations import read_text
 from relo_jax.data.lists import read_list
-from relo_jax.data.source import Entry, Source, list_frames, record
+from relo_jax.data.source import Entry, Source, list_folders, list_frames, record
 from relo_jax.errors import UserError
 
 NO_BOX = (np.nan,) * 4
+_LARGEST_SIDE = 1 << 14  # pixels, of a mask: beyond it the line is something else
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
+    there = set(list_folders(root))
     if (root / "list.txt").is_file():
         names = read_list(root / "list.txt")
     else:
         names = sorted(p.parent.name for p in root.glob("*/groundtruth.txt"))
-    names = [name for name in dict.fromkeys(names) if (root / name).is_dir()]
-    if not names:
+    if there.isdisjoint(names):
         raise SOURCE.not_found(root, "sequence with a groundtruth.txt")
-    images = {name: f"{name}/color" if (root / name / "color").is_dir() else name for name in names}
-    return [Entry(name, (f"{name}/groundtruth.txt", images[name])) for name in names]
+    in_color = {name for name in names if name in there and (root / name / "color").is_dir()}
+    images = {name: f"{name}/color" if name in in_color else name for name in names}
+    return [Entry(name, (f"{name}/groundtruth.txt", images[name])) for name in dict.fromkeys(names)]
 
 
 def _read(root: Path, entry: Entry):
@@ -59,6 +61,8 @@ def _bounding_box(region: str):
     if region.startswith("m"):
         return _mask_box(np.array([int(v) for v in region[1:].split(",")]))
     values = np.array([float(v) for v in region.replace(",", " ").split()])
+    if np.isinf(values).any():
+        raise ValueError
     if len(values) == 1 or np.isnan(values).any():
         return NO_BOX
     if len(values) == 4:
@@ -73,7 +77,7 @@ def _mask_box(code: np.ndarray):
     """Of a mask x, y, w, h, r0, r1, ...: its w x h pixels from the corner x, y, row by row, are r0 times 0, then r1
     times 1, then r2 times 0, and so on; what the runs leave open at the end is 0. Raises ValueError."""
     (x, y, width, height), runs = code[:4], code[4:]
-    if (code[2:] < 0).any() or runs.sum() > width * height:
+    if (code[2:] < 0).any() or max(width, height) > _LARGEST_SIDE or runs.sum() > width * height:
         raise ValueError
     inside = np.repeat(np.arange(len(runs)) % 2, runs)
     mask = np.pad(inside, (0, width * height - len(inside))).reshape(height, width)
