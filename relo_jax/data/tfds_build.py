@@ -78,8 +78,8 @@ def build(
     """
     from etils import epath
 
-    if not shard_mib > 0:
-        raise UserError(f"--shard-mib {shard_mib:g}: give a size above 0, in MiB")
+    if not 1 / 1024 <= shard_mib <= 1 << 20:
+        raise UserError(f"--shard-mib {shard_mib:g}: give a size in MiB, from a KiB to a TiB")
     if tiles:
         tiled_jpeg.check_program()
     records = Records(open_dataset(source, split, root, cache), tiles)

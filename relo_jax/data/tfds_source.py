@@ -240,4 +240,7 @@ def _index(source: Source, folder, split: str, index: Path) -> None:
 
 
 def _metadata(file) -> dict:
-    return json.loads(file.read_text()) if file.exists() else {}
+    try:
+        return json.loads(file.read_text()) if file.exists() else {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read ({error!r}): remove it, and build the dataset again") from None

@@ -144,7 +144,11 @@ def check_program() -> None:
 
 
 def add_restarts(data: bytes) -> bytes:
-    """The same picture, pixel for pixel (it is compared), in tiles; as it was where it is no JPEG, or is broken."""
+    """The same picture, pixel for pixel (it is compared), in tiles; as it was where it is no JPEG, or is broken.
+
+    Raises:
+      UserError: the program was killed, which says nothing of the picture.
+    """
     header = read_header(data)
     if header is None or header.exif or header.tiled:
         return data
@@ -153,7 +157,10 @@ def add_restarts(data: bytes) -> bytes:
     divisors = [k for k in range(1, header.columns + 1) if header.columns % k == 0]
     interval = min(divisors, key=lambda k: (abs(k - wanted), k))
     command = [PROGRAM, "-copy", "none", "-restart", f"{interval}B"]
-    done = subprocess.run(command, input=data, capture_output=True, check=False)
+    # In a session of its own, Ctrl-C does not reach it: what this process does with the picture is up to this process.
+    done = subprocess.run(command, input=data, capture_output=True, check=False, start_new_session=True)
+    if done.returncode < 0:
+        raise UserError(f"{PROGRAM} was killed (signal {-done.returncode}): is the memory full? Run it again")
     try:
         same = done.returncode == 0 and np.array_equal(decode(data, PROGRAM), decode(done.stdout, PROGRAM))
     except FrameError:

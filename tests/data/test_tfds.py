@@ -295,8 +295,15 @@ def test_a_built_dataset_that_is_not_all_there_is_named(lasot, tmp_path):
         again[0].read_encoded(4)
     with pytest.raises(IndexError):  # the next record is another sequence's
         again[0].read_encoded(24)
-    with pytest.raises(UserError, match="--shard-mib -1: give a size above 0"):
-        lasot(shard_mib=-1)
+    (lasot.out / "lasot" / "frames" / "1.0.0" / "metadata.json").write_text("{")
+    with pytest.raises(UserError, match=r"frames/1.0.0/metadata.json: cannot be read .* build the dataset again"):
+        open_built(lasot.out, "lasot", "train", tmp_path)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1e-9, float("inf"), float("nan")])
+def test_a_size_of_shards_that_makes_no_sense_is_named(size, lasot):
+    with pytest.raises(UserError, match=f"--shard-mib {size:g}: give a size in MiB"):
+        lasot(shard_mib=size)
 
 
 def test_an_index_is_made_again_when_the_dataset_was_built_again(lasot, tmp_path):

@@ -1,5 +1,7 @@
 """JPEG in tiles: a part of a picture decodes to that part of the whole, pixel for pixel."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from relo_jax.data import tiled_jpeg
 from relo_jax.data.images import decode
+from relo_jax.errors import UserError
 
 WIDTH, HEIGHT = 200, 120
 _420, _444 = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
@@ -108,3 +111,21 @@ def test_what_cannot_be_tiled_is_left_as_it_is():
 def test_without_the_program_frames_stay_as_they_are(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert not tiled_jpeg.can_add_restarts()
+
+
+def test_a_program_that_was_killed_leaves_no_picture_without_tiles(tmp_path, monkeypatch):
+    program = tmp_path / tiled_jpeg.PROGRAM
+    program.write_text("#!/bin/sh\ncat > /dev/null\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UserError, match=r"jpegtran was killed \(signal 9\).*again"):
+        tiled_jpeg.add_restarts(jpeg(picture()))
+
+
+def test_the_program_does_not_hear_of_a_key_that_interrupts_the_build(tmp_path, monkeypatch):
+    program = tmp_path / tiled_jpeg.PROGRAM
+    program.write_text(f"#!/bin/sh\nps -o sid= -p $$ > {tmp_path}/session\ncat\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    tiled_jpeg.add_restarts(jpeg(picture()))
+    assert int((tmp_path / "session").read_text()) != os.getsid(0)
