@@ -1,6 +1,6 @@
 """Implementations of attention on this machine, at a variant's sizes: what `relo_jax.model.layers.ATTENTION` is set by.
 
-    python -m benchmarks.attention --variant t256 --batch 1
+python -m benchmarks.attention --variant t256 --batch 1
 """
 
 import statistics

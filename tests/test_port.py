@@ -1,0 +1,23 @@
+"""The straightforward port that the tracker is measured against is the same tracker."""
+
+import numpy as np
+
+from benchmarks.port import Port
+from relo_jax import convert, tracker
+from relo_jax.model import RELO
+
+GOLDEN_FIELDS = dict(
+    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
+    head_width=64, templates=2,
+)  # fmt: skip
+
+
+def test_it_gives_the_trackers_boxes(fixtures, natural_image):
+    model = RELO.from_variant("tiny", **GOLDEN_FIELDS)
+    variables = convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
+    frames = [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(5)]
+    ours, port = tracker.Tracker(model, variables, {"window_power": 1.0}), Port(model, variables)
+    for tracked in (ours, port):
+        tracked.init(frames[0], (100, 80, 40, 30))
+    for frame in frames[1:]:
+        np.testing.assert_allclose(port.update(frame), ours.update(frame).box, rtol=0, atol=1e-3)
