@@ -80,11 +80,13 @@ def train_command(argv):
 
 def profile_command(argv):
     """`relo profile`."""
-    if argv[:1] != ["data"]:
-        raise UserError("relo profile: what? relo profile data --help")
-    from relo_jax import profile_data
+    if argv[:1] == ["data"]:
+        from relo_jax import profile_data
 
-    profile_data.profile_command(argv[1:])
+        return profile_data.profile_command(argv[1:])
+    from relo_jax import profile_model
+
+    return profile_model.profile_command(argv)
 
 
 def parser():
@@ -102,7 +104,7 @@ def parser():
 
     add(commands, "train", None, "train one stage: relo train --help")
 
-    add(commands, "profile", None, "what a training clip costs, stage by stage: relo profile data --help")
+    add(commands, "profile", None, "what a frame of tracking costs, or a training clip (relo profile data)")
 
     evaluate = add(commands, "eval", eval_command, "success and precision over sequences with ground truth")
     evaluate.add_argument("--data-root", type=Path, help="folder of sequences (or set RELO_DATA_DIR)")

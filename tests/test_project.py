@@ -34,7 +34,7 @@ LAYERS = [
     ["train"],
     ["step", "program", "checks", "chunks", "tracker", "track_command"],
     ["eval"],
-    ["demo", "profile_data"],
+    ["demo", "profile_data", "profile_model"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

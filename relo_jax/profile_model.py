@@ -1,0 +1,165 @@
+"""`relo profile --variant b256`: what a frame costs on this machine, and how much of its matrix products' rate that is.
+
+    relo profile --variant t256 --dtype bfloat16 --trace traces/t256     # then: tensorboard --logdir traces/t256
+
+Weights are drawn at random: the arithmetic does not depend on them.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from relo_jax import program
+from relo_jax.errors import UserError
+from relo_jax.files import whole_file
+from relo_jax.flops import matmul_flops
+from relo_jax.model import RELO, init_variables
+from relo_jax.tracker import Tracker
+
+BOX = np.array([100.0, 80.0, 60.0, 45.0])
+
+
+def parameters(variables):
+    """Number of parameters, all and by part."""
+    count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
+    return {"all": count(variables["params"]), **{part: count(tree) for part, tree in variables["params"].items()}}
+
+
+def matmul_rate(dtype):
+    """FLOPs a second of a large matrix product here: the limit."""
+    size = 2048 if jax.default_backend() == "cpu" else 8192
+    a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
+    product = jax.jit(lambda a: jnp.dot(a, a, preferred_element_type=jnp.float32).astype(a.dtype))
+    return 2 * size**3 / timed(lambda: product(a), 5)
+
+
+def timed(run, repeats, warmup=2):
+    """Median seconds of `run()`, which is waited for."""
+    seconds = []
+    for _ in range(warmup + repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[warmup:])
+
+
+def compiled_frame(tracker):
+    """The compiled program of one frame whose crop is at hand; and its FLOPs, ours and XLA's."""
+    model, view = tracker.model, program.first_view(BOX, tracker.model.template_size, _black)
+    variables = tracker._variables
+    target = program.begin(model, variables, *view, window_power=1.0)
+    size = model.search_size
+    arrays = np.zeros((1, size, size, 3), np.uint8), np.full(1, size, np.int32), np.full((1, 2), size, np.int32)
+    lowered = program.look_at_crop.lower(model, variables, target, *arrays)
+    counted = matmul_flops(functools.partial(program.look, model), variables, target, *arrays)
+    return {"matmul": counted, "xla_cost_analysis": (lowered.compile().cost_analysis() or {}).get("flops")}
+
+
+def _black(box_xywh, factor, size):
+    return np.zeros((size, size, 3), np.uint8), 1.0
+
+
+def measure(variant, dtype="float32", frames=30, height=480, width=640, trace=None):
+    """The figures of a variant on this machine.
+
+    Args:
+      variant: name in `VARIANTS`.
+      dtype: "float32" or "bfloat16", of the computation.
+      frames: to measure with.
+      height, width: of the frames.
+      trace: folder for a trace of those frames, None for none.
+
+    Returns:
+      a JSON-able dict.
+
+    Raises:
+      UserError: no such variant.
+    """
+    model = RELO.from_variant(variant, dtype=dtype)
+    variables = init_variables(model, jax.random.key(0))
+    start = time.perf_counter()
+    tracker = Tracker(model, variables, {"window_power": 1.0})
+    images = np.random.default_rng(0).integers(0, 256, (8, height, width, 3), np.uint8)
+    tracker.init(images[0], BOX)
+    compiling = time.perf_counter() - start
+    following = iter(np.tile(np.arange(8), frames))
+    update = lambda: tracker.update(images[next(following)])
+    seconds = timed(update, frames)
+    if trace is not None:
+        with jax.profiler.trace(str(trace)):
+            for _ in range(min(frames, 10)):
+                update()
+    flops, limit = compiled_frame(tracker), matmul_rate(dtype)
+    return {
+        "variant": variant,
+        "dtype": dtype,
+        "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+        "frame": f"{width}x{height}",
+        "parameters": parameters(variables),
+        "flops_a_frame": flops,
+        "compile_seconds": round(compiling, 2),
+        "ms_a_frame": round(1e3 * seconds, 3),
+        "frames_per_second": round(1 / seconds, 2),
+        "matmul_flops_per_second": limit,
+        "share_of_matmul": round(flops["matmul"] / seconds / limit, 4),
+    }
+
+
+def table(row):
+    """The measurements as people read them."""
+    parts = {name.removesuffix("_head"): count / 1e6 for name, count in row["parameters"].items()}
+    whole = parts.pop("all")
+    parts = ", ".join(f"{name} {count:.2f}" for name, count in parts.items())
+    flops, xla = row["flops_a_frame"]["matmul"], row["flops_a_frame"]["xla_cost_analysis"]
+    said = f" (XLA's cost analysis, which counts a loop's body once: {xla / 1e9:.2f})" if xla else ""
+    return "\n".join([
+        f"{row['variant']}, {row['dtype']}, on {row['device']}, frames of {row['frame']}",
+        f"parameters  {whole:.2f} M ({parts})",
+        f"arithmetic  {flops / 1e9:.2f} GFLOP a frame{said}",
+        f"compiling   {row['compile_seconds']:.1f} s",
+        f"speed       {row['ms_a_frame']:.2f} ms a frame, {row['frames_per_second']:.1f} frames/s, crop and copies too",
+        f"limit       {row['matmul_flops_per_second'] / 1e9:.0f} GFLOP/s in a large matrix product; "
+        f"tracking reaches {row['share_of_matmul']:.0%} of it",
+    ])  # fmt: skip
+
+
+def profile_command(argv):
+    """`relo profile`: its command line.
+
+    Raises:
+      UserError: no such variant, nothing to measure, or a file that cannot be written.
+    """
+    parser = argparse.ArgumentParser(
+        prog="relo profile",
+        description="What tracking a frame costs on this machine. See also: relo profile data --help",
+    )
+    parser.add_argument("--variant", required=True, help="such as t256 or b256")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the computation")
+    parser.add_argument("--frames", type=int, default=30, help="to measure with (default 30)")
+    parser.add_argument("--size", default="640x480", metavar="WxH", help="of the frames (default 640x480)")
+    parser.add_argument("--trace", type=Path, metavar="DIR", help="a trace of ten frames, for TensorBoard")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON")
+    args = parser.parse_args(argv)
+    if args.frames < 1:
+        raise UserError(f"relo profile: --frames is {args.frames}: give at least 1")
+    try:
+        width, height = (int(side) for side in args.size.split("x"))
+    except ValueError:
+        raise UserError(f"relo profile: --size is {args.size!r}: give WIDTHxHEIGHT, such as 640x480") from None
+    if min(width, height) < 200:
+        raise UserError(f"relo profile: --size is {args.size}: give frames of at least 200 x 200 pixels")
+    row = measure(args.variant, args.dtype, args.frames, height, width, args.trace)
+    print(table(row))
+    if args.json:
+        with whole_file(args.json) as path:
+            path.write_text(json.dumps(row, indent=2) + "\n")
+    if args.trace:
+        print(f"trace: tensorboard --logdir {args.trace}", file=sys.stderr)

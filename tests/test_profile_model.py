@@ -1,0 +1,41 @@
+"""`relo profile`: parameters and arithmetic of a model, and what a frame takes here."""
+
+import json
+import re
+
+import pytest
+
+from relo_jax import cli
+
+
+def test_the_command_says_what_a_frame_costs(tmp_path, capsys):
+    out, trace = tmp_path / "row.json", tmp_path / "trace"
+    arguments = ["--variant", "tiny", "--frames", "2", "--size", "320x240", "--json", str(out), "--trace", str(trace)]
+    assert cli.main(["profile", *arguments]) == 0
+    row, said = json.loads(out.read_text()), capsys.readouterr().out
+    assert row["parameters"]["all"] == sum(n for name, n in row["parameters"].items() if name != "all") > 1e6
+    assert row["ms_a_frame"] > 0 and row["frames_per_second"] == pytest.approx(1e3 / row["ms_a_frame"], rel=0.01)
+    assert 0 < row["share_of_matmul"] < 1.5
+    assert f"{row['frames_per_second']:.1f} frames/s" in said and "encoder" in said
+    assert list(trace.rglob("*.xplane.pb"))
+    # The main blocks by hand are most of the arithmetic; XLA's figure counts their loop once, so it lies below.
+    width, tokens, depth = 128, 64 + 16 + 2, 6
+    block = 2 * tokens * 13 * width**2 + 2 * 2 * 2 * width**2  # k and v of the last frame's two tokens
+    block += 2 * 2 * tokens * (tokens + 2) * width
+    flops = row["flops_a_frame"]
+    assert depth * block < flops["matmul"] < 3 * depth * block
+    assert 0 < flops["xla_cost_analysis"] < flops["matmul"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--variant", "b265"], "unknown variant 'b265' \\(did you mean 'b256'"),
+        (["--variant", "tiny", "--frames", "0"], "--frames is 0"),
+        (["--variant", "tiny", "--size", "big"], "--size is 'big': give WIDTHxHEIGHT"),
+        (["--variant", "tiny", "--size", "20x20"], "at least 200 x 200"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message, capsys):
+    assert cli.main(["profile", *arguments]) == 1
+    assert re.search(message, capsys.readouterr().err)
