@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
@@ -58,15 +57,6 @@ def spread(seconds, unit=1e3):
     """Median and quartiles, in milliseconds unless told."""
     low, _, high = np.percentile(seconds, [25, 50, 75]) * unit
     return {"median": round(statistics.median(seconds) * unit, 3), "quartiles": [round(low, 3), round(high, 3)]}
-
-
-def matmul_rate(dtype, size=None, repeats=5):
-    """FLOPs a second of a large matrix product on this machine: the limit that others are measured against."""
-    size = size or (2048 if jax.devices()[0].platform == "cpu" else 8192)
-    a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
-    product = jax.jit(lambda a: jnp.dot(a, a, preferred_element_type=jnp.float32).astype(a.dtype))
-    seconds = times({"product": lambda: product(a)}, repeats)["product"]
-    return 2 * size**3 / statistics.median(seconds)
 
 
 def machine():

@@ -20,6 +20,7 @@ from benchmarks.port import Port
 from relo_jax import program, step, tracker
 from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO, init_variables
+from relo_jax.profile_model import matmul_rate
 
 BOX = (130.0, 100.0, 60.0, 45.0)
 
@@ -87,7 +88,7 @@ def main():
         "chunked": chunked(model, variables, frames, args.chunk),
         "lockstep": lockstep(model, variables, frames, args.chunk, args.batch),
     }
-    limit = common.matmul_rate(args.dtype)
+    limit = matmul_rate(args.dtype)
     seconds = common.times(functions, args.repeats, warmup=2)
     median = {name: statistics.median(s) for name, s in seconds.items()}
     frames_per_second = {"chunked": args.chunk / median["chunked"]}

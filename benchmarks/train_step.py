@@ -17,6 +17,7 @@ from benchmarks import common
 from relo_jax import config as relo_config
 from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO, init_variables
+from relo_jax.profile_model import matmul_rate
 from relo_jax.train import rl, warmup
 from relo_jax.train.state import create_state, optimizer
 
@@ -57,7 +58,7 @@ def main():
         config.rl.path = path
         made = updater(model, config.copy_and_resolve_references(), variables, batch)
         updates[path], flops[path], peak[path] = made
-    limit = common.matmul_rate(args.dtype)
+    limit = matmul_rate(args.dtype)
     seconds = common.times(updates, args.repeats)
     row = {"stage": args.stage, "variant": args.variant, "dtype": args.dtype, "clips": args.clips}
     row |= {"frames": args.frames, "repeats": args.repeats, "matmul_gflops_per_second": round(limit / 1e9, 1)}
