@@ -136,6 +136,27 @@ def memory():
     return section("Memory of training", text, found, heads, cells)
 
 
+def tracking():
+    found = latest([r for r in rows("track") if "online_over_port" in r], "variant", "dtype", "batch", "chunk")
+    cells = [
+        [
+            r["variant"], r["dtype"], r["online_ms"]["median"], r["online_frames_per_second"],
+            f"{r['online_over_port']} x",
+            r["chunked_frames_per_second"], f"{r['lockstep_frames_per_second']} ({r['batch']})", r["gflops_a_frame"],
+            f"{r['network_share_of_matmul']:.0%}",
+        ]
+        for r in found
+    ]  # fmt: skip
+    text = (
+        "Frames of 640 x 480 with a random model. *Online*: `Tracker.update`, and how many times a straightforward port\n"
+        "of the model it runs ([`port.py`](../benchmarks/port.py): the template encoded, all heads and tokens computed\n"
+        "with every frame). *Chunked*: frames/s by `--chunk`. *Lockstep*: frames/s of several videos in one batch.\n"
+        "*Share*: of the rate of a large matrix product, reached by the network alone."
+    )
+    heads = ["variant", "dtype", "ms online", "frames/s", "port", "chunked", "lockstep (videos)", "GFLOP", "share"]
+    return section("Tracking", text, found, heads, cells)
+
+
 def training():
     found = latest([r for r in rows("train_step") if "stage" in r], "stage", "variant", "dtype", "clips", "frames")
     cells = []
@@ -168,7 +189,7 @@ def compilation():
     return section("Compilation", text, found, ["variant", "program", "first", "second"], cells)
 
 
-SECTIONS = (training, compilation, input_pipeline, memory_of_clips, datasets, memory)
+SECTIONS = (tracking, training, compilation, input_pipeline, memory_of_clips, datasets, memory)
 
 
 def document():
