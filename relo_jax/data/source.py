@@ -130,12 +130,17 @@ class Source:
 
 
 def list_folders(folder: Path | str) -> list[str]:
-    """Names of the folders in a folder, sorted; empty where there is no such folder."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
-    except OSError:
-        return []
+    """Names of the folders in a folder, sorted; empty where there is no such folder.
+
+    Raises:
+      UserError: it cannot be listed.
+    """
+
+    def scan(path):
+        with os.scandir(path) as entries:
+            return sorted(e.name for e in entries if not e.name.startswith(".") and _is_folder(e))
+
+    return _listed(scan, folder)
 
 
 def list_frames(folder: Path | str) -> list[str]:
@@ -159,11 +164,29 @@ def list_archives(folder: Path | str) -> list[str]:
 
 
 def list_files(folder: Path | str) -> list[str]:
-    """Names of what is in a folder, in no order; empty where there is no such folder. Hidden ones are skipped."""
+    """Names of what is in a folder, in no order; empty where there is no such folder. Hidden ones are skipped.
+
+    Raises:
+      UserError: it cannot be listed.
+    """
+    return [name for name in _listed(os.listdir, folder) if not name.startswith(".")]
+
+
+def _listed(listing: Callable, folder: Path | str) -> list[str]:
+    """What `listing` says is in a folder; nothing where there is no such folder. Raises UserError."""
     try:
-        return [name for name in os.listdir(folder) if not name.startswith(".")]
-    except OSError:
+        return listing(folder)
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed ({error.strerror}): see to its permissions and its disk") from None
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, say
+        return False
 
 
 def record(

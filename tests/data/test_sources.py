@@ -1,6 +1,8 @@
 """Every dataset in its official layout, in miniature: what is found, which frames are visible, what is said of gaps."""
 
+import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from relo_jax.data import index, lists, sources
 from relo_jax.data.index import open_dataset
+from relo_jax.data.source import list_folders
 from relo_jax.errors import UserError
 from tests.data import miniature
 
@@ -243,3 +246,28 @@ def test_a_built_dataset_beside_the_authors_folder_is_not_taken_for_it(tmp_path)
     (tmp_path / "LaSOT").rename(tmp_path / "LASOT")
     shutil.rmtree(tmp_path / "lasot")
     assert sources.source("lasot").find_root(tmp_path) == tmp_path / "LASOT"
+
+
+@pytest.mark.parametrize("name, folder", [("otb100", "Jogging/img"), ("tnl2k", "TNL2K_test_subset"), ("lasot", "bear")])
+def test_a_folder_that_may_not_be_listed_is_not_an_empty_one(name, folder, tmp_path, monkeypatch):
+    miniature.MAKERS[name](tmp_path / "root")
+    denied = tmp_path / "root" / folder
+
+    def guarded(function, path):
+        if Path(path) == denied:
+            raise PermissionError(13, "Permission denied", str(path))
+        return function(path)
+
+    for function in (os.scandir, os.listdir):
+        monkeypatch.setattr(os, function.__name__, partial(guarded, function))
+    try:
+        said = index.open_index(sources.source(name), "test", tmp_path / "root", tmp_path / "cache").summary()
+    except UserError as error:
+        said = str(error)
+    assert f"{folder}: cannot be listed (Permission denied)" in said
+
+
+def test_a_link_to_itself_is_no_folder_and_hides_none(tmp_path):
+    (tmp_path / "bear").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert list_folders(tmp_path) == ["bear"]

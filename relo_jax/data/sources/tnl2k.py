@@ -8,12 +8,12 @@ from pathlib import Path
 
 from relo_jax.data import lists
 from relo_jax.data.annotations import read_boxes
-from relo_jax.data.source import Entry, Source, list_frames, record
+from relo_jax.data.source import Entry, Source, list_folders, list_frames, record
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
-    bases = [root, *sorted(p for p in root.iterdir() if p.is_dir() and p.name.lower().startswith("tnl2k_test"))]
-    found = {p.name: f"{p.relative_to(root)}" for base in bases for p in base.iterdir() if p.is_dir()}
+    parts = ["", *(name for name in list_folders(root) if name.lower().startswith("tnl2k_test"))]
+    found = {name: str(Path(part, name)) for part in parts for name in list_folders(root / part)}
     names = [name for name in lists.official("tnl2k", "test.txt") if name in found]
     if not names:
         raise SOURCE.not_found(root, "sequence of the test set")

@@ -4,12 +4,11 @@ Several sequences are parts of one video and share its folder of frames; which f
 benchmark's configuration and listed in `data/uav123/test.txt`. Boxes are NaN while the target is away.
 """
 
-import os
 from pathlib import Path
 
 from relo_jax.data import lists
 from relo_jax.data.annotations import read_boxes
-from relo_jax.data.source import Entry, Source, frames_between, list_frames, record
+from relo_jax.data.source import Entry, Source, frames_between, list_files, list_frames, record
 
 FRAMES, BOXES = "data_seq/UAV123", "anno/UAV123"
 
@@ -19,7 +18,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
         if not (root / part).is_dir():
             raise SOURCE.not_found(root, part)
     rows = [line.split() for line in lists.official("uav123", "test.txt")]
-    present = set(os.listdir(root / BOXES))
+    present = set(list_files(root / BOXES))
     entries = [
         Entry(name, (f"{BOXES}/{name}.txt", f"{FRAMES}/{folder}"), (int(first), int(last)))
         for name, folder, first, last in rows
