@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -219,7 +220,11 @@ def mark_flags_as_parsed() -> None:
 
 
 def _begin_worker(*_) -> None:
-    """A worker process ends with the one that started it, also where that was killed and could not tell it to."""
+    """A worker process ends with the one that started it, also where that was killed and could not tell it to.
+
+    Ctrl-C reaches both: the one that trains says what becomes of it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _no_threads_of_opencv()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -19,6 +19,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -176,16 +177,18 @@ class _Build:
         bounds, noted = self.bounds[kind], []
         title = f"{self.records.dataset.name} {kind}"
         with tqdm(total=bounds[-1], desc=title, unit=f" {kind}", mininterval=1) as bar:
-            one_at_a_time = threading.Lock()
+            one_at_a_time, over = threading.Lock(), threading.Event()
 
             def advance(count: int = 1, work: bool = True) -> None:
+                if over.is_set():
+                    raise CancelledError  # interrupted, or another shard failed: a half one is of no use
                 with one_at_a_time:
                     if not work:  # it would spoil the rate and the time left
                         bar.initial += count
                     bar.update(count)
 
             write = lambda number: self._shard(kind, number, advance)
-            for shard, path, how in in_order(write, range(len(bounds) - 1), _SHARDS_AT_ONCE, _SHARDS_AT_ONCE):
+            for shard, path, how in in_order(write, range(len(bounds) - 1), _SHARDS_AT_ONCE, _SHARDS_AT_ONCE, over.set):
                 noted.append(shard)
                 self.report.shards["kept" if how == "kept" else "written"] += 1
                 if how == "damaged":

@@ -140,8 +140,13 @@ def digest(example: dict) -> bytes:
     return state.digest()
 
 
-def in_order(function: Callable, items: Iterable, threads: int = READERS, ahead: int = _AHEAD) -> Iterator:
-    """`map` by threads that keep no more than `ahead` results waiting."""
+def in_order(
+    function: Callable, items: Iterable, threads: int = READERS, ahead: int = _AHEAD, given_up=lambda: None
+) -> Iterator:
+    """`map` by threads that keep no more than `ahead` results waiting.
+
+    given_up: called when no more results are wanted, before those that are being made are waited for.
+    """
     with ThreadPoolExecutor(threads) as pool:
         items, waiting = iter(items), deque()
         try:
@@ -151,6 +156,7 @@ def in_order(function: Callable, items: Iterable, threads: int = READERS, ahead:
                     return
                 yield waiting.popleft().result()
         finally:
+            given_up()
             for one in waiting:
                 one.cancel()
 

@@ -174,7 +174,7 @@ def test_the_first_thousand_clips_are_the_same_for_any_number_of_threads_process
         assert found == expected, how
 
 
-def test_worker_processes_end_with_one_that_is_killed(lasot, tmp_path):
+def test_worker_processes_leave_ctrl_c_to_the_one_that_reads_and_end_when_it_is_killed(lasot, tmp_path):
     source = tmp_path / "source.pickle"
     source.write_bytes(pickle.dumps(lasot))
     code = f"""
@@ -185,7 +185,12 @@ from relo_jax.data import pipeline
 if __name__ == "__main__":
     iterator = iter(pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 1, 2).starting_at(0))
     next(iterator)
-    print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
+    workers = [worker.pid for worker in multiprocessing.active_children()]
+    for worker in workers:
+        os.kill(worker, signal.SIGINT)
+    for _ in range(20):
+        next(iterator)
+    print(*workers, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
     (tmp_path / "reader.py").write_text(code)

@@ -7,9 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +299,29 @@ def test_a_built_dataset_that_is_not_all_there_is_named(lasot, tmp_path):
     (lasot.out / "lasot" / "frames" / "1.0.0" / "metadata.json").write_text("{")
     with pytest.raises(UserError, match=r"frames/1.0.0/metadata.json: cannot be read .* build the dataset again"):
         open_built(lasot.out, "lasot", "train", tmp_path)
+
+
+def test_a_shard_that_fails_ends_the_others(lasot, monkeypatch):
+    begun, ended = threading.Event(), []
+
+    def write(records, kind, numbers, path, done):
+        if numbers.start == 0:
+            begun.wait(10)
+            raise OSError("the disk is full")
+        try:
+            for _ in range(1000):
+                done()
+                begun.set()
+                time.sleep(0.01)
+        except CancelledError:
+            ended.append(path.name)
+            raise
+
+    monkeypatch.setattr(tfds_build, "_SHARDS_AT_ONCE", 2)
+    monkeypatch.setattr(tfds_build.tfds_shard, "write", write)
+    with pytest.raises(UserError, match="cannot be written: the disk is full"):
+        lasot(shard_mib=0.01)
+    assert len(ended) == 1
 
 
 @pytest.mark.parametrize("size", [-1, 0, 1e-9, float("inf"), float("nan")])
