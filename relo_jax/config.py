@@ -277,7 +277,8 @@ def _check_data(data):
         if not data["root"]:
             raise UserError(f"config.data.name is {data['name']!r}: name the folder of {name} with config.data.root")
     weights = data["weights"]
-    if weights and (len(weights) != len(names) or min(weights) < 0 or not 0 < sum(weights) < math.inf):
+    numbers = all(isinstance(weight, (int, float)) for weight in weights)
+    if weights and not (numbers and len(weights) == len(names) and min(weights) >= 0 and 0 < sum(weights) < math.inf):
         raise UserError(
             f"config.data.weights is {tuple(weights)}: expected {len(names)} numbers from 0, one a dataset of "
             f"{data['name']}, not all 0"

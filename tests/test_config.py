@@ -104,6 +104,8 @@ def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
         ("data__name", "lasoot"),
         ("data__name", "lasot+procedurla"),
         ("data__weights", (1.0, 2.0)),  # of one dataset
+        ("data__weights", ("a",)),
+        ("data__weights", (None,)),
         ("data__name", "folder"),  # without a root
         ("model__depth", 2.5),
         ("mesh__data", 0),
