@@ -71,7 +71,8 @@ def stats_command(
     """
     with json_file(json_path) as write:
         chosen = [source_of(name) for name in names or stats.present(root)]
-        rows = [row for source in chosen for row in stats.describe(source, root, cache)]
+        found = [stats.describe(source, root, cache) for source in chosen]
+        rows = [row for described, _ in found for row in described]
         write(rows)
     heads = ("dataset", "split", "sequences", "frames", "visible", "classes", "box side, px", "frame size", "disk")
     cells = [heads, *map(stats_cells, rows)]
@@ -79,6 +80,9 @@ def stats_command(
     for row in cells:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     print("box side: the root of the area; 5, 50 and 95 %. Frame size and disk: from a sample of images.")
+    for source, (_, absent) in zip(chosen, found, strict=True):
+        for split, why in absent.items():
+            print(f"{source.title} {split}: not counted: {why}")
 
 
 def stats_cells(row: dict) -> tuple[str, ...]:

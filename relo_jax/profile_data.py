@@ -10,7 +10,6 @@ Training: time of a step whose batch is there already, against steps fed by the 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +23,8 @@ from relo_jax.data import crops, pipeline
 from relo_jax.data.clip_source import ClipSource
 from relo_jax.data.clips import clip_rng, plan_clip
 from relo_jax.data.images import FrameError
+from relo_jax.data_command import json_file
 from relo_jax.errors import UserError
-from relo_jax.files import whole_file
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import command, rl, warmup
 from relo_jax.train.feed import Feed
@@ -178,12 +177,10 @@ def profile_command(argv: list[str]) -> None:
     config_lib.validate(config)
     model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
     batches = pipeline.make_dataset(config, model)
-    seconds = stages(batches.source, args.clips, config.batch_size)
-    rate = pipeline_rate(batches, args.clips)
-    steps = training(config, model, batches, args.steps) if args.steps else None
-    print(table(seconds, rate, steps))
-    if args.json:
+    with json_file(args.json) as write:
+        seconds = stages(batches.source, args.clips, config.batch_size)
+        rate = pipeline_rate(batches, args.clips)
+        steps = training(config, model, batches, args.steps) if args.steps else None
         milliseconds = {name: 1e3 * value for name, value in seconds.items()}
-        row = {"stage_ms_a_clip": milliseconds, "pipeline_clips_per_second": rate, "training": steps}
-        with whole_file(args.json) as path:
-            path.write_text(json.dumps(row, indent=2) + "\n")
+        write({"stage_ms_a_clip": milliseconds, "pipeline_clips_per_second": rate, "training": steps})
+    print(table(seconds, rate, steps))

@@ -34,21 +34,21 @@ def _has_own_folder(source: Source, root: str | Path | None) -> bool:
     return source.find_root(root).name.lower() in {name.lower() for name in source.folders}
 
 
-def describe(source: Source, root: str | Path | None, cache: str | Path) -> list[dict]:
-    """Figures of every split that is there.
+def describe(source: Source, root: str | Path | None, cache: str | Path) -> tuple[list[dict], dict[str, str]]:
+    """Figures of every split that is there, and by split that is not, why.
 
     Raises:
       UserError: none is.
     """
-    rows, absent = [], []
+    rows, absent = [], {}
     for split in source.splits:
         try:
             rows.append(_describe(open_dataset(source, split, root, cache)))
         except UserError as error:
-            absent.append(error)
+            absent[split] = error
     if not rows:
-        raise absent[0]
-    return rows
+        raise next(iter(absent.values()))
+    return rows, {split: str(error) for split, error in absent.items()}
 
 
 def _describe(dataset: InFolders) -> dict:

@@ -252,8 +252,9 @@ def test_stats_of_all_that_is_below_a_root(tmp_path, capsys):
 
 def test_stats_are_of_visible_boxes(tmp_path):
     miniature.vot(tmp_path)  # NaN where the target is away
-    (row,) = stats.describe(sources.source("vot"), tmp_path, tmp_path / "cache")
-    assert row["visible_share"] == round(68 / 72, 4) and all(10 < v < 30 for v in row["box_side_px"].values())
+    ((row,), absent) = stats.describe(sources.source("vot"), tmp_path, tmp_path / "cache")
+    assert not absent and row["visible_share"] == round(68 / 72, 4)
+    assert all(10 < v < 30 for v in row["box_side_px"].values())
 
 
 def test_stats_without_a_dataset_is_one_line(tmp_path, capsys, monkeypatch):
@@ -262,3 +263,12 @@ def test_stats_without_a_dataset_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("RELO_DATA_DIR", raising=False)
     assert cli.main(["data", "stats"]) == 1
     assert "RELO_DATA_DIR" in capsys.readouterr().err
+
+
+def test_stats_say_which_split_they_do_not_count(tmp_path, capsys):
+    miniature.got10k(tmp_path / "GOT-10k")
+    (tmp_path / "GOT-10k" / "val" / "list.txt").unlink()
+    assert cli.main(["data", "stats", "got10k", "--root", str(tmp_path), "--cache", str(tmp_path / "cache")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in said[1:5]] == ["vottrain", "votval", "train", "test"]
+    assert said[-1].startswith("GOT-10k val: not counted: ") and "the list of sequences is missing" in said[-1]
