@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax.mdp.action import decode_boxes, greedy
+from relo_jax.mdp.action import decode_box, greedy
 
 
 @flax.struct.dataclass
@@ -90,7 +90,9 @@ def init_state(model, variables, template_crops, template_boxes_xywh_norm, windo
 
 
 def step(model, variables, state, crops):
-    """One frame: greedy action under the window, and the box at that cell. Neither value nor centre map is computed.
+    """One frame: greedy action under the window, and the box at that cell.
+
+    Of the heads no more is computed than that takes: neither value nor centre map, and no box elsewhere.
 
     Args:
       model: `RELO`.
@@ -104,12 +106,13 @@ def step(model, variables, state, crops):
 
     def look(module):
         features, tokens = module.frame(state.templates, crops, state.tokens, state.first)
-        return tokens, module.policy_logits(features), *module.boxes(features)
+        logits = module.policy_logits(features)
+        response = state.window * logits
+        action = greedy(response)
+        box = decode_box(*module.box_at(features, action), action, (module.grid, module.grid))
+        return tokens, StepResult(box, response.max(-1), local_mass(logits, action, module.grid))
 
-    tokens, logits, size, offset = model.apply(variables, method=look)
-    response = state.window * logits
-    action = greedy(response)
-    result = StepResult(decode_boxes(size, offset, action), response.max(-1), local_mass(logits, action, model.grid))
+    tokens, result = model.apply(variables, method=look)
     return state.replace(tokens=tokens, first=jnp.zeros_like(state.first)), result
 
 

@@ -40,9 +40,15 @@ def decode_boxes(size, offset, action):
     at = lambda maps: jnp.take_along_axis(
         maps.reshape(*maps.shape[:-3], height * width, 2), action[..., None, None], axis=-2
     )[..., 0, :]
+    return decode_box(at(size), at(offset), action, (height, width))
+
+
+def decode_box(size, offset, action, grid):
+    """`decode_boxes` where the maps have been read already: size and offset are `[..., 2]`, grid is (H, W)."""
+    height, width = grid
     corner = jnp.stack([action % width, action // width], axis=-1).astype(size.dtype)
-    center = (corner + at(offset)) / jnp.asarray([width, height], size.dtype)
-    return jnp.concatenate([center, at(size)], axis=-1)
+    center = (corner + offset) / jnp.asarray([width, height], size.dtype)
+    return jnp.concatenate([center, size], axis=-1)
 
 
 def center_action(box_xywh, grid):

@@ -4,6 +4,7 @@ Names of parameters are listed in `relo_jax/release_names.py`, which maps the re
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -61,7 +62,7 @@ class Block(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x, layer, first, train: bool):
+    def __call__(self, x, layer, first, train: bool, keep=None):
         """Applies one block.
 
         Args:
@@ -69,9 +70,10 @@ class Block(nn.Module):
           layer: `(drop_rate [], carried [B, n, D])`, this layer's share of the scanned inputs.
           first: `[B]` bool, where frame 0 has no predecessor.
           train: whether drop path is active.
+          keep: how many of the first tokens are wanted; None is all. The others are looked at, and go no further.
 
         Returns:
-          `x [B, T, M, D]`, and `[B, T, n, D]`: the temporal tokens that entered the block.
+          `x [B, T, M, D]` (or keep for M), and `[B, T, n, D]`: the temporal tokens that entered the block.
         """
         drop_rate, carried = layer
         batch, frames, count, width = x.shape
@@ -80,7 +82,10 @@ class Block(nn.Module):
         flat = lambda y: y.reshape(batch * frames, -1, width)
 
         norm1 = layer_norm(self.dtype, "norm1")
-        attended = Attention(self.heads, self.dtype, name="attn")(norm1(flat(x)), norm1(flat(memory)))
+        seen = norm1(flat(x))
+        context = jnp.concatenate([seen, norm1(flat(memory))], axis=1)
+        attended = Attention(self.heads, self.dtype, name="attn")(seen[:, :keep], context)
+        x = x[:, :, :keep]
         x = x + self._branch("gamma1", attended.reshape(x.shape), drop_rate, train)
         hidden = SwiGLU(self.dtype, name="mlp")(layer_norm(self.dtype, "norm2")(x))
         x = x + self._branch("gamma2", hidden, drop_rate, train)
@@ -182,7 +187,25 @@ class Encoder(nn.Module):
         x = x + kind.astype(self.dtype)
         return x.reshape(x.shape[0], -1, self.width)
 
-    def __call__(self, templates, search, carried, first, train: bool = False):
+    def _blocks_for_heads(self, x, carried, first):
+        """`self.blocks`, but of the last one the search tokens alone: nothing else of it is read.
+
+        The blocks' parameters are indexed in place. As operands of a shorter scan they would be copied for each frame;
+        this way it is a gradient that would be dear, which is why training goes the other.
+        """
+        stacked = jax.tree.map(jnp.asarray, self.blocks.variables["params"])
+        block = Block(self.heads, self.temporal_tokens, self.layer_scale, self.dtype, parent=None)
+
+        def apply(x, layer, keep=None):
+            index, tokens = layer
+            parameters = jax.tree.map(lambda p: p[index], stacked)
+            return block.apply({"params": parameters}, x, (0.0, tokens), first, False, keep)
+
+        x, tokens = jax.lax.scan(apply, x, (jnp.arange(self.depth - 1), carried[:-1]))
+        x, last = apply(x, (self.depth - 1, carried[-1]), self.search_count)
+        return x, jnp.concatenate([tokens, last[None]])
+
+    def __call__(self, templates, search, carried, first, train: bool = False, no_gradient: bool = False):
         """All frames of a clip, layer by layer.
 
         Args:
@@ -191,6 +214,7 @@ class Encoder(nn.Module):
           carried: `[L, B, n, D]`, the temporal tokens that entered each block in the frame before the first.
           first: `[B]` bool: the clip starts here, `carried` is not looked at.
           train: whether drop path is active.
+          no_gradient: nobody asks for one; the last block then computes no more than the heads read.
 
         Returns:
           features `[B, T, N, D]` of the search tokens, and `[L, B, T, n, D]`: the temporal tokens that entered each
@@ -201,7 +225,10 @@ class Encoder(nn.Module):
         repeat = lambda y: jnp.broadcast_to(y.astype(self.dtype), (batch, frames, *y.shape[-2:]))
         temporal = repeat(self.ttokens + self.pos_embed_ttoken)
         x = jnp.concatenate([x, repeat(templates[:, None]), temporal], axis=2)
-        x, tokens = self.blocks(x, (jnp.asarray(self.main_rates), carried), first, train)
+        if no_gradient and not train and not self.is_initializing():
+            x, tokens = self._blocks_for_heads(x, carried, first)
+        else:
+            x, tokens = self.blocks(x, (jnp.asarray(self.main_rates), carried), first, train)
         # The norm acts on each token by itself, and the heads read the search tokens only.
         return self.fc_norm(x[:, :, : self.search_count]), tokens
 

@@ -28,8 +28,8 @@ def drop_path(x, rate, key):
     return jnp.where(mask, x / jnp.asarray(keep, x.dtype), jnp.zeros((), x.dtype))
 
 
-# By backend. Measured on a CPU by benchmarks/attention.py; "cudnn" and "xla" have not been measured on a GPU, where they
-# may well be quicker (cudnn takes bfloat16 alone, on cards since Ampere).
+# By backend. Measured on a CPU by benchmarks/attention.py; "cudnn" and "xla" have not been measured on a GPU, where
+# they may well be quicker (cudnn takes bfloat16 alone, on cards since Ampere).
 ATTENTION = {"cpu": "plain", "gpu": "plain", "tpu": "plain"}
 
 
@@ -58,7 +58,7 @@ def dot_product_attention(query, key, value, implementation=None):
 class Attention(nn.Module):
     """Multi-head attention in the sub-LN flavour of Fast-iTPN: bias on q and v only, no norm inside.
 
-    Queries come from `x`, keys and values from `x` and `memory` together: the tokens of the previous frame are looked
+    Queries come from `x`, keys and values from `context`, which holds more: the tokens of the previous frame are looked
     at, but what they would become is never used (each layer gets them afresh), so it is never computed.
     """
 
@@ -66,14 +66,13 @@ class Attention(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x, memory):
-        """`x [B, M, D]`, `memory [B, n, D]` -> `[B, M, D]`."""
+    def __call__(self, x, context):
+        """`x [B, M, D]`, `context [B, K, D]` -> `[B, M, D]`."""
         batch, _, width = x.shape
         split = lambda y: y.reshape(batch, -1, self.heads, width // self.heads)
         dense = lambda name: nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=kernel_init(), name=name)
         q_bias = self.param("q_bias", nn.initializers.zeros, (width,))
         v_bias = self.param("v_bias", nn.initializers.zeros, (width,))
-        context = jnp.concatenate([x, memory], axis=1)
         query = dense("q_proj")(x) + q_bias.astype(self.dtype)
         key = dense("k_proj")(context)
         value = dense("v_proj")(context) + v_bias.astype(self.dtype)

@@ -104,7 +104,7 @@ class RELO(nn.Module):
         return self.encoder(templates, search, self.initial_tokens(batch), jnp.ones(batch, bool), train)
 
     def frame(self, templates, search, tokens, first, train=False):
-        """One frame, given the tokens of the last: the body of a `lax.scan`, and the tracker's step.
+        """One frame, given the tokens of the last: the body of a `lax.scan`, and the tracker's step. Not for gradients.
 
         Args:
           templates: `[B, K * Nt, D]` of `encode_templates`.
@@ -116,7 +116,7 @@ class RELO(nn.Module):
         Returns:
           features `[B, N, D]`, tokens `[L, B, n, D]`.
         """
-        features, tokens = self.encoder(templates, search[:, None], tokens, first, train)
+        features, tokens = self.encoder(templates, search[:, None], tokens, first, train, no_gradient=True)
         return features[:, 0], tokens[:, :, 0]
 
     def policy_logits(self, features, train=False):
@@ -131,6 +131,10 @@ class RELO(nn.Module):
         """`[..., N, D]` -> size `[..., H, W, 2]`, offset `[..., H, W, 2]`."""
         shape = (*features.shape[:-2], self.grid, self.grid, 2)
         return tuple(y.reshape(shape) for y in self.regression.boxes(as_map(features), train))
+
+    def box_at(self, features, action):
+        """`boxes` at one cell alone: features `[B, N, D]`, action `[B]` -> size `[B, 2]`, offset `[B, 2]`."""
+        return self.regression.box_at(as_map(features), action)
 
     def center(self, features, train=False):
         """`[..., N, D]` -> the release's centre map `[..., H, W]`."""

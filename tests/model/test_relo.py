@@ -203,6 +203,19 @@ def test_the_tracking_path_computes_neither_value_nor_centre_map(monkeypatch):
         run_clip(small(), variables())
 
 
+def test_the_box_at_a_cell_is_that_of_the_maps():
+    """In the middle, at borders and in corners, where the towers' padding shows."""
+    model, side = small(), small().grid
+    features = jax.random.normal(jax.random.key(3), (side * side, side * side, model.width))
+    action = jnp.arange(side * side)
+    whole = jax.jit(lambda v: model.apply(v, features, method="boxes"))(variables())
+    cell = jax.jit(lambda v: model.apply(v, features, action, method="box_at"))(variables())
+    for maps, one in zip(whole, cell, strict=True):
+        at = maps.reshape(side * side, side * side, 2)[action, action]
+        np.testing.assert_allclose(one, at, atol=1e-5)
+        assert np.ptp(at) > 0
+
+
 def test_comparing_initialisation_ties_query_and_key_at_the_start_only():
     attention = fresh_variables()["params"]["encoder"]["blocks"]["attn"]
     np.testing.assert_array_equal(attention["q_proj"]["kernel"], attention["k_proj"]["kernel"])
