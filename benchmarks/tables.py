@@ -122,6 +122,23 @@ def datasets():
     return section("Opening a dataset", text, found, heads, cells)
 
 
+def tracking():
+    found = latest(rows("track"), "variant", "dtype", "batch", "chunk", "frame")
+    cells = [
+        [r["variant"], r["dtype"], r["online_ms"]["median"], r["port_ms"]["median"], f"{r['online_over_port']} x",
+         r["online_frames_per_second"], r["chunked_frames_per_second"], r["lockstep_frames_per_second"], r["batch"],
+         f"{r['lockstep_share_of_matmul']:.0%}"]
+        for r in found
+    ]  # fmt: skip
+    text = (
+        "*Online*: milliseconds a frame of `Tracker.update`, crop and copies included; *port*: of a straightforward port\n"
+        "of the same model in the same run (`benchmarks/port.py`); then frames a second online, in chunks, and of many\n"
+        "videos in lockstep, with the share that is of a large matrix product's rate."
+    )
+    heads = ["variant", "dtype", "online ms", "port ms", "", "online", "chunks", "lockstep", "videos", "of the limit"]
+    return section("Tracking", text, found, heads, cells)
+
+
 def memory():
     found = latest(rows("memory"), "variant", "clips", "accumulate", "dtype")
     cells = [
@@ -148,10 +165,10 @@ def tracking():
         for r in found
     ]  # fmt: skip
     text = (
-        "Frames of 640 x 480 with a random model. *Online*: `Tracker.update`, and how many times a straightforward port\n"
-        "of the model it runs ([`port.py`](../benchmarks/port.py): the template encoded, all heads and tokens computed\n"
-        "with every frame). *Chunked*: frames/s by `--chunk`. *Lockstep*: frames/s of several videos in one batch.\n"
-        "*Share*: of the rate of a large matrix product, reached by the network alone."
+        "Frames of 640 x 480 with a random model. *Online*: `Tracker.update`, and how many times a straightforward\n"
+        "port of the model it runs ([`port.py`](../benchmarks/port.py): the template encoded, all heads and tokens\n"
+        "computed with every frame). *Chunked*: frames/s by `--chunk`. *Lockstep*: frames/s of several videos in one\n"
+        "batch. *Share*: of the rate of a large matrix product, reached by the network alone."
     )
     heads = ["variant", "dtype", "ms online", "frames/s", "port", "chunked", "lockstep (videos)", "GFLOP", "share"]
     return section("Tracking", text, found, heads, cells)
