@@ -4,7 +4,7 @@
 #     make test       the test suite
 #     make demo-full  the demo with both training stages from nothing: runs/demo-full/
 #     make lint       the linter
-#     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/
+#     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #
 # The environment .venv is made by the first command that needs it, and made up to date when requirements.txt changes.
 
@@ -41,6 +41,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.compile_time --variant tiny
 	$(BIN)/python -m benchmarks.scaling --variant tiny
 	$(BIN)/python -m benchmarks.memory --variant tiny
+	$(BIN)/python -m benchmarks.tables
 
 # An environment that is there already is completed, never made anew; pip is only needed where uv is not.
 $(READY): requirements.txt pyproject.toml

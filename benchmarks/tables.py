@@ -123,37 +123,6 @@ def datasets():
 
 
 def tracking():
-    found = latest(rows("track"), "variant", "dtype", "batch", "chunk", "frame")
-    cells = [
-        [r["variant"], r["dtype"], r["online_ms"]["median"], r["port_ms"]["median"], f"{r['online_over_port']} x",
-         r["online_frames_per_second"], r["chunked_frames_per_second"], r["lockstep_frames_per_second"], r["batch"],
-         f"{r['lockstep_share_of_matmul']:.0%}"]
-        for r in found
-    ]  # fmt: skip
-    text = (
-        "*Online*: milliseconds a frame of `Tracker.update`, crop and copies included; *port*: of a straightforward port\n"
-        "of the same model in the same run (`benchmarks/port.py`); then frames a second online, in chunks, and of many\n"
-        "videos in lockstep, with the share that is of a large matrix product's rate."
-    )
-    heads = ["variant", "dtype", "online ms", "port ms", "", "online", "chunks", "lockstep", "videos", "of the limit"]
-    return section("Tracking", text, found, heads, cells)
-
-
-def memory():
-    found = latest(rows("memory"), "variant", "clips", "accumulate", "dtype")
-    cells = [
-        [r["variant"], r["clips"], r["frames"], r["accumulate"], r["dtype"], r["arguments_gib"], r["peak_gib"]]
-        for r in found
-    ]
-    text = (
-        "One update of the RL stage, by the estimate of the compiler of that machine's backend; no remat. GiB of\n"
-        "weights, optimiser and batch, and the peak with them."
-    )
-    heads = ["variant", "clips", "frames", "parts", "dtype", "arguments", "peak"]
-    return section("Memory of training", text, found, heads, cells)
-
-
-def tracking():
     found = latest([r for r in rows("track") if "online_over_port" in r], "variant", "dtype", "batch", "chunk")
     cells = [
         [
