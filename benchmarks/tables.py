@@ -122,6 +122,20 @@ def datasets():
     return section("Opening a dataset", text, found, heads, cells)
 
 
+def memory():
+    found = latest(rows("memory"), "variant", "clips", "accumulate", "dtype")
+    cells = [
+        [r["variant"], r["clips"], r["frames"], r["accumulate"], r["dtype"], r["arguments_gib"], r["peak_gib"]]
+        for r in found
+    ]
+    text = (
+        "One update of the RL stage, by the estimate of the compiler of that machine's backend; no remat. GiB of\n"
+        "weights, optimiser and batch, and the peak with them."
+    )
+    heads = ["variant", "clips", "frames", "parts", "dtype", "arguments", "peak"]
+    return section("Memory of training", text, found, heads, cells)
+
+
 def tracking():
     found = latest([r for r in rows("track") if "online_over_port" in r], "variant", "dtype", "batch", "chunk")
     cells = [
