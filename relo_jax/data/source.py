@@ -22,6 +22,7 @@ from relo_jax.errors import UserError
 
 ENVIRONMENT = "RELO_DATA_DIR"
 MISSING_PART = "missing part"  # the kind of problem that is no sequence's: a part of the dataset is not there
+SMALLEST_SIDE, LARGEST_SIDE = 0.01, 1e5  # pixels, of a box that is taken for one
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
@@ -189,6 +190,13 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
+def sensible(boxes_xywh: np.ndarray) -> np.ndarray:
+    """bool [F]: boxes of which a crop can be cut: sides of a hundredth of a pixel to 100,000, not a million away."""
+    with np.errstate(invalid="ignore"):
+        sides = (boxes_xywh[:, 2:] >= SMALLEST_SIDE) & (boxes_xywh[:, 2:] <= LARGEST_SIDE)
+        return sides.all(1) & (np.abs(boxes_xywh[:, :2]) <= 10 * LARGEST_SIDE).all(1)
+
+
 def record(
     name: str,
     folder: str,
@@ -218,6 +226,12 @@ def record(
         problems.append(Problem("boxes and frames differ", text, detail))
     with np.errstate(invalid="ignore"):
         visible = (boxes_xywh[:, 2:] > 0).all(1)
+    absurd = visible & ~sensible(boxes_xywh)
+    if absurd.any():
+        first = int(np.argmax(absurd))
+        detail = f"{int(absurd.sum())} boxes are no boxes, the first in line {first + 1}, {boxes_xywh[first].tolist()}"
+        problems.append(Problem("absurd boxes", text, detail + ": never trained on", fatal=False))
+        visible &= ~absurd
     for file, flags in absent.items():
         if len(flags) == len(boxes_xywh):
             visible &= ~flags

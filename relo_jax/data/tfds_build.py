@@ -38,12 +38,12 @@ _SHARDS_AT_ONCE = min(8, os.cpu_count() or 1)  # checksums and the ArrayRecord l
 
 @dataclass
 class Report:
-    """What a build did. tiles: whether JPEGs are in tiles. shards: how many were "written" or "kept". damaged: shards
-    that had changed since they were written, now replaced. problems: of the dataset, annotations and images."""
+    """What a build did. tiled: how many images are JPEG in tiles. shards: how many were "written" or "kept". damaged:
+    shards that had changed since they were written, now replaced. problems: of the dataset, annotations and images."""
 
     dataset: InFolders
     frames: int
-    tiles: bool
+    tiled: int = 0
     shards: Counter = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -51,8 +51,8 @@ class Report:
     def __str__(self) -> str:
         name = self.dataset.name
         done = " and ".join(f"{count} {how}" for how, count in self.shards.items())
-        form = "JPEG in tiles" if self.tiles else "image files as they are"
-        lines = [f"{self.dataset.summary()}; {self.frames:,} images in shards, {form}, {done}, all checked"]
+        form = f"{self.tiled:,} of them JPEG in tiles" if self.tiled else "as they are"
+        lines = [f"{self.dataset.summary()}; {self.frames:,} images, {form}, in shards, {done}, all checked"]
         for kind, count in Counter(p.kind for p in self.problems if not p.fatal).items():
             first = next(p for p in self.problems if p.kind == kind and not p.fatal)
             lines.append(f"{name}: {count:,} {kind}, kept as they are; the first: {first}")
@@ -128,7 +128,7 @@ class _Build:
         self.bounds = {kind: records.shards(kind, int(shard_mib * 2**20)) for kind in KINDS}
         self.folders = {kind: config_folder(out, self.name, kind) for kind in KINDS}
         self.finished = all(split in listed_splits(folder) for folder in self.folders.values())
-        self.report = Report(records.dataset, records.counts["frames"], records.tiles)
+        self.report = Report(records.dataset, records.counts["frames"])
 
     def run(self) -> Report:
         plan = self._plan()
@@ -138,6 +138,7 @@ class _Build:
         for kind in KINDS:
             self._publish(kind, shards[kind])
         images = [Problem(*row) for shard in shards["frames"] for row in shard["problems"]]
+        self.report.tiled = sum(shard["tiled"] for shard in shards["frames"])
         self.report.problems = self.records.dataset.problems + images
         return self.report
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from relo_jax.data import tfds_builder
+from relo_jax.data import tfds_builder, tiled_jpeg
 from relo_jax.data.tfds_records import Records, digest
 from relo_jax.errors import UserError
 
@@ -22,8 +22,8 @@ def write(records: Records, kind: str, numbers: range, path: Path, done=lambda: 
       done: called after each record.
 
     Returns:
-      What is noted of a shard: records, record_bytes (without the file's own), bytes, blake2b, and the problems of its
-      images as rows.
+      What is noted of a shard: records, record_bytes (without the file's own), tiled (images that are JPEG in tiles),
+      bytes, blake2b, and the problems of its images as rows.
 
     Raises:
       UserError: a record does not come back as it was in the folders.
@@ -32,13 +32,15 @@ def write(records: Records, kind: str, numbers: range, path: Path, done=lambda: 
 
     serialize = tfds_builder.serializer(kind)
     writer = array_record_module.ArrayRecordWriter(str(path), OPTIONS)
-    digests, problems, size = [], [], 0
+    digests, problems, size, tiled = [], [], 0, 0
     for example, problem in records.examples(kind, numbers):
         record = serialize(example)
         writer.write(record)
         digests.append(digest(example))
         problems += [problem] if problem else []
         size += len(record)
+        header = tiled_jpeg.read_header(example["image"]) if kind == "frames" else None
+        tiled += bool(header and header.tiled)
         done()
     writer.close()
     compare(path, kind, digests)
@@ -46,7 +48,8 @@ def write(records: Records, kind: str, numbers: range, path: Path, done=lambda: 
         os.fsync(file.fileno())
     rows = tfds_builder.rows(problems)
     length = path.stat().st_size
-    return {"records": len(digests), "record_bytes": size, "bytes": length, "blake2b": checksum(path), "problems": rows}
+    counts = {"records": len(digests), "record_bytes": size, "tiled": tiled, "bytes": length}
+    return {**counts, "blake2b": checksum(path), "problems": rows}
 
 
 def compare(path: Path, kind: str, digests: list[bytes]) -> None:

@@ -103,9 +103,11 @@ def open_built(root, name: str, split: str, cache: str | Path = DEFAULT_CACHE) -
     if not all(split in splits[kind] for kind in KINDS):
         has = ", ".join(sorted(splits["sequences"])) or "none"
         raise UserError(f"{folder}: has no finished {split} split (it has {has}): build it with --split {split}")
-    index = Path(cache) / f"built-{name}-{split}-{_fingerprint(folder, split)}"
+    # Two copies of one dataset keep an index each; a new one replaces that of its own copy.
+    place = f"built-{name}-{split}-{hashlib.blake2b(str(folder).encode(), digest_size=4).hexdigest()}"
+    index = Path(cache) / f"{place}-{_fingerprint(folder, split)}"
     if not (index / "problems.json").is_file():
-        _index(source, folder, split, index)
+        _index(source, folder, split, index, f"{place}-*")
     return Built(source, str(folder), split, index)
 
 
@@ -213,8 +215,8 @@ def _sequences(records, root: str) -> Iterator[dict]:
             yield parse(record)
 
 
-def _index(source: Source, folder, split: str, index: Path) -> None:
-    """Reads all sequence records and keeps them as arrays."""
+def _index(source: Source, folder, split: str, index: Path, older: str) -> None:
+    """Reads all sequence records and keeps them as arrays, in place of those that match `older`."""
     text, boxes, visible, still, first = [], [], [], [], []
     records = _records(str(folder), source.name, split, "sequences")
     bar = tqdm(
@@ -234,7 +236,7 @@ def _index(source: Source, folder, split: str, index: Path) -> None:
     said = {kind: _metadata(folder / kind / VERSION / "metadata.json").get(split, {}) for kind in KINDS}
     problems = [Problem(*row) for kind in ("sequences", "frames") for row in said[kind].get("problems", ())]
     save(
-        index, f"built-{source.name}-{split}-*", text, boxes, visible, still, problems,
+        index, older, text, boxes, visible, still, problems,
         said["sequences"].get("left_out", 0), first=np.array(first, np.int64),
     )  # fmt: skip
 

@@ -65,8 +65,8 @@ class Feed:
         """Reads and places a batch; raises UserError when too many clips fail, see `Account.add`."""
         arrays = dict(next(self._iterator))
         index = arrays.pop("index")
-        self._account.add(*(arrays.pop(name) for name in ("dataset", "failed", "note")))
         before, self._next = self._next, self._next + 1
+        self._account.add(*(arrays.pop(name) for name in ("dataset", "failed", "note")))
         if self._epoch and self._epochs(self._next) > self._epochs(before):
             self._report("done")
         place = lambda x: jax.make_array_from_process_local_data(self._sharding, x)

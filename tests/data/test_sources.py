@@ -271,3 +271,16 @@ def test_a_link_to_itself_is_no_folder_and_hides_none(tmp_path):
     (tmp_path / "bear").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert list_folders(tmp_path) == ["bear"]
+
+
+@pytest.mark.parametrize("box", ["1,1,1e-200,1e-200", "3,4,1e300,20", "1e12,5,30,30"])
+def test_a_box_of_which_no_crop_can_be_cut_is_not_trained_on(box, tmp_path):
+    """A single one would otherwise end a training run, days after it began."""
+    miniature.lasot(tmp_path / "LaSOT")
+    path = tmp_path / "LaSOT/airplane/airplane-2/groundtruth.txt"
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([*rows[:3], box, *rows[4:]]) + "\n")
+    dataset = open_dataset(sources.source("lasot"), "train", tmp_path, tmp_path / "cache")
+    assert np.flatnonzero(~dataset[0].visible).tolist() == [3] and len(dataset) == 2
+    (problem,) = dataset.problems
+    assert problem.kind == "absurd boxes" and "first in line 4" in problem.detail and not problem.fatal

@@ -29,7 +29,8 @@ def test_clips_of_tiles_are_those_of_the_folder_to_the_byte(lasot, monkeypatch):
     torn.write_bytes(torn.read_bytes()[:-40])
     monkeypatch.setattr(tiled_jpeg, "TILE_WIDTH", 32)
     report = tfds_build.build(source, "train", lasot / "built", lasot, cache=lasot / "cache", tiles=True)
-    assert "JPEG in tiles" in str(report) and "1 undecodable image, kept as they are" in str(report)
+    assert "48 images, 47 of them JPEG in tiles" in str(report)
+    assert "1 undecodable image, kept as they are" in str(report)
     folder = open_dataset(source, "train", lasot, lasot / "cache")
     built = open_built(lasot / "built", "lasot", "train", lasot / "cache")
     data, kept = built[0].read_encoded(5), built[0].read_encoded(2)
@@ -67,4 +68,4 @@ def test_tiles_without_the_program_are_refused_and_left_out_where_nobody_asked(l
     assert cli.main(command) == 0
     printed = capsys.readouterr().out
     assert "without tiles, which training reads faster: jpegtran is not installed" in printed
-    assert "image files as they are" in printed
+    assert "48 images, as they are, in shards" in printed

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax.data.source import Entry, Problem, Record, Source, list_files
+from relo_jax.data.source import Entry, Problem, Record, Source, list_files, sensible
 from relo_jax.errors import UserError
 
 SMALLEST = 50  # pixels; width and height must be more
@@ -33,8 +33,8 @@ def _read(root: Path, entry: Entry) -> Iterator[Record]:
         if file not in there:
             detail = "no such image, but an object of it: extract the images again"
             problems = [Problem("missing image", f"{folder}/{file or f'image {image}'}", detail)]
-        elif not np.isfinite(box).all():
-            problems = [Problem("NaN boxes", text, f"the box of object {number} has no numbers: extract it again")]
+        elif not sensible(np.array([box], np.float64))[0]:
+            problems = [Problem("absurd boxes", text, f"object {number} has the box {list(box)}: extract it again")]
         else:
             problems = []
         name, boxes = f"{image}_{number}", np.array([box], np.float64)
