@@ -21,7 +21,7 @@ from relo_jax.data.sequence import Sequence
 
 _REDUCTIONS = (8, 4, 2)
 _LARGEST_PAD = 2  # a window so many times the image is not padded, which would fill the memory with zeros
-_MARGIN = 16  # pixels decoded around the crops, since colour at the border of a part is not that of the whole
+_MARGIN = 2  # decoded pixels around the crops, since colour at the border of a part is not that of the whole
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def decode_frame(plan: Plan, frame: int, data: bytes, where: str, *, reduced: bo
     reduce = 1
     if reduced:  # the most at which every crop is still shrunk, or copied, never enlarged
         reduce = next((r for r in _REDUCTIONS if min(windows[:, 2] / plan.size[rows]) >= r), 1)
-    low, high = windows[:, :2].min(0) - _MARGIN, (windows[:, :2] + windows[:, 2:]).max(0) + _MARGIN
+    low, high = windows[:, :2].min(0) - _MARGIN * reduce, (windows[:, :2] + windows[:, 2:]).max(0) + _MARGIN * reduce
     part = tiled_jpeg.region(data, *low.tolist(), *high.tolist())
     if part is None:
         return Picture(decode(data, where, reduce), reduce)
@@ -80,15 +80,31 @@ def cut(picture: Picture, plan: Plan, k: int) -> tuple[np.ndarray, float]:
     """Crop number k of the plan, uint8 [S, S, 3], and its resize factor S / side."""
     size, around = int(plan.size[k]), plan.around_xywh[k]
     x1, y1, side = crop_window(around, plan.factor[k])
-    whole, (left, top) = picture.whole or (picture.image.shape[:2], (0, 0))
+    height, width = picture.image.shape[:2]
+    whole, (left, top) = picture.whole or ((height * picture.reduce, width * picture.reduce), (0, 0))
     if picture.reduce == 1 and side <= _LARGEST_PAD * max(whole):
         return crop_host(picture.image, around, plan.factor[k], size, picture.whole)
+    columns, x = _under(x1, side, left // picture.reduce, width, picture.reduce)
+    rows, y = _under(y1, side, top // picture.reduce, height, picture.reduce)
+    image, step = picture.image[rows, columns], side / size
+    if not image.size:
+        return np.zeros((size, size, 3), np.uint8), 1 / step
     # OpenCV's resize takes pixel centres; so does a JPEG that is decoded at a part of its size.
-    step = side / size
-    to_picture = lambda start: (start + 0.5 * step) / picture.reduce - 0.5
     scale = step / picture.reduce
-    matrix = np.array([[scale, 0, to_picture(x1 - left)], [0, scale, to_picture(y1 - top)]])
-    return cv2.warpAffine(picture.image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), 1 / step
+    matrix = np.array([[scale, 0, x + 0.5 * scale - 0.5], [0, scale, y + 0.5 * scale - 0.5]])
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), 1 / step
+
+
+def _under(start: int, side: int, first: int, count: int, reduce: int) -> tuple[slice, float]:
+    """The pixels of a picture under a window on one axis, and where the window begins from the first of them.
+
+    They are the same ones whether the picture is a whole frame or a part of it, and so is the arithmetic.
+    first, count: the picture's, in reduced pixels of the frame.
+    """
+    low = max(start // reduce - 1, 0)
+    high = -(-(start + side) // reduce) + 1
+    part = slice(max(low - first, 0), max(min(high - first, count), 0))
+    return part, start / reduce - low
 
 
 def cut_from_sequence(sequence: Sequence, plan: Plan) -> list[tuple[np.ndarray, float]]:

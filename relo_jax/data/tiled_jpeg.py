@@ -84,7 +84,7 @@ def read_header(data: bytes) -> Header | None:
 class Part:
     """A JPEG of a part of a picture. whole: height and width of the picture. corner: left and top of the part."""
 
-    data: bytes
+    data: bytearray
     whole: tuple[int, int]
     corner: tuple[int, int]
 
@@ -103,33 +103,34 @@ def region(data: bytes, left: int, top: int, right: int, bottom: int) -> Part | 
     rows = -(-header.height // height)
     first_x, last_x = max(left, 0) // width, min(-(-right // width), per_row)
     first_y, last_y = max(top, 0) // height, min(-(-bottom // height), rows)
-    starts, ends = _segments(data, header.scan)
-    if len(starts) != per_row * rows or first_x >= last_x or first_y >= last_y:
+    starts = _tiles(data, header.scan)
+    if len(starts) != per_row * rows + 1 or first_x >= last_x or first_y >= last_y:
         return None
     x, y = first_x * width, first_y * height
-    head = bytearray(data[: header.scan])
     size = min(last_y * height, header.height) - y, min(last_x * width, header.width) - x
-    struct.pack_into(">HH", head, header.size_at, *size)
-    pieces, code, number = [bytes(head)], memoryview(data), 0
-    for row in range(first_y, last_y):
-        for tile in range(row * per_row + first_x, row * per_row + last_x):
-            if number:
-                pieces.append(bytes((0xFF, 0xD0 + (number - 1) % 8)))  # restarts are counted modulo 8
-            pieces.append(code[starts[tile] : ends[tile]])
-            number += 1
-    pieces.append(b"\xff\xd9")
-    return Part(b"".join(pieces), (header.height, header.width), (x, y))
+    corners = np.arange(first_y, last_y)[:, None] * per_row + np.arange(first_x, last_x + 1)
+    bounds, code = starts[corners], memoryview(data)
+    part = bytearray().join([code[: header.scan], *(code[low:high] for low, high in bounds[:, [0, -1]].tolist())])
+    struct.pack_into(">HH", part, header.size_at, *size)
+    # The marker behind each tile: restarts are counted anew, modulo 8, and the last is the end of the picture.
+    at = header.scan + np.cumsum(np.diff(bounds)) - 1
+    markers = np.frombuffer(part, np.uint8)
+    markers[at] = 0xD0 + np.arange(len(at)) % 8
+    markers[at[-1]] = 0xD9
+    return Part(part, (header.height, header.width), (x, y))
 
 
-def _segments(data: bytes, scan: int) -> tuple[list[int], list[int]]:
-    """Where the code between two restarts begins and ends. In the code itself a byte 255 is always followed by 0."""
+def _tiles(data: bytes, scan: int) -> np.ndarray:
+    """Where tiles begin, and behind the last: each ends in a marker of two bytes, a restart's or the end's; empty
+    where there is no end. In the code itself a byte 255 is always followed by 0."""
     code = np.frombuffer(data, np.uint8)
-    escaped = np.flatnonzero(code[scan:-1] == 255) + scan
-    kind = code[escaped + 1]
-    restarts = escaped[(kind >= 0xD0) & (kind <= 0xD7)]
-    end = escaped[kind == 0xD9]
-    last = int(end[-1]) if len(end) else len(data)
-    return [scan, *(restarts + 2).tolist()], [*restarts.tolist(), last]
+    where = np.flatnonzero(code[scan:-1] == 255) + scan
+    kind = code[where + 1]
+    end = where[kind == 0xD9]
+    if not len(end):
+        return np.zeros(0, np.intp)
+    restarts = where[(kind >= 0xD0) & (kind <= 0xD7)]
+    return np.concatenate([[scan], restarts[restarts < end[0]] + 2, end[:1] + 2])
 
 
 def can_add_restarts() -> bool:
