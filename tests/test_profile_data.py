@@ -54,7 +54,7 @@ def test_waiting_is_what_a_fed_step_takes_longer(reading, share):
 
 @pytest.mark.parametrize(
     "argv, words",
-    [([], "relo profile data --help"), (["data", "--clips=0"], "--config"), (["data", "--config=no.py"], "no.py")],
+    [(["data", "--clips=0"], "--config"), (["data", "--config=no.py"], "no.py")],
 )
 def test_a_mistake_is_one_line(argv, words, capsys):
     assert cli.main(["profile", *argv]) == 1
