@@ -139,6 +139,20 @@ def test_videos_of_six_sizes_take_no_more_programs_than_canvases(loaded, natural
     assert not found and 0 < engine.seconds_compiling < wall  # the frames' seconds and compilation are within the whole
 
 
+def test_each_canvas_in_use_contains_the_one_before(loaded, monkeypatch):
+    """So a batch of any mixture has one, and a new size makes one new program at most."""
+    engine = Lockstep(loaded.model, loaded.variables, {"window_power": 1.0}, batch=2)
+    compiled = []
+    monkeypatch.setattr(engine, "_compile", lambda look, frames, size, updates: compiled.append(frames.shape[2:4]))
+    frame = lambda *shape: np.empty((*shape, 3), np.uint8)
+    wide, tall = frame(100, 250), frame(250, 100)
+    assert engine._canvas([[wide], []]) == (128, 256)
+    assert engine._canvas([[tall], []]) == (256, 256)
+    assert engine._canvas([[wide], [tall, wide]]) == (256, 256)
+    assert engine._canvas([[wide], [frame(90, 90)]]) == (128, 256)
+    assert compiled == [(128, 256), (256, 256)]
+
+
 def test_canvases_hold_their_frames_and_are_few():
     sides = [program.canvas_side(length) for length in range(1, 4097)]
     assert all(length <= side <= max(128, 4 / 3 * length) for length, side in enumerate(sides, start=1))
