@@ -93,8 +93,9 @@ def assert_same_run(one, other, rtol=1e-5):
         # makes steps of. The running means carry them.
         if ("['conv" in name and "['bias']" in name) or name.endswith("['policy']['out']['bias']"):
             continue
-        tolerance = 1e-3 if name.endswith("['mean']") else rtol
-        assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(a) + 1e-7, name
+        # A running mean moves with such a bias: by far less than twenty steps of the learning rate.
+        tolerance, slack = (1e-3, 1e-4) if name.endswith("['mean']") else (rtol, 1e-7)
+        assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(a) + slack, name
 
 
 FSDP = {"mesh__shard_params": "fsdp", "mesh__model": 2}
