@@ -103,7 +103,8 @@ def make_dataset(
       UserError: see `clip_source`; a batch that does not divide over the hosts.
     """
     source = clip_source(config, model, stage, train=train, cache=cache)
-    return batches(source, config.batch_size, config.data.workers, config.data.processes)
+    # Held-out clips are few: threads read them, since a second set of workers in a run that is busy was seen to hang.
+    return batches(source, config.batch_size, config.data.workers, config.data.processes if train else 0)
 
 
 def batches(source: ClipSource, batch_size: int, threads: int, processes: int = 0) -> Batches:
