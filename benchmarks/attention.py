@@ -20,8 +20,8 @@ def textbook(query, key, value):
 
 
 def main():
-    args = common.arguments(__doc__, repeats=30, batch=1)
-    model = RELO.from_variant(args.variant, **({"dtype": args.dtype} if hasattr(args, "dtype") else {}))
+    args = common.arguments(__doc__, repeats=30, batch=1, dtype="float32")
+    model = RELO.from_variant(args.variant, dtype=args.dtype)
     queries = model.grid**2 + model.templates * (model.template_size // 16) ** 2 + model.temporal_tokens
     shape = lambda tokens: (args.batch, tokens, model.heads, model.width // model.heads)
     query = jax.random.normal(jax.random.key(0), shape(queries), model.dtype)

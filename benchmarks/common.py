@@ -23,12 +23,12 @@ _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless")
 
 
 def arguments(description, **extra):
-    """The command line of a benchmark: `--variant`, `--repeats`, and integers by name with their defaults."""
+    """The command line of a benchmark: `--variant`, `--repeats`, and more by name, of the types of their defaults."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--variant", default="tiny")
     parser.add_argument("--repeats", type=int, default=extra.pop("repeats", 20))
     for name, default in extra.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
+        parser.add_argument(f"--{name}", type=type(default), default=default)
     return parser.parse_args()
 
 
