@@ -36,7 +36,7 @@ _AT_LEAST_ONE = {
     "data.procedural.smallest", "data.procedural.largest",
 }  # fmt: skip
 _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
-                  "tracker.found_threshold"}  # fmt: skip
+                  "data.procedural.absence", "tracker.found_threshold"}  # fmt: skip
 _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
     "data.processes", "data.root", "data.epoch", "mesh.data", "mesh.model", "mesh.shard_params",
@@ -151,6 +151,7 @@ def _data():
     data.procedural.grade = 0.5  # probability of paler or tinted colours
     data.procedural.compression = 0.15  # probability of visible JPEG compression
     data.procedural.bank_size = 256  # textures a split
+    data.procedural.absence = 0.0  # probability that the target goes out of sight for a while
     return data
 
 

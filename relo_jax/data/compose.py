@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from relo_jax.data import motion
+from relo_jax.data.absence import with_absence
 from relo_jax.data.motion import log_uniform
 from relo_jax.data.scene import Cutout, Layer, Scene
 
@@ -37,6 +38,7 @@ class Options:
     grade: float = 0.5  # probability that the camera's colours are paler or tinted
     compression: float = 0.15  # probability of visible JPEG compression
     bank_size: int = 256  # textures of a split
+    absence: float = 0.0  # probability that the target goes out of sight for a while, see absence.py
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     own = [*limbs[:under], body, *limbs[under:]]
     first = len(behind) + under
     target = (first, *(len(behind) + k for k in range(len(own)) if k != under))
-    return Scene(
+    scene = Scene(
         options.width,
         options.height,
         cast.background,
@@ -231,6 +233,8 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
         blur=rng.uniform(0.3, options.blur) if options.blur and rng.random() < 0.25 else 0.0,
         quality=int(rng.integers(12, 60)) if rng.random() < options.compression else 0,
     )
+    # Last, so that all that is drawn before it is as it is without.
+    return with_absence(rng, scene) if options.absence and rng.random() < options.absence else scene
 
 
 def _grade(rng: np.random.Generator, options: Options) -> np.ndarray:

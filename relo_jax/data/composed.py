@@ -21,11 +21,7 @@ def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """
     limit = np.array([scene.width, scene.height], np.float64)
     target = [scene.layers[k] for k in scene.target]
-    ends = [
-        _extremes(_moved(layer, layer.cutout.outline if layer.bending is not None else layer.cutout.hull))
-        for layer in target
-    ]
-    low, high = np.min([e[0] for e in ends], 0), np.max([e[1] for e in ends], 0)
+    low, high = target_extremes(scene)
     crossing = np.flatnonzero(((low < 0) | (high > limit)).any(1))
     low, high = np.clip(low, 0, limit), np.clip(high, 0, limit)
     if len(crossing):
@@ -35,6 +31,15 @@ def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         high[crossing] = np.clip(np.max([e[1] for e in ends], 0) + 0.5, low[crossing], high[crossing])
     boxes = np.concatenate([low, high - low], 1)
     return boxes, (_seen_share(scene) >= SEEN) & (boxes[:, 2:].min(1) >= SMALLEST)
+
+
+def target_extremes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of the bounding box of the target's silhouette, inside the frame or not: each [F, 2], x and y."""
+    ends = [
+        _extremes(_moved(layer, layer.cutout.outline if layer.bending is not None else layer.cutout.hull))
+        for layer in (scene.layers[k] for k in scene.target)
+    ]
+    return np.min([e[0] for e in ends], 0), np.max([e[1] for e in ends], 0)
 
 
 def _moved(layer: Layer, points: np.ndarray, frames=slice(None)) -> np.ndarray:
