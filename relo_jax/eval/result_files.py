@@ -1,0 +1,296 @@
+"""Result files of any tracker: where they lie, what is in them, and what is wrong with them.
+
+Trackers of the field write one text file a sequence with a box x,y,w,h a frame, and each code base lays them out in its
+own way. Found by `find_results`:
+
+    <name>.txt                 pytracking, OSTrack, RELO, `relo eval`; beside it <name>_time.txt, <name>_score.txt
+    <dataset>/<name>.txt       the same with a folder a dataset (STARK, SeqTrack)
+    <name>/<name>_001.txt      the GOT-10k toolkit on GOT-10k; beside it <name>_time.txt
+    <name>.txt, times/...      the GOT-10k toolkit on other datasets
+
+Numbers are parted by commas, tabs, blanks or semicolons, whole or not. A file is read whole and right, or it is refused
+with the line, the value and what to do; what is merely odd becomes a note.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from relo_jax import boxes
+from relo_jax.data.annotations import read_text
+from relo_jax.errors import UserError
+
+# What code bases put beside the boxes of <name>.txt.
+_BESIDE = (
+    "_time",
+    "_times",
+    "_score",
+    "_scores",
+    "_all_boxes",
+    "_all_scores",
+    "_object_presence_scores",
+    "_confidence",
+)
+_REPETITION = re.compile(r"(.+)_(\d{3})")
+_PREFIXES = ("uav_", "nfs_", "tnl2k_", "otb_")  # pytracking's, of some datasets
+_BLANKS = str.maketrans(",;\t", "   ")
+_LARGEST = 1e9  # pixels: above it is no coordinate, and areas would lose their digits
+_SAME = 1.01  # pixels: what rounding, cutting off decimals or counting from 1 may change of a first box
+_OTHER = 0.3  # IoU of the first box with the truth: below it, the file is of something else
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A tracker's boxes of one sequence: float64 [F, 4], pixels; notes: what is odd about the file, one line each."""
+
+    boxes_xywh: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def find_results(folder: str | Path, dataset: Iterable[str] = ()) -> dict[str, Path]:
+    """Name of a sequence -> file of its boxes, in the order of the names.
+
+    Args:
+      folder: of one tracker's results. Where they are parted by dataset, the dataset's folder or the one above it.
+      dataset: names that the dataset's folder may have; capitals and punctuation do not matter.
+
+    Raises:
+      UserError: no such folder, no result in it, or several datasets' of which none is the one that is asked for.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of results")
+    wanted = {_plain(name) for name in dataset}
+    inner = sorted(p for p in _listed(folder) if p.is_dir() and not p.name.startswith("."))
+    chosen = next((p for p in inner if _plain(p.name) in wanted and _results_of(p)), None)
+    found = _results_of(chosen or folder)
+    if found:
+        return found
+    full = [p for p in inner if _results_of(p)]
+    if len(full) == 1:
+        return _results_of(full[0])
+    if full:
+        names = ", ".join(p.name for p in full[:6]) + (" ..." if len(full) > 6 else "")
+        raise UserError(f"{folder}: has results in several folders ({names}): name the one that is meant")
+    raise UserError(f"{folder}: no result files in it: expected <name>.txt, or <name>/<name>_001.txt")
+
+
+def match_results(names: Iterable[str], found: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
+    """Which file is of which sequence: by its name, or by the one that pytracking gives it.
+
+    pytracking says `uav_bike1`, `nfs_Gymnastics` and `Jogging_1` for bike1, Gymnastics and Jogging.1.
+
+    Returns:
+      Name of a sequence -> its file, for those that have one; and the names of files that are no sequence's.
+    """
+    names = list(names)
+    by_plain: dict[str, list[str]] = {}
+    for file in found:
+        bare = next((file[len(p) :] for p in _PREFIXES if file.lower().startswith(p)), file)
+        for key in {_plain(file), _plain(bare)}:
+            by_plain.setdefault(key, []).append(file)
+    matched = {}
+    for name in names:
+        near = by_plain.get(_plain(name), [])
+        if name in found:
+            matched[name] = name
+        elif len(near) == 1 and near[0] not in names:
+            matched[name] = near[0]
+    used = set(matched.values())
+    return {name: found[file] for name, file in matched.items()}, [file for file in found if file not in used]
+
+
+def read_result(
+    path: str | Path, frames: int, *, first: Iterable[float] | None = None, one_based: bool = False
+) -> ResultFile:
+    """Reads one file of boxes, one a frame, the first frame's included.
+
+    Args:
+      path: the file.
+      frames: F, how many boxes there must be.
+      first: box_xywh of the truth in the first frame, from which every tracker starts; the file's is compared with it.
+      one_based: the file counts pixels from 1, so 1 is taken off x and y.
+
+    Returns:
+      ResultFile, with notes where the first box is not the truth's (it is exactly 1 more: counted from 1), where boxes
+      have no area, and where the file is the first of several repetitions.
+
+    Raises:
+      UserError: the file cannot be read; a line without four numbers; more or fewer boxes than frames; a number that is
+        not finite or too large; a negative size; x1,y1,x2,y2 in place of x,y,w,h (told by the first box); a first box
+        far from the truth's.
+    """
+    path = Path(path)
+    table = _numbers(path, columns=4, form="x,y,w,h")
+    _check_finite(path, table)
+    if first is not None:
+        _check_format(path, table[0], np.array(first, np.float64))
+    _check_count(path, len(table), frames, "boxes")
+    negative = np.flatnonzero((table[:, 2:] < 0).any(1))
+    if len(negative):
+        k = int(negative[0])
+        raise UserError(
+            f"{path}, line {k + 1}: {_said(table[k])} has a negative size"
+            f"{_and_others(len(negative) - 1)}: a box is x,y,w,h"
+        )
+    table -= np.array([one_based, one_based, 0, 0])
+    return ResultFile(table, tuple(_notes(path, table, first)))
+
+
+def read_times(path: str | Path, frames: int) -> np.ndarray:
+    """Seconds of every frame, float64 [F], from a file of times (see `beside`): the first column, where there are more.
+
+    Raises:
+      UserError: the file cannot be read, has another number of lines, or one that is no time.
+    """
+    return _one_column(Path(path), frames, "times", "seconds", math.inf)
+
+
+def read_scores(path: str | Path, frames: int) -> np.ndarray:
+    """The score of every frame, float64 [F] in [0, 1]; as `read_times`."""
+    return _one_column(Path(path), frames, "scores", "a score from 0 to 1", 1.0)
+
+
+def beside(path: str | Path, what: str) -> Path | None:
+    """The file of times (`what` is "time") or scores ("score") that goes with a file of boxes; None without one."""
+    path = Path(path)
+    repeated = _REPETITION.fullmatch(path.stem)
+    stem = repeated[1] if repeated and repeated[1] == path.parent.name else path.stem
+    places = (path.parent / f"{stem}_{what}.txt", path.parent / f"{what}s" / f"{stem}_{what}.txt")
+    return next((place for place in places if place.is_file()), None)
+
+
+def _results_of(folder: Path) -> dict[str, Path]:
+    """The files of boxes that lie in a folder, or in a folder a sequence below it."""
+    inside = _listed(folder)
+    flat = {p.stem: p for p in inside if p.suffix == ".txt" and p.is_file() and not p.name.startswith(".")}
+    found = {name: path for name, path in flat.items() if not _is_beside(name, flat)}
+    for inner in inside:
+        path = inner / f"{inner.name}_001.txt"
+        if inner.name not in found and path.is_file():
+            found[inner.name] = path
+    return dict(sorted(found.items()))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed ({error.strerror}): see to its permissions") from None
+
+
+def _is_beside(name: str, names: Iterable[str]) -> bool:
+    """Whether a file holds something else of a sequence whose boxes are there too."""
+    return any(name.endswith(end) and name[: -len(end)] in names for end in _BESIDE)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _numbers(path: Path, columns: int | None, form: str) -> np.ndarray:
+    """float64 [lines, columns]; any number of columns, the same in all lines, where None is asked for."""
+    lines = read_text(path).rstrip().translate(_BLANKS).split("\n")
+    rows = [line.split() for line in lines]
+    if rows == [[]]:
+        raise UserError(f"{path}: is empty: run the tracker on this sequence again")
+    columns = columns or max(1, len(rows[0]))
+    for number, row in enumerate(rows, start=1):
+        if len(row) != columns:
+            count = f"{len(row)} numbers" if row else "nothing"
+            raise UserError(f"{path}, line {number}: has {count}, {' '.join(row)[:60]!r}: expected {form}")
+    try:
+        if any("_" in word for row in rows for word in row):  # Python reads 1_000
+            raise ValueError
+        return np.array(rows, np.float64)
+    except ValueError:
+        number, word = next((n, w) for n, row in enumerate(rows, start=1) for w in row if not _is_number(w))
+        raise UserError(f"{path}, line {number}: {word[:40]!r} is no number: expected {form}") from None
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return bool(np.array([word], np.float64).size) and "_" not in word
+    except ValueError:
+        return False
+
+
+def _check_finite(path: Path, table: np.ndarray) -> None:
+    with np.errstate(invalid="ignore"):
+        bad = np.flatnonzero(~(np.abs(table) <= _LARGEST).all(1))
+    if len(bad):
+        k = int(bad[0])
+        raise UserError(
+            f"{path}, line {k + 1}: {_said(table[k])} is no box{_and_others(len(bad) - 1)}: "
+            "a result has a box in every frame; where the target is lost, the last one"
+        )
+
+
+def _check_count(path: Path, count: int, frames: int, what: str) -> None:
+    if count == frames:
+        return
+    if count > frames:
+        remedy = f"{count - frames} too many: is it of another version of the sequence, or appended to an older file?"
+    elif count == frames - 1:
+        remedy = "1 too few: write a line for the first frame too, the box that was given"
+    else:
+        remedy = f"{frames - count} too few: run the tracker to the sequence's end"
+    raise UserError(f"{path}: has {count} {what} for {frames} frames, {remedy}")
+
+
+def _check_format(path: Path, box: np.ndarray, truth: np.ndarray) -> None:
+    """Refuses a first box that cannot be the truth's in x,y,w,h."""
+    if not np.isfinite(truth).all() or not (truth[2:] > 0).all():
+        return
+    as_corners = np.concatenate([truth[:2], truth[:2] + truth[2:]])
+    if np.abs(box - as_corners).max() <= _SAME < np.abs(box - truth).max():
+        raise UserError(
+            f"{path}: its boxes are x1,y1,x2,y2 ({_said(box)} for the truth's {_said(truth)}): write x,y,w,h"
+        )
+    if (box[2:] >= 0).all() and boxes.iou_xywh(box, truth) < _OTHER:
+        fraction = (np.abs(box) <= 1).all()
+        remedy = (
+            "write pixels, not fractions of the frame" if fraction else "is it of another sequence, or of w,h first?"
+        )
+        raise UserError(f"{path}: its first box is {_said(box)}, but the truth's {_said(truth)}: {remedy}")
+
+
+def _notes(path: Path, table: np.ndarray, first: Iterable[float] | None) -> Iterable[str]:
+    if first is not None:
+        off = table[0] - np.array(first, np.float64)
+        if np.abs(off - [1, 1, 0, 0]).max() < 1e-3:
+            yield "its first box is the truth's with 1 added to x and y: pixels counted from 1?"
+        elif np.abs(off).max() > _SAME:
+            yield f"its first box is not the truth's, it differs by up to {np.abs(off).max():.1f} pixels"
+    flat = int((table[:, 2:] == 0).any(1).sum())
+    if flat:
+        yield f"{flat} of {len(table)} boxes have no area"
+    repeated = _REPETITION.fullmatch(path.stem)
+    if repeated and repeated[1] == path.parent.name:
+        others = [p for p in path.parent.glob("*.txt") if (m := _REPETITION.fullmatch(p.stem)) and m[1] == repeated[1]]
+        if len(others) > 1:
+            yield f"one of {len(others)} repetitions, the others are not looked at"
+
+
+def _one_column(path: Path, frames: int, what: str, form: str, most: float) -> np.ndarray:
+    values = _numbers(path, None, form)[:, 0]
+    _check_count(path, len(values), frames, what)
+    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & (values <= most)))
+    if len(bad):
+        k = int(bad[0])
+        raise UserError(f"{path}, line {k + 1}: {values[k]:g} is not {form}{_and_others(len(bad) - 1)}")
+    return values
+
+
+def _said(box: np.ndarray) -> str:
+    return ",".join(f"{v:g}" for v in box)
+
+
+def _and_others(count: int) -> str:
+    return f" (and {count} more)" if count else ""
