@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
-from relo_jax.eval.metrics import mean, measure, never_moves
+from relo_jax.eval.metrics import RULES, got10k_numbers, got10k_overlaps, mean, measure, never_moves
 
 SEQUENCES = 6
 
@@ -47,7 +47,7 @@ def boxes(count, smallest=1.0):
     return st.lists(box, min_size=count, max_size=count).map(np.array)
 
 
-pairs = st.integers(2, 12).flatmap(lambda n: st.tuples(boxes(n, smallest=0.0), boxes(n)))
+pairs = st.integers(2, 12).flatmap(lambda n: st.tuples(boxes(n, smallest=0.5), boxes(n)))
 
 
 @settings(deadline=None, max_examples=50)
@@ -146,3 +146,59 @@ def test_a_box_that_never_moves_is_the_first():
 def test_predictions_that_are_none(predicted, message):
     with pytest.raises(UserError, match=message):
         measure(predicted, [[0, 0, 1, 1], [0, 0, 1, 1]])
+
+
+# Frame 0 is given; 1 is found; 2 has no box; 3 has a box and is flagged; 4 is lost.
+TRUTH = np.array([[10, 10, 20, 30], [10, 10, 20, 30], [np.nan] * 4, [10, 10, 20, 30], [10, 10, 20, 30.0]])
+PREDICTED = np.array([[10, 10, 20, 30]] * 4 + [[300, 300, 20, 30.0]])
+FLAGS = np.array([True, True, True, False, True])
+
+
+@pytest.mark.parametrize(
+    ("rules", "success", "precise", "norm_precise"),
+    [
+        ("plain", 3, 3, 4),  # frame 2 is right for normalised precision alone
+        ("uav123", 3, 4, 4),  # and here for precision too
+        ("lasot", 2, 2, 3),  # frame 3 is wrong everywhere; frame 2 as plain
+        ("lasot_ext", 2, 2, 4),  # frame 3 is right for normalised precision
+    ],
+)
+def test_what_a_frame_without_target_counts_for(rules, success, precise, norm_precise):
+    curves = measure(PREDICTED, TRUTH, FLAGS, rules)
+    assert curves.success[0] == success / 5
+    assert curves.p20 == precise / 5 and curves.np20 == norm_precise / 5
+    assert curves.auc == pytest.approx(success / 5 * 20 / 21)
+    assert set(RULES) == {"plain", "uav123", "lasot", "lasot_ext"}
+
+
+def test_a_prediction_without_area_is_the_one_before():
+    truth = np.array([[10, 10, 20, 30]] * 5, float)
+    predicted = truth.copy()
+    predicted[2:4, 2] = 0
+    assert measure(predicted, truth).success[10] == 1.0
+    predicted[1] = [300, 300, 20, 30]
+    assert measure(predicted, truth).success[10] == 2 / 5
+
+
+def test_got10k_counts_visible_frames_after_the_first_together():
+    """By hand: boxes of 10 x 10 that are 0, 2, 5 and 100 pixels off: overlaps 1, 2/3, 1/3, 0; the fourth is covered."""
+    truth = np.array([[50, 50, 10, 10.0]] * 6)
+    predicted = truth + [[90, 0, 0, 0], [0, 0, 0, 0], [2, 0, 0, 0], [5, 0, 0, 0], [100, 0, 0, 0], [100, 0, 0, 0]]
+    visible = np.array([1, 1, 1, 1, 0, 1], bool)
+    long = got10k_overlaps(predicted, truth, (200, 100), visible)
+    np.testing.assert_allclose(long, [1, 2 / 3, 1 / 3, 0])
+    short = got10k_overlaps(truth[:2], truth[:2], (200, 100), visible[:2])
+    numbers = got10k_numbers([long, short])
+    assert numbers == {"ao": pytest.approx((1 + 2 / 3 + 1 / 3 + 0 + 1) / 5), "sr50": 3 / 5, "sr75": 2 / 5}
+    assert len(got10k_overlaps(predicted, truth)) == 5
+    assert all(np.isnan(v) for v in got10k_numbers([]).values())
+
+
+def test_got10k_cuts_boxes_at_the_borders():
+    """A corner outside moves to the border and the box keeps its size there, as in the toolkit."""
+    truth = np.array([[0, 0, 10, 10], [90, 40, 10, 10.0], [90, 40, 10, 10]])
+    predicted = np.array([[0, 0, 1, 1], [90, 40, 30, 30.0], [-20, 40, 30, 10]])
+    assert got10k_overlaps(predicted, truth, (100, 50)).tolist() == [1.0, 0.0]
+    assert got10k_overlaps(predicted, truth)[0] == pytest.approx(1 / 9)
+    moved = np.array([[0, 0, 1, 1], [-20, 0, 30, 10.0]])
+    assert got10k_overlaps(moved, np.array([[0, 0, 10, 10], [0, 0, 30, 10.0]]), (100, 50)).tolist() == [1.0]
