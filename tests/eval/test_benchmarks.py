@@ -1,0 +1,111 @@
+"""Benchmarks: every dataset opens under its rules, and what of a published split is not here is counted and named."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from relo_jax.data import sources
+from relo_jax.errors import UserError
+from relo_jax.eval import benchmarks
+from relo_jax.eval.benchmarks import NAMES, open_benchmark
+from relo_jax.eval.metrics import RULES
+from tests.data import miniature
+
+FOUND = {  # sequences of the miniature's test split, and how many the published one has
+    "lasot": (2, 280), "lasot_ext": (3, 150), "got10k": (2, 180), "trackingnet": (1, 511), "vasttrack": (2, 3500),
+    "tnl2k": (2, 700), "uav123": (3, 123), "otb100": (4, 100), "nfs": (3, 100), "vot": (3, None),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder of datasets, all in miniature."""
+    root = tmp_path_factory.mktemp("datasets")
+    for name in FOUND:
+        miniature.MAKERS[name](root / sources.source(name).folders[0])
+    return root
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_every_dataset_opens_as_a_benchmark(name, root, tmp_path):
+    benchmark = open_benchmark(name, root, cache=tmp_path)
+    count, published = FOUND[name]
+    # One sequence of OTB's miniature has an empty annotation.
+    assert len(benchmark) == count == len({s.name for s in benchmark}) and benchmark.published == published
+    assert benchmark.split == "test" and benchmark.title == f"{sources.source(name).title} test"
+    assert benchmark.rules in RULES and benchmark[0].read_frame(0).dtype == np.uint8
+    assert benchmark.server == (name in ("got10k", "trackingnet"))
+    if published is None:
+        assert benchmark.account() == [] and benchmark.missing == 0
+    else:
+        assert benchmark.missing == published - count
+        assert (
+            f"{count} of the published {published:,} sequences; {published - count:,} could" in benchmark.account()[0]
+        )
+        if name != "trackingnet":  # nobody lists its names
+            assert len(benchmark.absent) == published - count
+
+
+def test_rules_are_the_benchmarks_own():
+    rules = {name: benchmarks._RULES.get(name, "plain") for name in FOUND}
+    assert {name for name, rule in rules.items() if rule != "plain"} == {"lasot", "lasot_ext", "uav123"}
+    assert set(NAMES) == {"folder", "procedural", *FOUND}
+
+
+def test_got10k_has_its_own_numbers_and_splits(root, tmp_path):
+    benchmark = open_benchmark("got10k", root, "val", cache=tmp_path)
+    assert len(benchmark) == 2 and not benchmark.server and list(benchmark.columns) == ["ao", "sr50", "sr75"]
+    assert benchmark.absent[0] == "GOT-10k_Val_000003" and len(benchmark.absent) == 178
+    assert list(open_benchmark("nfs", root, cache=tmp_path).columns) == ["auc", "p20", "np20"]
+
+
+def test_what_is_broken_or_missing_is_named(tmp_path):
+    miniature.lasot_ext(tmp_path / "LaSOT_ext")
+    folder = tmp_path / "LaSOT_ext" / "atv"
+    (folder / "atv-10" / "img" / "00000007.jpg").unlink()
+    benchmark = open_benchmark("lasot_ext", tmp_path, cache=tmp_path / "cache")
+    assert [s.name for s in benchmark] == ["atv-1", "wingsuit-2"] and benchmark.missing == 148
+    assert "atv-10" in benchmark.absent and "atv-1" not in benchmark.absent
+    first, reason = benchmark.account()
+    assert first.startswith("LaSOT_ext test: 2 of the published 150 sequences; 148 could not be opened: ")
+    assert "and 143 more" in first and "24 boxes for 23 frames" in reason and "atv-10" in reason
+    shutil.rmtree(folder / "atv-10")
+    assert len(open_benchmark("lasot_ext", tmp_path, cache=tmp_path / "cache").account()) == 1
+
+
+def test_names_with_blanks_are_whole(root, tmp_path):
+    benchmark = open_benchmark("vasttrack", root, cache=tmp_path)
+    assert {s.name for s in benchmark}.isdisjoint(benchmark.absent)
+    assert any(" " in name for name in benchmark.absent)
+
+
+def test_a_folder_of_sequences_and_drawn_ones(root, tmp_path, monkeypatch):
+    miniature.write_frames(tmp_path / "mine" / "a" / "img", miniature.walk(5))
+    (tmp_path / "mine" / "a" / "groundtruth.txt").write_text(miniature.lines(miniature.walk(5)))
+    monkeypatch.setenv("RELO_DATA_DIR", str(tmp_path / "mine"))
+    ours, ones = open_benchmark("folder"), open_benchmark("folder", tmp_path / "mine", one_based=True)
+    assert ours.title == "mine" and ours.account() == [] and ours.split is None
+    np.testing.assert_allclose(ours[0].boxes_xywh - ones[0].boxes_xywh, [[1, 1, 0, 0]] * 5)
+    assert [s.name for s in open_benchmark("procedural", count=2, seed=3)] == [
+        "procedural-heldout-3-000000", "procedural-heldout-3-000001",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lassot",), "'lassot': did you mean lasot"),
+        (("qqqq",), "known are .*folder, procedural"),
+        (("coco",), "photographs"),
+        (("lasot", None, "val"), "LaSOT has no split 'val': it has train, test"),
+        (("folder", None, "test"), "no splits"),
+        (("otb100", None, None, True), "only a folder"),
+        (("got10k", "{empty}"), r"no folder test; .* \(looked for its test split; --split has vottrain, votval, train"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments, message, root, tmp_path, monkeypatch):
+    monkeypatch.setenv("RELO_DATA_DIR", str(root))
+    arguments = [tmp_path if a == "{empty}" else a for a in arguments]
+    with pytest.raises(UserError, match=message):
+        open_benchmark(*arguments, cache=tmp_path / "cache")
