@@ -87,6 +87,7 @@ class Source:
     entries(root, split): raises UserError where the layout is not to be found, with the remedy.
     read(root, entry): records, and problems that concern no single sequence (a part of the dataset is missing); raises
       UserError for an annotation that cannot be read (it becomes a fatal problem of the entry's sequence).
+    attributes(root, name): names of a sequence's attributes, None where it has none; see `attributes.py`.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Source:
     read: Callable[[Path, Entry], Iterable[Record | Problem]]
     train: str | None = None
     heldout: str | None = None
+    attributes: Callable[[Path, str], tuple[str, ...] | None] | None = None
 
     def find_root(self, root: str | Path | None = None) -> Path:
         """The dataset's folder: `root` (or RELO_DATA_DIR) or, where there is one by the dataset's name in it, that.

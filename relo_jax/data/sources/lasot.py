@@ -1,17 +1,19 @@
 """LaSOT (Fan et al., CVPR 2019): 1,400 long sequences of 70 classes, 1,120 for training and 280 for testing.
 
 Beside the boxes, two files flag the frames whose target is fully occluded or out of view; such a frame has a box all
-the same, and is not visible.
+the same, and is not visible. Attributes come with the benchmark's toolkit, not with the videos: its folder
+`annos/att` is looked for in the root.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from relo_jax.data import lists
+from relo_jax.data import attributes, lists
 from relo_jax.data.annotations import read_boxes, read_flags
 from relo_jax.data.source import Entry, Record, Source, list_folders, list_frames, record
 
 FILES = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt", "img")
+ATTRIBUTES = ("att", "annos/att", "LaSOT_Evaluation_Toolkit/annos/att")
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
@@ -49,4 +51,5 @@ SOURCE = Source(
     layout="airplane/airplane-1/{groundtruth.txt, full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
     entries=_entries,
     read=read,
+    attributes=attributes.from_flags(attributes.LASOT, *ATTRIBUTES),
 )

@@ -6,9 +6,9 @@ read is what the list names.
 
 from pathlib import Path
 
-from relo_jax.data import lists
+from relo_jax.data import attributes, lists
 from relo_jax.data.source import Entry, Source
-from relo_jax.data.sources.lasot import in_classes, read
+from relo_jax.data.sources.lasot import ATTRIBUTES, in_classes, read
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
@@ -28,4 +28,5 @@ SOURCE = Source(
     layout="atv/atv-1/{groundtruth.txt, full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
     entries=_entries,
     read=read,
+    attributes=attributes.from_flags(attributes.LASOT, *ATTRIBUTES),
 )

@@ -8,7 +8,7 @@ Values are parted by commas in two thirds of the files and by tabs in the others
 from functools import cache
 from pathlib import Path
 
-from relo_jax.data import lists
+from relo_jax.data import attributes, lists
 from relo_jax.data.annotations import read_boxes
 from relo_jax.data.source import Entry, Source, frames_between, list_frames, record
 
@@ -49,4 +49,5 @@ SOURCE = Source(
     layout="Basketball/{groundtruth_rect.txt, img/0001.jpg}",
     entries=_entries,
     read=_read,
+    attributes=attributes.from_list("otb100", "attributes.txt"),
 )

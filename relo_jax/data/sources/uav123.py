@@ -6,7 +6,7 @@ benchmark's configuration and listed in `data/uav123/test.txt`. Boxes are NaN wh
 
 from pathlib import Path
 
-from relo_jax.data import lists
+from relo_jax.data import attributes, lists
 from relo_jax.data.annotations import read_boxes
 from relo_jax.data.source import Entry, Source, frames_between, list_files, list_frames, record
 
@@ -43,4 +43,5 @@ SOURCE = Source(
     layout="{anno/UAV123/bird1_1.txt, data_seq/UAV123/bird1/000001.jpg}",
     entries=_entries,
     read=_read,
+    attributes=attributes.from_flags(attributes.UAV123, f"{BOXES}/att"),
 )
