@@ -2,6 +2,7 @@
 #
 #     make demo       teaches a small RELO where to look by its reward, evaluates it, tracks a video: runs/demo/
 #     make test       the test suite
+#     make toolkits   the toolkits of VOT and GOT-10k, which some tests run: .venv-toolkits/ (make test makes it too)
 #     make demo-full  the demo with both training stages from nothing: runs/demo-full/
 #     make lint       the linter
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
@@ -13,8 +14,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 READY := .venv/relo-jax-is-installed
+TOOLKITS := .venv-toolkits
+TOOLKITS_READY := $(TOOLKITS)/toolkits-are-installed
 
-.PHONY: demo demo-full test lint bench
+.PHONY: demo demo-full test toolkits lint bench
 
 # Training frees and asks for the same large buffers every step. Kept by the allocator, in huge pages, they need not be
 # cleared by the kernel each time: a quarter to a third less processor time with glibc, and nothing elsewhere.
@@ -29,8 +32,10 @@ demo: $(READY)
 demo-full: $(READY)
 	$(BIN)/relo demo --full
 
-test: $(READY)
+test: $(READY) $(TOOLKITS_READY)
 	$(BIN)/python -m pytest -n 2
+
+toolkits: $(TOOLKITS_READY)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -60,3 +65,24 @@ else
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 	@touch $@
+
+# Its packages are searched first, then those of .venv, whose setuptools builds the toolkits that come as sources. What
+# cannot be installed here (no network) is said, and is no failure: the tests that need it are skipped.
+ifdef UV
+NEW_TOOLKITS = $(UV) venv --quiet --python $(BIN)/python $(TOOLKITS)
+PIP_TOOLKITS = $(UV) pip install --quiet --python $(TOOLKITS)/bin/python
+else
+NEW_TOOLKITS = $(BIN)/python -m venv $(TOOLKITS)
+PIP_TOOLKITS = $(TOOLKITS)/bin/python -m pip install --quiet --disable-pip-version-check
+endif
+
+$(TOOLKITS_READY): requirements-toolkits.txt $(READY)
+	@echo "installing the packages of requirements-toolkits.txt into $(TOOLKITS) (the first time takes half a minute)"
+	@mkdir -p $(TOOLKITS)
+	@packages='import sysconfig; print(sysconfig.get_path("purelib"), end="")'; { \
+		{ [ -x $(TOOLKITS)/bin/python ] || $(NEW_TOOLKITS); } && \
+		echo "import site; site.addsitedir('$$($(BIN)/python -c "$$packages")')" \
+			> "$$($(TOOLKITS)/bin/python -I -c "$$packages")/relo_jax.pth" && \
+		$(PIP_TOOLKITS) --no-deps --no-build-isolation -r requirements-toolkits.txt && touch $@; \
+		} > $(TOOLKITS)/install.log 2>&1 || \
+		echo "the toolkits cannot be installed ($(TOOLKITS)/install.log): the tests that run them are skipped" >&2

@@ -5,11 +5,11 @@ A mistake of the user's (`UserError`) is one line on stderr and exit status 1, n
 
 import argparse
 import ast
-import os
 import sys
 from pathlib import Path
 
 import relo_jax
+from relo_jax.compiled import keep_compiled_programs
 from relo_jax.errors import UserError
 
 
@@ -210,21 +210,6 @@ def add(commands, name, run, text):
     command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     command.set_defaults(run=run)
     return command
-
-
-def keep_compiled_programs():
-    """Keeps what XLA compiled on the disk, so that the second start of a command is quick.
-
-    By environment variables, before JAX is imported; a user's own settings of them count. Not for simulated devices:
-    with jax 0.10.2, programs of several CPU devices that were read back from the disk gave other losses.
-    """
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-        return
-    if os.environ.get("JAX_NUM_CPU_DEVICES", "1") not in ("-1", "1"):
-        return
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "relo_jax" / "compiled"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
 def main(argv=None):

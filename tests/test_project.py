@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # From the bottom up: a module imports from its own line and from those above it in this list.
 LAYERS = [
     ["errors"],
-    ["config", "boxes", "files", "flops"],
+    ["compiled", "config", "boxes", "files", "flops", "frames"],
     ["crop", "overlay", "torch_file"],
     ["data"],
     ["video", "data_command"],
@@ -32,8 +32,9 @@ LAYERS = [
     ["positions", "release_names", "convert", "checkpoint", "convert_command"],
     ["mdp"],
     ["train"],
-    ["step", "program", "checks", "chunks", "tracker", "track_command"],
+    ["step", "program", "checks", "chunks", "targets", "multi", "following", "tracker", "track_command"],
     ["eval"],
+    ["integrations"],
     ["demo", "profile_data", "profile_model"],
     ["cli"],
 ]
@@ -42,7 +43,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 def make(folder, *arguments):
     """Runs `make` as somebody would in a folder that has no more than the Makefile and what it depends on."""
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", "requirements-toolkits.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     # The tests may themselves run under make.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -86,7 +87,9 @@ def test_imports_run_one_way():
 def test_every_imported_package_is_declared():
     distributions = metadata.packages_distributions()
     declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
-    optional = {canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["convert"]}
+    extras = [line for name in ("convert", "vot", "got10k") for line in PROJECT["optional-dependencies"][name]]
+    optional = {canonicalize_name(Requirement(line).name) for line in extras}
+    distributions = {"trax": ["vot-trax"], **distributions}  # of a package that is not installed here
     used = {m.split(".")[0] for path in PACKAGE.rglob("*.py") for m in imports(path)}
     used -= {*sys.stdlib_module_names, "relo_jax"}
     undeclared = {
@@ -147,11 +150,12 @@ def test_make_says_what_is_missing_where_there_is_no_python(tmp_path):
 def test_make_uses_an_environment_that_is_ready_as_it_is(tmp_path):
     first = make(tmp_path, "-n", "demo", "test")
     assert "pip install" in first.stdout
-    (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv" / "relo-jax-is-installed").touch()
-    # Copying the files again made them newer than the environment; this is a second `make` in the same folder.
-    later = time.time() + 60
-    os.utime(tmp_path / ".venv" / "relo-jax-is-installed", (later, later))
+    # Copying the files again makes them newer than the environments; this is a second `make` in the same folder.
+    for seconds, ready in enumerate((".venv/relo-jax-is-installed", ".venv-toolkits/toolkits-are-installed")):
+        later = time.time() + 60 + seconds
+        (tmp_path / ready).parent.mkdir()
+        (tmp_path / ready).touch()
+        os.utime(tmp_path / ready, (later, later))
     done = make(tmp_path, "-n", "demo", "test")
     assert done.stdout.splitlines() == [".venv/bin/relo demo", ".venv/bin/python -m pytest -n 2"]
 

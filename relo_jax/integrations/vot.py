@@ -1,0 +1,207 @@
+"""RELO in the VOT toolkit (votchallenge.net): a process that speaks TraX, and a class for its python protocol.
+
+In the `trackers.ini` of a workspace either of
+
+    [RELO]                                                        [RELO]
+    protocol = trax                                               protocol = python
+    command = python -m relo_jax.integrations.vot --checkpoint D  command = relo_jax.integrations.vot:VOTTracker
+                                                                  arg_checkpoint = D
+
+Several objects may be followed at once and may begin in any frame; each is a tracker of its own with the same weights.
+Whatever region an object is given as (polygon, mask), its bounding rectangle is what is followed and reported, with the
+tracker's score as its "confidence". All is compiled before the toolkit is answered for the first time.
+"""
+
+import argparse
+import ast
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from relo_jax.compiled import keep_compiled_programs
+from relo_jax.errors import UserError
+
+
+class Objects:
+    """The objects of one sequence, each followed by a `Tracker`; `begin` starts another sequence.
+
+    Args:
+      checkpoint: what `relo_jax.checkpoint.load` takes; a path must be absolute where the toolkit starts the process.
+      sizes: (height, width) of frames to compile for, where programs depend on them (all devices but the CPU).
+      options: options of `Tracker` to replace.
+
+    Raises:
+      UserError: the checkpoint cannot be loaded, or an option does not exist.
+    """
+
+    def __init__(self, checkpoint="starter", sizes=(), options=None):
+        keep_compiled_programs()  # before JAX is imported: a toolkit may start a process for every sequence
+        from relo_jax import checkpoint as checkpoints
+        from relo_jax import tracker
+
+        known = checkpoint in checkpoints.STARTERS or Path(checkpoint).is_absolute() or Path(checkpoint).exists()
+        if not known:
+            here = f"{os.getcwd()}, where the toolkit started this"
+            raise UserError(f"{checkpoint}: no such checkpoint in {here}: give its whole path")
+        loaded = checkpoints.load_tracker(checkpoint)
+        options = {**loaded.config.get("tracker", {}), **(options or {})}
+        self._make = lambda: tracker.Tracker(loaded.model, loaded.variables, options)
+        self._trackers, self._count = [self._make()], 0
+        for height, width in sizes:
+            self._trackers[0].prepare(height, width)
+
+    def begin(self):
+        """Forgets all objects."""
+        self._count = 0
+
+    def step(self, frame, new_boxes_xywh):
+        """Follows the objects into a frame, then takes in those that appear in it.
+
+        Args:
+          frame: uint8 `[H, W, 3]`, RGB.
+          new_boxes_xywh: list of x, y, w, h in pixels.
+
+        Returns:
+          list of (box_xywh, score), one an object in the order in which they came; a new one's is the given box and 1.
+
+        Raises:
+          UserError: see `Tracker.init` and `Tracker.update`.
+        """
+        seen = [tracker.update(frame) for tracker in self._trackers[: self._count]]
+        states = [(result.box, result.score) for result in seen]
+        for box in new_boxes_xywh:
+            if self._count == len(self._trackers):
+                self._trackers.append(self._make())
+            self._trackers[self._count].init(frame, box)
+            self._count += 1
+            states.append((tuple(float(v) for v in box), 1.0))
+        return states
+
+
+class VOTTracker:
+    """For `protocol = python`: made by the toolkit from the `arg_...` lines of its `trackers.ini`, which are strings.
+
+    Args:
+      checkpoint: see `Objects`.
+      sizes: such as "640x480,1280x720", see `Objects`.
+      **options: options of `Tracker`, such as window_power="2.0".
+
+    Raises:
+      UserError: see `Objects`; a size or an option that is no number.
+    """
+
+    multiobject = True  # the toolkit gives and takes lists
+
+    def __init__(self, checkpoint="starter", sizes="", **options):
+        sizes = [_size(text) for text in sizes.split(",") if text]
+        self._objects = Objects(checkpoint, sizes, dict(_option(f"{name}={v}") for name, v in options.items()))
+
+    def init(self, frame, new):
+        """Begins a sequence; arguments and result as those of `update`."""
+        self._objects.begin()
+        return self.update(frame, new)
+
+    def update(self, frame, new):
+        """Follows the objects into a frame.
+
+        Args:
+          frame: path of an image, or a dict of uint8 `[H, W, 3]` by channel.
+          new: list of (region, properties) of the objects that appear; a region is x, y, w, h or a list of (x, y).
+
+        Returns:
+          list of (x, y, w, h) and {"confidence": score}.
+        """
+        boxes = [_bounding_box(region) for region, _ in new]
+        return [(box, {"confidence": score}) for box, score in self._objects.step(_pixels(frame), boxes)]
+
+
+def serve(objects):
+    """Answers a TraX client on standard input and output until it says that it is done.
+
+    Args:
+      objects: Objects.
+
+    Raises:
+      UserError: see `Objects.step`; the client is told.
+    """
+    import trax
+
+    # The client turns polygons and masks into what is asked for here: their bounding rectangles.
+    server = trax.Server([trax.Region.RECTANGLE], [trax.Image.PATH], ["color"], tracker_name="RELO", multiobject=True)
+    try:
+        while True:
+            request = server.wait()
+            if request.type not in (trax.TraxStatus.INITIALIZE, trax.TraxStatus.FRAME):
+                return
+            if request.type == trax.TraxStatus.INITIALIZE:
+                objects.begin()
+            new = [region.bounds() for region, _ in request.objects or []]
+            states = objects.step(_pixels(request.image["color"].path()), new)
+            server.status([(trax.Rectangle.create(*box), {"confidence": score}) for box, score in states])
+    except UserError as error:
+        server.quit(str(error))
+        raise
+
+
+def main(argv=None):
+    """`python -m relo_jax.integrations.vot`; returns the exit status."""
+    parser = argparse.ArgumentParser("relo_jax.integrations.vot", description="RELO as a tracker that speaks TraX.")
+    parser.add_argument("--checkpoint", default="starter", help="whole path of a run directory, checkpoint or .pth.tar")
+    parser.add_argument(
+        "--size", action="append", default=[], metavar="WxH", help="of frames to expect (a GPU compiles for each)"
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the tracker, such as window_power=2.0"
+    )
+    args = parser.parse_args(argv)
+    try:
+        options = dict(_option(text) for text in args.option)
+        serve(Objects(args.checkpoint, [_size(text) for text in args.size], options))
+    except ModuleNotFoundError as missing:
+        print(f"relo: {missing}: pip install 'relo-jax[vot]' brings what this needs", file=sys.stderr)
+        return 1
+    except UserError as error:
+        print(f"relo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _pixels(frame):
+    """uint8 `[H, W, 3]`, RGB, of a path or of a dict of channels."""
+    from relo_jax.data.images import read_image
+
+    return np.ascontiguousarray(frame["color"]) if isinstance(frame, dict) else read_image(frame)
+
+
+def _bounding_box(region):
+    """x, y, w, h of a region as the python protocol encodes it: those four numbers, or a list of points."""
+    if isinstance(region, tuple) and len(region) == 4:
+        return region
+    points = np.asarray(region, np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise UserError("an object is given as a point or a mask: write `convert = rectangle` into trackers.ini")
+    (x, y), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+    return x, y, right - x, bottom - y
+
+
+def _size(text):
+    """`640x480` -> (480, 640)."""
+    width, _, height = text.strip().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise UserError(f"size {text!r} is not WIDTHxHEIGHT, such as 640x480")
+    return int(height), int(width)
+
+
+def _option(text):
+    """`window_power=2.0` -> ("window_power", 2.0)."""
+    name, _, value = text.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        raise UserError(f"option {text!r} is not NAME=VALUE with a number, such as window_power=2.0") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
