@@ -15,6 +15,7 @@ _HOME = {  # public name -> (module, name in it; None: the module itself)
     "RELO": ("relo_jax.model", "RELO"),
     "VARIANTS": ("relo_jax.model", "VARIANTS"),
     "Tracker": ("relo_jax.tracker", "Tracker"),
+    "MultiTracker": ("relo_jax.tracker", "MultiTracker"),
     "track": ("relo_jax.tracker", "track"),
     "evaluate": ("relo_jax.eval.runner", "evaluate"),
     "train_and_evaluate": ("relo_jax.train.loop", "train_and_evaluate"),

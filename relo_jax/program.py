@@ -21,8 +21,8 @@ from relo_jax.crop import box_from_crop, box_to_crop_norm, crop_device, crop_win
 from relo_jax.data.clips import SEARCH_FACTOR, TEMPLATE_FACTOR
 from relo_jax.step import State, init_state, replace_template, step
 
-# Columns of an answer.
-BOX, RESPONSE, SCORE = slice(0, 4), 4, 5
+# Columns of an answer; the evidence of the score is there where the variables have its weights.
+BOX, RESPONSE, SCORE, EVIDENCE = slice(0, 4), 4, 5, slice(6, None)
 
 
 @flax.struct.dataclass
@@ -53,7 +53,7 @@ class Updates:
 
 
 # On which axis the batch lies, field by field.
-BATCH_AXES = Target(State(templates=0, tokens=1, first=0, window=0), box_xywh=0, crop_window=0, frames=0)
+BATCH_AXES = Target(State(templates=0, tokens=1, first=0, window=0, reference=0), box_xywh=0, crop_window=0, frames=0)
 
 
 def canvas_side(length):
@@ -146,13 +146,14 @@ def look(model, variables, target, crops, side, size):
       size: int32 `[B, 2]`, heights and widths of the frames.
 
     Returns:
-      (Target, answer `[B, 6]` float32: box_xywh in pixels, response, score).
+      (Target, answer float32 `[B, 6]`: box_xywh in pixels, response, score; `[B, 10]` with the score's evidence).
     """
     state, seen = step(model, variables, target.state, crops)
     resize_factor = model.search_size / side[:, None].astype(jnp.float32)
     box = box_from_crop(seen.box_cxcywh_norm, target.box_xywh, resize_factor, model.search_size)
     box = clip_box_xywh(box, *size.astype(jnp.float32).T)
-    answer = jnp.concatenate([box, seen.response[:, None], seen.score[:, None]], axis=1)
+    numbers = [box, seen.response[:, None], seen.score[:, None]]
+    answer = jnp.concatenate(numbers if seen.evidence is None else [*numbers, seen.evidence], axis=1)
     return Target(state, box, crop_windows(box, SEARCH_FACTOR), target.frames + 1), answer
 
 
@@ -161,7 +162,7 @@ def see(model, variables, target, frames, size, updates):
 
     Args:
       model, variables, target, size: see `look`.
-      frames: uint8 `[B, H, W, 3]`, canvases.
+      frames: uint8 `[B, H, W, 3]`, canvases; or `[1, H, W, 3]`, one that all share.
       updates: Updates, or None where there are none: nothing is compiled for them then.
 
     Returns:
@@ -184,9 +185,12 @@ def see(model, variables, target, frames, size, updates):
 
 
 def _cut(frames, crop_window, size, out_size):
-    if len(frames) == 1:  # a gather without a batch is the quicker one on a CPU
-        return crop_device(frames[0], crop_window[0], size[0], out_size)[None]
-    return jax.vmap(functools.partial(crop_device, out_size=out_size))(frames, crop_window, size)
+    cut = functools.partial(crop_device, out_size=out_size)
+    if len(crop_window) == 1:  # a gather without a batch is the quicker one on a CPU
+        return cut(frames[0], crop_window[0], size[0])[None]
+    if len(frames) == 1:
+        return jax.vmap(functools.partial(cut, frames[0]))(crop_window, size)
+    return jax.vmap(cut)(frames, crop_window, size)
 
 
 _options = dict(static_argnames="model", donate_argnames="target")

@@ -5,8 +5,7 @@ cameras read by OpenCV, whose BGR ends at this door.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,25 +16,7 @@ import numpy as np
 from relo_jax.data.images import list_images, read_image
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
-
-_DEFAULT_RATE = Fraction(30)
-
-
-@dataclass(frozen=True)
-class Frames:
-    """A video being read. Iterate it once.
-
-    name: what it is called in messages. count: number of frames, None where it is not known (a camera).
-    rate: frames a second.
-    """
-
-    name: str
-    count: int | None
-    rate: Fraction
-    frames: Iterator[np.ndarray]
-
-    def __iter__(self):
-        return self.frames
+from relo_jax.frames import DEFAULT_RATE, Frames
 
 
 @contextlib.contextmanager
@@ -65,7 +46,7 @@ def open_frames(source):
         opened = _camera(int(source))
     elif isinstance(source, Iterable):
         count = len(source) if hasattr(source, "__len__") else None
-        opened = contextlib.nullcontext(Frames("frames", count, _DEFAULT_RATE, iter(source)))
+        opened = contextlib.nullcontext(Frames("frames", count, DEFAULT_RATE, iter(source)))
     else:
         raise UserError(f"{source!r} is no video: give a file, a folder of frames, a camera's index, or frames")
     with opened as frames:
@@ -83,7 +64,7 @@ def _file(path):
             raise UserError(f"{path} has no pictures: it is not a video")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        rate = stream.average_rate or _DEFAULT_RATE
+        rate = stream.average_rate or DEFAULT_RATE
         yield Frames(str(path), _count(stream, rate), rate, _decoded(path, container))
 
 
@@ -118,7 +99,7 @@ def _folder(path):
     images = list_images(path)
     if not images:
         raise UserError(f"{path} has no images in it: give a folder of frames, or a video file")
-    yield Frames(str(path), len(images), _DEFAULT_RATE, _read(images))
+    yield Frames(str(path), len(images), DEFAULT_RATE, _read(images))
 
 
 def _read(images):
@@ -159,7 +140,7 @@ def _grabbed(capture):
 
 
 @contextlib.contextmanager
-def write_video(path, rate=_DEFAULT_RATE):
+def write_video(path, rate=DEFAULT_RATE):
     """Writes a video, H.264 where FFmpeg has it and MPEG-4 otherwise; whole, or not at all when the block fails.
 
         with write_video("out.mp4", rate=25) as write:

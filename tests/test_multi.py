@@ -1,0 +1,113 @@
+"""Several targets in one batch: the boxes of each alone, one dispatch and one copy of the frame for all of them."""
+
+import jax
+import numpy as np
+import pytest
+
+from relo_jax import checkpoint, convert, program, tracker
+from relo_jax.errors import UserError
+from relo_jax.model import RELO
+
+GOLDEN_FIELDS = dict(
+    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
+    head_width=64, templates=2,
+)  # fmt: skip
+BOXES = [(100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)]
+OPTIONS = {"window_power": 2.0, "update_interval": 3, "update_threshold": -999.0}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return RELO.from_variant("tiny", **GOLDEN_FIELDS)
+
+
+@pytest.fixture(scope="module")
+def variables(model, fixtures):
+    return convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
+
+
+@pytest.fixture(scope="module")
+def single(model, variables):
+    return tracker.Tracker(model, variables, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def three(model, variables):
+    return tracker.MultiTracker(model, variables, 3, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def frames(natural_image):
+    """Eight frames of a camera that pans over a picture."""
+    return [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(8)]
+
+
+@pytest.fixture(scope="module")
+def alone(single, frames):
+    """What each of the three gets by itself, `[K, F, 4]`, with template updates on the way."""
+    return np.array([[r.box for _, r in tracker.follow(single, frames, box)] for box in BOXES])
+
+
+def together(tracked, frames, chunk=None):
+    """Boxes `[K, F, 4]`."""
+    followed = [[r.box for r in results] for _, results in tracker.follow(tracked, frames, BOXES, chunk)]
+    return np.swapaxes(np.array(followed), 0, 1)
+
+
+def test_each_gets_the_boxes_that_it_gets_alone(three, frames, alone):
+    np.testing.assert_allclose(together(three, frames), alone, rtol=0, atol=1e-3)
+    assert np.ptp(alone[:, :, 0], axis=1).min() > 1  # they did move
+
+
+def test_on_an_accelerator_the_frame_goes_over_once_whatever_their_number(model, variables, frames, alone):
+    on_device = tracker.MultiTracker(model, variables, 3, OPTIONS, device_crops=True)
+    np.testing.assert_allclose(together(on_device, frames), alone, rtol=0, atol=1e-3)
+    copies, device_put = [], jax.device_put
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "device_put", lambda x, *a, **k: copies.append(x) or device_put(x, *a, **k))
+        on_device.update(frames[0])
+    ((canvas, sizes, _),) = copies
+    assert canvas.shape == (1, *program.canvas(240, 320), 3) and sizes.shape == (3, 2)
+
+
+def test_in_chunks_too(three, frames, alone):
+    np.testing.assert_allclose(together(three, frames, 5), alone, rtol=0, atol=1e-3)
+
+
+def test_one_can_begin_anew_while_the_others_go_on(three, single, frames, alone):
+    three.init(frames[0], BOXES)
+    for frame in frames[1:4]:
+        three.update(frame)
+    three.init_one(1, frames[3], BOXES[0])
+    results = three.update(frames[4])
+    single.init(frames[3], BOXES[0])
+    np.testing.assert_allclose(results[1].box, single.update(frames[4]).box, rtol=0, atol=1e-3)
+    for k in (0, 2):
+        np.testing.assert_allclose(results[k].box, alone[k, 4], rtol=0, atol=1e-3)
+
+
+def test_a_picture_that_is_scaled_takes_its_boxes_with_it(three, frames):
+    three.init(frames[0], BOXES)
+    three.rescale(0.5, 2.0)
+    np.testing.assert_allclose(three.boxes, np.array(BOXES) * [0.5, 2, 0.5, 2])
+
+
+def test_track_takes_several_boxes(model, variables, frames, alone, tmp_path):
+    checkpoint.save_variables(tmp_path / "run", model, variables, OPTIONS)
+    results = list(tracker.track(frames, BOXES, tmp_path / "run"))
+    boxes = np.array([[r.box for r in row] for row in results])
+    np.testing.assert_allclose(np.swapaxes(boxes, 0, 1), alone, rtol=0, atol=1e-3)
+
+
+def test_mistakes_are_one_line(model, variables, three, frames):
+    for targets in (0, 1.5, True):
+        with pytest.raises(UserError, match="give how many there are"):
+            tracker.MultiTracker(model, variables, targets)
+    for boxes in (BOXES[0], BOXES[:2], []):
+        with pytest.raises(UserError, match="give 3 boxes"):
+            three.init(frames[0], boxes)
+    with pytest.raises(UserError, match="has no area"):
+        three.init(frames[0], [*BOXES[:2], (5, 5, 0, 5)])
+    three.init(frames[0], BOXES)
+    with pytest.raises(UserError, match="target 3 is none of the 3"):
+        three.init_one(3, frames[0], BOXES[0])
