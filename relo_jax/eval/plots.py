@@ -1,7 +1,7 @@
 """Pictures of numbers: success and precision curves of several trackers, and how a training went.
 
 Colours are Okabe and Ito's, which colour-blind readers tell apart, and lines differ in dashes too; the legend gives
-each tracker's number, best first. PNG, drawn without a display.
+each tracker's number, best first. PNG, SVG or PDF, drawn without a display.
 """
 
 import io
@@ -32,7 +32,9 @@ _STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
+    "svg.hashsalt": "relo_jax",
 }
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same picture is the same file
 # Title of a panel, and what it shows where a run logged it: metric -> its name. Of a stage with a reward, the loss of a
 # policy gradient says nothing.
 _WARMUP_PANELS = {"loss": {"loss": "loss"}, "IoU": {"iou": "at the taught cell", "argmax_iou": "at the peak"}}
@@ -50,7 +52,7 @@ def success_plot(target, trackers):
     """Success over the overlap threshold, AUC in the legend.
 
     Args:
-      target: file to write, or a binary file object.
+      target: file to write (.png, .svg, .pdf), several files of one picture, or a binary file object that gets a PNG.
       trackers: dict of label -> `metrics.Curves`.
 
     Raises:
@@ -72,6 +74,61 @@ def precision_plot(target, trackers):
         lines = {label: (c.p20, metrics.PRECISION_THRESHOLDS, c.precision) for label, c in trackers.items()}
         _curves(axes, lines, "P20")
         axes.set_xlim(0, 50)
+        _save(figure, target)
+
+
+def norm_precision_plot(target, trackers):
+    """Precision over the distance as a share of the target's size, that at 0.2 in the legend; as `success_plot`."""
+    with rc_context(_STYLE):
+        title, x = "Normalised precision", "distance between the centres (of the target's size)"
+        figure, axes = _figure(title, x, "share of frames within it")
+        axes.axvline(0.2, color="#999999", linewidth=1)
+        lines = {label: (c.np20, metrics.NORM_PRECISION_THRESHOLDS, c.norm_precision) for label, c in trackers.items()}
+        _curves(axes, lines, "NP20")
+        axes.set_xlim(0, 0.5)
+        _save(figure, target)
+
+
+def differences_plot(target, names, differences, measure="AUC", colours=COLOURS[:2]):
+    """Two trackers sequence by sequence, a bar each, sorted: how much better the first is.
+
+    Args:
+      target: as in `success_plot`.
+      names: of the two trackers.
+      differences: `[N]`, first minus second.
+      measure: what was subtracted.
+      colours: of the two trackers.
+    """
+    ordered = np.sort(np.asarray(differences))[::-1]
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(8.6, 3.2), dpi=150, layout="constrained")
+        axes = figure.subplots()
+        bars = [colours[0] if d > 0 else colours[1] for d in ordered]
+        axes.bar(np.arange(len(ordered)), ordered, color=bars, width=min(0.8, 0.3 + len(ordered) / 60))
+        axes.axhline(0, color="#666666", linewidth=0.8)
+        limit = max(0.05, 1.1 * np.abs(ordered).max(initial=0))
+        axes.set(ylabel=f"difference in {measure}", xlabel="sequences, sorted", ylim=(-limit, limit), xticks=[])
+        axes.grid(axis="x", visible=False)
+        style = {"transform": axes.transAxes, "fontsize": 9, "fontweight": "bold"}
+        axes.text(0.99, 0.94, f"{names[0]} better: {np.count_nonzero(ordered > 0)}", ha="right", va="top",
+                  color=colours[0], **style)  # fmt: skip
+        axes.text(0.01, 0.06, f"{names[1]} better: {np.count_nonzero(ordered < 0)}", color=colours[1], **style)
+        _save(figure, target)
+
+
+def overlap_plot(target, overlaps):
+    """Overlap with the truth over the frames of one sequence.
+
+    Args:
+      target: as in `success_plot`.
+      overlaps: dict of label -> `[F]`, NaN where there is no target.
+    """
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(8.6, 1.7), dpi=110, layout="constrained")
+        axes = figure.subplots()
+        for k, (label, values) in enumerate(overlaps.items()):
+            axes.plot(values, color=COLOURS[k % len(COLOURS)], linewidth=1.3, label=label, alpha=0.9)
+        axes.set(ylim=(-0.03, 1.03), ylabel="IoU", xlabel="frame", xlim=(0, max(1, len(values) - 1)))
         _save(figure, target)
 
 
@@ -165,8 +222,12 @@ def _running_mean(values):
 
 
 def _save(figure, target):
-    if not isinstance(target, str | Path):
+    if isinstance(target, list | tuple):
+        for one in target:
+            _save(figure, one)
+    elif isinstance(target, str | Path):
+        with whole_file(target) as file:
+            kind = Path(target).suffix[1:]
+            figure.savefig(file, format=kind, metadata=_UNDATED.get(kind))
+    else:
         figure.savefig(target, format="png")
-        return
-    with whole_file(target) as file:
-        figure.savefig(file, format="png")
