@@ -157,6 +157,8 @@ def main(argv=None):
     )
     args = parser.parse_args(argv)
     try:
+        import trax  # noqa: F401, before all that takes longer
+
         options = dict(_option(text) for text in args.option)
         serve(Objects(args.checkpoint, [_size(text) for text in args.size], options))
     except ModuleNotFoundError as missing:
