@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from relo_jax import config as relo_config
+from relo_jax import score
 from relo_jax.errors import UserError
 from relo_jax.model.variants import nearest
 
@@ -45,6 +46,9 @@ def checked_options(options, model):
     options = {**defaults, **options}
     if options["window_power"] < 0 or options["update_interval"] < 0 or options["update_interval"] % 1:
         raise UserError(f"tracker options {options}: window_power and update_interval must not be negative")
+    for name in score.FIELDS[1:]:
+        if options[name] < 0:
+            raise UserError(f"tracker option {name} is {options[name]}: a weight of the score must not be negative")
     if options["update_interval"] and model.templates != 2:
         raise UserError(
             f"tracker option update_interval={options['update_interval']} needs a model of two template slots, "

@@ -41,6 +41,8 @@ _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
     "data.processes", "data.root", "data.epoch", "mesh.data", "mesh.model", "mesh.shard_params",
     "tracker.window_power", "tracker.update_interval", "tracker.update_threshold", "tracker.found_threshold",
+    "tracker.score_bias", "tracker.score_mass", "tracker.score_value", "tracker.score_likeness",
+    "tracker.score_nearness",
 }  # fmt: skip
 
 
@@ -109,6 +111,12 @@ def base():
     config.tracker.update_interval = 0  # frames between template updates; 0: off
     config.tracker.update_threshold = 25.0
     config.tracker.found_threshold = 0.25  # score from which a result counts as found
+    # The score's weights, see score.py; written by `relo calibrate`, with the threshold. These: not calibrated.
+    config.tracker.score_bias = 0.0
+    config.tracker.score_mass = 1.0
+    config.tracker.score_value = 0.0
+    config.tracker.score_likeness = 0.0
+    config.tracker.score_nearness = 0.0
     return config
 
 
@@ -371,6 +379,8 @@ def _check_value(name, value, kind, where="config"):
         raise wrong("a number from 0 to 1")
     if name == "mesh.data" and (value == 0 or value < -1):
         raise wrong("a number of devices, or -1 for all that config.mesh.model leaves")
+    if name == "tracker.score_bias" and math.isfinite(value):
+        return
     if kind in (int, float) and name != "mesh.data" and (not math.isfinite(value) or value < 0):
         raise wrong("a finite number, not negative")
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from relo_jax import score
 from relo_jax.mdp.action import decode_box, greedy
 
 
@@ -21,6 +22,7 @@ class State:
     tokens: jax.Array  # [L, B, n, D], temporal tokens of the last frame
     first: jax.Array  # [B] bool, no frame was seen yet
     window: jax.Array  # [B, N], what multiplies the logits
+    reference: jax.Array  # [B, D], what the first search frame's answer looked like; unused where uncalibrated
 
 
 @flax.struct.dataclass
@@ -29,7 +31,8 @@ class StepResult:
 
     box_cxcywh_norm: jax.Array  # [B, 4], relative to the search crop
     response: jax.Array  # [B], largest logit times window; what `update_threshold` is compared with
-    score: jax.Array  # [B] in [0, 1], see `local_mass`
+    score: jax.Array  # [B] in [0, 1]: the probability that the box is right, or `local_mass` where uncalibrated
+    evidence: jax.Array | None  # [B, 4], see `relo_jax.score`; None where uncalibrated
 
 
 def hann_window(grid, power):
@@ -44,26 +47,6 @@ def hann_window(grid, power):
     """
     hann = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, grid + 1) / (grid + 1)))
     return (np.outer(hann, hann) ** power).astype(np.float32).ravel()
-
-
-def local_mass(logits, action, grid):
-    """The policy's probability of a cell and its neighbours: is the answer *there*, or could it be elsewhere?
-
-    A target lies across several cells whose boxes agree, so that the one cell's probability is low even when all is
-    clear; the mass of the 3 x 3 cells around it is not, and falls when a second place looks as good.
-
-    Args:
-      logits: `[B, N]`, before the window.
-      action: `[B]`.
-      grid: H = W.
-
-    Returns:
-      `[B]` in [0, 1].
-    """
-    cells = jnp.arange(grid * grid)
-    row, column = cells // grid, cells % grid
-    near = (jnp.abs(row - action[:, None] // grid) <= 1) & (jnp.abs(column - action[:, None] % grid) <= 1)
-    return jnp.minimum(jnp.sum(jax.nn.softmax(logits, axis=-1) * near, axis=-1), 1.0)
 
 
 def init_state(model, variables, template_crops, template_boxes_xywh_norm, window_power):
@@ -86,13 +69,15 @@ def init_state(model, variables, template_crops, template_boxes_xywh_norm, windo
         tokens=model.initial_tokens(batch),
         first=jnp.ones(batch, bool),
         window=jnp.broadcast_to(hann_window(model.grid, window_power), (batch, model.grid**2)),
+        reference=jnp.zeros((batch, model.width)),
     )
 
 
 def step(model, variables, state, crops):
     """One frame: greedy action under the window, and the box at that cell.
 
-    Of the heads no more is computed than that takes: neither value nor centre map, and no box elsewhere.
+    Of the heads no more is computed than that takes: no centre map, no box elsewhere, and the value only where the
+    variables have the score's weights (`score.with_weights`).
 
     Args:
       model: `RELO`.
@@ -110,10 +95,18 @@ def step(model, variables, state, crops):
         response = state.window * logits
         action = greedy(response)
         box = decode_box(*module.box_at(features, action), action, (module.grid, module.grid))
-        return tokens, StepResult(box, response.max(-1), local_mass(logits, action, module.grid))
+        if not score.wanted(variables):
+            mass = score.local_mass(logits, action, module.grid)
+            return tokens, state.reference, StepResult(box, response.max(-1), mass, None)
+        reference = jnp.where(state.first[:, None], score.look_of(features, action), state.reference)
+        value = module.value(features)
+        evidence = score.gather(logits, value, features, reference, box, action, module.grid)
+        probability = score.probability(evidence, variables)
+        return tokens, reference, StepResult(box, response.max(-1), probability, evidence)
 
-    tokens, result = model.apply(variables, method=look)
-    return state.replace(tokens=tokens, first=jnp.zeros_like(state.first)), result
+    tokens, reference, result = model.apply(variables, method=look)
+    state = state.replace(tokens=tokens, first=jnp.zeros_like(state.first), reference=reference)
+    return state, result
 
 
 def replace_template(model, variables, state, template_crops, template_boxes_xywh_norm):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, program, step, tracker, video
+from relo_jax import checkpoint, convert, program, score, step, tracker, video
 from relo_jax.boxes import clip_box_xywh
 from relo_jax.crop import box_from_crop, crop_host
 from relo_jax.data.images import list_images, read_image
@@ -166,12 +166,12 @@ def test_score_is_the_mass_around_the_cell():
     logits[0, [5, 6]] = 0  # neighbours: one place
     logits[1, [0, 15]] = 0  # opposite corners: two places
     logits[2] = 0  # anywhere
-    mass = step.local_mass(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
+    mass = score.local_mass(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
     np.testing.assert_allclose(mass, [1.0, 0.5, 4 / 16], atol=1e-6)
     # The end of a row is no neighbour of the next row's beginning.
     logits = np.full((1, 16), -20.0, np.float32)
     logits[0, [3, 4]] = 0
-    assert step.local_mass(jnp.asarray(logits), jnp.array([3]), 4)[0] == pytest.approx(0.5, abs=1e-6)
+    assert score.local_mass(jnp.asarray(logits), jnp.array([3]), 4)[0] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_window_by_hand():

@@ -26,19 +26,23 @@ from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
 from relo_jax.crop import crop_host
 from relo_jax.data.clips import SEARCH_FACTOR
 from relo_jax.errors import UserError
+from relo_jax.score import EVIDENCE, is_calibrated, with_weights
 
 
 @dataclass(frozen=True)
 class Tracked:
     """A sequence that came to its end, or failed.
 
-    boxes_xywh: float64 [F, 4], the first as given. seconds: [F], what each frame took: its share of the wall time
-    since the frames before it were done. failure: why there are neither, None when all went well.
+    boxes_xywh: float64 [F, 4], the first as given. scores: [F], the first 1. seconds: [F], what each frame took: its
+    share of the wall time since the frames before it were done. evidence: [F, 4], what the scores were made of (see
+    `relo_jax.score`), NaN where that was not computed. failure: why there are none, None when all went well.
     """
 
     sequence: object
     boxes_xywh: np.ndarray | None = None
+    scores: np.ndarray | None = None
     seconds: np.ndarray | None = None
+    evidence: np.ndarray | None = None
     failure: str | None = None
 
 
@@ -49,7 +53,9 @@ class _Slot:
     row: int  # of the batch
     sequence: object
     boxes: np.ndarray  # [F, 4], filled as it goes
+    scores: np.ndarray  # [F]
     seconds: np.ndarray  # [F]
+    evidence: np.ndarray  # [F, 4]
     sent: int = 1  # frames that the device has, or had
     done: int = 1  # frames that have their box
     size: tuple[int, int] = (1, 1)  # of the first frame
@@ -66,7 +72,7 @@ class _Slot:
     def tracked(self):
         if self.failure is not None:
             return Tracked(self.sequence, failure=self.failure)
-        return Tracked(self.sequence, self.boxes, self.seconds)
+        return Tracked(self.sequence, self.boxes, self.scores, self.seconds, self.evidence)
 
 
 class Lockstep:
@@ -90,7 +96,7 @@ class Lockstep:
         self.model, self.options, self.batch = model, checked_options(options or {}, model), batch
         self.chunk, self._canvases, self._clock, self.seconds_compiling = chunk, [], 0.0, 0.0
         self._device = jax.local_devices()[0]
-        self._variables = self._put(variables)
+        self._variables = self._put(with_weights(variables, self.options))
         self._rule = program.Updates.of(self.options) if self.options["update_interval"] else None
         self._updates = self._put(self._rule)
         black = lambda box, factor, size: (np.zeros((size, size, 3), np.uint8), 1.0)
@@ -145,7 +151,9 @@ class Lockstep:
 
     def _begin(self, row, sequence):
         """A slot with its first frame done: the template is in the state."""
-        slot = _Slot(row, sequence, np.tile(sequence.boxes_xywh[0], (len(sequence), 1)), np.zeros(len(sequence)))
+        frames = len(sequence)
+        boxes, evidence = np.tile(sequence.boxes_xywh[0], (frames, 1)), np.full((frames, len(EVIDENCE)), np.nan)
+        slot = _Slot(row, sequence, boxes, np.ones(frames), np.zeros(frames), evidence)
         try:
             frame = sequence.read_frame(0)
             check_frame(frame)
@@ -214,13 +222,17 @@ class Lockstep:
         """Waits for the device and writes down the boxes. Returns the slots that are over by that."""
         answers, ended = jax.device_get(answers), []
         share = self._lap() / sum(map(len, steps))
+        with_evidence = is_calibrated(self.options)
         for step, answer in zip(steps, answers, strict=False):
             for slot, index in step:
                 if slot.failure is not None:
                     continue
-                box = answer[slot.row, program.BOX]
-                slot.boxes[index], slot.seconds[index], slot.done = box, share, index + 1
-                if not np.isfinite(box).all():
+                box, score = answer[slot.row, program.BOX], answer[slot.row, program.SCORE]
+                slot.boxes[index], slot.scores[index] = box, score
+                if with_evidence:
+                    slot.evidence[index] = answer[slot.row, program.EVIDENCE]
+                slot.seconds[index], slot.done = share, index + 1
+                if not (np.isfinite(box).all() and np.isfinite(score)):
                     slot.fail(NOT_FINITE, index)
                 elif slot.sequence.read_crop is not None and self._rule is not None:
                     self._renew(slot, index, answer[slot.row])
