@@ -24,6 +24,8 @@ _CHOICES = {
     "model.dtype": ("float32", "bfloat16", "float16"),
     "warmup.decode_at": ("center", "argmax"),
     "rl.path": ("clip", "frame"),
+    "rl.estimator": ("reinforce", "rloo", "expected"),
+    "rl.auc": ("thresholds", "continuous"),
     "optimizer.schedule": ("step", "cosine"),
     "optimizer.scaling": ("none", "linear", "sqrt"),
     "mesh.shard_params": ("none", "fsdp"),
@@ -88,6 +90,11 @@ def base():
     config.rl.clip_length = 8  # T
     config.rl.iou_weight = 1.0
     config.rl.auc_weight = 1.0
+    config.rl.auc = "thresholds"  # the paper's 21; "continuous": all of them, which makes the AUC the mean IoU
+    config.rl.estimator = "reinforce"  # "rloo": baseline from other samples; "expected": exact, see mdp/expected.py
+    config.rl.samples = 4  # of "rloo", actions a frame
+    config.rl.entropy_weight = 0.0  # of a bonus on the policy's entropy, at the first step ...
+    config.rl.entropy_weight_end = 0.0  # ... and after the last, in a straight line between
     config.rl.value_weight = 0.5
     config.rl.normalize_advantage = False  # the release, and so the published checkpoints: True
     config.rl.path = "clip"  # "frame": the same numbers by lax.scan
@@ -274,7 +281,15 @@ def validate(config):
         if config["warmup"]["center_focal_weight"] == 0:
             raise UserError("config.warmup.decode_at is 'argmax' but nothing trains the centre map: "
                             "set config.warmup.center_focal_weight=1.0")  # fmt: skip
+    if config["stage"] == "rl":
+        _check_rl(config["rl"])
     _check_data(config["data"])
+
+
+def _check_rl(rl):
+    """Raises UserError for estimators that the rest of the section leaves undefined."""
+    if rl["estimator"] == "rloo" and rl["samples"] < 2:
+        raise UserError(f"config.rl.samples is {rl['samples']}: leaving one out ('rloo') takes at least 2")
 
 
 def _check_data(data):

@@ -9,6 +9,11 @@ def sample(key, logits):
     return jax.random.categorical(key, logits, axis=-1)
 
 
+def sample_many(key, logits, count):
+    """Draws K actions a frame, independent of each other. logits `[..., N]` -> actions `[K, ...]` int32."""
+    return jax.random.categorical(key, logits, axis=-1, shape=(count, *logits.shape[:-1]))
+
+
 def greedy(logits):
     """The most probable action. logits `[..., N]` -> actions `[...]` int32."""
     return jnp.argmax(logits, axis=-1)
@@ -41,6 +46,14 @@ def decode_boxes(size, offset, action):
         maps.reshape(*maps.shape[:-3], height * width, 2), action[..., None, None], axis=-2
     )[..., 0, :]
     return decode_box(at(size), at(offset), action, (height, width))
+
+
+def decode_all(size, offset):
+    """The boxes at all N = H x W cells. size, offset `[..., H, W, 2]` -> box_cxcywh_norm `[..., N, 4]`."""
+    height, width = size.shape[-3:-1]
+    flat = lambda maps: maps.reshape(*maps.shape[:-3], height * width, 2)
+    cells = jnp.broadcast_to(jnp.arange(height * width), (*size.shape[:-3], height * width))
+    return decode_box(flat(size), flat(offset), cells, (height, width))
 
 
 def decode_box(size, offset, action, grid):

@@ -1,4 +1,8 @@
-"""REINFORCE with a value baseline (Williams, 1992; paper, Eq. 7 to 9)."""
+"""The policy gradient from sampled actions: REINFORCE with a value baseline (Williams, 1992; paper, Eq. 7 to 9), and
+with the mean reward of other samples for a baseline (RLOO; Kool et al., 2019, "Buy 4 REINFORCE samples").
+
+`relo_jax.mdp.expected` has the gradient that both estimate.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +49,32 @@ def reinforce_loss(logits, value, action, reward, *, value_weight=0.5, normalize
     log_prob = act.log_prob(logits, action)
     policy_loss = -jnp.mean(advantage * jnp.exp(log_prob - jax.lax.stop_gradient(log_prob)))
     value_loss = jnp.mean(jnp.square(value - reward))
+    return policy_loss + value_weight * value_loss, {"policy_loss": policy_loss, "value_loss": value_loss}
+
+
+def rloo_loss(logits, value, actions, rewards, *, value_weight=0.5, normalize_advantage=False):
+    """`-mean(A log pi(a)) + value_weight * mean((v - r)^2)` with `A` = reward minus the mean of the other samples'.
+
+    The others were drawn independently, so the baseline adds no bias. It is there from the first step on, where a value
+    head has first to be learnt; that one is trained all the same, as it tells what a frame is worth when tracking.
+
+    Args:
+      logits: `[B, T, N]`.
+      value: `[B, T]`, of no use to the policy.
+      actions: `[K, B, T]` int, K at least 2 clips of actions for each clip, as drawn.
+      rewards: `[K, B, T]`, constants of the loss.
+      value_weight: weight of the value loss.
+      normalize_advantage: divide by the sample standard deviation (+ 1e-8) over all K x B x T entries. Their mean is 0.
+
+    Returns:
+      total loss, dict of `policy_loss` and `value_loss`.
+    """
+    rewards = jax.lax.stop_gradient(rewards)
+    others = (rewards.sum(0) - rewards) / (len(rewards) - 1)
+    advantage = advantages(rewards, others, normalize_advantage)
+    log_prob = act.log_prob(jnp.broadcast_to(logits, (*actions.shape, logits.shape[-1])), actions)
+    policy_loss = -jnp.mean(advantage * jnp.exp(log_prob - jax.lax.stop_gradient(log_prob)))
+    value_loss = jnp.mean(jnp.square(value - rewards))
     return policy_loss + value_weight * value_loss, {"policy_loss": policy_loss, "value_loss": value_loss}
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from relo_jax import boxes
 from relo_jax.mdp import action as act
-from relo_jax.mdp import policy_gradient, reward
+from relo_jax.mdp import expected, policy_gradient, reward
 from relo_jax.train.mesh import join_batch, split_batch
 from relo_jax.train.state import make_step as make_update
 
@@ -76,8 +76,14 @@ def frame_iou(size, offset, action, box_xywh):
     return boxes.iou_xyxy(predicted, jnp.clip(boxes.xywh_to_xyxy(box_xywh), 0.0, 1.0))
 
 
+def cell_iou(size, offset, box_xywh):
+    """`frame_iou` of all N actions: `[B, T, N]`."""
+    every = boxes.cxcywh_to_xyxy(act.decode_all(size, offset))
+    return boxes.iou_xyxy(every, jnp.clip(boxes.xywh_to_xyxy(box_xywh), 0.0, 1.0)[..., None, :])
+
+
 def rl_loss(logits, value, size, offset, action, box_xywh, config):
-    """Loss of sampled actions, with what one wants to see of a policy.
+    """REINFORCE's loss of sampled actions, with what one wants to see of a policy.
 
     Args:
       logits: `[B, T, N]`; value: `[B, T]`; size, offset: `[B, T, H, W, 2]`; action: `[B, T]` int, as drawn.
@@ -88,7 +94,7 @@ def rl_loss(logits, value, size, offset, action, box_xywh, config):
       total loss, dict of metrics.
     """
     iou = frame_iou(size, offset, action, box_xywh)
-    rewards = reward.clip_reward(iou, config.iou_weight, config.auc_weight)
+    rewards = reward.clip_reward(iou, config.iou_weight, config.auc_weight, config.auc)
     total, metrics = policy_gradient.reinforce_loss(
         logits,
         value,
@@ -97,24 +103,66 @@ def rl_loss(logits, value, size, offset, action, box_xywh, config):
         value_weight=config.value_weight,
         normalize_advantage=config.normalize_advantage,
     )
-    metrics |= {
+    return total, metrics | policy_metrics(logits, value, rewards, iou.mean(), reward.clip_auc(iou, config.auc).mean())
+
+
+def policy_metrics(logits, value, rewards, iou, auc):
+    """Means of reward, IoU, AUC and entropy, and how well the value foretells the rewards."""
+    return {
         "reward": rewards.mean(),
-        "iou": iou.mean(),
-        "auc": reward.clip_auc(iou).mean(),
+        "iou": iou,
+        "auc": auc,
         "entropy": act.entropy(logits).mean(),
         "explained_variance": policy_gradient.explained_variance(value, rewards),
     }
-    return total, metrics
+
+
+def estimator_loss(key, logits, value, size, offset, box_xywh, config):
+    """`rl_loss` by the estimator of the policy gradient that the config names; arguments as there, key to sample with.
+
+    "reinforce" draws one action a frame and "rloo" `config.samples`; "expected" draws none.
+    """
+    if config.estimator == "reinforce":
+        return rl_loss(logits, value, size, offset, act.sample(key, logits), box_xywh, config)
+    options = dict(value_weight=config.value_weight, normalize_advantage=config.normalize_advantage)
+    iou = cell_iou(size, offset, box_xywh)
+    if config.estimator == "rloo":
+        actions = act.sample_many(key, logits, config.samples)
+        drawn = jnp.take_along_axis(iou[None], actions[..., None], axis=-1)[..., 0]
+        rewards = reward.clip_reward(drawn, config.iou_weight, config.auc_weight, config.auc)
+        total, metrics = policy_gradient.rloo_loss(logits, value, actions, rewards, **options)
+        mean_iou, auc = drawn.mean(), reward.clip_auc(drawn, config.auc).mean()
+    else:
+        weights = dict(iou_weight=config.iou_weight, auc_weight=config.auc_weight, auc=config.auc)
+        total, metrics, rewards = expected.expected_loss(logits, value, iou, **weights, **options)
+        probs = jax.nn.softmax(logits, -1)
+        mean_iou = jnp.sum(probs * iou, -1).mean()
+        auc = jnp.sum(probs * reward.clip_auc(iou[..., None], config.auc), -1).mean()
+    return total, metrics | policy_metrics(logits, value, rewards, mean_iou, auc)
+
+
+def entropy_bonus(logits, config, step):
+    """Weight times the mean entropy of the policy: what `rl.entropy_weight` takes off the loss at a step.
+
+    The weight goes in a straight line from `entropy_weight` at the first step to `entropy_weight_end` after the last.
+
+    Args:
+      logits: `[B, T, N]`.
+      config: the run's config; `rl` and `total_steps` are read.
+      step: updates done; may be traced.
+    """
+    start, end = config.rl.entropy_weight, config.rl.entropy_weight_end
+    return (start + (end - start) * step / config.total_steps) * act.entropy(logits).mean()
 
 
 def greedy_metrics(logits, size, offset, box_xywh):
-    """Mean IoU and AUC of the greedy policy."""
+    """Mean IoU and AUC of the greedy policy, by the paper's thresholds whatever the reward is."""
     iou = frame_iou(size, offset, act.greedy(logits), box_xywh)
     return {"greedy_iou": iou.mean(), "greedy_auc": reward.clip_auc(iou).mean()}
 
 
 def make_step(model, config, tx):
-    """The jitted REINFORCE update; see `relo_jax.train.state.make_step`."""
+    """The jitted update; see `relo_jax.train.state.make_step`."""
 
     def loss_fn(params, state, batch, key):
         drop_key, action_key = jax.random.split(key)
@@ -126,9 +174,10 @@ def make_step(model, config, tx):
 
         trained = {"params": params, "batch_stats": state.batch_stats}
         (logits, value), updated = model.apply(trained, method=heads, mutable=["batch_stats"])
-        action = act.sample(action_key, logits)
         box = batch["search_boxes_xywh"]
-        loss, metrics = rl_loss(logits, value, size, offset, action, box, config.rl)
+        loss, metrics = estimator_loss(action_key, logits, value, size, offset, box, config.rl)
+        if config.rl.entropy_weight or config.rl.entropy_weight_end:
+            loss -= entropy_bonus(logits, config, state.step)
         metrics |= greedy_metrics(logits, size, offset, box)
         return loss, ({**state.batch_stats, **updated["batch_stats"]}, metrics)
 

@@ -159,11 +159,23 @@ def test_drop_path_in_the_frozen_encoder_is_a_choice():
     assert updated("rl", path="clip")[2][0]["loss"] not in (plain, dropped)
 
 
-def test_the_reward_alone_teaches_where_to_look():
-    history = updated("rl", steps=60)[2]
+@pytest.mark.parametrize("estimator", ["reinforce", "rloo", "expected"])
+def test_the_reward_alone_teaches_where_to_look(estimator):
+    history = updated("rl", steps=60, estimator=estimator)[2]
     early, late = (np.mean([row["iou"] for row in rows]) for rows in (history[:10], history[-10:]))
     assert late > early + 0.05
     assert history[-1]["entropy"] < history[0]["entropy"]
+    assert history[-1]["value_loss"] < history[0]["value_loss"]  # what the score of a frame is made of
+
+
+def test_the_entropy_bonus_is_taken_off_the_loss_and_keeps_the_policy_open():
+    bonus = updated("rl", steps=60, estimator="expected", entropy_weight=2.0, entropy_weight_end=1.0)[2]
+    plain = updated("rl", steps=60, estimator="expected")[2]
+    np.testing.assert_allclose(bonus[0]["loss"], plain[0]["loss"] - 2 * plain[0]["entropy"], rtol=1e-5)
+    for step, row in enumerate(bonus):
+        losses = row["policy_loss"] + 0.5 * row["value_loss"]
+        np.testing.assert_allclose(row["loss"], losses - (2 - step / 100) * row["entropy"], rtol=1e-4)
+    assert bonus[-1]["entropy"] > plain[-1]["entropy"] + 0.5
 
 
 def test_a_step_that_is_not_finite_changes_nothing():
