@@ -25,8 +25,8 @@ def eval_command(args):
     from relo_jax.eval import runner
 
     runner.eval_command(
-        args.checkpoint, args.data_root, args.dataset, batch=args.batch, out=args.out, one_based=args.one_based,
-        rules=args.rules, count=args.count, seed=args.seed, options=tracker_options(args),
+        args.checkpoint, args.data_root, args.dataset, split=args.split, batch=args.batch, out=args.out,
+        one_based=args.one_based, rules=args.rules, count=args.count, seed=args.seed, options=tracker_options(args),
     )  # fmt: skip
 
 
@@ -106,13 +106,15 @@ def parser():
 
     add(commands, "profile", None, "what a frame of tracking costs, or a training clip (relo profile data)")
 
-    evaluate = add(commands, "eval", eval_command, "success and precision over sequences with ground truth")
-    evaluate.add_argument("--data-root", type=Path, help="folder of sequences (or set RELO_DATA_DIR)")
-    evaluate.add_argument("--dataset", default="folder", choices=["folder", "procedural"], help="default: folder")
+    evaluate = add(commands, "eval", eval_command, "a benchmark by its own rules, or a folder of sequences")
+    evaluate.add_argument("--data-root", type=Path, help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
+    evaluate.add_argument("--dataset", default="folder", metavar="NAME", help="such as lasot; folder, procedural")
+    evaluate.add_argument("--split", help="such as val, of got10k (default: test)")
     evaluate.add_argument("--out", type=Path, help="folder of results (default results/CHECKPOINT/DATASET)")
     evaluate.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")
     evaluate.add_argument("--one-based", action="store_true", help="the annotations of the folder count pixels from 1")
-    evaluate.add_argument("--rules", default="plain", choices=["plain", "lasot"], help="how invisible frames count")
+    rules = ["plain", "lasot", "lasot_ext", "uav123"]
+    evaluate.add_argument("--rules", choices=rules, help="what frames without a target count for (default: NAME's own)")
     evaluate.add_argument("--count", type=int, default=20, help="how many procedural sequences (default 20)")
     evaluate.add_argument("--seed", type=int, default=0, help="which procedural sequences")
     add_tracker(evaluate)

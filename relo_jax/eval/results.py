@@ -1,8 +1,9 @@
 """Result files: a folder that says which tracker made it, and holds one finished sequence a file.
 
 `<name>.txt` has a line `x,y,w,h` a frame, 0-based pixels, as the field's tools read it; `<name>_time.txt` the seconds
-of each frame. A file is written whole when its sequence is finished, so what is there is done, however an evaluation
-ended; `run.json` keeps results of different weights or options from being mixed.
+of each frame, `<name>_score.txt` its score, the first one 1. A file is written whole when its sequence is finished, so
+what is there is done, however an evaluation ended; `run.json` keeps results of different weights or options from being
+mixed.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from relo_jax.files import whole_file
 from relo_jax.model import model_config
 
 RUN_FILE = "run.json"
+SUFFIXES = ("_time.txt", "_score.txt", ".txt")  # of a sequence's files, in the order in which they are written
 
 
 def fingerprint(model, variables, options):
@@ -65,9 +67,9 @@ class Results:
         fits = boxes.shape == (len(sequence), 4) and np.allclose(boxes[0], sequence.boxes_xywh[0], rtol=0, atol=1e-3)
         return boxes if fits and np.isfinite(boxes).all() else None
 
-    def write(self, name, boxes_xywh, seconds):
-        """Writes the two files of a sequence; that of the boxes last, since it says that all is there."""
-        for suffix, rows, form in (("_time.txt", seconds, "%.6f"), (".txt", boxes_xywh, "%.4f")):
+    def write(self, name, boxes_xywh, scores, seconds):
+        """Writes the three files of a sequence; that of the boxes last, since it says that all is there."""
+        for suffix, rows, form in zip(SUFFIXES, (seconds, scores, boxes_xywh), ("%.6f", "%.6f", "%.4f"), strict=True):
             with whole_file(self.path / f"{name}{suffix}") as file:
                 np.savetxt(file, rows, fmt=form, delimiter=",")
 
@@ -78,7 +80,7 @@ def check_names(sequences):
     for sequence in sequences:
         if not sequence.name or "/" in sequence.name or "\\" in sequence.name:
             raise UserError(f"sequence name {sequence.name!r} cannot be a file's: rename it")
-        for file in (f"{sequence.name}.txt", f"{sequence.name}_time.txt"):
+        for file in (f"{sequence.name}{suffix}" for suffix in SUFFIXES):
             if file in files:
                 raise UserError(f"sequences {files[file]!r} and {sequence.name!r} both write {file}: rename one")
             files[file] = sequence.name

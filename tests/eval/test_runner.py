@@ -17,7 +17,7 @@ from relo_jax import checkpoint, convert, program
 from relo_jax.data.folder import read_folder, read_sequence
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
-from relo_jax.eval import runner
+from relo_jax.eval import benchmarks, runner
 from relo_jax.eval.lockstep import Lockstep
 from relo_jax.eval.metrics import measure, never_moves
 from relo_jax.eval.runner import checkpoint_name, eval_command, evaluate
@@ -117,7 +117,7 @@ def test_videos_of_six_sizes_take_no_more_programs_than_canvases(loaded, natural
 
     def video(k):
         height, width = sizes[k % len(sizes)]
-        frames = [natural_image[t : t + height, k + 2 * t :][:, :width] for t in range(2 + 5 * k % 7)]
+        frames = [np.roll(natural_image, (-t, -k - 2 * t), (0, 1))[:height, :width] for t in range(2 + 5 * k % 7)]
         return Sequence(f"video {k}", np.tile([50.5, 40.25, 30 + k, 24], (len(frames), 1)), None, frames.__getitem__)
 
     videos = [video(k) for k in range(20)]
@@ -189,6 +189,8 @@ def test_result_files_are_the_fields(evaluation, folder):
         np.testing.assert_allclose(boxes[0], read_sequence(folder / name).boxes_xywh[0], atol=1e-4)
         np.testing.assert_array_equal(boxes, found.boxes[name])
         assert len((out / f"{name}_time.txt").read_text().splitlines()) == length
+        scores = np.loadtxt(out / f"{name}_score.txt", ndmin=1)
+        assert scores.shape == (length,) and scores[0] == 1 and ((0 <= scores) & (scores <= 1)).all()
     assert list(out.glob(".*")) == []  # nothing unfinished
 
 
@@ -212,9 +214,9 @@ def test_the_table_shows_every_sequence_and_the_means(evaluation):
     found, _ = evaluation
     lines = found.table().splitlines()
     assert [line.split()[0] for line in lines[1:6]] == sorted(LENGTHS)
-    numbers = lines[-1].split()[-6:]
-    assert numbers[0] == str(sum(LENGTHS.values())) and numbers[1] == f"{found.mean.auc:.3f}"
-    assert numbers[-1] == f"{found.still_mean.auc:.3f}"
+    frames, auc, p20, np20, still = lines[-1].split()[-5:]
+    assert int(frames) == sum(LENGTHS.values()) and auc == f"{found.mean.auc:.3f}" and p20 == f"{found.mean.p20:.3f}"
+    assert np20 == f"{found.mean.np20:.3f}" and still == f"{found.still_mean.auc:.3f}"
 
 
 def test_lasot_rules_count_hidden_frames_as_failures(evaluation, loaded, folder):
@@ -384,7 +386,7 @@ def test_the_command_prints_the_table_and_fails_when_a_sequence_does(
     eval_command("runs/demo", str(small), batch=1)  # the one that failed is run now
     assert "mean of 2" in capsys.readouterr().out
     assert sorted(p.name for p in Path("results/demo/small").glob("*.txt")) == [
-        "pair.txt", "pair_time.txt", "tall.txt", "tall_time.txt",
+        "pair.txt", "pair_score.txt", "pair_time.txt", "tall.txt", "tall_score.txt", "tall_time.txt",
     ]  # fmt: skip
 
 
@@ -400,16 +402,16 @@ def test_boxes_and_frames_that_do_not_match_stop_it_before_anything_is_written(f
     assert [p.name for p in tmp_path.iterdir()] == ["bad"]
 
 
-def test_the_command_evaluates_held_out_procedural_sequences(monkeypatch, tmp_path):
+def test_the_command_evaluates_held_out_procedural_sequences(loaded, monkeypatch):
     asked = []
-    monkeypatch.setattr(runner, "heldout", lambda seed, count: asked.append((seed, count)) or list("abc"))
-    monkeypatch.setattr(
-        runner, "evaluate", lambda sequences, *args, **options: asked.append((sequences, *args)) or 1 / 0
-    )
+    monkeypatch.setattr(benchmarks, "heldout", lambda seed, count, options: asked.append((seed, count)) or "abc")
+    monkeypatch.setattr(runner.checkpoints, "load", lambda path: loaded)
+    monkeypatch.setattr(runner, "evaluate", lambda *args, **options: asked.append(args) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         eval_command("runs/demo/checkpoints/500", dataset="procedural", count=3, seed=7)
-    expected = Path("results") / "demo-500" / "procedural-7"
-    assert asked == [(7, 3), (["a", "b", "c"], "runs/demo/checkpoints/500", expected)]
+    seeds, (benchmark, tracker, out) = asked
+    assert seeds == (7, 3) and "".join(benchmark) == "abc" and tracker is loaded
+    assert out == Path("results") / "demo-500" / "procedural-7"
 
 
 def test_the_data_root_may_come_from_the_environment(monkeypatch, tmp_path):
@@ -439,8 +441,9 @@ def test_a_checkpoint_has_a_name(path, name):
     ("names", "arguments", "message"),
     [
         ([], {}, "no sequences"),
-        (["a", "a"], {}, "'a' and 'a' both write a.txt"),
+        (["a", "a"], {}, "'a' and 'a' both write a_time.txt"),
         (["a", "a_time"], {}, "both write a_time.txt"),
+        (["a_score", "a"], {}, "'a_score' and 'a' both write a_score.txt"),
         (["../a"], {}, "cannot be a file's"),
         (["a"], {"rules": "otb"}, "rules are 'otb'"),
         (["a"], {"batch": 0}, "batch is 0"),
