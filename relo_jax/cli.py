@@ -30,6 +30,16 @@ def eval_command(args):
     )  # fmt: skip
 
 
+def report_command(args):
+    """`relo report`."""
+    from relo_jax import report_command
+
+    report_command.report_command(
+        args.results, args.dataset, args.data_root, split=args.split, out=args.out, one_based=args.one_based,
+        one_based_results=args.one_based_results, against=args.against, worst=args.worst, resamples=args.resamples,
+    )  # fmt: skip
+
+
 def track_command(args):
     """`relo track`."""
     from relo_jax import track_command
@@ -118,6 +128,20 @@ def parser():
     evaluate.add_argument("--count", type=int, default=20, help="how many procedural sequences (default 20)")
     evaluate.add_argument("--seed", type=int, default=0, help="which procedural sequences")
     add_tracker(evaluate)
+
+    report = add(commands, "report", report_command, "any trackers' result files compared: one page, plots and tables")
+    report.add_argument("results", nargs="+", metavar="NAME=FOLDER", help="result files of a tracker; or FOLDER alone")
+    report.add_argument("--data-root", type=Path, help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
+    report.add_argument("--dataset", default="folder", metavar="NAME", help="such as lasot (default: folder)")
+    report.add_argument("--split", help="such as val, of got10k (default: test)")
+    report.add_argument("--out", type=Path, default="results/report", help="folder to write (default results/report)")
+    report.add_argument("--against", metavar="NAME", help="the tracker the others are compared with (default: first)")
+    report.add_argument("--worst", type=int, default=4, metavar="N", help="its worst sequences to show (default 4)")
+    report.add_argument("--resamples", type=int, default=10_000, metavar="N", help="of the bootstrap (default 10000)")
+    report.add_argument("--one-based", action="store_true", help="the annotations of the folder count pixels from 1")
+    report.add_argument(
+        "--one-based-results", action="append", default=[], metavar="NAME", help="so do this tracker's files"
+    )
 
     track = add(commands, "track", track_command, "follow one target through a video")
     track.add_argument("source", help="video file, folder of frames, or index of a camera (0)")

@@ -26,7 +26,6 @@ class Sequence:
     read_encoded(index) -> the bytes of the frame's image file, where it has one.
     where(index) -> what to call the frame in a message: its file, or its place in an archive.
     still: one image that stands for a video; it is repeated as often as a clip needs.
-    attributes: what is difficult in it, such as "Fast Motion", where that was asked for and its benchmark says.
     """
 
     name: str
@@ -38,7 +37,6 @@ class Sequence:
     read_encoded: Callable[[int], bytes] | None = None
     where: Callable[[int], str] | None = None
     still: bool = False
-    attributes: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes_xywh)

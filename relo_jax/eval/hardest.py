@@ -17,15 +17,16 @@ def hardest(comparison, label, count):
     return [comparison.names[k] for k in order[:count]]
 
 
-def overlaps(comparison, sequence):
+def overlaps(comparison, sequence, labels):
     """Label -> overlap with the truth in every frame, float64 `[F]`, NaN where there is no target."""
     truth = sequence.boxes_xywh
     with np.errstate(invalid="ignore"):
         known = (truth[:, 2:] > 0).all(1)
     found = {}
-    for label, entry in comparison.entries.items():
+    for label in labels:
+        predicted = comparison.entries[label].boxes[sequence.name]
         found[label] = np.full(len(truth), np.nan)
-        found[label][known] = boxes.iou_xywh(entry.boxes[sequence.name][known], truth[known])
+        found[label][known] = boxes.iou_xywh(predicted[known], truth[known])
         found[label][0] = 1.0  # given
     return found
 
@@ -83,20 +84,20 @@ def draw_boxes(frame, truth, others):
     return image
 
 
-def key_frames(comparison, sequence, label, colours, count=4):
-    """Frames of a sequence with the truth's and all trackers' boxes.
+def key_frames(comparison, sequence, label, overlap, colours, count=4):
+    """Frames of a sequence with the truth's and trackers' boxes.
 
     Args:
       comparison: `comparison.Comparison`.
       sequence: one of its sequences.
       label: the tracker whose loss decides which frames.
-      colours: label -> "#rrggbb".
+      overlap: of `overlaps`.
+      colours: label -> "#rrggbb", of those that are drawn.
 
     Returns:
       list of (uint8 `[H, W, 3]`, caption). A frame that cannot be read is left out, and the caption of the others says
       how many are.
     """
-    overlap = overlaps(comparison, sequence)
     frames, unreadable = [], 0
     for index in moments(overlap[label], count):
         try:
@@ -104,7 +105,7 @@ def key_frames(comparison, sequence, label, colours, count=4):
         except (UserError, OSError):
             unreadable += 1
             continue
-        drawn = [(entry.boxes[sequence.name][index], colours[name]) for name, entry in comparison.entries.items()]
+        drawn = [(comparison.entries[name].boxes[sequence.name][index], c) for name, c in colours.items()]
         truth = sequence.boxes_xywh[index]
         frames.append((draw_boxes(frame, truth, drawn), _caption(index, overlap)))
     if unreadable:

@@ -25,7 +25,9 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 section { background: #fff; border: 1px solid var(--line); border-radius: 12px; padding: 1.4rem 1.5rem; }
 section { margin: 0 0 1.25rem; }
 .pair { display: grid; grid-template-columns: minmax(0, 1.1fr) minmax(0, 1fr); gap: 1.5rem; align-items: center; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1.25rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); gap: 1.25rem; }
+.plots { margin-top: 1.5rem; align-items: start; }
+section > img, details > img { width: 100%; margin: .5rem 0; }
 @media (max-width: 52rem) { .pair { grid-template-columns: minmax(0, 1fr); } section { padding: 1.1rem; } }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .5rem .45rem; text-align: right; border-bottom: 1px solid var(--line); }
@@ -40,6 +42,10 @@ th[aria-sort=ascending]::after { content: " \\2191"; } th[aria-sort=descending]:
 .bar { height: 6px; margin-top: .3rem; border-radius: 3px; background: #e9eef5; overflow: hidden; }
 .bar i { display: block; height: 100%; background: var(--accent); }
 .scroll { overflow-x: auto; }
+.span { position: relative; height: 14px; min-width: 9rem; background: #f1f4f8; border-radius: 3px; overflow: hidden; }
+.span i { position: absolute; top: 5px; height: 4px; border-radius: 2px; background: var(--accent); }
+.span b { position: absolute; top: 1px; width: 4px; height: 12px; margin-left: -2px; background: var(--ink); }
+.span s { position: absolute; left: 50%; top: 0; bottom: 0; width: 1px; background: #aab3c0; }
 .tall { max-height: 34rem; overflow: auto; }
 .tall th { position: sticky; top: 0; background: #fff; }
 .note { color: var(--soft); font-size: .88rem; margin: .75rem 0 0; }
@@ -47,6 +53,7 @@ th[aria-sort=ascending]::after { content: " \\2191"; } th[aria-sort=descending]:
 img, video { display: block; max-width: 100%; height: auto; border-radius: 6px; }
 video { width: 100%; max-width: 40rem; background: #000; margin-bottom: 1.25rem; }
 .frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
+.four { grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); }
 figure { margin: 0; } figure img { width: 100%; }
 figcaption { font-size: .85rem; color: var(--soft); padding-top: .35rem; }
 .key { display: inline-block; width: .8em; height: .8em; border: 2px solid; border-radius: 2px; margin: 0 .4em 0 0; }
@@ -168,7 +175,12 @@ def number(value, digits=3, bar=False, best=False, sign=False):
     if value is None or math.isnan(value):
         return cell("–", -1, best=best)
     drawn = f'<div class="bar"><i style="width:{100 * min(max(value, 0), 1):.1f}%"></i></div>' if bar else ""
-    return cell(f"{value:{'+' if sign else ''}.{digits}f}", value, drawn, best)
+    return cell(signed(value, digits) if sign else f"{value:.{digits}f}", value, drawn, best)
+
+
+def signed(value, digits=3):
+    """A number with its sign, as text: a minus as wide as a plus."""
+    return f"{value:+.{digits}f}".replace("-", "\u2212")
 
 
 def folded(title, inside):
@@ -192,10 +204,10 @@ def keys(colours):
     return f'<p class="note keys">{"".join(spans)}</p>'
 
 
-def figures(frames):
-    """Pictures side by side: (uint8 `[H, W, 3]`, caption)s."""
+def figures(frames, kind=""):
+    """Pictures side by side: (uint8 `[H, W, 3]`, caption)s; `kind` is a class, such as "four" in a row."""
     pictures = (f"<figure>{jpeg(im, text)}<figcaption>{escape(text)}</figcaption></figure>" for im, text in frames)
-    return f'<div class="frames">{"".join(pictures)}</div>'
+    return f'<div class="frames {kind}">{"".join(pictures)}</div>'
 
 
 def jpeg(image, text):

@@ -59,7 +59,7 @@ def success_plot(target, trackers):
       UserError: cannot be written.
     """
     with rc_context(_STYLE):
-        figure, axes = _figure("Success", "overlap threshold (IoU)", "share of frames above it")
+        figure, axes = _figure("Success", "overlap threshold (IoU)", "share of frames above it", len(trackers))
         lines = {label: (c.auc, metrics.SUCCESS_THRESHOLDS, c.success) for label, c in trackers.items()}
         _curves(axes, lines, "AUC")
         axes.set_xlim(0, 1)
@@ -69,7 +69,8 @@ def success_plot(target, trackers):
 def precision_plot(target, trackers):
     """Precision over the distance between the centres, that at 20 px in the legend; arguments as in `success_plot`."""
     with rc_context(_STYLE):
-        figure, axes = _figure("Precision", "distance between the centres (pixels)", "share of frames within it")
+        title, x = "Precision", "distance between the centres (pixels)"
+        figure, axes = _figure(title, x, "share of frames within it", len(trackers))
         axes.axvline(20, color="#999999", linewidth=1)
         lines = {label: (c.p20, metrics.PRECISION_THRESHOLDS, c.precision) for label, c in trackers.items()}
         _curves(axes, lines, "P20")
@@ -81,7 +82,7 @@ def norm_precision_plot(target, trackers):
     """Precision over the distance as a share of the target's size, that at 0.2 in the legend; as `success_plot`."""
     with rc_context(_STYLE):
         title, x = "Normalised precision", "distance between the centres (of the target's size)"
-        figure, axes = _figure(title, x, "share of frames within it")
+        figure, axes = _figure(title, x, "share of frames within it", len(trackers))
         axes.axvline(0.2, color="#999999", linewidth=1)
         lines = {label: (c.np20, metrics.NORM_PRECISION_THRESHOLDS, c.norm_precision) for label, c in trackers.items()}
         _curves(axes, lines, "NP20")
@@ -116,18 +117,19 @@ def differences_plot(target, names, differences, measure="AUC", colours=COLOURS[
         _save(figure, target)
 
 
-def overlap_plot(target, overlaps):
+def overlap_plot(target, overlaps, colours):
     """Overlap with the truth over the frames of one sequence.
 
     Args:
       target: as in `success_plot`.
       overlaps: dict of label -> `[F]`, NaN where there is no target.
+      colours: dict of label -> colour.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(8.6, 1.7), dpi=110, layout="constrained")
         axes = figure.subplots()
-        for k, (label, values) in enumerate(overlaps.items()):
-            axes.plot(values, color=COLOURS[k % len(COLOURS)], linewidth=1.3, label=label, alpha=0.9)
+        for label, values in overlaps.items():
+            axes.plot(values, color=colours[label], linewidth=1.3, alpha=0.9)
         axes.set(ylim=(-0.03, 1.03), ylabel="IoU", xlabel="frame", xlim=(0, max(1, len(values) - 1)))
         _save(figure, target)
 
@@ -166,8 +168,9 @@ def as_png(draw, *args):
     return buffer.getvalue()
 
 
-def _figure(title, x, y):
-    figure = Figure(figsize=(5.4, 4.7), dpi=150, layout="constrained")
+def _figure(title, x, y, lines):
+    """A figure and its axes, with room for a legend of so many lines."""
+    figure = Figure(figsize=(4.4, 3.7 + 0.2 * lines), dpi=150, layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y, ylim=(0, 1.02))
     return figure, axes

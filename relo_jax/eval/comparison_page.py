@@ -1,0 +1,270 @@
+"""A comparison of trackers as one HTML page: who is better, how sure that is, where, and what it looks like.
+
+Sections come in the order of a reader's questions. Text and tables are the page's own; plots are vector graphics and
+part of the file (page.py).
+"""
+
+import numpy as np
+
+from relo_jax.eval import hardest, metrics, page, plots
+from relo_jax.eval.account import oddities
+
+STILL = "a box that never moves"
+_PLOTS = {
+    "success": (plots.success_plot, "success curves"),
+    "precision": (plots.precision_plot, "precision curves"),
+    "norm_precision": (plots.norm_precision_plot, "normalised precision curves"),
+}
+_LISTED = 30  # lines of what is odd about files
+_DRAWN = 5  # trackers whose boxes are drawn into one frame
+
+
+def write_comparison(out, comparison, against, *, attributes=None, worst=4, facts=None, scores=None):
+    """Writes `report.html`, and each of its plots beside it as .svg, .pdf and .png.
+
+    Args:
+      out: the folder, there already.
+      comparison: `comparison.Comparison`.
+      against: label of the tracker that the others are compared with.
+      attributes: name of a sequence -> its attributes, where the dataset has any.
+      worst: how many of the sequences on which `against` does worst are shown.
+      facts: dict of what else to know -> text.
+      scores: HTML of the section on scores, where there are any.
+
+    Raises:
+      UserError: cannot be written.
+    """
+    title = f"{comparison.benchmark.title}: {_counted(len(comparison.entries), 'tracker')}"
+    frames = sum(len(s) for s in comparison.benchmark if s.name in comparison.names)
+    lead = (
+        f"{_counted(len(comparison.names), 'sequence')}, {frames:,} frames. One pass over each, from the first frame's "
+        f"box on; {comparison.columns[comparison.main]} ranks."
+    )
+    sections = [
+        _oddities(comparison),
+        _ranking(comparison, _curves(out, comparison)),
+        _differences(comparison, against),
+        _attributes(comparison, attributes or {}),
+        _two_trackers(out, comparison, against),
+        _hardest(comparison, against, worst),
+        _speed(comparison),
+        scores or "",
+        _every_sequence(comparison),
+        page.section("How it was made", page.facts(facts)) if facts else "",
+    ]
+    page.write_page(out / "report.html", title, lead, sections, page.SORTING)
+
+
+def colours(comparison):
+    """Label -> colour, the one that its curves have."""
+    return {label: plots.COLOURS[k % len(plots.COLOURS)] for k, label in enumerate(comparison.entries)}
+
+
+def rival(comparison, against):
+    """The best of the other trackers; None where there is no other."""
+    return next((label for label in comparison.ranked if label != against), None)
+
+
+def still(comparison):
+    """The columns' numbers for a box that never moves, on the compared sequences."""
+    numbers = {}
+    for sequence in comparison.benchmark:
+        if sequence.name in comparison.names:
+            boxes = metrics.never_moves(sequence)
+            curves = metrics.measure(boxes, sequence.boxes_xywh, sequence.visible, comparison.benchmark.rules)
+            numbers[sequence.name] = curves.numbers()
+    return {column: float(np.nanmean([n[column] for n in numbers.values()])) for column in ("auc", "p20", "np20", "ao")}
+
+
+def _picture(out, stem, text, draw, *args):
+    """Draws into files, and gives the vector one as a part of the page."""
+    files = [out / f"{stem}.{kind}" for kind in ("svg", "pdf", "png")]
+    draw(files, *args)
+    return page.picture(files[0].read_bytes(), "svg+xml", text)
+
+
+def _curves(out, comparison):
+    curves = {label: comparison.curves(label) for label in comparison.entries}
+    drawn = (_picture(out, stem, text, draw, curves) for stem, (draw, text) in _PLOTS.items())
+    return f'<div class="plots">{"".join(drawn)}</div>'
+
+
+def _ranking(comparison, curves):
+    columns, overall = comparison.columns, {label: comparison.overall(label) for label in comparison.ranked}
+    best = {c: max((n[c] for n in overall.values()), default=None) for c in columns}
+    rows, kinds = [], []
+    for label, numbers in overall.items():
+        cells = [page.number(numbers[c], bar=c == comparison.main, best=numbers[c] == best[c]) for c in columns]
+        rows.append([label, *cells, f"{len(comparison.entries[label].boxes)} of {len(comparison.benchmark)}"])
+        kinds.append(None)
+    if set(columns) <= {"auc", "p20", "np20", "ao"}:
+        numbers = still(comparison)
+        rows.append([STILL, *(page.number(numbers[c]) for c in columns), ""])
+        kinds.append("aside")
+    table = page.table(["tracker", *columns.values(), "sequences it has"], rows, sortable=True, kinds=kinds)
+    if "auc" in columns:
+        says = (
+            "AUC: area under the success curve, the mean over 21 thresholds. P: share of frames whose centre is within "
+            "20 pixels; NP: within a fifth of the target's size. AO: mean overlap (IoU). Means over sequences."
+        )
+    else:
+        says = (
+            "AO: mean overlap (IoU) over all frames of all sequences together, the first of each left out, as the "
+            "GOT-10k toolkit counts; SR: share of frames above 0.5 and 0.75. The curves below are means over sequences."
+        )
+    return page.section("Results", table, page.note(says), curves)
+
+
+def _differences(comparison, against):
+    others = [label for label in comparison.ranked if label != against]
+    if not others:
+        return ""
+    measure = comparison.columns[comparison.main]
+    found = {label: comparison.interval(against, label) for label in others}
+    widest = max(0.01, *(abs(v) for i in found.values() for v in (i.low, i.high)))
+    rows = []
+    for label, interval in found.items():
+        better, equal, worse = comparison.wins(against, label)
+        said = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not told apart"
+        bounds = page.cell(f"{page.signed(interval.low)} to {page.signed(interval.high)}", interval.high - interval.low)
+        rows.append(
+            [label, page.number(interval.difference, sign=True), bounds, _span(interval, widest),
+             f"{better} / {equal} / {worse}", said]
+        )  # fmt: skip
+    table = page.table(
+        [f"{against} minus", measure, "95 % interval", "", "better / equal / worse", f"{against} is"], rows,
+        sortable=len(rows) > 1,
+    )  # fmt: skip
+    says = (
+        f"Paired bootstrap over the {len(comparison.names)} sequences, {comparison.resamples:,} resamples: the "
+        "interval holds 95 % of the differences that other samples of such sequences would give. Better / equal / "
+        "worse counts sequences."
+    )
+    return page.section("Is the difference more than chance?", table, page.note(says))
+
+
+def _span(interval, widest):
+    place = lambda v: 50 + 46 * v / widest
+    low, high, middle = (place(v) for v in (interval.low, interval.high, interval.difference))
+    return page.Cell(
+        f'<td><div class="span"><s></s><i style="left:{low:.1f}%;width:{max(high - low, 0.5):.1f}%"></i>'
+        f'<b style="left:{middle:.1f}%"></b></div></td>'
+    )
+
+
+def _attributes(comparison, attributes):
+    having = comparison.by_attribute(attributes)
+    if not having:
+        return ""
+    labels, rows = comparison.ranked, []
+    for attribute, names in having.items():
+        numbers = [comparison.overall(label, names)[comparison.main] for label in labels]
+        best = np.nanmax(numbers)
+        rows.append([attribute, str(len(names)), *(page.number(n, best=n == best) for n in numbers)])
+    without = sum(not attributes.get(name) for name in comparison.names)
+    says = f"{comparison.columns[comparison.main]} over the sequences that have it; most have several."
+    if without:
+        says += f" {without} of {len(comparison.names)} sequences have none."
+    return page.section(
+        "By attribute", page.table(["attribute", "sequences", *labels], rows, sortable=True), page.note(says)
+    )
+
+
+def _two_trackers(out, comparison, against):
+    other = rival(comparison, against)
+    if other is None:
+        return ""
+    measure, frames = comparison.columns[comparison.main], {s.name: len(s) for s in comparison.benchmark}
+    first, second = comparison.values(against), comparison.values(other)
+    drawn = _difference_plot(out, "differences", comparison, against, other)
+    widest = max(0.01, np.nanmax(np.abs(first - second)))
+    rows = [
+        [comparison.names[k], str(frames[comparison.names[k]]), page.number(first[k]), page.number(second[k]),
+         page.number(first[k] - second[k], sign=True), _span_of(first[k] - second[k], widest)]
+        for k in np.argsort(-(first - second), kind="stable")
+    ]  # fmt: skip
+    table = page.table(["sequence", "frames", against, other, "difference", ""], rows, sortable=True, tall=True)
+    others = [label for label in comparison.ranked if label not in (against, other)]
+    more = "".join(
+        page.folded(f"{against} and {label}", _difference_plot(out, f"differences-{k + 2}", comparison, against, label))
+        for k, label in enumerate(others)
+    )
+    says = f"{measure} of each sequence; a bar to the right of the middle is for {against}."
+    return page.section(f"{against} and {other}, sequence by sequence", drawn, table, page.note(says), more)
+
+
+def _difference_plot(out, stem, comparison, first, second):
+    differences = comparison.values(first) - comparison.values(second)
+    pair = [colours(comparison)[label] for label in (first, second)]
+    measure, text = comparison.columns[comparison.main], f"differences between {first} and {second}"
+    known = differences[np.isfinite(differences)]
+    return _picture(out, stem, text, plots.differences_plot, (first, second), known, measure, pair)
+
+
+def _span_of(difference, widest):
+    if np.isnan(difference):
+        return page.cell("")
+    width = 50 * abs(difference) / widest
+    left = 50 if difference > 0 else 50 - width
+    return page.Cell(
+        f'<td data-value="{difference:.9g}"><div class="span"><s></s>'
+        f'<i style="left:{left:.1f}%;width:{width:.1f}%"></i></div></td>'
+    )
+
+
+def _hardest(comparison, against, count):
+    sequences = {s.name: s for s in comparison.benchmark}
+    chosen = hardest.hardest(comparison, against, count)
+    drawn = [against, *(label for label in comparison.ranked if label != against)][:_DRAWN]
+    colour = {label: c for label, c in colours(comparison).items() if label in drawn}
+    parts = [page.keys({"ground truth (white)": "#b8bec8", **colour})] if chosen else []
+    for name in chosen:
+        numbers = ", ".join(f"{label} {comparison.entries[label].numbers[name][comparison.main]:.3f}"
+                            for label in comparison.ranked)  # fmt: skip
+        sequence = sequences[name]
+        overlap = hardest.overlaps(comparison, sequence, colour)
+        frames = hardest.key_frames(comparison, sequence, against, overlap, colour)
+        overlap = plots.as_png(plots.overlap_plot, overlap, colour)
+        parts.append(f"<h3>{page.escape(name)}</h3>{page.note(f'{comparison.columns[comparison.main]}: {numbers}')}")
+        parts.append(page.figures(frames, "four") + page.picture(overlap, "png", f"overlap over the frames of {name}"))
+    return page.section(f"Where {against} does worst", *parts) if parts else ""
+
+
+def _speed(comparison):
+    found = {label: speed for label in comparison.ranked if (speed := comparison.speed(label))}
+    if not found:
+        return ""
+    rows = [
+        [label, page.number(s["median_ms"], 1), page.number(s["fps"], 1), f"{s['frames']:,}", str(s["sequences"])]
+        for label, s in found.items()
+    ]
+    table = page.table(["tracker", "median ms a frame", "frames/s", "frames", "sequences"], rows, sortable=True)
+    says = "By each tracker's own files of times, without first frames; made on whatever machine it ran on."
+    return page.section("Speed", table, page.note(says))
+
+
+def _every_sequence(comparison):
+    labels = comparison.ranked
+    values = np.stack([comparison.values(label) for label in labels], 1)
+    frames = {s.name: len(s) for s in comparison.benchmark}
+    rows = [
+        [name, str(frames[name]), *(page.number(v, best=v == np.nanmax(row)) for v in row)]
+        for name, row in zip(comparison.names, values, strict=True)
+    ]
+    table = page.table(["sequence", "frames", *labels], rows, sortable=True, tall=True)
+    measure = comparison.columns[comparison.main]
+    return page.section("Every sequence", page.folded(f"{measure} of each of the {len(rows)} sequences", table))
+
+
+def _oddities(comparison):
+    """What is not compared, and what is odd about files; empty when all is well."""
+    lines = oddities(comparison)
+    if not lines:
+        return ""
+    shown = page.bullets(lines[:_LISTED])
+    more = page.folded(f"{len(lines) - _LISTED} more", page.bullets(lines[_LISTED:])) if lines[_LISTED:] else ""
+    return page.section("Before you read the numbers", shown, more, kind="warning")
+
+
+def _counted(count, what):
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
