@@ -17,6 +17,7 @@ DATASETS = (
     "procedural", "photos", "folder", "coco", "got10k", "lasot", "lasot_ext", "nfs", "otb100", "tnl2k", "trackingnet",
     "uav123", "vasttrack", "vot",
 )  # fmt: skip
+BENCHMARKS = tuple(name for name in DATASETS if name not in ("procedural", "photos", "folder", "coco"))
 PAPER_DATA = "coco+got10k+lasot+trackingnet+vasttrack"  # in equal parts
 _CHOICES = {
     "stage": ("warmup", "rl"),
@@ -124,6 +125,14 @@ def base():
     config.tracker.score_value = 0.0
     config.tracker.score_likeness = 0.0
     config.tracker.score_nearness = 0.0
+
+    # The tracker's options on single benchmarks. What is left open is as published for the variant (published.py).
+    config.benchmarks = ConfigDict()
+    for name in BENCHMARKS:
+        config.benchmarks[name] = ConfigDict()
+        config.benchmarks[name].window_power = config_dict.placeholder(float)
+        config.benchmarks[name].update_interval = config_dict.placeholder(int)
+        config.benchmarks[name].update_threshold = config_dict.placeholder(float)
     return config
 
 
@@ -353,7 +362,7 @@ def check_same_run(saved, config, where, step):
     saved, given = flatten(base()) | flatten(saved), flatten(config)
     for name in sorted(saved.keys() | given.keys()):
         old, new = saved.get(name), given.get(name)
-        if name in _MAY_CHANGE_ON_RESUME or old == new:
+        if name in _MAY_CHANGE_ON_RESUME or name.startswith("benchmarks.") or old == new:
             continue
         if name == "optimizer.reference_batch" and given["optimizer.scaling"] == "none":
             continue  # nothing is scaled by it
@@ -375,12 +384,12 @@ def _type(config, name):
 
 
 def _check_value(name, value, kind, where="config"):
-    """Raises UserError unless the value has the field's type and range; None is allowed for model fields only."""
+    """Raises UserError unless the value has the field's type and range; None leaves a model's or benchmark's open."""
 
     def wrong(expected):
         return UserError(f"{where}.{name} is {value!r}: expected {expected}")
 
-    if value is None and name.startswith("model."):
+    if value is None and name.startswith(("model.", "benchmarks.")):
         return
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
