@@ -24,12 +24,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # From the bottom up: a module imports from its own line and from those above it in this list.
 LAYERS = [
     ["errors"],
-    ["compiled", "config", "boxes", "files", "flops", "frames"],
+    ["compiled", "config", "boxes", "files", "flops", "frames", "published"],
     ["crop", "overlay", "torch_file"],
     ["data"],
-    ["video", "data_command"],
+    ["decoding", "live", "video", "window", "sinks", "data_command"],
     ["model"],
-    ["positions", "release_names", "convert", "checkpoint", "convert_command"],
+    ["positions", "release_names", "convert", "checkpoint", "card", "convert_command"],
     ["mdp"],
     ["train"],
     ["step", "program", "checks", "chunks", "targets", "multi", "following", "tracker", "track_command"],
