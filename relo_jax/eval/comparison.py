@@ -20,6 +20,7 @@ import tqdm
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
 from relo_jax.eval.bootstrap import paired_interval, resampled_means
+from relo_jax.eval.calibration import is_right
 from relo_jax.eval.result_files import beside, find_results, match_results, read_result, read_scores, read_times
 
 CURVES = {"auc": "AUC", "p20": "P", "np20": "NP", "ao": "AO"}
@@ -119,6 +120,15 @@ class Comparison:
             for attribute in attributes.get(name, ()):
                 having.setdefault(attribute, []).append(name)
         return dict(sorted(having.items(), key=lambda item: (-len(item[1]), item[0])))
+
+    def scored(self, label):
+        """Scores and whether the box is right, `[N]` both, of all frames with a score but first ones; None without."""
+        entry, found = self.entries[label], []
+        for sequence in self.benchmark:
+            if sequence.name in entry.scores:
+                right = is_right(entry.boxes[sequence.name], sequence.boxes_xywh, sequence.visible)
+                found.append((entry.scores[sequence.name][1:], right[1:]))
+        return tuple(map(np.concatenate, zip(*found, strict=True))) if found else None
 
     def speed(self, label):
         """Median ms a frame and frames/s of a tracker's files of times, over all its sequences; None without any. The

@@ -6,7 +6,7 @@ part of the file (page.py).
 
 import numpy as np
 
-from relo_jax.eval import hardest, metrics, page, plots
+from relo_jax.eval import calibration, hardest, metrics, page, plots
 from relo_jax.eval.account import oddities
 
 STILL = "a box that never moves"
@@ -19,7 +19,7 @@ _LISTED = 30  # lines of what is odd about files
 _DRAWN = 5  # trackers whose boxes are drawn into one frame
 
 
-def write_comparison(out, comparison, against, *, attributes=None, worst=4, facts=None, scores=None):
+def write_comparison(out, comparison, against, *, attributes=None, worst=4, facts=None):
     """Writes `report.html`, and each of its plots beside it as .svg, .pdf and .png.
 
     Args:
@@ -29,7 +29,6 @@ def write_comparison(out, comparison, against, *, attributes=None, worst=4, fact
       attributes: name of a sequence -> its attributes, where the dataset has any.
       worst: how many of the sequences on which `against` does worst are shown.
       facts: dict of what else to know -> text.
-      scores: HTML of the section on scores, where there are any.
 
     Raises:
       UserError: cannot be written.
@@ -48,7 +47,7 @@ def write_comparison(out, comparison, against, *, attributes=None, worst=4, fact
         _two_trackers(out, comparison, against),
         _hardest(comparison, against, worst),
         _speed(comparison),
-        scores or "",
+        _scores(out, comparison),
         _every_sequence(comparison),
         page.section("How it was made", page.facts(facts)) if facts else "",
     ]
@@ -101,7 +100,7 @@ def _ranking(comparison, curves):
         numbers = still(comparison)
         rows.append([STILL, *(page.number(numbers[c]) for c in columns), ""])
         kinds.append("aside")
-    table = page.table(["tracker", *columns.values(), "sequences it has"], rows, sortable=True, kinds=kinds)
+    table = page.table(["tracker", *columns.values(), "sequences"], rows, sortable=True, kinds=kinds)
     if "auc" in columns:
         says = (
             "AUC: area under the success curve, the mean over 21 thresholds. P: share of frames whose centre is within "
@@ -241,6 +240,27 @@ def _speed(comparison):
     table = page.table(["tracker", "median ms a frame", "frames/s", "frames", "sequences"], rows, sortable=True)
     says = "By each tracker's own files of times, without first frames; made on whatever machine it ran on."
     return page.section("Speed", table, page.note(says))
+
+
+def _scores(out, comparison):
+    """How honest scores are: of the trackers that have files of them, over all sequences with one but first frames."""
+    found = {label: scored for label in comparison.ranked if (scored := comparison.scored(label))}
+    if not found:
+        return ""
+    drawn = _picture(out, "reliability", "reliability diagram", calibration.reliability_plot, found)
+    rows = [
+        [label, page.number(calibration.expected_calibration_error(*scored)),
+         page.number(calibration.auroc(*scored)), page.number(float(scored[1].mean())), f"{len(scored[0]):,}"]
+        for label, scored in found.items()
+    ]  # fmt: skip
+    heads = ["tracker", "calibration error", "AUROC", "frames right", "frames"]
+    says = (
+        "A frame is right when the target is there and the box overlaps it by more than half. A calibrated score is on "
+        "the diagonal: of the frames that it gives 0.8, four in five are right. AUROC: how often a frame that is right "
+        "scores higher than one that is not."
+    )
+    table = page.table(heads, rows, sortable=len(rows) > 1)
+    return page.section("Scores", f'<div class="pair"><div>{table}{page.note(says)}</div><div>{drawn}</div></div>')
 
 
 def _every_sequence(comparison):

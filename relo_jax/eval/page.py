@@ -32,7 +32,7 @@ section > img, details > img { width: 100%; margin: .5rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .5rem .45rem; text-align: right; border-bottom: 1px solid var(--line); }
 th { font-size: .8rem; font-weight: 600; color: var(--soft); vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; overflow-wrap: break-word; }
 tr.best td { font-weight: 650; }
 td.best { font-weight: 650; }
 tr.aside td { color: var(--soft); font-style: italic; }
@@ -52,7 +52,7 @@ th[aria-sort=ascending]::after { content: " \\2191"; } th[aria-sort=descending]:
 .warning { border-left: 4px solid #e69f00; }
 img, video { display: block; max-width: 100%; height: auto; border-radius: 6px; }
 video { width: 100%; max-width: 40rem; background: #000; margin-bottom: 1.25rem; }
-.frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
+.frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; margin: .6rem 0; }
 .four { grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); }
 figure { margin: 0; } figure img { width: 100%; }
 figcaption { font-size: .85rem; color: var(--soft); padding-top: .35rem; }
