@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_AT_A_TIME = 500  # resamples: a dataset of a thousand sequences takes a few megabytes
+_AT_A_TIME = 500  # resamples drawn at once
 
 
 @dataclass(frozen=True)
@@ -26,42 +26,35 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def resampled_means(values, weights=None, resamples=10_000, seed=0):
-    """Means over resampled sequences, the same draws for all trackers.
-
-    Args:
-      values: `[N, T]`, a number of each of N sequences by each of T trackers; NaN where there is none.
-      weights: `[N]`, what a sequence counts for; None for one each.
-      resamples: R.
-      seed: of the draws.
-
-    Returns:
-      float64 `[R, T]`.
-    """
-    values = np.asarray(values, np.float64)
-    count = len(values)
-    weights = np.ones(count) if weights is None else np.asarray(weights, np.float64)
-    known = np.isfinite(values)
-    weighted = np.where(known, values, 0) * weights[:, None]
-    rng, means = np.random.default_rng(seed), []
+def draw(count, resamples=10_000, seed=0):
+    """How often each sequence is in each resample, float64 `[R, N]`: every row sums to N. For all pairs the same."""
+    rng, even, drawn = np.random.default_rng(seed), np.full(count, 1 / count), np.empty((resamples, count))
     for start in range(0, resamples, _AT_A_TIME):
-        times = rng.multinomial(count, np.full(count, 1 / count), min(_AT_A_TIME, resamples - start)).astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means.append((times @ weighted) / (times @ (known * weights[:, None])))
-    return np.concatenate(means)
+        part = drawn[start : start + _AT_A_TIME]
+        part[:] = rng.multinomial(count, even, len(part))
+    return drawn
 
 
-def paired_interval(means, overall, first, second, level=0.95):
-    """The difference of two trackers, first minus second, with its interval.
+def paired_interval(first, second, drawn, weights=None, level=0.95):
+    """The difference of two trackers' means, first minus second, with its interval.
 
     Args:
-      means: of `resampled_means`.
-      overall: `[T]`, the means over all sequences.
-      first, second: columns of both.
+      first, second: `[N]`, a number of each sequence; one that is NaN for either is left out.
+      drawn: `[R, N]` of `draw`.
+      weights: `[N]`, what a sequence counts for; None for one each.
+      level: share of the resamples that the interval holds.
 
     Returns:
-      Interval; of a tracker and itself, or one that does the same, `[0, 0]`.
+      Interval; `[0, 0]` for trackers that do the same everywhere, NaN where nothing can be compared.
     """
+    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    known = np.isfinite(difference)
+    weights = np.where(known, 1.0 if weights is None else weights, 0.0)
+    if not weights.any():
+        return Interval(np.nan, np.nan, np.nan)
+    weighted = np.where(known, difference, 0) * weights
+    with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no sequence that counts
+        means = (drawn @ weighted) / (drawn @ weights)
     tail = 50 * (1 - level)
-    low, high = np.nanpercentile(means[:, first] - means[:, second], (tail, 100 - tail))
-    return Interval(float(overall[first] - overall[second]), float(low), float(high))
+    low, high = np.nanpercentile(means, (tail, 100 - tail))
+    return Interval(float(weighted.sum() / weights.sum()), float(low), float(high))

@@ -19,7 +19,7 @@ import tqdm
 
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
-from relo_jax.eval.bootstrap import paired_interval, resampled_means
+from relo_jax.eval.bootstrap import draw, paired_interval
 from relo_jax.eval.calibration import is_right
 from relo_jax.eval.result_files import beside, find_results, match_results, read_result, read_scores, read_times
 
@@ -96,13 +96,11 @@ class Comparison:
 
     def interval(self, first, second):
         """`bootstrap.Interval` of the ranking number, first minus second."""
-        overall = [self.overall(label)[self.main] for label in self.entries]
-        return paired_interval(self._resampled, overall, self.labels.index(first), self.labels.index(second))
+        return paired_interval(self.values(first), self.values(second), self._drawn, self.weights)
 
     @functools.cached_property
-    def _resampled(self):
-        table = np.stack([self.values(label) for label in self.entries], 1)
-        return resampled_means(table, self.weights, self.resamples, self.seed)
+    def _drawn(self):
+        return draw(len(self.names), self.resamples, self.seed)
 
     def wins(self, first, second):
         """On how many sequences the first is better, as good, and worse."""

@@ -6,7 +6,7 @@ part of the file (page.py).
 
 import numpy as np
 
-from relo_jax.eval import calibration, hardest, metrics, page, plots
+from relo_jax.eval import by_sequence, calibration, metrics, page, plots
 from relo_jax.eval.account import oddities
 
 STILL = "a box that never moves"
@@ -16,7 +16,6 @@ _PLOTS = {
     "norm_precision": (plots.norm_precision_plot, "normalised precision curves"),
 }
 _LISTED = 30  # lines of what is odd about files
-_DRAWN = 5  # trackers whose boxes are drawn into one frame
 
 
 def write_comparison(out, comparison, against, *, attributes=None, worst=4, facts=None):
@@ -44,24 +43,14 @@ def write_comparison(out, comparison, against, *, attributes=None, worst=4, fact
         _ranking(comparison, _curves(out, comparison)),
         _differences(comparison, against),
         _attributes(comparison, attributes or {}),
-        _two_trackers(out, comparison, against),
-        _hardest(comparison, against, worst),
+        by_sequence.two_trackers(out, comparison, against),
+        by_sequence.worst(comparison, against, worst),
         _speed(comparison),
         _scores(out, comparison),
-        _every_sequence(comparison),
+        by_sequence.every_sequence(comparison),
         page.section("How it was made", page.facts(facts)) if facts else "",
     ]
     page.write_page(out / "report.html", title, lead, sections, page.SORTING)
-
-
-def colours(comparison):
-    """Label -> colour, the one that its curves have."""
-    return {label: plots.COLOURS[k % len(plots.COLOURS)] for k, label in enumerate(comparison.entries)}
-
-
-def rival(comparison, against):
-    """The best of the other trackers; None where there is no other."""
-    return next((label for label in comparison.ranked if label != against), None)
 
 
 def still(comparison):
@@ -75,17 +64,12 @@ def still(comparison):
     return {column: float(np.nanmean([n[column] for n in numbers.values()])) for column in ("auc", "p20", "np20", "ao")}
 
 
-def _picture(out, stem, text, draw, *args):
-    """Draws into files, and gives the vector one as a part of the page."""
-    files = [out / f"{stem}.{kind}" for kind in ("svg", "pdf", "png")]
-    draw(files, *args)
-    return page.picture(files[0].read_bytes(), "svg+xml", text)
-
-
 def _curves(out, comparison):
     curves = {label: comparison.curves(label) for label in comparison.entries}
-    drawn = (_picture(out, stem, text, draw, curves) for stem, (draw, text) in _PLOTS.items())
-    return f'<div class="plots">{"".join(drawn)}</div>'
+    drawn = ""
+    for stem, (draw, text) in _PLOTS.items():
+        drawn += page.picture(plots.in_every_format(out / stem, draw, curves), "svg+xml", text)
+    return f'<div class="plots">{drawn}</div>'
 
 
 def _ranking(comparison, curves):
@@ -158,7 +142,7 @@ def _attributes(comparison, attributes):
     labels, rows = comparison.ranked, []
     for attribute, names in having.items():
         numbers = [comparison.overall(label, names)[comparison.main] for label in labels]
-        best = np.nanmax(numbers)
+        best = np.fmax.reduce(numbers)
         rows.append([attribute, str(len(names)), *(page.number(n, best=n == best) for n in numbers)])
     without = sum(not attributes.get(name) for name in comparison.names)
     says = f"{comparison.columns[comparison.main]} over the sequences that have it; most have several."
@@ -167,66 +151,6 @@ def _attributes(comparison, attributes):
     return page.section(
         "By attribute", page.table(["attribute", "sequences", *labels], rows, sortable=True), page.note(says)
     )
-
-
-def _two_trackers(out, comparison, against):
-    other = rival(comparison, against)
-    if other is None:
-        return ""
-    measure, frames = comparison.columns[comparison.main], {s.name: len(s) for s in comparison.benchmark}
-    first, second = comparison.values(against), comparison.values(other)
-    drawn = _difference_plot(out, "differences", comparison, against, other)
-    widest = max(0.01, np.nanmax(np.abs(first - second)))
-    rows = [
-        [comparison.names[k], str(frames[comparison.names[k]]), page.number(first[k]), page.number(second[k]),
-         page.number(first[k] - second[k], sign=True), _span_of(first[k] - second[k], widest)]
-        for k in np.argsort(-(first - second), kind="stable")
-    ]  # fmt: skip
-    table = page.table(["sequence", "frames", against, other, "difference", ""], rows, sortable=True, tall=True)
-    others = [label for label in comparison.ranked if label not in (against, other)]
-    more = "".join(
-        page.folded(f"{against} and {label}", _difference_plot(out, f"differences-{k + 2}", comparison, against, label))
-        for k, label in enumerate(others)
-    )
-    says = f"{measure} of each sequence; a bar to the right of the middle is for {against}."
-    return page.section(f"{against} and {other}, sequence by sequence", drawn, table, page.note(says), more)
-
-
-def _difference_plot(out, stem, comparison, first, second):
-    differences = comparison.values(first) - comparison.values(second)
-    pair = [colours(comparison)[label] for label in (first, second)]
-    measure, text = comparison.columns[comparison.main], f"differences between {first} and {second}"
-    known = differences[np.isfinite(differences)]
-    return _picture(out, stem, text, plots.differences_plot, (first, second), known, measure, pair)
-
-
-def _span_of(difference, widest):
-    if np.isnan(difference):
-        return page.cell("")
-    width = 50 * abs(difference) / widest
-    left = 50 if difference > 0 else 50 - width
-    return page.Cell(
-        f'<td data-value="{difference:.9g}"><div class="span"><s></s>'
-        f'<i style="left:{left:.1f}%;width:{width:.1f}%"></i></div></td>'
-    )
-
-
-def _hardest(comparison, against, count):
-    sequences = {s.name: s for s in comparison.benchmark}
-    chosen = hardest.hardest(comparison, against, count)
-    drawn = [against, *(label for label in comparison.ranked if label != against)][:_DRAWN]
-    colour = {label: c for label, c in colours(comparison).items() if label in drawn}
-    parts = [page.keys({"ground truth (white)": "#b8bec8", **colour})] if chosen else []
-    for name in chosen:
-        numbers = ", ".join(f"{label} {comparison.entries[label].numbers[name][comparison.main]:.3f}"
-                            for label in comparison.ranked)  # fmt: skip
-        sequence = sequences[name]
-        overlap = hardest.overlaps(comparison, sequence, colour)
-        frames = hardest.key_frames(comparison, sequence, against, overlap, colour)
-        overlap = plots.as_png(plots.overlap_plot, overlap, colour)
-        parts.append(f"<h3>{page.escape(name)}</h3>{page.note(f'{comparison.columns[comparison.main]}: {numbers}')}")
-        parts.append(page.figures(frames, "four") + page.picture(overlap, "png", f"overlap over the frames of {name}"))
-    return page.section(f"Where {against} does worst", *parts) if parts else ""
 
 
 def _speed(comparison):
@@ -244,10 +168,11 @@ def _speed(comparison):
 
 def _scores(out, comparison):
     """How honest scores are: of the trackers that have files of them, over all sequences with one but first frames."""
-    found = {label: scored for label in comparison.ranked if (scored := comparison.scored(label))}
+    found = {label: scored for label in comparison.entries if (scored := comparison.scored(label))}
     if not found:
         return ""
-    drawn = _picture(out, "reliability", "reliability diagram", calibration.reliability_plot, found)
+    drawn = plots.in_every_format(out / "reliability", calibration.reliability_plot, found)
+    drawn = page.picture(drawn, "svg+xml", "reliability diagram")
     rows = [
         [label, page.number(calibration.expected_calibration_error(*scored)),
          page.number(calibration.auroc(*scored)), page.number(float(scored[1].mean())), f"{len(scored[0]):,}"]
@@ -261,19 +186,6 @@ def _scores(out, comparison):
     )
     table = page.table(heads, rows, sortable=len(rows) > 1)
     return page.section("Scores", f'<div class="pair"><div>{table}{page.note(says)}</div><div>{drawn}</div></div>')
-
-
-def _every_sequence(comparison):
-    labels = comparison.ranked
-    values = np.stack([comparison.values(label) for label in labels], 1)
-    frames = {s.name: len(s) for s in comparison.benchmark}
-    rows = [
-        [name, str(frames[name]), *(page.number(v, best=v == np.nanmax(row)) for v in row)]
-        for name, row in zip(comparison.names, values, strict=True)
-    ]
-    table = page.table(["sequence", "frames", *labels], rows, sortable=True, tall=True)
-    measure = comparison.columns[comparison.main]
-    return page.section("Every sequence", page.folded(f"{measure} of each of the {len(rows)} sequences", table))
 
 
 def _oddities(comparison):

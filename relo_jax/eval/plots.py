@@ -168,6 +168,13 @@ def as_png(draw, *args):
     return buffer.getvalue()
 
 
+def in_every_format(stem, draw, *args):
+    """What a function of this module draws, as `<stem>.svg`, `.pdf` and `.png`; returns the bytes of the SVG."""
+    files = [Path(f"{stem}.{kind}") for kind in ("svg", "pdf", "png")]
+    draw(files, *args)
+    return files[0].read_bytes()
+
+
 def _figure(title, x, y, lines):
     """A figure and its axes, with room for a legend of so many lines."""
     figure = Figure(figsize=(4.4, 3.7 + 0.2 * lines), dpi=150, layout="constrained")

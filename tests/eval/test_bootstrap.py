@@ -1,0 +1,71 @@
+"""The paired bootstrap: its interval holds the difference, shrinks with more sequences, and sees only what differs."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relo_jax.eval.bootstrap import draw, paired_interval
+
+
+def interval(first, second, weights=None, resamples=2000, seed=0):
+    return paired_interval(first, second, draw(len(first), resamples, seed), weights)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=60), st.integers(0, 2**32 - 1))
+def test_the_interval_holds_the_difference_and_turns_with_the_trackers(pairs, seed):
+    first, second = np.array(pairs).T
+    found, turned = interval(first, second, seed=seed), interval(second, first, seed=seed)
+    tolerance = 1e-12
+    assert found.low - tolerance <= found.difference <= found.high + tolerance
+    np.testing.assert_allclose([turned.low, turned.high], [-found.high, -found.low], atol=1e-12)
+
+
+def test_a_tracker_does_not_differ_from_itself():
+    values = np.random.default_rng(0).uniform(size=50)
+    found = interval(values, values)
+    assert (found.difference, found.low, found.high, found.excludes_zero) == (0, 0, 0, False)
+
+
+def test_four_times_the_sequences_halve_the_interval():
+    first, second = np.random.default_rng(0).uniform(size=(2, 40))
+    few, many = interval(first, second), interval(np.tile(first, 4), np.tile(second, 4))
+    assert 0.42 < (many.high - many.low) / (few.high - few.low) < 0.58
+
+
+def test_a_sequence_that_is_hard_for_both_does_not_count():
+    """What is paired: the same draw for both, so that their common ups and downs fall out."""
+    rng = np.random.default_rng(0)
+    hardness = rng.uniform(size=60)
+    found = interval(hardness + 0.01 * rng.uniform(size=60), hardness)
+    assert found.excludes_zero and found.high - found.low < 0.003
+    assert not interval(hardness + 0.01, rng.permutation(hardness)).excludes_zero
+
+
+def test_nineteen_of_twenty_intervals_hold_the_true_difference():
+    rng, held = np.random.default_rng(0), 0
+    for trial in range(200):
+        first, second = rng.normal(0.55, 0.2, 60), rng.normal(0.5, 0.2, 60)
+        found = interval(first, second, resamples=400, seed=trial)
+        held += found.low <= 0.05 <= found.high
+    assert 0.9 <= held / 200 <= 0.985
+
+
+def test_weights_count_frames_and_what_is_unknown_counts_for_nothing():
+    first, second = np.random.default_rng(0).uniform(size=(2, 30))
+    weights = np.random.default_rng(1).integers(50, 500, 30).astype(float)
+    found = interval(first, second, weights)
+    np.testing.assert_allclose(
+        found.difference, np.average(first, weights=weights) - np.average(second, weights=weights)
+    )
+    alone = interval(first, second, np.r_[1.0, np.zeros(29)])
+    np.testing.assert_allclose([alone.low, alone.high], first[0] - second[0])
+    unknown = np.r_[first, np.nan]
+    np.testing.assert_allclose(interval(unknown, np.r_[second, 0.9]).difference, interval(first, second).difference)
+    assert np.isnan(interval([np.nan, 1], [0, np.nan]).low)
+
+
+def test_a_draw_is_as_many_sequences_again_and_the_same_for_the_same_seed():
+    drawn = draw(17, 1200, seed=3)
+    assert drawn.shape == (1200, 17) and (drawn.sum(1) == 17).all() and len(np.unique(drawn, axis=0)) > 1100
+    np.testing.assert_array_equal(drawn, draw(17, 1200, seed=3))
