@@ -1,5 +1,6 @@
 """Checkpoints on disk: one layout for trained, resumed and converted models.
 
+    runs/b256/card.json, MODEL_CARD.md    where it comes from, see `relo_jax.card`
     runs/b256/config.json                 the whole config; section "model" rebuilds the model, "tracker" its defaults
     runs/b256/checkpoints/<step>/         one Orbax checkpoint a step, complete or absent (Orbax renames it into place)
         variables                         {"params", "batch_stats"}, all of them, trained or frozen
@@ -26,6 +27,7 @@ import tensorstore as ts
 
 from relo_jax import config as relo_config
 from relo_jax import convert
+from relo_jax.card import write as write_card
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
 from relo_jax.model import RELO, model_config, model_from_config
@@ -68,14 +70,14 @@ def load(path="starter", model=None):
     if not path.exists():
         raise UserError(f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar or 'starter')")
     if path.is_dir():
-        return _load_step(*_run_and_step(path), model)
+        return _load_step(*run_and_step(path), model)
     if path.suffix == ".msgpack":
         return _load_exported(path, model)
     model = model or convert.model_for(path)
     return Loaded(model, convert.from_torch(path, model), describe(model))
 
 
-def save_variables(path, model, variables, tracker_config=None):
+def save_variables(path, model, variables, tracker_config=None, card=None):
     """Writes a run directory with one checkpoint, step 0: all of it, or nothing.
 
     Args:
@@ -83,6 +85,7 @@ def save_variables(path, model, variables, tracker_config=None):
       model: `RELO`.
       variables: `{"params", "batch_stats"}`.
       tracker_config: the config's section "tracker"; the release's for this variant where not given.
+      card: the model card, see `relo_jax.card`; None writes none.
 
     Raises:
       UserError: `path` is taken, or cannot be written (full disk, no permission).
@@ -93,6 +96,8 @@ def save_variables(path, model, variables, tracker_config=None):
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write_config(unfinished, describe(model, tracker_config))
+        if card is not None:
+            write_card(unfinished, card)
         with manager(unfinished) as steps:
             steps.save(0, args=ocp.args.Composite(**{VARIABLES: ocp.args.StandardSave(variables)}))
             steps.wait_until_finished()
@@ -198,7 +203,7 @@ def _read_json(file):
         raise UserError(f"{file} is not valid JSON ({error}): restore it, or convert the checkpoint again") from None
 
 
-def _run_and_step(path):
+def run_and_step(path):
     """Run directory and step that a directory stands for."""
     if path.parent.name == CHECKPOINTS and path.name.isdigit():
         return path.parent.parent, int(path.name)

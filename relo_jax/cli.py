@@ -44,10 +44,20 @@ def track_command(args):
     """`relo track`."""
     from relo_jax import track_command
 
-    options = tracker_options(args)
     track_command.track_command(
-        args.source, args.box, args.checkpoint, args.save, args.json, args.txt, options, args.chunk
-    )
+        args.source, args.box, args.checkpoint, args.save, args.json, args.txt, tracker_options(args), args.chunk,
+        show=args.show, timeout=args.timeout, retries=args.retries,
+    )  # fmt: skip
+
+
+def calibrate_command(args):
+    """`relo calibrate`."""
+    from relo_jax import calibrate_command
+
+    calibrate_command.calibrate_command(
+        args.checkpoint, args.dataset, args.data_root, args.split, one_based=args.one_based, count=args.count,
+        seed=args.seed, false_alarms=args.false_alarms, batch=args.batch, out=args.out,
+    )  # fmt: skip
 
 
 def convert_command(args):
@@ -128,6 +138,19 @@ def parser():
     evaluate.add_argument("--count", type=int, default=20, help="how many procedural sequences (default 20)")
     evaluate.add_argument("--seed", type=int, default=0, help="which procedural sequences")
     add_tracker(evaluate)
+
+    calibrate = add(commands, "calibrate", calibrate_command, "fits a checkpoint's score on held-out sequences")
+    calibrate.add_argument("--checkpoint", required=True, help="run directory or .msgpack; its config is changed")
+    calibrate.add_argument("--dataset", default="procedural", metavar="NAME", help="such as got10k; default procedural")
+    calibrate.add_argument("--data-root", type=Path, help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
+    calibrate.add_argument("--split", help="such as val (default: what the dataset's training is checked with)")
+    calibrate.add_argument("--one-based", action="store_true", help="the annotations of a folder count pixels from 1")
+    text = "of the frames without the target or with a wrong box, how many may count as found (default 0.05)"
+    calibrate.add_argument("--false-alarms", type=float, default=0.05, metavar="SHARE", help=text)
+    calibrate.add_argument("--count", type=int, default=160, help="how many procedural sequences (default 160)")
+    calibrate.add_argument("--seed", type=int, default=1000, help="which procedural sequences")
+    calibrate.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")
+    calibrate.add_argument("--out", type=Path, help="folder of calibration.json and reliability.png (the checkpoint's)")
 
     report = add(commands, "report", report_command, "any trackers' result files compared: one page, plots and tables")
     report.add_argument("results", nargs="+", metavar="NAME=FOLDER", help="result files of a tracker; or FOLDER alone")

@@ -1,0 +1,258 @@
+"""`relo calibrate`: fits a checkpoint's score and its threshold on held-out sequences, and says what they are worth.
+
+Every second sequence is fitted to; what is reported is measured on the others, with what was written. Which frames are
+right, what the figures are and how the fit goes stands in relo_jax/eval/calibration.py, what the score is made of in
+relo_jax/score.py.
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import tqdm
+
+from relo_jax import __version__, score
+from relo_jax import checkpoint as checkpoints
+from relo_jax.checks import checked_options
+from relo_jax.data import sources
+from relo_jax.data.compose import Options
+from relo_jax.data.procedural import heldout
+from relo_jax.errors import UserError
+from relo_jax.eval import benchmarks, calibration
+from relo_jax.eval.lockstep import Lockstep
+from relo_jax.eval.results import fingerprint
+from relo_jax.files import whole_file
+
+FILE, PICTURE = "calibration.json", "reliability.png"
+SEQUENCES, FRAMES, SEED = 160, 120, 1000  # of the procedural ones; neither `relo eval` nor the demo has this seed
+ABSENCE = 0.5  # of them, the share in which the target goes out of sight
+FALSE_ALARMS = 0.05
+BEFORE, AFTER = "before", "after"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of N frames: evidence [N, 4], right bool [N], and the number of each frame's sequence [N]."""
+
+    evidence: np.ndarray
+    right: np.ndarray
+    sequence: np.ndarray
+
+    def of(self, chosen):
+        """The frames of a mask."""
+        return Seen(self.evidence[chosen], self.right[chosen], self.sequence[chosen])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `calibrate` found. options: to be written into the section "tracker". figures: {"before", "after"} ->
+    `calibration.figures` on the sequences that were not fitted to. interval: 95 %, of their false-alarm rate.
+    scores: label -> (scores, right), of the same frames. fitted, measured: (sequences, frames)."""
+
+    options: dict
+    figures: dict
+    interval: tuple[float, float]
+    scores: dict
+    fitted: tuple[int, int]
+    measured: tuple[int, int]
+
+
+def calibrate_command(
+    checkpoint, dataset="procedural", data_root=None, split=None, *, one_based=False, count=SEQUENCES, seed=SEED,
+    false_alarms=FALSE_ALARMS, batch=8, out=None,
+):  # fmt: skip
+    """Calibrates, writes the weights and the threshold into the checkpoint's config, and prints the figures.
+
+    Args:
+      checkpoint: run directory or exported `.msgpack`: something with a config that can be written.
+      dataset: "procedural", or what `benchmarks.open_benchmark` takes.
+      data_root, split, one_based: as there; a dataset's own held-out split where none is named.
+      count, seed: how many procedural sequences, and which.
+      false_alarms: share of the frames with the target away or the box wrong that may be called found.
+      batch: sequences at a time.
+      out: folder for FILE and PICTURE; None takes the checkpoint's.
+
+    Raises:
+      UserError: the checkpoint has no config to write to or cannot track; see `open_benchmark` and `calibrate`.
+    """
+    file = config_file(checkpoint)
+    out = Path(out or file.parent)
+    if not out.is_dir():
+        raise UserError(f"--out {out}: there is no such folder")
+    loaded = checkpoints.load_tracker(checkpoint)
+    sequences, what = open_sequences(dataset, data_root, split, one_based, count, seed)
+    found = calibrate(loaded, sequences, false_alarms, batch)
+    write(found, loaded, file, out, {"checkpoint": str(checkpoint), "data": what, "false_alarms": false_alarms})
+    print(table(found, false_alarms))
+    print(f"written to {file}; {out / FILE}, {out / PICTURE}")
+
+
+def config_file(checkpoint):
+    """The JSON file that a checkpoint's options stand in.
+
+    Raises:
+      UserError: there is none that could be written, or the checkpoint is not the newest of its run.
+    """
+    path = Path(checkpoint)
+    if str(checkpoint) in checkpoints.STARTERS:
+        raise UserError(
+            f"{checkpoint} is part of the package: copy {checkpoints.STARTERS[str(checkpoint)]} and the .json beside "
+            "it to a place of your own, and calibrate the copy"
+        )
+    if path.is_dir():
+        run, step = checkpoints.run_and_step(path)
+        _, newest = checkpoints.run_and_step(run)
+        if step != newest:
+            raise UserError(f"{path} is not the newest of its run, whose config is one for all: calibrate {run}")
+        file = run / checkpoints.CONFIG_FILE
+    elif path.suffix == ".msgpack" or not path.exists():
+        file = path.with_suffix(".json")
+    else:
+        raise UserError(
+            f"{path} has no place for a score's weights: relo convert {path} DIR, then relo calibrate --checkpoint DIR"
+        )
+    if file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+        raise UserError(f"{file} cannot be written: copy the checkpoint to a place of your own, and calibrate the copy")
+    return file
+
+
+def open_sequences(dataset, data_root=None, split=None, one_based=False, count=SEQUENCES, seed=SEED):
+    """(sequences, what they are as a JSON-able dict); arguments as of `calibrate_command`."""
+    if dataset == "procedural":
+        if split is not None:
+            raise UserError(f"dataset procedural has no splits: leave --split {split} out")
+        return procedural(count, seed), {"dataset": dataset, "seed": seed, "sequences": count, "frames": FRAMES}
+    if split is None and dataset in sources.NAMES:
+        split = sources.source(dataset).heldout
+    found = benchmarks.open_benchmark(dataset, data_root, split, one_based)
+    if found.server:
+        raise UserError(f"the boxes of {found.title} are with its server: name another split, such as --split val")
+    for reason in found.reasons:
+        print(f"left out: {reason}", file=sys.stderr)
+    return list(found.sequences), {"dataset": dataset, "split": found.split, "sequences": len(found.sequences)}
+
+
+def procedural(count=SEQUENCES, seed=SEED, frames=FRAMES):
+    """Held-out procedural sequences, in half of which the target goes out of sight for a while."""
+    return heldout(seed, count, Options(num_frames=frames, absence=ABSENCE))
+
+
+def calibrate(loaded, sequences, false_alarms=FALSE_ALARMS, batch=8):
+    """Fits score and threshold on every second sequence, and measures them on the others.
+
+    Args:
+      loaded: `checkpoint.Loaded`.
+      sequences: list of `relo_jax.data.sequence.Sequence`.
+      false_alarms: see `calibration.threshold_for`.
+      batch: sequences at a time.
+
+    Returns:
+      Calibration.
+
+    Raises:
+      UserError: a share that is none, too few sequences or frames; or none of the sequences can be tracked.
+    """
+    if not 0 < false_alarms < 1:
+        raise UserError(f"--false-alarms is {false_alarms:g}: give a share between 0 and 1, such as 0.05")
+    if len(sequences) < 2:
+        raise UserError(f"{len(sequences)} sequences: give at least 2, one to fit to and one to measure on")
+    before = checked_options(loaded.config.get("tracker", {}), loaded.model)
+    seen = look(loaded, before, sequences, batch)
+    odd = seen.sequence % 2 == 1
+    fitted, measured = seen.of(~odd), seen.of(odd)
+    options = calibration.fit(fitted.evidence, fitted.right)
+    scores = np.asarray(score.probability(fitted.evidence, options))
+    options["found_threshold"] = calibration.threshold_for(scores, fitted.right, false_alarms)
+    all_scores, all_figures = {}, {}
+    for label, used in ((BEFORE, before), (AFTER, options)):
+        scores = np.asarray(score.probability(measured.evidence, used))
+        all_scores[label] = scores, measured.right
+        all_figures[label] = calibration.figures(scores, measured.right, used["found_threshold"])
+    wrong = ~measured.right
+    alarms = all_scores[AFTER][0][wrong] >= options["found_threshold"]
+    if not len(alarms):
+        raise UserError(
+            "no wrong box in the sequences to measure on: false alarms cannot be counted; give more of them"
+        )
+    interval = calibration.interval(alarms, measured.sequence[wrong])
+    counts = [(len(np.unique(part.sequence)), len(part.right)) for part in (fitted, measured)]
+    return Calibration(options, all_figures, interval, all_scores, *counts)
+
+
+def look(loaded, options, sequences, batch):
+    """Tracks through the sequences: Seen of every frame but the first, numbered as in the list."""
+    if not score.is_calibrated(options):
+        options = {**options, "score_value": 1.0}  # any weight: the evidence is computed then
+    engine = Lockstep(loaded.model, loaded.variables, options, min(batch, len(sequences)))
+    number, parts, failed = {id(s): k for k, s in enumerate(sequences)}, {}, []
+    bar = tqdm.tqdm(
+        desc="calibration", unit=" frames", total=sum(map(len, sequences)), dynamic_ncols=True,
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+    )  # fmt: skip
+    with bar:
+        for tracked in engine.run(sequences, bar.update):
+            s = tracked.sequence
+            if tracked.failure is not None:
+                failed.append(f"{s.name}: {tracked.failure}")
+                continue
+            right = calibration.is_right(tracked.boxes_xywh, s.boxes_xywh, s.visible)
+            parts[number[id(s)]] = tracked.evidence[1:], right[1:], np.full(len(s) - 1, number[id(s)])
+    if failed:
+        print(f"{len(failed)} of {len(sequences)} sequences left out, the first: {failed[0]}", file=sys.stderr)
+    if not parts:
+        raise UserError(f"none of the {len(sequences)} sequences can be tracked, the first: {failed[0]}")
+    return Seen(*(np.concatenate(column) for column in zip(*(parts[k] for k in sorted(parts)), strict=True)))
+
+
+def write(found, loaded, file, out, about):
+    """Writes the options into a checkpoint's config, and FILE and PICTURE into a folder.
+
+    Args:
+      found: Calibration of `loaded`.
+      loaded: `checkpoint.Loaded`.
+      file: the config.
+      out: folder.
+      about: JSON-able dict, what else to say in FILE.
+    """
+    config = {**loaded.config, "tracker": {**loaded.config.get("tracker", {}), **found.options}}
+    report = {
+        **about,
+        "weights_digest": fingerprint(loaded.model, loaded.variables, {})["weights"],
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "version": __version__,
+        "fitted": dict(zip(("sequences", "frames"), found.fitted, strict=True)),
+        "measured": dict(zip(("sequences", "frames"), found.measured, strict=True)),
+        "tracker": found.options,
+        "false_alarm_interval": found.interval,
+        **found.figures,
+    }
+    calibration.reliability_plot(out / PICTURE, {f"score {label}": pair for label, pair in found.scores.items()})
+    with whole_file(out / FILE) as report_file:
+        report_file.write_text(json.dumps(report, indent=2) + "\n")
+    with whole_file(file) as config_file:
+        config_file.write_text(json.dumps(config, indent=2))
+
+
+def table(found, false_alarms):
+    """What was found, as text."""
+    columns = {"ece": "ECE", "brier": "Brier", "auroc": "AUROC", "threshold": "threshold",
+               "false_alarm_rate": "false alarms", "found_rate": "found"}  # fmt: skip
+    lines = [
+        f"fitted on {found.fitted[0]} sequences ({found.fitted[1]:,} frames), measured on {found.measured[0]} others "
+        f"({found.measured[1]:,} frames, box right in {found.figures[AFTER]['right']:.0%}):",
+        f"{'':<14}" + "".join(f"{name:>14}" for name in columns.values()),
+    ]
+    for label, row in found.figures.items():
+        numbers = "".join(f"{'-' if row[k] is None else format(row[k], '.3f'):>14}" for k in columns)
+        lines.append(f"{f'score {label}':<14}{numbers}")
+    low, high = found.interval
+    lines.append(
+        f"found means score >= {found.options['found_threshold']:g}: of the frames with the target away or the box "
+        f"wrong, at most {false_alarms:.3g} where it was chosen, {found.figures[AFTER]['false_alarm_rate']:.3f} "
+        f"({low:.3f} to {high:.3f}) on the others"
+    )
+    return "\n".join(lines)
