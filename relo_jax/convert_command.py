@@ -1,6 +1,6 @@
 """`relo convert IN OUT`: a PyTorch checkpoint to a run directory, with an account of every tensor."""
 
-from relo_jax import checkpoint, convert
+from relo_jax import card, checkpoint, convert
 from relo_jax.model import RELO
 
 
@@ -9,7 +9,7 @@ def convert_command(in_path, out_path, variant=None, overrides=None, ignore=()):
 
     Args:
       in_path: `.pth.tar` or `.pt` file, see `relo_jax.convert`.
-      out_path: directory that does not exist yet; it gets `config.json` and `checkpoints/0`.
+      out_path: directory that does not exist yet; it gets `config.json`, `checkpoints/0` and the model card.
       variant: name of the variant; None finds it from the shapes.
       overrides: dict, fields of `RELO` to replace, such as `{"heads": 3}`.
       ignore: patterns of tensors to leave out, see `convert.from_torch`.
@@ -21,7 +21,8 @@ def convert_command(in_path, out_path, variant=None, overrides=None, ignore=()):
     overrides = overrides or {}
     model = RELO.from_variant(variant, **overrides) if variant else convert.model_for(in_path, overrides)
     conversion = convert.convert(in_path, model, ignore=ignore)
-    checkpoint.save_variables(out_path, model, conversion.variables)
+    source = card.of_converted(in_path, model, card.count_parameters(conversion.variables), conversion.kind)
+    checkpoint.save_variables(out_path, model, conversion.variables, card=source)
     print(account(conversion, model))
     print(f"written to {out_path}")
 

@@ -29,7 +29,7 @@ LAYERS = [
     ["data"],
     ["decoding", "live", "video", "window", "sinks", "data_command"],
     ["model"],
-    ["positions", "release_names", "convert", "checkpoint", "card", "convert_command"],
+    ["positions", "release_names", "convert", "checkpoint", "card", "card_page", "convert_command"],
     ["mdp"],
     ["train"],
     ["step", "program", "checks", "chunks", "targets", "multi", "following", "tracker", "track_command"],

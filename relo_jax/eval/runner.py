@@ -16,6 +16,7 @@ from pathlib import Path
 
 import tqdm
 
+from relo_jax import card as cards
 from relo_jax import checkpoint as checkpoints
 from relo_jax import published
 from relo_jax.checks import checked_options
@@ -31,11 +32,14 @@ from relo_jax.files import whole_file
 SUMMARY_FILE = "summary.json"
 
 
-def evaluate(sequences, tracker="starter", out_dir="results", *, batch=8, options=None, rules=None, name=None):
+def evaluate(
+    sequences, tracker="starter", out_dir="results", *, batch=8, options=None, rules=None, name=None, card=None
+):
     """Evaluates a tracker, writes results and plots into a folder, and continues what was begun there.
 
     The folder gets `<name>.txt`, `<name>_score.txt` and `<name>_time.txt` a sequence (see results.py), `run.json`,
-    `summary.json`, `success.png` and `precision.png`. Metrics are always those of the boxes in the files.
+    `card.json` (see card.py), `summary.json`, `success.png` and `precision.png`. Metrics are always those of the boxes
+    in the files.
 
     Args:
       sequences: `Benchmark`, or an iterable of `relo_jax.data.sequence.Sequence`.
@@ -45,6 +49,7 @@ def evaluate(sequences, tracker="starter", out_dir="results", *, batch=8, option
       options: options of `Tracker` to replace; see `published.tracker_options` for what counts without.
       rules: what frames without a target count for, a name of `metrics.RULES`; None: the benchmark's.
       name: of the tracker in the plots; from `tracker` where not given.
+      card: of the checkpoint, see `card.of_checkpoint`; from `tracker` where not given.
 
     Returns:
       Evaluation.
@@ -61,13 +66,18 @@ def evaluate(sequences, tracker="starter", out_dir="results", *, batch=8, option
     if batch < 1:
         raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
     check_names(benchmark)
-    loaded = tracker if isinstance(tracker, checkpoints.Loaded) else checkpoints.load_tracker(tracker)
+    in_memory = isinstance(tracker, checkpoints.Loaded)
+    loaded = tracker if in_memory else checkpoints.load_tracker(tracker)
     values, source = chosen_options(loaded, benchmark, options)
     results = Results(Path(out_dir), fingerprint(loaded.model, loaded.variables, values))
     evaluation = _track(benchmark, loaded, values, batch, results)
+    if not math.isnan(evaluation.frames_per_second):  # this session tracked something
+        unknown = {"kind": "in memory", "variant": loaded.model.variant}
+        card = card or (unknown if in_memory else cards.of_checkpoint(tracker))
+        cards.add_evaluation(results.path, card, benchmark=benchmark.title, batch=batch)
     if not benchmark.server:
         _measure(evaluation, rules)
-    name = name or ("RELO" if isinstance(tracker, checkpoints.Loaded) else checkpoint_name(tracker))
+    name = name or ("RELO" if in_memory else checkpoint_name(tracker))
     about = {"tracker": name, "rules": rules, "options": values, "options_from": source}
     _write_summary(results.path, evaluation, about)
     return evaluation
@@ -104,11 +114,12 @@ def eval_command(
     name = checkpoint_name(checkpoint)
     chosen = published.describe(*chosen_options(loaded, benchmark, options))
     print(f"{benchmark.title}: {len(benchmark)} sequences; {chosen}")
-    evaluation = evaluate(benchmark, loaded, out, batch=batch, options=options, rules=rules, name=name)
+    card = cards.of_checkpoint(checkpoint)
+    evaluation = evaluate(benchmark, loaded, out, batch=batch, options=options, rules=rules, name=name, card=card)
     print(evaluation.table())
     if not math.isnan(evaluation.frames_per_second):
         print(f"{evaluation.frames_per_second:.1f} frames/s, reading included")
-    made = f"boxes, scores, {SUMMARY_FILE}"
+    made = f"boxes, scores, {SUMMARY_FILE}, {cards.CARD_FILE}"
     print(f"written to {out}: {made}{'' if benchmark.server else ', ' + ', '.join(plots.FILES)}")
     if benchmark.server:
         print(

@@ -6,7 +6,7 @@
 The device is never waited for between two log points: the next batch is read and placed while a step runs, and metrics
 stay on the device until they are due. A run that was killed continues from its last checkpoint with the same numbers
 as if it had not been, also on another number of devices or hosts. Of several processes each runs this same story with
-its share of the clips; process 0 writes config and metrics, all of them the checkpoints.
+its share of the clips; process 0 writes config, card and metrics, all of them the checkpoints.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from relo_jax import card
 from relo_jax import config as config_lib
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
@@ -67,6 +68,10 @@ def train_and_evaluate(config, workdir):
         clips = pipeline.make_dataset(config, model, cache=cache)
         held_out_clips = pipeline.make_dataset(config, model, train=False, cache=cache)
         feed = stack.enter_context(Feed(clips, mesh, position, config.data.epoch))
+        if jax.process_index() == 0 and first_step < last_step:
+            fingerprints = clips.source.fingerprint(), held_out_clips.source.fingerprint()
+            parameters = card.count_parameters(variables_of(state))
+            card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
         logger = stack.enter_context(log.opened(workdir, config.stage, first_step, last_step, config.batch_size))
         batch = next(feed) if first_step < last_step else None
         for step in range(first_step + 1, last_step + 1):
@@ -93,6 +98,8 @@ def train_and_evaluate(config, workdir):
                 with logger.paused():
                     held_out = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
                 logger.evaluation(step, held_out)
+                if jax.process_index() == 0:
+                    card.write_metrics(workdir, step, mean(rows), held_out)
             if stopping and step < last_step:
                 logger.stopped(step)
                 break

@@ -1,0 +1,195 @@
+"""The model card: where a checkpoint comes from, as JSON for programs and as a page for people.
+
+    runs/b256/card.json       what it is, data and their fingerprint, code and packages of every session, its parent
+    runs/b256/metrics.json    numbers of the last held-out evaluation and of the last training steps
+    runs/b256/MODEL_CARD.md   the same two as text, made anew whenever they change
+
+`relo train`, `relo demo` and `relo convert` write them; `relo eval` puts the card beside its results, with the code
+that evaluated. The code's revision is that of the checkout that the package runs from, and says when files were changed
+after it; of an installed package it is the one that pip noted, where it noted one.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from relo_jax import __version__
+from relo_jax.card_page import page
+from relo_jax.files import whole_file
+
+CARD_FILE, METRICS_FILE, PAGE_FILE = "card.json", "metrics.json", "MODEL_CARD.md"
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
+_SECONDS = 10  # for git
+_PARTS = {"regression": "regression head", "policy": "policy head", "value": "value head"}
+
+
+def session(**more):
+    """Who does something now, with what: dict of date, command, code, packages and machine, and what `more` has."""
+    import jax
+
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    devices = jax.devices()
+    return {
+        **more,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "code": {"relo_jax": __version__, **revision()},
+        "packages": {"python": platform.python_version(), **versions},
+        "machine": {"system": platform.system(), "devices": f"{len(devices)} x {devices[0].device_kind}"},
+    }
+
+
+def revision(package=Path(__file__).parent):
+    """The commit that a package runs from: dict of revision, None where nobody knows, and changed, whether files of
+    the checkout differ from it (None where there is no checkout)."""
+
+    def git(*arguments):
+        command = ["git", "-C", str(package), *arguments]
+        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, env=environment)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        # A package that is installed somewhere below a repository is not of it: nothing of it is tracked there.
+        if git("ls-files", "--error-unmatch", "__init__.py") is not None:
+            return {"revision": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "-uno"))}
+        noted = importlib.metadata.distribution("relo-jax").read_text("direct_url.json")
+        return {"revision": json.loads(noted or "{}").get("vcs_info", {}).get("commit_id"), "changed": None}
+    except (OSError, ValueError, subprocess.TimeoutExpired, importlib.metadata.PackageNotFoundError):
+        return {"revision": None, "changed": None}
+
+
+def count_parameters(variables):
+    """Numbers of trained parameters by part of the network: dict of int."""
+    import jax
+
+    return {
+        _PARTS.get(part, part): sum(leaf.size for leaf in jax.tree.leaves(tree))
+        for part, tree in variables["params"].items()
+    }
+
+
+def begin_training(workdir, config, parameters, clips, held_out, first_step):
+    """Writes the card of a run that begins, or adds this session to that of one that continues.
+
+    Args:
+      workdir: run directory.
+      config: the run's, nested dict.
+      parameters: see `count_parameters`.
+      clips, held_out: fingerprints of what is trained on and measured with (`ClipSource.fingerprint`).
+      first_step: how many steps were done before.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    before = read(workdir) if first_step else {}
+    data = {"name": config["data"]["name"], "weights": list(config["data"]["weights"]), "seed": config["data"]["seed"]}
+    card = {
+        "kind": "trained",
+        "variant": config["model"]["variant"],
+        "stage": config["stage"],
+        "parameters": parameters,
+        "total_steps": config["total_steps"],
+        "batch_size": config["batch_size"],
+        "data": {**data, "fingerprint": clips, "held_out_fingerprint": held_out},
+        "parent": of_checkpoint(config["init_from"]) if config["init_from"] else None,
+        "sessions": [*before.get("sessions", []), session(first_step=first_step)],
+    }
+    write(workdir, card, _read_json(Path(workdir) / METRICS_FILE) if first_step else None)
+
+
+def write_metrics(workdir, step, train, held_out):
+    """Writes `metrics.json`, and the page with it.
+
+    Args:
+      workdir: run directory, with a card.
+      step: number of steps done.
+      train: dict of numbers, means over the last steps. held_out: of the last evaluation; {} where there was none yet.
+
+    Raises:
+      UserError: they cannot be written.
+    """
+    metrics = {"step": step, "train": train, "held_out": held_out}
+    write(workdir, read(workdir), metrics)
+
+
+def of_converted(path, model, parameters, kind):
+    """The card of a checkpoint that was converted from a PyTorch file; `kind` says what the file is."""
+    source = {"name": Path(path).name, "sha256": _sha256(path), "kind": kind}
+    return {
+        "kind": "converted", "variant": model.variant, "stage": None, "parameters": parameters, "source": source,
+        "parent": None, "sessions": [session()],
+    }  # fmt: skip
+
+
+def of_checkpoint(path):
+    """What is known of a checkpoint: its card; or of a file, or of a run without a card, name and digest.
+
+    Args:
+      path: as for `relo_jax.checkpoint.load`.
+    """
+    from relo_jax.checkpoint import CHECKPOINTS, STARTERS
+
+    file = STARTERS.get(str(path), Path(path))
+    if file.is_file():
+        return {"kind": "file", "name": str(path) if str(path) in STARTERS else file.name, "sha256": _sha256(file)}
+    run, step = (file.parents[1], file.name) if file.parent.name == CHECKPOINTS else (file, None)
+    known = read(run) or {"kind": "run without a card"}
+    return {"name": run.absolute().name, **({"step": int(step)} if step else {}), **known}
+
+
+def add_evaluation(folder, checkpoint, **more):
+    """Writes the card beside results: that of the checkpoint, and who evaluated it, once for each time that they did.
+
+    Args:
+      folder: of results.
+      checkpoint: see `of_checkpoint`.
+      more: what to say of this evaluation.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    sessions = [*read(folder).get("sessions", []), session(**more)]
+    with whole_file(Path(folder) / CARD_FILE) as file:
+        file.write_text(json.dumps({"checkpoint": checkpoint, "sessions": sessions}, indent=2) + "\n")
+
+
+def write(folder, card, metrics=None):
+    """Writes card, metrics where there are some, and the page. Raises UserError."""
+    folder = Path(folder)
+    for name, value in ((CARD_FILE, card), (METRICS_FILE, metrics)):
+        if value is not None:
+            with whole_file(folder / name) as file:
+                file.write_text(json.dumps(value, indent=2) + "\n")
+    with whole_file(folder / PAGE_FILE) as file:
+        file.write_text(page(card, metrics))
+
+
+def read(folder):
+    """The card of a folder; {} where there is none, or none that can be read."""
+    return _read_json(Path(folder) / CARD_FILE) or {}
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_json(file):
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
