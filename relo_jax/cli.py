@@ -40,6 +40,13 @@ def report_command(args):
     )  # fmt: skip
 
 
+def pack_command(args):
+    """`relo pack`."""
+    from relo_jax.eval import pack
+
+    pack.pack_command(args.server, args.results, args.out, args.data_root)
+
+
 def track_command(args):
     """`relo track`."""
     from relo_jax import track_command
@@ -165,6 +172,12 @@ def parser():
     report.add_argument(
         "--one-based-results", action="append", default=[], metavar="NAME", help="so do this tracker's files"
     )
+
+    pack = add(commands, "pack", pack_command, "results as the zip that an evaluation server takes")
+    pack.add_argument("server", choices=["got10k", "trackingnet"], help="whose test split the results are of")
+    pack.add_argument("results", metavar="RESULTS", type=Path, help="folder of one tracker's results")
+    pack.add_argument("--out", required=True, metavar="FILE.zip", type=Path, help="the zip to write")
+    pack.add_argument("--data-root", type=Path, help="the dataset, or folder of datasets, to check against")
 
     track = add(commands, "track", track_command, "follow one target through a video")
     track.add_argument("source", help="video file, folder of frames, or index of a camera (0)")
