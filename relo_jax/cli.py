@@ -179,13 +179,26 @@ def parser():
     pack.add_argument("--out", required=True, metavar="FILE.zip", type=Path, help="the zip to write")
     pack.add_argument("--data-root", type=Path, help="the dataset, or folder of datasets, to check against")
 
-    track = add(commands, "track", track_command, "follow one target through a video")
-    track.add_argument("source", help="video file, folder of frames, or index of a camera (0)")
-    track.add_argument("--box", required=True, metavar="X,Y,W,H", help="the target in the first frame, pixels, 0-based")
-    track.add_argument("--save", metavar="FILE.mp4", help="video with the box drawn on it")
-    track.add_argument("--json", metavar="FILE", help="boxes and scores")
-    track.add_argument("--txt", metavar="FILE", help="boxes, one line x,y,w,h a frame")
-    track.add_argument("--chunk", type=int, metavar="N", help="frames at a time: more frames/s, each of them later")
+    track = add(commands, "track", track_command, "follow targets through a video, a camera or a stream")
+    track.add_argument(
+        "source", help="video file, folder of frames, index of a camera (0), or address (rtsp://, http://, udp:// ...)"
+    )
+    track.add_argument(
+        "--box", action="append", metavar="X,Y,W,H", help="a target in the first frame, pixels, 0-based; again for "
+        "each further target (default: select one in a window)",
+    )  # fmt: skip
+    track.add_argument("--save", metavar="FILE.mp4", help="video with the boxes drawn on it")
+    track.add_argument("--json", metavar="FILE", help="boxes and scores; FILE.jsonl or -: a line a frame, at once")
+    track.add_argument("--txt", metavar="FILE", help="boxes, one line x,y,w,h a frame; several targets: a file each")
+    track.add_argument(
+        "--show", action=argparse.BooleanOptionalAction, help="a window: space pauses, a drag selects again, q ends "
+        "(default: for cameras and streams, in a terminal with a display, and where no --box is given)",
+    )  # fmt: skip
+    track.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds without a frame after which a "
+        "camera has stalled and a stream is opened again (default 10)")  # fmt: skip
+    track.add_argument("--retries", type=int, default=5, metavar="N", help="how often in a row before it is the end "
+        "(default 5; 0: at once, -1: never)")  # fmt: skip
+    track.add_argument("--chunk", type=int, metavar="N", help="frames of a file at a time: more frames/s, each later")
     add_tracker(track)
 
     convert = add(commands, "convert", convert_command, "a PyTorch checkpoint to a checkpoint of relo_jax")

@@ -72,6 +72,11 @@ def _given(tracker, boxes):
     return results if isinstance(tracker, MultiTracker) else results[0]
 
 
+def are_several(box):
+    """Whether it is K boxes, and not one."""
+    return isinstance(box, (list, tuple, np.ndarray)) and len(box) > 0 and np.ndim(box[0]) > 0
+
+
 class Oddities:
     """What is done about frames that are not like those before, and who was told."""
 

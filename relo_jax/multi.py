@@ -5,8 +5,6 @@ tracker.init(frame, [(x, y, w, h), (x, y, w, h)])
 first, second = tracker.update(next_frame)
 """
 
-import numpy as np
-
 from relo_jax.errors import UserError
 from relo_jax.targets import Targets
 
@@ -48,7 +46,7 @@ class MultiTracker(Targets):
         Raises:
           UserError: see `Tracker.init`; there are not K boxes.
         """
-        if np.ndim(boxes_xywh) != 2 or len(boxes_xywh) != self._count:
+        if len(boxes_xywh) != self._count:
             raise UserError(f"boxes are {boxes_xywh!r}: give {self._count} boxes x, y, w, h, as many as targets")
         self._init(frame, boxes_xywh)
 

@@ -5,6 +5,8 @@ import numpy as np
 
 # RGB. The box is green where the target was found and amber where it was not; the truth is white.
 FOUND, LOST, TRUTH = (60, 220, 100), (255, 170, 40), (255, 255, 255)
+# Several targets: one colour each, and over again from the seventh on.
+COLOURS = (FOUND, (80, 170, 255), (255, 100, 200), (250, 240, 90), (170, 120, 255), (90, 240, 240))
 _SHIFT = 3  # fractional bits of OpenCV's coordinates: a slowly moving box does not jump from pixel to pixel
 
 
@@ -13,7 +15,8 @@ def draw(frame, result=None, truth=None, label=None):
 
     Args:
       frame: uint8 `[H, W, 3]`, RGB.
-      result: what a tracker gave for it (`box`, `score`, `found`), or None.
+      result: what a tracker gave for it (`box`, `score`, `found`), a list of those for several targets, which are
+        numbered then, or None.
       truth: box_xywh of the ground truth, drawn thin below the result's; not drawn when None or not finite.
       label: text in the top left corner, such as a method's name.
 
@@ -25,16 +28,21 @@ def draw(frame, result=None, truth=None, label=None):
     if truth is not None and np.isfinite(truth).all():
         _rectangle(out, truth, (0, 0, 0), thick + 1)
         _rectangle(out, truth, TRUTH, thick)
-    if result is not None:
-        colour = FOUND if result.found else LOST
-        x, y, w, h = result.box
-        line = min(thick + 1, max(1, round(min(w, h) / 10)))  # a small target must still be seen
-        _rectangle(out, result.box, (0, 0, 0), line + 2)
-        _rectangle(out, result.box, colour, line)
-        _text(out, f"{result.score:.2f}", x, y, colour, below=y + h)
+    several = result if isinstance(result, list) else [] if result is None else [result]
+    for number, one in enumerate(several):
+        name = f"{number + 1}: " if len(several) > 1 else ""
+        _target(out, one, COLOURS[number % len(COLOURS)] if one.found else LOST, name, thick)
     if label:
         _text(out, label, 0, 0, TRUTH, below=0)
     return out
+
+
+def _target(image, result, colour, name, thick):
+    x, y, w, h = result.box
+    line = min(thick + 1, max(1, round(min(w, h) / 10)))  # a small target must still be seen
+    _rectangle(image, result.box, (0, 0, 0), line + 2)
+    _rectangle(image, result.box, colour, line)
+    _text(image, f"{name}{result.score:.2f}", x, y, colour, below=y + h)
 
 
 def _rectangle(image, box_xywh, colour, thickness):

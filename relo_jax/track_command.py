@@ -1,24 +1,25 @@
-"""`relo track`: a video and a box in; an overlay video, boxes as text and as JSON out, written while it runs.
+"""`relo track`: a video and boxes in; an overlay video, boxes as text and as JSON out, written while it runs.
 
-Ctrl-C ends the tracking, not the files: they are closed properly and hold the frames until then (a camera is meant to
-be stopped that way). Whatever fails otherwise leaves no file behind.
+Ctrl-C, and closing the window, end the tracking, not the files: they are closed properly and hold the frames until then
+(a camera is meant to be stopped that way). Whatever fails otherwise leaves no file behind.
 """
 
 import contextlib
-import json
+import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
 
 from tqdm import tqdm
 
-from relo_jax import video
-from relo_jax.checks import check_box
+from relo_jax import live, sinks, video, window
+from relo_jax.checks import check_box, check_frame
 from relo_jax.errors import UserError
-from relo_jax.files import whole_file
-from relo_jax.overlay import draw
-from relo_jax.tracker import Tracker, follow
+from relo_jax.following import are_several
+from relo_jax.frames import Unreadable, tell
+from relo_jax.tracker import MultiTracker, Tracker, follow
 
 
 def parse_box(text):
@@ -31,124 +32,203 @@ def parse_box(text):
 
 
 def track_command(
-    source, box, checkpoint="starter", save=None, json_path=None, txt_path=None, options=None, chunk=None
-):
+    source, box=None, checkpoint="starter", save=None, json_path=None, txt_path=None, options=None, chunk=None,
+    show=None, timeout=live.TIMEOUT, retries=live.RETRIES,
+):  # fmt: skip
     """Tracks through a video, writes what was asked for, and prints how it went.
 
     Args:
-      source: video file, folder of frames, or index of a camera.
-      box: x, y, w, h of the target in the first frame, as "x,y,w,h" or as numbers.
+      source: video file, folder of frames, index of a camera, or address of a stream.
+      box: x, y, w, h of the target in the first frame, as "x,y,w,h" or as numbers, or a list of those for several
+        targets; None selects one with the mouse.
       checkpoint: see `relo_jax.checkpoint.load`.
       save: video file for the frames with the box and its score drawn on them.
-      json_path: file for boxes, scores and what was found.
-      txt_path: file for one line `x,y,w,h` a frame.
+      json_path: file for boxes, scores and what was found: one object, or a line a frame where the name ends in .jsonl
+        or is "-", which is the standard output.
+      txt_path: file for one line `x,y,w,h` a frame; for several targets one file each, see `sinks.text_paths`.
       options: options of `Tracker` to replace.
-      chunk: frames that the device is given at a time, see `relo_jax.track`.
+      chunk: frames that the device is given at a time, see `relo_jax.track`; for files.
+      show: whether there is a window; None where no box is given, and for a live source where somebody is looking.
+      timeout, retries: see `relo_jax.live.open_address`.
 
     Raises:
       UserError: bad source, box, checkpoint, option or output; no output is written then.
     """
-    box = parse_box(box) if isinstance(box, str) else box
-    outputs = [Path(p) for p in (save, json_path, txt_path) if p is not None]
+    boxes = _boxes(box)
+    outputs = _outputs(source, max(len(boxes), 1), save, json_path, txt_path)
+    with contextlib.ExitStack() as stack:
+        frames = stack.enter_context(video.open_frames(source, timeout, retries))
+        shown = _window(stack, frames, boxes, show)
+        if chunk is not None and (frames.live or shown):
+            tell(f"--chunk is for files without a window: {frames.name} is tracked frame by frame")
+            chunk = None
+        interrupted, interrupt = stack.enter_context(_interrupts(frames.stop))
+        work = lambda: _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, json_path, txt_path)
+        story = work() if shown is None else shown.run(work, interrupt)
+    said = sys.stderr if str(json_path) == sinks.STDOUT else sys.stdout
+    print(story, file=said)
+    for path in outputs:
+        print(f"written: {path}", file=said)
+
+
+def _boxes(box):
+    if box is None:
+        return []
+    several = are_several(box) or isinstance(box, list) and isinstance(box[0], str)
+    return [parse_box(one) if isinstance(one, str) else one for one in (box if several else [box])]
+
+
+def _outputs(source, count, save, json_path, txt_path):
+    """Paths of the files that will be there. Raises UserError where two are the same."""
+    outputs = [Path(p) for p in (save, json_path) if p is not None and str(p) != sinks.STDOUT]
+    outputs += sinks.text_paths(txt_path, count) if txt_path is not None else []
     for path in outputs:
         others = [other for other in outputs if other is not path] + [Path(str(source))]
         if path.resolve() in [other.resolve() for other in others]:
             raise UserError(f"{path} is used twice: give every output a file of its own")
-    with video.open_frames(source) as frames, contextlib.ExitStack() as files:
-        sinks = [_text_sink(files, txt_path)] if txt_path is not None else []
-        if json_path is not None:
-            sinks.append(_json_sink(files, json_path, frames, checkpoint))
-        if save is not None:
-            write = files.enter_context(video.write_video(save, frames.rate))
-            sinks.append(lambda frame, result: write(draw(frame, result)))
-        first = _Peeked(frames)
-        check_box(box, first.frame)  # before the model is loaded and compiled
-        tracker = Tracker.from_pretrained(checkpoint, **(options or {}))
-        story = _run(tracker, first, frames, box, sinks, chunk)
-    print(story)
-    for path in outputs:
-        print(f"written: {path}")
+    return outputs
 
 
-class _Peeked:
-    """An iterable whose first item was looked at."""
-
-    def __init__(self, frames):
-        self._rest = iter(frames)
-        self.frame = next(self._rest, None)
-        if self.frame is None:
-            raise UserError(f"{frames.name} has no frames")
-
-    def __iter__(self):
-        yield self.frame
-        yield from self._rest
+def _window(stack, frames, boxes, show):
+    """A window, or None; see `track_command`."""
+    if not boxes and show is False:
+        raise UserError("there is no box and no window to select one in: give --box x,y,w,h")
+    if not boxes:
+        return stack.enter_context(window.open_window(frames.name, "give the target by --box x,y,w,h"))
+    if show or (show is None and frames.live and window.somebody_looks()):
+        return stack.enter_context(window.open_window(frames.name, "track without --show, or with --no-show"))
+    return None
 
 
-def _run(tracker, images, frames, box, sinks, chunk):
-    """Tracks to the end, or until Ctrl-C. Returns the line that says how it went."""
-    count = found = 0
-    start = time.perf_counter()
+def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, json_path, txt_path):
+    """All that is not the window: returns the line that says how it went."""
+    with sinks.open_sinks(frames, max(len(boxes), 1), checkpoint, save, json_path, txt_path) as outputs:
+        first = _first(frames)
+        for box in boxes:
+            check_box(box, first)  # before the model is loaded and compiled
+        if len(boxes) > 1:
+            tracker = MultiTracker.from_pretrained(checkpoint, targets=len(boxes), **(options or {}))
+        else:
+            tracker = Tracker.from_pretrained(checkpoint, **(options or {}))
+        if frames.stop.is_set():
+            raise KeyboardInterrupt
+        if frames.live:
+            # The first frame is one of now, and not of before the compilation.
+            tracker.prepare(*first.shape[:2])
+            first, frames.dropped = _first(frames), 0
+        if not boxes:
+            first, box = shown.ask(frames, first)
+            boxes = [box]
+        for box in boxes:
+            check_box(box, first)
+        if shown is not None:
+            outputs = [*outputs, lambda frame, results, frames: _seen(shown, tracker, frame, results)]
+        images = _chained(first, frames)
+        followed = follow(tracker, images, boxes if len(boxes) > 1 else boxes[0], chunk)
+        return _run(followed, frames, outputs, interrupted)
+
+
+def _first(frames):
+    first = next(iter(frames), None)
+    if frames.stop.is_set():
+        raise KeyboardInterrupt
+    if isinstance(first, Unreadable):
+        raise UserError(f"{first.why}, and the box is given in the first frame: cut the video before it")
+    if first is None:
+        raise UserError(f"{frames.name}: " + ("ended before the first frame" if frames.live else "has no frames"))
+    check_frame(first)
+    return first
+
+
+def _chained(first, frames):
+    yield first
+    yield from frames
+
+
+def _seen(shown, tracker, frame, results):
+    """Shows a frame, waits while it is paused, and begins anew where somebody selected another target."""
+    selected = shown.show(frame, results)
+    if selected is None:
+        return
+    if isinstance(tracker, MultiTracker):
+        tracker.init_one(selected.index, selected.frame, selected.box)
+    else:
+        tracker.init(selected.frame, selected.box)
+
+
+def _run(followed, frames, outputs, interrupted):
+    """Tracks to the end, or until it is interrupted. Returns the line that says how it went."""
+    count = found = carried = resized = targets = 0
+    shape, start, enough = None, time.perf_counter(), False
     progress = tqdm(total=frames.count, unit=" frames", desc=Path(frames.name).name)
-    followed = contextlib.closing(follow(tracker, images, box, chunk))
-    with _interrupts() as interrupted, progress as bar, followed as results:
+    with progress as bar, contextlib.closing(followed) as results:
         for frame, result in results:
-            for sink in sinks:
-                sink(frame, result)
-            count, found = count + 1, found + result.found
+            result = result if isinstance(result, list) else [result]
+            try:
+                for output in outputs:
+                    output(frame, result, frames)
+            except BrokenPipeError:
+                enough = True
+                _nothing_to_stdout()
+            resized += shape not in (None, frame.shape)
+            count, targets, carried, shape = count + 1, len(result), carried + result[0].carried, frame.shape
+            found += sum(one.found for one in result)
             bar.update()
-            if interrupted.is_set():
+            if interrupted.is_set() or enough:
                 break
-    seconds = time.perf_counter() - start
-    ended = "interrupted after " if interrupted.is_set() else ""
-    short = ""
-    if not ended and frames.count and count < frames.count:
-        short = f"; its header promised {frames.count}: is the file complete?"
-    speed = f"{count / seconds:.1f} frames/s, reading and writing included"
-    return f"{frames.name}: {ended}{count} frames, target found in {found}, {speed}{short}"
+    speed = f"{count / (time.perf_counter() - start):.1f} frames/s, reading and writing included"
+    ended = "interrupted after " if interrupted.is_set() or enough else ""
+    of = f" of {count * targets} boxes of {targets} targets" if targets > 1 else ""
+    story = f"{frames.name}: {ended}{count} frames, target found in {found}{of}, {speed}"
+    notes = _notes(frames, carried, resized)
+    if not ended and not frames.live and frames.count and count < frames.count:
+        notes.append(f"its header promised {frames.count}: is the file complete?")
+    return "; ".join([story, *notes])
+
+
+def _notes(frames, carried, resized):
+    notes = {
+        "could not be read, the last box was carried over them": carried,
+        "damaged in part": frames.damaged,
+        "changes of size": resized,
+        "dropped, newer ones being there": frames.dropped,
+        "times broken off or stalled": frames.lost,
+    }
+    return [f"{count} {what}" for what, count in notes.items() if count]
+
+
+def _nothing_to_stdout():
+    """Whoever read the standard output is gone: nothing more is written to it, the interpreter's end included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
-def _interrupts():
-    """An event that Ctrl-C sets, so that no frame is left half-written; a second Ctrl-C interrupts as ever."""
+def _interrupts(stop):
+    """An event that Ctrl-C sets, so that no frame is left half-written; a second Ctrl-C interrupts as ever.
+
+    Args:
+      stop: another event that is set with it: the frames', which may be waiting for a camera.
+
+    Yields:
+      the event, and a function that sets both as Ctrl-C does.
+    """
     pressed = threading.Event()
+
+    def interrupt():
+        pressed.set()
+        stop.set()
+
     if threading.current_thread() is not threading.main_thread():
-        yield pressed
+        yield pressed, interrupt
         return
     before = signal.getsignal(signal.SIGINT)
 
     def press(number, stack):
-        pressed.set()
+        interrupt()
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, press)
     try:
-        yield pressed
+        yield pressed, interrupt
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _text_sink(files, path):
-    file = files.enter_context(files.enter_context(whole_file(path)).open("w"))
-    return lambda frame, result: file.write(",".join(f"{v:.4f}" for v in result.box) + "\n")
-
-
-def _json_sink(files, path, frames, checkpoint):
-    """One object with a list of frames, written as they come: it is never held in memory."""
-    file = files.enter_context(files.enter_context(whole_file(path)).open("w"))
-    about = {"source": frames.name, "checkpoint": str(checkpoint), "format": "x,y,w,h in pixels, 0-based"}
-    file.write(json.dumps(about)[:-1] + ', "frames": [')
-    files.callback(file.write, "\n]}\n")
-    number = 0
-
-    def sink(frame, result):
-        nonlocal number
-        row = {
-            "frame": number,
-            "box": [round(v, 4) for v in result.box],
-            "score": round(result.score, 4),
-            "found": result.found,
-        }
-        file.write((",\n" if number else "\n") + json.dumps(row))
-        number += 1
-
-    return sink

@@ -9,10 +9,8 @@
 
 import contextlib
 
-import numpy as np
-
 from relo_jax import video
-from relo_jax.following import follow
+from relo_jax.following import are_several, follow
 from relo_jax.multi import MultiTracker
 from relo_jax.targets import Result, Targets
 
@@ -123,7 +121,7 @@ def track(source, box, checkpoint="starter", chunk=None, **options):
       UserError: see `video.open_frames` and `Tracker`; results of the frames before the bad one come first.
     """
     with video.open_frames(source) as frames:
-        if np.ndim(box) == 2:
+        if are_several(box):
             tracker = MultiTracker.from_pretrained(checkpoint, targets=len(box), **options)
         else:
             tracker = Tracker.from_pretrained(checkpoint, **options)

@@ -1,7 +1,7 @@
 """Videos in and out, one frame at a time: a film of two hours takes the memory of a few frames.
 
-Frames are uint8 RGB `[H, W, 3]` wherever they come from. Files are decoded and encoded by FFmpeg (PyAV), pictures and
-cameras read by OpenCV, whose BGR ends at this door.
+Frames are uint8 RGB `[H, W, 3]` wherever they come from. Files are decoded and encoded by FFmpeg (PyAV), pictures read
+by OpenCV, whose BGR ends at this door; streams and cameras are in `relo_jax.live`.
 """
 
 import contextlib
@@ -13,14 +13,18 @@ import av
 import cv2
 import numpy as np
 
-from relo_jax.data.images import list_images, read_image
+from relo_jax import live
+from relo_jax.data.images import FrameError, list_images, read_image
+from relo_jax.decoding import open_file, reason
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
-from relo_jax.frames import DEFAULT_RATE, Frames
+from relo_jax.frames import DEFAULT_RATE, Frames, Unreadable
+
+_CLOCK = Fraction(1, 1000)  # what times of frames are counted in, where they are given
 
 
 @contextlib.contextmanager
-def open_frames(source):
+def open_frames(source, timeout=live.TIMEOUT, retries=live.RETRIES):
     """Opens a video for reading, and closes it when the block is left.
 
         with open_frames("in.mp4") as frames:
@@ -28,22 +32,25 @@ def open_frames(source):
 
     Args:
       source: a video file, a folder of frames (or of `img/` with them; in the order of the numbers in their names), the
-        index of a camera (0, or "0"), or an iterable of uint8 RGB frames.
+        index of a camera (0, or "0"), the address of a stream ("rtsp://...", "http://...", "udp://..."), or an iterable
+        of uint8 RGB frames.
+      timeout, retries: for cameras and addresses, see `relo_jax.live`.
 
     Yields:
-      Frames.
+      Frames. A frame that cannot be read is an Unreadable in its place. Frames may change their size on the way.
 
     Raises:
-      UserError: there is no such video, it cannot be read, or it is empty; while iterating, a frame that does not
-        decode (named by file or number), or a picture of another size than the first.
+      UserError: there is no such video, it cannot be read, or it is empty.
     """
-    if isinstance(source, (str, Path)) and not (str(source).isdigit() and not Path(source).exists()):
+    if isinstance(source, str) and live.is_address(source):
+        opened = live.open_address(source, timeout, retries)
+    elif isinstance(source, (str, Path)) and not (str(source).isdigit() and not Path(source).exists()):
         path = Path(source)
         if not path.exists():
             raise UserError(f"{path}: no such video or folder of frames")
-        opened = _folder(path) if path.is_dir() else _file(path)
+        opened = _folder(path) if path.is_dir() else open_file(path, str(path))
     elif isinstance(source, (str, int, np.integer)):
-        opened = _camera(int(source))
+        opened = live.open_camera(int(source), timeout, retries)
     elif isinstance(source, Iterable):
         count = len(source) if hasattr(source, "__len__") else None
         opened = contextlib.nullcontext(Frames("frames", count, DEFAULT_RATE, iter(source)))
@@ -51,47 +58,6 @@ def open_frames(source):
         raise UserError(f"{source!r} is no video: give a file, a folder of frames, a camera's index, or frames")
     with opened as frames:
         yield frames
-
-
-@contextlib.contextmanager
-def _file(path):
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a video ({_reason(error)})") from error
-    with container:
-        if not container.streams.video:
-            raise UserError(f"{path} has no pictures: it is not a video")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        rate = stream.average_rate or DEFAULT_RATE
-        yield Frames(str(path), _count(stream, rate), rate, _decoded(path, container))
-
-
-def _count(stream, rate):
-    """Frames of a stream as its header says, or as its length suggests; None when it does neither."""
-    if stream.frames:
-        return stream.frames
-    if stream.duration and stream.time_base:
-        return round(stream.duration * stream.time_base * rate)
-    if stream.container.duration:
-        return round(Fraction(stream.container.duration, av.time_base) * rate)
-    return None
-
-
-def _decoded(path, container):
-    number = 0
-    try:
-        for frame in container.decode(video=0):
-            # Telephones write pictures lying on their side, and a note which side is up.
-            turns = round(frame.rotation / 90) % 4
-            picture = frame.to_ndarray(format="rgb24")
-            yield np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
-            number += 1
-    except (av.error.FFmpegError, ValueError) as error:
-        raise UserError(f"{path}: frame {number} does not decode ({_reason(error)})") from error
-    if not number:
-        raise UserError(f"{path} has no frames")
 
 
 @contextlib.contextmanager
@@ -103,40 +69,11 @@ def _folder(path):
 
 
 def _read(images):
-    shape = None
     for image in images:
-        frame = read_image(image)
-        shape = shape or frame.shape
-        if frame.shape != shape:
-            sizes = [f"{w} x {h}" for h, w, _ in (frame.shape, shape)]
-            raise UserError(f"{image} is {sizes[0]} pixels, {images[0].name} is {sizes[1]}: frames must have one size")
-        yield frame
-
-
-@contextlib.contextmanager
-def _camera(index):
-    # A camera that is not there is reported below, in one line instead of OpenCV's several.
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        capture = cv2.VideoCapture(index)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    try:
-        if not capture.isOpened():
-            raise UserError(f"camera {index} cannot be opened: is it connected, and free?")
-        rate = Fraction(capture.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1000)
-        yield Frames(f"camera {index}", None, rate, _grabbed(capture))
-    finally:
-        capture.release()
-
-
-def _grabbed(capture):
-    while True:
-        grabbed, frame = capture.read()
-        if not grabbed:
-            return
-        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        try:
+            yield read_image(image)
+        except FrameError as error:
+            yield Unreadable(str(error))
 
 
 @contextlib.contextmanager
@@ -152,6 +89,7 @@ def write_video(path, rate=DEFAULT_RATE):
 
     Yields:
       a function that takes the next frame, uint8 RGB `[H, W, 3]`; those of another size than the first are scaled.
+      With `seconds=` for all frames, each is shown at its time and not by the rate (but in AVI, which has no times).
 
     Raises:
       UserError: the suffix is of no known container, or the file cannot be written.
@@ -165,40 +103,44 @@ def write_video(path, rate=DEFAULT_RATE):
         try:
             with container:
 
-                def write(frame):
+                def write(frame, seconds=None):
                     nonlocal encoder
-                    encoder = encoder or _encoder(container, rate, frame.shape)
-                    container.mux(encoder.encode(_even(frame, encoder)))
+                    seconds = None if container.format.name == "avi" else seconds
+                    encoder = encoder or _Encoder(container, rate, frame.shape, timed=seconds is not None)
+                    container.mux(encoder.encode(frame, seconds))
 
                 yield write
                 if encoder is not None:
-                    container.mux(encoder.encode())
+                    container.mux(encoder.stream.encode())
         except av.error.FFmpegError as error:
-            raise UserError(f"{path} cannot be written: {_reason(error)}") from error
+            raise UserError(f"{path} cannot be written: {reason(error)}") from error
         if encoder is None:
             raise UserError(f"{path} is not written: there was no frame")
 
 
-def _encoder(container, rate, shape):
-    name = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    # MPEG-4 counts time in units of at most 1/65535 s.
-    stream = container.add_stream(name, rate=Fraction(rate).limit_denominator(60_000))
-    stream.height, stream.width = (side + side % 2 for side in shape[:2])  # 4:2:0 colour needs even sides
-    stream.pix_fmt = "yuv420p"
-    stream.options = {"crf": "20", "preset": "veryfast"} if name == "libx264" else {"qscale": "3"}
-    return stream
+class _Encoder:
+    def __init__(self, container, rate, shape, timed):
+        name = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        # MPEG-4 counts time in units of at most 1/65535 s.
+        self.stream = stream = container.add_stream(name, rate=Fraction(rate).limit_denominator(60_000))
+        stream.height, stream.width = (side + side % 2 for side in shape[:2])  # 4:2:0 colour needs even sides
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "20", "preset": "veryfast"} if name == "libx264" else {"qscale": "3"}
+        if timed:
+            stream.codec_context.time_base = _CLOCK
+        self._last = -1
+
+    def encode(self, frame, seconds):
+        picture = av.VideoFrame.from_ndarray(_even(frame, self.stream), format="rgb24")
+        if seconds is not None:
+            picture.time_base = _CLOCK
+            picture.pts = self._last = max(round(seconds / _CLOCK), self._last + 1)
+        return self.stream.encode(picture)
 
 
-def _even(frame, encoder):
-    """The frame at the encoder's size: an odd side gets its last line twice."""
+def _even(frame, stream):
+    """The frame at the stream's size: an odd side gets its last line twice."""
     height, width = frame.shape[:2]
-    if (height + height % 2, width + width % 2) != (encoder.height, encoder.width):
-        frame = cv2.resize(frame, (encoder.width, encoder.height))
-    else:
-        frame = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    return av.VideoFrame.from_ndarray(frame, format="rgb24")
-
-
-def _reason(error):
-    """What FFmpeg says, without its error number and the file's name, which the message has already."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if (height + height % 2, width + width % 2) != (stream.height, stream.width):
+        return cv2.resize(frame, (stream.width, stream.height))
+    return cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -372,17 +371,6 @@ def test_a_command_that_fails_leaves_nothing(film, saved, tmp_path, change, mess
     with pytest.raises(UserError, match=message):
         track_command(**{**arguments, **change})
     assert names(tmp_path) == []
-
-
-def test_a_picture_that_breaks_on_the_way_leaves_nothing(frames, saved, tmp_path):
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    for t, frame in enumerate(frames):
-        cv2.imwrite(str(folder / f"{t}.png"), frame)
-    (folder / "5.png").write_bytes(b"broken")
-    with pytest.raises(UserError, match="5.png: does not decode"):
-        track_command(folder, BOX, saved, save=tmp_path / "o.mp4", txt_path=tmp_path / "o.txt")
-    assert names(tmp_path) == ["frames"]
 
 
 def test_outputs_do_not_overwrite_each_other_or_the_film(film, saved, tmp_path):

@@ -1,0 +1,163 @@
+"""Videos that go wrong: every frame keeps its place, what is lost is counted and told, nothing hangs."""
+
+import random
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from relo_jax import video
+from relo_jax.errors import UserError
+from relo_jax.frames import Unreadable
+
+
+def picture(t, height=96, width=128):
+    """Frame t of a pattern that moves, with grain: what is cut out of its file is missed."""
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([2 * x + 3 * t, 3 * y + t, x + y + 5 * t], -1) % 256
+    grain = np.random.default_rng(t).integers(-15, 15, (height, width, 3))
+    return np.clip(waves + grain, 0, 255).astype(np.uint8)
+
+
+def encode(path, count=48, codec="libx264", height=96, width=128, **options):
+    """A video with a key frame every 12."""
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = height, width
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.options = {"g": "12", **options}
+        for t in range(count):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(t, height, width), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def read(source):
+    """(frames and Unreadable, Frames)."""
+    with video.open_frames(source) as frames:
+        return list(frames), frames
+
+
+def readable(items):
+    return [None if isinstance(item, Unreadable) else item for item in items]
+
+
+def destroy(path, start, length, by=b"\0"):
+    data = bytearray(path.read_bytes())
+    data[start : start + length] = (by * length)[:length]
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+@pytest.mark.parametrize("by", [b"\0", b"\xa5\x17\xe3"])
+def test_every_frame_keeps_its_place_around_a_damage(tmp_path, codec, by):
+    """Frames are destroyed in the middle of an mp4: those after it are at the index that they had before."""
+    path = encode(tmp_path / "film.mp4", codec=codec)
+    whole, _ = read(path)
+    size = path.stat().st_size
+    items, frames = read(destroy(path, size // 2, size // 10, by))
+    seen = readable(items)
+    lost = [t for t, frame in enumerate(seen) if frame is None]
+    assert len(items) == len(whole) == frames.count == 48
+    assert 0 < len(lost) < 24 and 2 < lost[0] and "film.mp4: frame" in items[lost[0]].why
+    for t in (*range(lost[0] - 2), *range(40, 48)):
+        np.testing.assert_array_equal(seen[t], whole[t])
+
+
+def test_one_broken_picture_of_mjpeg_is_one_frame(tmp_path):
+    path = encode(tmp_path / "film.avi", 20, "mjpeg")
+    data = path.read_bytes()
+    starts = [k for k in range(len(data) - 2) if data[k : k + 3] == b"\xff\xd8\xff"]
+    items, _ = read(destroy(path, starts[7] + 2, 700))
+    assert [t for t, item in enumerate(items) if isinstance(item, Unreadable)] == [7] and len(items) == 20
+
+
+def test_a_file_that_is_cut_off_gives_what_it_has(tmp_path, capsys):
+    path = encode(tmp_path / "film.mp4")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    items, frames = read(path)
+    assert frames.count == 48 and 20 < sum(frame is not None for frame in readable(items)) < 48
+
+
+def test_a_recording_that_begins_between_key_frames_begins_with_the_first(tmp_path, capsys):
+    path = encode(tmp_path / "film.mp4", keyint_min="12")
+    with av.open(str(path)) as container:
+        first = next(packet for packet in container.demux(video=0))
+        start, length = first.pos, first.size
+    items, _ = read(destroy(path, start, length))
+    assert not any(isinstance(item, Unreadable) for item in items[:1]) and 30 < len(items) < 48
+    assert "frames that do not decode: they are left out" in capsys.readouterr().err
+
+
+def test_a_stream_that_changes_its_size_goes_on(tmp_path):
+    """As a broadcast does: three parts, one behind the other, each beginning at time 0."""
+    parts = [
+        encode(tmp_path / f"{k}.ts", 12, "mpeg2video", *size)
+        for k, size in enumerate(((96, 128), (192, 256), (96, 96)))
+    ]
+    whole = tmp_path / "film.ts"
+    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+    items, _ = read(whole)
+    sizes = [item.shape[:2] for item in items]
+    assert sizes == sorted(sizes, key=((96, 128), (192, 256), (96, 96)).index)
+    assert all(11 <= sizes.count(size) <= 12 for size in sizes)  # the decoder may keep the last before a change
+
+
+def test_hidden_packets_are_not_missed(tmp_path):
+    """VP8 has packets that are never shown, and B-frames come in another order than they are shown in."""
+    for name, codec, options in (
+        ("film.webm", "libvpx", {"auto-alt-ref": "1", "lag-in-frames": "12", "b:v": "300k"}),
+        ("film.mkv", "libx264", {"bf": "3"}),
+        ("film.avi", "libx264", {"bf": "3"}),
+    ):
+        items, _ = read(encode(tmp_path / name, 40, codec, **options))
+        assert [getattr(item, "shape", None) for item in items] == [(96, 128, 3)] * 40, name
+
+
+def test_a_header_that_tells_of_an_enormous_picture_fills_no_memory(tmp_path):
+    path = encode(tmp_path / "film.avi", 5, "mjpeg")
+    data = bytearray(path.read_bytes())
+    for k in range(len(data) - 20):  # in every picture's own header: 65500 x 65500
+        if data[k : k + 2] == b"\xff\xc0":
+            data[k + 5 : k + 9] = b"\xff\xdc\xff\xdc"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="no frames that decode"):
+        read(path)
+
+
+def test_a_picture_that_does_not_decode_keeps_its_place_in_a_folder(tmp_path):
+    for t in (1, 2, 3):
+        cv2.imwrite(str(tmp_path / f"{t:04d}.jpg"), np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "0002.jpg").write_bytes(b"not a picture")
+    items, frames = read(tmp_path)
+    assert frames.count == 3 and [isinstance(item, Unreadable) for item in items] == [False, True, False]
+    assert "0002.jpg: does not decode" in items[1].why
+
+
+FUZZED = {"f.mp4": "libx264", "f.mkv": "libx264", "f.avi": "mjpeg", "f.ts": "mpeg2video", "f.mov": "mpeg4"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_is_changed_in_a_file_gives_frames_or_one_line(tmp_path, seed):
+    """Three hundred mutants each: bytes flipped, pieces cut out, zeroed or repeated, in headers and in pictures."""
+    rng = random.Random(seed)
+    name, codec = list(FUZZED.items())[seed]
+    path = encode(tmp_path / name, 6, codec, 48, 64)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(rng.choice([min(600, len(data)), len(data)]))
+            length = rng.choice([1, 1, 4, 40, 400])
+            piece = data[at : at + length]
+            data[at : at + length] = rng.choice([rng.randbytes(len(piece)), bytes(len(piece)), b"", piece + piece])
+        path.write_bytes(data)
+        try:
+            items, _ = read(path)
+            assert items and all(item.ndim == 3 for item in readable(items) if item is not None)
+        except UserError as error:
+            refused += 1
+            assert name in str(error) and "\n" not in str(error)
+    assert refused < 300
