@@ -15,10 +15,11 @@ from relo_jax.data import motion
 from relo_jax.data.composed import target_extremes
 from relo_jax.data.scene import PATCH, Cutout, Layer, Scene, cutout
 
-BEGINS = 0.15, 0.3  # of the sequence, when the target begins to go
+BEGINS = 0.1, 0.25  # of the sequence, when the target begins to go
 LASTS = 0.2, 0.3  # of the sequence, how long it is out of sight
-WAY = 0.12  # of the sequence, at most, for leaving the frame, and as much for the return
-SPEED = 0.12, 0.25  # target sizes a frame, on the mean, on its way out and back
+WAY = 0.18  # of the sequence, at most, for leaving the frame, and as much for the return
+LEAVES = 0.65  # probability that it would rather leave the frame than be hidden
+SPEED = 0.15, 0.3  # target sizes a frame, on the mean, on its way out and back
 SLIDE = 10  # frames that take something in front of it
 
 
@@ -30,35 +31,37 @@ def with_absence(rng: np.random.Generator, scene: Scene) -> Scene:
       scene: as composed.
 
     Returns:
-      Scene. In every second one the target leaves the frame, if it is near enough to the border to do so in time; in
-      the others something hides it.
+      Scene. In most of them the target leaves the frame, if it is near enough to the border to do so in time; in the
+      others something hides it.
     """
     frames = len(scene)
     start, lasts = frames * rng.uniform(*BEGINS), frames * rng.uniform(*LASTS)
-    leaves, speed, turn = rng.random() < 0.5, rng.uniform(*SPEED), rng.uniform(0, 2 * np.pi)
-    screen = _screen(rng, scene.background)
+    leaves = rng.random() < LEAVES
+    speed, turn, screen = rng.uniform(*SPEED), rng.uniform(0, 2 * np.pi), _screen(rng, scene.background)
     low, high = target_extremes(scene)
-    if leaves:
-        size = np.sqrt((high - low).prod(1)).mean()
-        move = _shortest_way_out(scene, low[int(start) :], high[int(start) :])
-        way = np.abs(move).max() / (speed * size)
-        if way <= WAY * frames:
-            return _moved(scene, _there_and_back(frames, start, way, lasts)[:, None] * move)
-    return _hidden(scene, screen, low, high, _there_and_back(frames, start, SLIDE, lasts), turn)
+    moves = _ways_out(scene, low, high)
+    ends = [int(start), min(int(start + 2 * WAY * frames + lasts), frames - 1)]
+    sizes = np.sqrt((high - low).prod(1))[ends]
+    ways = np.abs(moves[:, ends]).max(2) / (speed * sizes)  # [4, 2], frames that it takes to leave and to return
+    side = ways.max(1).argmin()
+    if leaves and ways[side].max() <= WAY * frames:
+        return _moved(scene, _gone(frames, start, lasts, *ways[side])[:, None] * moves[side])
+    return _hidden(scene, screen, low, high, _gone(frames, start, lasts, SLIDE, SLIDE), turn)
 
 
-def _there_and_back(frames: int, start: float, way: float, lasts: float) -> np.ndarray:
-    """[F]: 0, then smoothly to 1 in `way` frames, there for `lasts` frames, and back to 0 in as many again."""
+def _gone(frames: int, start: float, lasts: float, way: float, back: float) -> np.ndarray:
+    """[F]: 0, then smoothly to 1 in `way` frames, there for `lasts` frames, and to 0 again in `back`."""
     time = np.arange(frames)
-    phase = np.clip(np.minimum(time - start, start + 2 * way + lasts - time) / way, 0, 1)
+    phase = np.clip(np.minimum((time - start) / way, (start + way + lasts + back - time) / back), 0, 1)
     return phase**2 * (3 - 2 * phase)
 
 
-def _shortest_way_out(scene: Scene, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """[2]: the shortest displacement along an axis by which a target of these extremes is outside in every frame."""
-    moves = [(-high[:, 0].max(), 0), (scene.width - low[:, 0].min(), 0),
-             (0, -high[:, 1].max()), (0, scene.height - low[:, 1].min())]  # fmt: skip
-    return np.array(min(moves, key=lambda move: max(map(abs, move))))
+def _ways_out(scene: Scene, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """[4, F, 2]: the displacement by which the target of these extremes is just outside, by each side of the frame."""
+    left, top = -high[:, 0] - 2, -high[:, 1] - 2
+    right, bottom = scene.width - low[:, 0] + 2, scene.height - low[:, 1] + 2
+    none = np.zeros(len(scene))
+    return np.stack([np.stack(move, 1) for move in ((left, none), (right, none), (none, top), (none, bottom))])
 
 
 def _moved(scene: Scene, by: np.ndarray) -> Scene:

@@ -27,8 +27,11 @@ def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     if len(crossing):
         # The outline's corners do not tell how wide the part inside is; the points all along it do.
         ends = [_extremes(_moved(layer, layer.cutout.rim, crossing), limit) for layer in target]
-        low[crossing] = np.clip(np.min([e[0] for e in ends], 0) - 0.5, low[crossing], limit)
-        high[crossing] = np.clip(np.max([e[1] for e in ends], 0) + 0.5, low[crossing], high[crossing])
+        first, last = np.min([e[0] for e in ends], 0) - 0.5, np.max([e[1] for e in ends], 0) + 0.5
+        # None of them inside: what was clipped has no area, and lies on the border beside the target.
+        inside = np.isfinite(first)
+        low[crossing] = np.where(inside, np.clip(first, low[crossing], limit), low[crossing])
+        high[crossing] = np.where(inside, np.clip(last, low[crossing], high[crossing]), high[crossing])
     boxes = np.concatenate([low, high - low], 1)
     return boxes, (_seen_share(scene) >= SEEN) & (boxes[:, 2:].min(1) >= SMALLEST)
 
