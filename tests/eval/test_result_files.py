@@ -129,6 +129,9 @@ def test_layouts_are_found_and_what_lies_beside_boxes_is_not_taken_for_them(writ
     assert beside(path, "time") == times
     assert read_times(times, 3).tolist() == [0.1, 0.2, 0.3]
 
+    flat = write("got/GOT-10k_Val_000001.txt", text())
+    assert find_results(tmp_path / "got") == {"GOT-10k_Val_000001": flat}
+
     write("otb/Car1.txt", text())
     assert beside(tmp_path / "otb" / "Car1.txt", "time") is None
     times = write("otb/times/Car1_time.txt", "0.1\n")
@@ -163,6 +166,8 @@ def test_names_of_pytracking_are_known(write, tmp_path):
         "bike1": "uav_bike1", "Jogging.1": "Jogging_1", "Gymnastics": "nfs_Gymnastics", "car-2": "car-2",
     }  # fmt: skip
     assert left == ["Car_2", "other"]
+    matched, _ = match_results(["Car.2", "Car_2"], {"Car_2": tmp_path / "Car_2.txt"})
+    assert list(matched) == ["Car_2"]  # a file is one sequence's
 
 
 def test_times_and_scores_are_checked(write):
