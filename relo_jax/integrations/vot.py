@@ -7,7 +7,8 @@ In the `trackers.ini` of a workspace either of
     command = python -m relo_jax.integrations.vot --checkpoint D  command = relo_jax.integrations.vot:VOTTracker
                                                                   arg_checkpoint = D
 
-Several objects may be followed at once and may begin in any frame; each is a tracker of its own with the same weights.
+Several objects may be followed at once and may begin in any frame; each is a tracker of its own with the same weights,
+since a batch of them would be compiled for their number, which is not known before the first frame.
 Whatever region an object is given as (polygon, mask), its bounding rectangle is what is followed and reported, with the
 tracker's score as its "confidence". All is compiled before the toolkit is answered for the first time.
 """

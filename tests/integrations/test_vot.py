@@ -18,12 +18,15 @@ TRACKERS = """\
 label = RELO
 protocol = trax
 command = {python} -m relo_jax.integrations.vot --checkpoint starter
+timeout = 300
 
 [RELOpython]
 label = RELO
 protocol = python
 command = relo_jax.integrations.vot:VOTTracker
 arg_checkpoint = starter
+arg_window_power = 2.0
+convert = rectangle
 timeout = 300
 """
 STACK = """\
@@ -50,6 +53,7 @@ frame = lambda name: {"color": trax.FileImage.create(name)}
 for states, _ in client.initialize(frame("1.png"), [(r, {}) for r in given], {}), client.frame(frame("2.png"), {}, []):
     for region, properties in states:
         print("state", *region.bounds(), properties["confidence"])
+print("again", len(client.initialize(frame("1.png"), [(given[0], {})], {})[0]))
 try:
     client.frame(frame("3.png"), {}, [])
 except trax.TraxException as error:
@@ -121,6 +125,7 @@ def test_the_protocol_takes_polygons_and_masks_and_says_what_was_wrong(toolkits,
     said = toolkits("python", "client.py", cwd=tmp_path)
     states = [[float(v) for v in line.split()[1:]] for line in said.splitlines() if line.startswith("state")]
     assert states[:2] == [[100, 80, 40, 30, 1], [60, 50, 40, 30, 1]] and len(states) == 4, said
+    assert "again 1\n" in said  # another sequence in the same process
     assert "error Server terminated the session: 3.png: no such image" in said
     assert "status 1 relo: " in said and "3.png" in said and "Traceback" not in said
 
