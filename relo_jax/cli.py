@@ -47,6 +47,15 @@ def pack_command(args):
     pack.pack_command(args.server, args.results, args.out, args.data_root)
 
 
+def reproduce_command(args):
+    """`relo reproduce`."""
+    from relo_jax.eval import reproduce
+
+    reproduce.reproduce_command(
+        args.variant, args.checkpoint, args.data_root, out=args.out, batch=args.batch, datasets=args.dataset
+    )
+
+
 def track_command(args):
     """`relo track`."""
     from relo_jax import track_command
@@ -178,6 +187,14 @@ def parser():
     pack.add_argument("results", metavar="RESULTS", type=Path, help="folder of one tracker's results")
     pack.add_argument("--out", required=True, metavar="FILE.zip", type=Path, help="the zip to write")
     pack.add_argument("--data-root", type=Path, help="the dataset, or folder of datasets, to check against")
+
+    reproduce = add(commands, "reproduce", reproduce_command, "a released checkpoint, measured beside published")
+    reproduce.add_argument("--variant", required=True, help="t256, b256 or l256")
+    reproduce.add_argument("--checkpoint", required=True, help="such as relo_b256.pth.tar")
+    reproduce.add_argument("--data-root", type=Path, help="folder of the datasets (or RELO_DATA_DIR)")
+    reproduce.add_argument("--dataset", action="append", default=[], metavar="NAME", help="only this (repeat for more)")
+    reproduce.add_argument("--out", type=Path, help="folder of the results (default results/CHECKPOINT)")
+    reproduce.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")
 
     track = add(commands, "track", track_command, "follow targets through a video, a camera or a stream")
     track.add_argument(

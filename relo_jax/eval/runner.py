@@ -122,9 +122,8 @@ def eval_command(
     made = f"boxes, scores, {SUMMARY_FILE}, {cards.CARD_FILE}"
     print(f"written to {out}: {made}{'' if benchmark.server else ', ' + ', '.join(plots.FILES)}")
     if benchmark.server:
-        print(
-            f"nothing is measured here, {benchmark.title} has its boxes on a server: relo pack {dataset} makes its file"
-        )
+        pack = f"relo pack {dataset} {out} --out {name}.zip"
+        print(f"nothing is measured here: a server has the boxes of {benchmark.title}; for what it takes: {pack}")
     if evaluation.failed:
         first, reason = next(iter(evaluation.failed.items()))
         raise UserError(f"{len(evaluation.failed)} of {len(benchmark)} sequences failed, the first: {first}: {reason}")

@@ -1,0 +1,166 @@
+"""`relo reproduce`: a released checkpoint on every benchmark of the paper's table, measured beside published.
+
+    relo reproduce --variant b256 --checkpoint relo_b256.pth.tar --data-root /data
+
+Each dataset that is there is evaluated as `relo eval` does, with the published options, into the same folders; one that
+is not there is named with the reason. What was finished before is not run again, so that the same command goes on after
+an interruption. GOT-10k and TrackingNet are measured by their servers: here their boxes are made.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from relo_jax import card as cards
+from relo_jax import checkpoint as checkpoints
+from relo_jax import published
+from relo_jax.data import sources
+from relo_jax.errors import UserError
+from relo_jax.eval import runner
+from relo_jax.eval.benchmarks import open_benchmark
+from relo_jax.files import whole_file
+
+JSON_FILE, PAGE_FILE = "reproduce.json", "reproduce.md"
+MEASURED, SERVER, ABSENT, FAILED = "measured", "server", "absent", "failed"
+
+
+def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8, datasets=()):
+    """Evaluates on all datasets that are there, prints the table, and writes it as JSON and Markdown.
+
+    Args:
+      variant: of the published row: "t256", "b256" or "l256".
+      checkpoint: see `relo_jax.checkpoint.load`; of that variant.
+      data_root: folder of the datasets; None takes the environment's RELO_DATA_DIR.
+      out: folder of the results, one folder a dataset; None takes `results/<checkpoint>`, as `relo eval` does.
+      batch: sequences at a time.
+      datasets: names of those to run; () is all of the paper's table.
+
+    Raises:
+      UserError: a variant without published results, or a checkpoint of another; none of the datasets is there; and at
+        the end, when sequences failed.
+    """
+    expected = _expected(variant, datasets)
+    loaded = checkpoints.load_tracker(checkpoint)
+    if loaded.model.variant != variant:
+        raise UserError(
+            f"{checkpoint} is of variant {loaded.model.variant}, not {variant}: compare it with its own row"
+        )
+    name, card = runner.checkpoint_name(checkpoint), cards.of_checkpoint(checkpoint)
+    out = Path(out) if out else Path("results") / name
+    rows = {}
+    for dataset in expected:
+        try:
+            benchmark = open_benchmark(dataset, data_root)
+        except UserError as error:
+            rows[dataset] = {"state": ABSENT, "published": expected[dataset], "reason": str(error)}
+            continue
+        print(f"\n{benchmark.title}: {len(benchmark)} sequences", flush=True)
+        evaluation = runner.evaluate(benchmark, loaded, out / dataset, batch=batch, name=name, card=card)
+        rows[dataset] = _row(evaluation, expected[dataset], out / dataset)
+        _write(out, variant, card, rows)
+    if all(row["state"] == ABSENT for row in rows.values()):
+        reasons = "; ".join(f"{name}: {row['reason']}" for name, row in rows.items())
+        raise UserError(f"none of the datasets is there: {reasons}")
+    _write(out, variant, card, rows, expected)
+    print(
+        f"\n{table(variant, rows, expected)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results a dataset"
+    )
+    failed = {name: row["failed"] for name, row in rows.items() if row.get("failed")}
+    if failed:
+        named = ", ".join(f"{count} of {sources.source(name).title}" for name, count in failed.items())
+        raise UserError(f"sequences failed ({named}): the summary.json of each dataset says why")
+
+
+def table(variant, rows):
+    """The rows as text for a terminal."""
+    form = "{:<14}{:>10}{:>10}{:>12}{:>10}  {}"
+    head = ("published", "measured", "difference", "frames/s", "sequences")
+    lines = [form.format(f"RELO-{variant.upper()}", *head)]
+    lines += [form.format(sources.source(name).title, *_cells(row), _remark(row)) for name, row in rows.items()]
+    return "\n".join(lines)
+
+
+def markdown(variant, card, rows):
+    """The rows as a page."""
+    digest = f" (SHA-256 `{card['sha256']}`)" if "sha256" in card else ""
+    lines = [
+        f"# RELO-{variant.upper()}: measured beside published", "",
+        f"Checkpoint `{card['name']}`{digest}. AUC in per cent, of GOT-10k AO; the published numbers are those of the "
+        "paper's tables. The tracker's options are those published for each dataset (`summary.json` there has them).",
+        "", "| dataset | published | measured | difference | frames/s | sequences |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name, row in rows.items():
+        lines.append(f"| {' | '.join([sources.source(name).title, *_cells(row), _remark(row)])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _expected(variant, datasets):
+    """Published results of the datasets asked for, in the order of the paper's table. Raises UserError."""
+    if variant not in published.RESULTS:
+        raise UserError(f"variant {variant!r} has no published results: {', '.join(published.RESULTS)} have")
+    rows = published.RESULTS[variant]
+    unknown = [name for name in datasets if name not in rows]
+    if unknown:
+        raise UserError(f"{variant} has no published result on {unknown[0]}: it has them on {', '.join(rows)}")
+    return {name: value for name, value in rows.items() if not datasets or name in datasets}
+
+
+def _row(evaluation, expected, folder):
+    """What is said of one dataset, JSON-able; `expected` is the published number."""
+    benchmark = evaluation.benchmark
+    row = {
+        "published": expected, "evaluated": len(evaluation.boxes), "published_sequences": benchmark.published,
+        "failed": len(evaluation.failed), "missing": benchmark.missing, "results": str(folder),
+        "frames_per_second": _speed(evaluation, folder),
+    }  # fmt: skip
+    if benchmark.server or not evaluation.curves:
+        return {"state": SERVER if benchmark.server else FAILED, **row}
+    column = next(iter(benchmark.columns))
+    measured = 100 * evaluation.numbers()[column]
+    return {"state": MEASURED, **row, "column": column, "measured": measured, "difference": measured - expected}
+
+
+def _speed(evaluation, folder):
+    """Frames a second over all sessions, by the files of times; None where there are none."""
+    frames, seconds = 0, 0.0
+    for name, boxes in evaluation.boxes.items():
+        try:
+            times = np.loadtxt(folder / f"{name}_time.txt", ndmin=1)
+        except (OSError, ValueError):
+            continue
+        frames, seconds = frames + len(boxes), seconds + float(times.sum())
+    return frames / seconds if seconds > 0 and math.isfinite(seconds) else None
+
+
+def _cells(row):
+    """Published, measured, their difference and frames a second, as text."""
+    measured = f"{row['measured']:.1f}" if "measured" in row else "-"
+    difference = f"{row['difference']:+.1f}" if "measured" in row else "-"
+    speed = row.get("frames_per_second")
+    return f"{row['published']:.1f}", measured, difference, "-" if speed is None else f"{speed:.1f}"
+
+
+def _remark(row):
+    """How much of the dataset that is, and what is not to be had here."""
+    if row["state"] == ABSENT:
+        return f"not here: {row['reason']}"
+    total = row["published_sequences"]
+    of = f"all {total}" if row["evaluated"] == total else f"{row['evaluated']} of {total}"
+    failed = f", {row['failed']} failed" if row["failed"] else ""
+    server = f"; measured by its server: relo pack {Path(row['results']).name}" if row["state"] == SERVER else ""
+    return f"{of}{failed}{server}"
+
+
+def _write(out, variant, card, rows):
+    """Writes the JSON and the page. Raises UserError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be made: {error.strerror}") from None
+    found = {"variant": variant, "checkpoint": card, "session": cards.session(), "datasets": rows}
+    with whole_file(out / JSON_FILE) as file:
+        file.write_text(json.dumps(found, indent=2) + "\n")
+    with whole_file(out / PAGE_FILE) as file:
+        file.write_text(markdown(variant, card, rows))
