@@ -10,12 +10,11 @@ import relo_jax
 from relo_jax.data import sources
 from relo_jax.data.attributes import attributes_of
 from relo_jax.errors import UserError
-from relo_jax.eval import comparison_page, tables
+from relo_jax.eval import comparison_page
 from relo_jax.eval.account import oddities
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.comparison import compare
-
-SUMMARY_FILE = "report.json"  # summary.json is `relo eval`'s
+from relo_jax.eval.comparison_tables import SUMMARY_FILE, write_tables
 
 
 def report_command(
@@ -85,54 +84,6 @@ def named_folders(results):
     return folders
 
 
-def write_tables(out, comparison, attributes, facts):
-    """Writes ranking, attributes, differences and sequences as tables, and all of it as JSON.
-
-    Raises:
-      UserError: cannot be written.
-    """
-    ranked, columns, main = comparison.ranked, comparison.columns, comparison.main
-    overall = {label: comparison.overall(label) for label in ranked}
-    comment = f"{comparison.benchmark.title}, {len(comparison.names)} sequences; relo_jax {relo_jax.__version__}"
-    speed = {label: comparison.speed(label) for label in ranked}
-    heads = ["tracker", *columns.values(), "sequences", "median ms", "frames/s"]
-    rows = [[label, *overall[label].values(), len(comparison.names), *_speed_cells(speed[label])] for label in ranked]
-    tables.write_csv(out / "ranking.csv", heads, rows)
-    tables.write_latex(
-        out / "ranking.tex", list(columns.values()), {k: list(v.values()) for k, v in overall.items()}, comment=comment
-    )
-    having = comparison.by_attribute(attributes)
-    by_attribute = {a: {label: comparison.overall(label, names) for label in ranked} for a, names in having.items()}
-    if having:
-        rows = [[a, len(having[a]), *(n[label][main] for label in ranked)] for a, n in by_attribute.items()]
-        tables.write_csv(out / "attributes.csv", ["attribute", "sequences", *ranked], rows)
-        # A row a tracker, as in papers; the best of each attribute stands out.
-        rows = {label: [n[label][main] for n in by_attribute.values()] for label in ranked}
-        tables.write_latex(out / "attributes.tex", list(having), rows, comment=f"{columns[main]}; {comment}")
-    differences = []
-    for k, first in enumerate(ranked):
-        for second in ranked[k + 1 :]:
-            interval, wins = comparison.interval(first, second), comparison.wins(first, second)
-            differences.append([first, second, interval.difference, interval.low, interval.high, *wins])
-    heads = ["first", "second", f"{columns[main]} difference", "low", "high", "better", "equal", "worse"]
-    tables.write_csv(out / "differences.csv", heads, differences)
-    values = {label: comparison.values(label).tolist() for label in ranked}
-    tables.write_csv(out / "sequences.csv", ["sequence", *ranked], zip(comparison.names, *values.values(), strict=True))
-    summary = {
-        "dataset": comparison.benchmark.title, "trackers": {
-            label: {"folder": str(comparison.entries[label].folder), **overall[label], "speed": speed[label]}
-            for label in ranked
-        },
-        "differences": [dict(zip(("first", "second", "difference", "low", "high", "better", "equal", "worse"), d,
-                                 strict=True)) for d in differences],
-        "attributes": {a: {"sequences": len(having[a]), **n} for a, n in by_attribute.items()},
-        "sequences": {name: {k: v[i] for k, v in values.items()} for i, name in enumerate(comparison.names)},
-        "bootstrap": {"resamples": comparison.resamples, "seed": comparison.seed, "level": 0.95},
-        "left_out_or_odd": oddities(comparison), "made": facts,
-    }  # fmt: skip
-    tables.write_json(out / SUMMARY_FILE, summary)
-
-
 def _own_name(folder):
     """What a folder of results is called by itself."""
     try:
@@ -140,10 +91,6 @@ def _own_name(folder):
     except (OSError, ValueError, AttributeError):
         name = None
     return name if isinstance(name, str) and name else folder.absolute().name
-
-
-def _speed_cells(speed):
-    return (speed["median_ms"], speed["fps"]) if speed else (None, None)
 
 
 def _facts(comparison, dataset, data_root):

@@ -161,25 +161,33 @@ def compare(benchmark, folders: Mapping[str, str | Path], *, one_based=(), resam
     if wrong:
         raise UserError(f"no tracker is called {wrong[0]}: they are {', '.join(folders)}")
     entries = {}
-    for label, folder in folders.items():
-        entries[label] = _read(label, Path(folder), benchmark, label in one_based)
+    with _bar(len(folders) * len(benchmark), "reading results", "files") as bar:
+        for label, folder in folders.items():
+            entries[label] = _read(label, Path(folder), benchmark, label in one_based, bar.update)
     names = tuple(s.name for s in benchmark if all(s.name in entry.boxes for entry in entries.values()))
     if not names:
         raise _nothing_to_compare(entries)
     is_got10k = benchmark.name == "got10k"
     sequences = [s for s in benchmark if any(s.name in entry.boxes for entry in entries.values())]
     weights = {}
-    for sequence in tqdm.tqdm(sequences, desc="measuring", unit=" sequences", disable=not sys.stderr.isatty()):
-        size = sequence.read_frame(0).shape[1::-1] if is_got10k else None
-        for entry in entries.values():
-            if sequence.name in entry.boxes:
-                weights[sequence.name] = _measure(entry, sequence, benchmark.rules, size)
+    with _bar(len(sequences), "measuring", "sequences") as bar:
+        for sequence in sequences:
+            size = sequence.read_frame(0).shape[1::-1] if is_got10k else None
+            for entry in entries.values():
+                if sequence.name in entry.boxes:
+                    weights[sequence.name] = _measure(entry, sequence, benchmark.rules, size)
+            bar.update()
     columns = GOT10K if is_got10k else CURVES
     weights = np.array([weights[name] for name in names], np.float64)
     return Comparison(benchmark, entries, names, columns, weights, resamples, seed)
 
 
-def _read(label, folder, benchmark, one_based):
+def _bar(total, what, unit):
+    return tqdm.tqdm(desc=what, unit=f" {unit}", total=total, dynamic_ncols=True, delay=2,
+                     mininterval=0.5 if sys.stderr.isatty() else 30)  # fmt: skip
+
+
+def _read(label, folder, benchmark, one_based, advance):
     """The results of one tracker."""
     aliases = (benchmark.name or "", benchmark.title, benchmark.title.partition(" ")[0])
     matched, extra = match_results([s.name for s in benchmark], find_results(folder, aliases))
@@ -187,6 +195,7 @@ def _read(label, folder, benchmark, one_based):
     entry.absent = tuple(s.name for s in benchmark if s.name not in matched)
     for sequence in benchmark:
         name, frames = sequence.name, len(sequence)
+        advance()
         if name not in matched:
             continue
         try:

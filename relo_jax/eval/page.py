@@ -33,6 +33,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .5rem .45rem; text-align: right; border-bottom: 1px solid var(--line); }
 th { font-size: .8rem; font-weight: 600; color: var(--soft); vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; overflow-wrap: break-word; }
+.scroll th:first-child, .scroll td:first-child { position: sticky; left: 0; background: #fff; }
 tr.best td { font-weight: 650; }
 td.best { font-weight: 650; }
 tr.aside td { color: var(--soft); font-style: italic; }
@@ -47,7 +48,8 @@ th[aria-sort=ascending]::after { content: " \\2191"; } th[aria-sort=descending]:
 .span b { position: absolute; top: 1px; width: 4px; height: 12px; margin-left: -2px; background: var(--ink); }
 .span s { position: absolute; left: 50%; top: 0; bottom: 0; width: 1px; background: #aab3c0; }
 .tall { max-height: 34rem; overflow: auto; }
-.tall th { position: sticky; top: 0; background: #fff; }
+.tall th { position: sticky; top: 0; background: #fff; z-index: 1; }
+.tall th:first-child { z-index: 2; }
 .note { color: var(--soft); font-size: .88rem; margin: .75rem 0 0; }
 .warning { border-left: 4px solid #e69f00; }
 img, video { display: block; max-width: 100%; height: auto; border-radius: 6px; }
