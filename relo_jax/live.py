@@ -165,7 +165,7 @@ class _Newest:
         self._frames, self._open_again, self._watch, self._retries = frames, open_again, watch, retries
         self._changed = threading.Condition()
         self._picture, self._time, self._over, self._resting = None, None, False, False
-        self.thread = threading.Thread(target=self._read, args=(reading,), daemon=True)
+        self.thread = threading.Thread(target=self._read, args=(reading,), name="relo live", daemon=True)
 
     def _read(self, reading):
         """In the thread: reads to the end, and opens again."""

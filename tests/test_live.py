@@ -1,0 +1,283 @@
+"""Live sources over real sockets of this machine: nothing queues up, nothing hangs, what goes away may come back."""
+
+import contextlib
+import http.server
+import itertools
+import socket
+import threading
+import time
+from types import SimpleNamespace
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from relo_jax import live, video
+from relo_jax.errors import UserError
+
+BOUNDARY = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+
+
+def picture(t):
+    """A frame that says in its grey which one it is."""
+    return np.full((48, 64, 3), 40 + 3 * t, np.uint8)
+
+
+def number(frame):
+    return round((float(frame.mean()) - 40) / 3)
+
+
+class Script:
+    """What a server does with its connections, one after the other: a generator of bytes each; then it refuses."""
+
+    def __init__(self, *connections):
+        self._left, self.served = list(connections), 0
+
+    def __next__(self):
+        self.served += 1
+        return self._left.pop(0) if self._left else None
+
+
+@contextlib.contextmanager
+def serving(*connections, kind="multipart/x-mixed-replace;boundary=frame", length=None):
+    """Yields the address of a server on the loopback, and its Script."""
+    script = Script(*connections)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = next(script)
+            if body is None:
+                self.send_error(503)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            if length:
+                self.send_header("Content-Length", str(length))
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the client has left
+                for data in body:
+                    self.wfile.write(data)
+                    self.wfile.flush()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/live", script
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def mjpeg(first, last, pause=0.02, then=0.0):
+    """Pictures of a camera, as it sends them; `then` it is silent."""
+    for t in range(first, last):
+        data = cv2.imencode(".jpg", picture(t))[1].tobytes()
+        yield BOUNDARY % len(data) + data + b"\r\n"
+        time.sleep(pause)
+    time.sleep(then)
+
+
+@pytest.fixture(autouse=True)
+def no_long_pauses(monkeypatch):
+    monkeypatch.setattr(live, "_LONGEST_PAUSE", 0.1)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    yield
+    end = time.monotonic() + 5
+    while [t for t in threading.enumerate() if t.name == "relo live"] and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not [t for t in threading.enumerate() if t.name == "relo live"]
+
+
+def test_a_slow_tracker_gets_the_newest_frame_and_the_others_are_counted():
+    with serving(mjpeg(0, 60, 0.02)) as (address, _), video.open_frames(address, 5, 0) as frames:
+        assert frames.live and frames.count is None
+        seen = []
+        for frame in frames:
+            seen.append(number(frame))
+            time.sleep(0.1)
+    assert seen == sorted(seen) and len(seen) < 30
+    assert frames.dropped == seen[-1] - seen[0] + 1 - len(seen) > 10
+    assert seen[-1] == 59  # the last is not lost
+
+
+def test_the_time_of_a_frame_is_when_it_came():
+    with serving(mjpeg(0, 12, 0.1)) as (address, _), video.open_frames(address, 5, 0) as frames:
+        seconds = [frames.seconds for _ in frames]
+    assert seconds[0] == 0 and seconds == sorted(seconds) and 0.5 < seconds[-1] < 5
+
+
+def test_a_stream_that_breaks_off_is_opened_again_and_said_to_be_back(capsys):
+    with serving(mjpeg(0, 5), mjpeg(5, 10), mjpeg(10, 15)) as (address, script):
+        with video.open_frames(address, 5, 2) as frames:
+            seen = [number(frame) for frame in frames]
+    assert seen[-1] == 14 and seen == sorted(seen)
+    told = capsys.readouterr().err
+    assert (
+        told.count("it is back") == 2
+        and "try 1 of 2" in told
+        and "opened again 2 times without a frame: the end" in told
+    )
+    assert frames.lost == 3 and script.served == 5  # twice it came back, twice it was refused
+
+
+def test_a_silent_stream_is_opened_again(capsys):
+    with serving(mjpeg(0, 5, then=4), mjpeg(5, 10)) as (address, _):
+        with video.open_frames(address, 0.5, 1) as frames:
+            seen = [number(frame) for frame in frames]
+    assert seen[-1] == 9 and frames.lost == 2
+    assert "no data within the time set; opening it again" in capsys.readouterr().err
+
+
+def test_without_retries_the_first_end_is_the_end():
+    with serving(mjpeg(0, 5), mjpeg(5, 10)) as (address, script), video.open_frames(address, 5, 0) as frames:
+        assert [number(frame) for frame in frames][-1] == 4
+    assert script.served == 1
+
+
+def test_whoever_waits_for_a_frame_can_be_stopped():
+    with serving(mjpeg(0, 3, then=30)) as (address, _), video.open_frames(address, 2, -1) as frames:
+        threading.Timer(0.5, frames.stop.set).start()
+        start = time.monotonic()
+        assert list(frames)
+        assert time.monotonic() - start < 10
+
+
+def test_a_stream_of_video_over_http_and_udp(tmp_path):
+    path = tmp_path / "film.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for t in range(60):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(t % 60), format="rgb24")))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    pieces = [data[k : k + 1316] for k in range(0, len(data), 1316)]
+
+    def paced():
+        for piece in pieces:
+            yield piece
+            time.sleep(0.01)
+
+    with serving(paced(), kind="video/mp2t") as (address, _), video.open_frames(address, 5, 0) as frames:
+        shapes = {frame.shape for frame in frames}
+    assert shapes == {(48, 64, 3)}
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = threading.Event()
+
+    def send():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            for piece in itertools.cycle(pieces):
+                if done.wait(0.005):
+                    return
+                out.sendto(piece, ("127.0.0.1", port))
+
+    threading.Thread(target=send, daemon=True).start()
+    try:
+        with video.open_frames(f"udp://127.0.0.1:{port}", 5, 0) as frames:
+            assert frames.live and len(list(itertools.islice(frames, 5))) == 5
+    finally:
+        done.set()
+
+
+def test_a_file_behind_an_address_is_a_file(tmp_path):
+    """Its length is known: no frame of it is dropped, however slow the tracker is."""
+    with video.write_video(tmp_path / "film.mp4", 25) as write:
+        for t in range(12):
+            write(picture(t))
+    data = (tmp_path / "film.mp4").read_bytes()
+    with serving([data], [data], [data], kind="video/mp4", length=len(data)) as (address, _):
+        with video.open_frames(address, 5, 3) as frames:
+            assert not frames.live and frames.count == 12
+            assert [number(frame) for frame in frames] == list(range(12))
+
+
+def test_addresses_that_cannot_be_opened_are_one_line_without_their_password():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        port = taken.getsockname()[1]
+        for scheme in ("http", "rtsp", "rtmp", "tcp"):
+            with pytest.raises(UserError, match="cannot be read as a video") as caught:
+                with video.open_frames(f"{scheme}://me:secret@127.0.0.1:{port}/x", 2, 3):
+                    pass
+            assert "secret" not in str(caught.value) and f"{scheme}://127.0.0.1" in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        with pytest.raises(UserError, match="no data within the time set"):
+            with video.open_frames(f"http://127.0.0.1:{silent.getsockname()[1]}/x", 0.5, 3):
+                pass
+        assert time.monotonic() - start < 8
+
+
+class Camera:
+    """What OpenCV has of a camera; `script` gives a frame, None for one that fails, or seconds that it hangs for."""
+
+    scripts: list = []
+
+    def __init__(self, index):
+        self._script = iter(self.scripts.pop(0)) if self.scripts else None
+
+    def isOpened(self):
+        return self._script is not None
+
+    def get(self, _):
+        return 25.0
+
+    def read(self):
+        for step in self._script:
+            if isinstance(step, float):
+                time.sleep(step)
+                continue
+            time.sleep(0.02)
+            return step is not None, step
+        return False, None
+
+    def release(self):
+        self._script = iter(())
+
+
+@pytest.fixture
+def camera(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    return SimpleNamespace(does=lambda *scripts: monkeypatch.setattr(Camera, "scripts", list(scripts)))
+
+
+def test_a_camera_that_stalls_is_waited_for_and_then_given_up(camera, capsys):
+    camera.does([picture(0), picture(1), 0.9, picture(2), 3.5])
+    start = time.monotonic()
+    with video.open_frames(0, 0.3, 4) as frames:
+        assert [number(frame) for frame in frames] == [0, 1, 2]
+    assert time.monotonic() - start < 8 and frames.lost == 2
+    told = capsys.readouterr().err
+    assert "camera 0: no frame for 0.3 s" in told and "no frame for 1.5 s: the end" in told
+
+
+def test_a_camera_that_is_pulled_out_and_put_back(camera, capsys):
+    camera.does([picture(0), None], [picture(1), picture(2), None])
+    with video.open_frames("0", 1, 2) as frames:
+        assert number(list(frames)[-1]) == 2
+    assert "it is back" in capsys.readouterr().err
+
+
+def test_the_film_of_a_slow_tracker_has_the_length_of_what_happened(tmp_path):
+    path = tmp_path / "film.mp4"
+    with video.write_video(path, 30) as write:
+        for t in range(10):
+            write(picture(t), seconds=0.5 * t)
+    with av.open(str(path)) as container:
+        times = [float(frame.time) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(times, 0.5 * np.arange(10), atol=0.002)

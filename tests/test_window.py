@@ -1,0 +1,224 @@
+"""The window, on a real display (Xvfb): mouse and keys go in, boxes come out, and the picture is on the screen.
+
+Each test runs in a process of its own, since Tk wants the main thread.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tkinter", reason="needs tkinter (Debian: python3-tk)")
+
+ROBOT = """
+import json, sys, threading, time
+import numpy as np
+from types import SimpleNamespace
+from relo_jax import overlay, window
+
+def frame(t, height=300, width=400):
+    image = np.full((height, width, 3), (30, 40, 60), np.uint8)
+    image[:, t % width] = 255
+    return image
+
+def drag(shown, *points):
+    canvas = shown._canvas
+    canvas.event_generate("<ButtonPress-1>", x=points[0][0], y=points[0][1])
+    for x, y in points[1:]:
+        canvas.event_generate("<B1-Motion>", x=x, y=y)
+    canvas.event_generate("<ButtonRelease-1>", x=points[-1][0], y=points[-1][1])
+
+def key(shown, name):
+    if shown._root.focus_displayof() is None:  # there is no window manager to give it
+        shown._root.focus_force()
+        return False
+    shown._root.event_generate(f"<{name}>")
+
+def robot(shown, *steps):
+    '''Does the steps, a moment apart, as soon as there is a picture; one that is False is tried again.'''
+    def step():
+        if shown._drawn is None or not shown._canvas.winfo_viewable():
+            return shown._root.after(50, step)
+        if steps_left:
+            if steps_left[0]() is False:
+                return shown._root.after(50, step)
+            steps_left.pop(0)
+            shown._root.after(200, step)
+    steps_left = list(steps)
+    shown._root.after(50, step)
+
+def frames():
+    return SimpleNamespace(live=False, stop=threading.Event())
+
+out = {}
+"""
+
+
+@pytest.fixture(scope="module")
+def display():
+    """The name of a display of 1000 x 800 pixels that nobody sees."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("needs Xvfb (Debian: xvfb)")
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1000x800x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        number = pipe.readline().strip()
+    yield f":{number}"
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture
+def play(display):
+    """Runs a script after ROBOT; gives what it left in `out`."""
+
+    def run(script):
+        code = ROBOT + textwrap.dedent(script) + "\nprint(json.dumps(out))\n"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "DISPLAY": display}, capture_output=True, text=True,
+            timeout=60, cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_a_target_is_selected_followed_paused_and_selected_again(play):
+    """By mouse and keys as somebody would; the picture on the screen has the box where the result says."""
+    out = play("""
+        from PIL import ImageGrab
+        shown_frames = frames()
+        def work():
+            first, box = shown.ask(shown_frames, frame(0))
+            out["first"] = box
+            t, again = 0, []
+            while not shown_frames.stop.is_set():
+                t += 1
+                selection = shown.show(frame(t), [SimpleNamespace(box=(200, 100, 80, 60), score=0.9, found=True)] * 2)
+                out["frames"] = t
+                if selection is not None:
+                    again.append([selection.index, int(selection.frame[0].argmax() // 3), *selection.box])
+                time.sleep(0.01)
+            out["again"] = again
+            return "the story"
+
+        def pause():
+            if key(shown, "space") is False:
+                return False
+            out["paused_at"] = out["frames"]
+
+        def look():
+            out["moved"] = out["frames"] - out["paused_at"]
+            image = np.asarray(ImageGrab.grab(xdisplay=""))[:, :, :3].astype(int)
+            out["seen"] = [list(map(int, image[130, 200])), list(map(int, image[130, 240]))]
+
+        with window.open_window("film.mp4", "") as shown:
+            robot(shown,
+                lambda: drag(shown, (50, 60), (70, 90), (150, 140)),
+                lambda: out.get("frames", 0) > 5,
+                pause, look,
+                lambda: key(shown, "Key-2"),
+                lambda: drag(shown, (300, 200), (250, 150)),
+                lambda: out.update(title=shown._root.title()),
+                lambda: drag(shown, (10, 10), (11, 11)),
+                lambda: key(shown, "space"),
+                lambda: out["frames"] > out["paused_at"] + 5,
+                lambda: key(shown, "q"),
+            )
+            out["story"] = shown.run(work, shown_frames.stop.set)
+        out["colours"] = [overlay.FOUND, overlay.COLOURS[1]]
+    """)
+    assert out["first"] == [50, 60, 100, 80]
+    assert out["moved"] <= 1
+    assert out["title"] == "relo - film.mp4 - target 2 - paused"
+    ((index, number, *box),) = out["again"]  # a click is no selection
+    assert index == 1 and box == [250, 150, 50, 50] and abs(number - out["paused_at"]) <= 1
+    assert out["seen"][0] in out["colours"] and out["seen"][1] == [30, 40, 60]
+    assert out["story"] == "the story"
+
+
+def test_a_large_frame_is_scaled_and_the_box_is_in_its_pixels(play):
+    out = play("""
+        shown_frames = frames()
+        def work():
+            out["box"] = shown.ask(shown_frames, frame(0, 1600, 2000))[1]
+        with window.open_window("film.mp4", "") as shown:
+            robot(shown, lambda: out.update(size=shown._size), lambda: drag(shown, (80, 160), (240, 240)))
+            shown.run(work, shown_frames.stop.set)
+    """)
+    assert out["size"] == [800, 640]  # of 1000 x 800
+    assert out["box"] == pytest.approx([200, 400, 400, 200], abs=3)
+
+
+def test_a_live_source_plays_on_until_the_mouse_is_pressed(play):
+    out = play("""
+        from relo_jax.frames import Frames
+        images = (time.sleep(0.01) or frame(t) for t in range(1000))
+        source = Frames("camera 0", None, 30, images, live=True)
+        def work():
+            image, box = shown.ask(source, frame(0))
+            out["box"], out["after"] = box, int(next(iter(source))[0].argmax() - image[0].argmax()) // 3
+        with window.open_window("camera 0", "") as shown:
+            robot(shown, lambda: None, lambda: drag(shown, (50, 60), (150, 140)))
+            shown.run(work, source.stop.set)
+    """)
+    assert out["box"] == [50, 60, 100, 80] and 1 <= out["after"] <= 10
+
+
+@pytest.mark.parametrize(
+    "close", ["key(shown, 'Escape')", "shown._root.tk.eval(shown._root.protocol('WM_DELETE_WINDOW')) and None"]
+)
+def test_closing_the_window_ends_the_selection(play, close):
+    out = play(f"""
+        shown_frames = frames()
+        with window.open_window("film.mp4", "") as shown:
+            robot(shown, lambda: {close})
+            try:
+                shown.run(lambda: shown.ask(shown_frames, frame(0)), shown_frames.stop.set)
+            except KeyboardInterrupt:
+                out["interrupted"] = True
+    """)
+    assert out["interrupted"]
+
+
+def test_what_fails_in_tracking_is_raised_where_the_window_is(play):
+    out = play("""
+        from relo_jax.errors import UserError
+        def work():
+            shown.show(frame(0), [])
+            raise UserError("frame 3 is no image")
+        with window.open_window("film.mp4", "") as shown:
+            try:
+                shown.run(work, lambda: None)
+            except UserError as error:
+                out["error"] = str(error)
+    """)
+    assert out["error"] == "frame 3 is no image"
+
+
+def test_ctrl_c_twice_ends_at_once(play):
+    """The first asks the tracking to end, which here it does not; the second ends the window."""
+    out = play("""
+        import os, signal
+        def work():
+            for t in range(100):
+                shown.show(frame(t), [])
+                time.sleep(0.05)
+        with window.open_window("film.mp4", "") as shown:
+            robot(shown, lambda: os.kill(os.getpid(), signal.SIGINT))
+            start = time.monotonic()
+            try:
+                shown.run(work, lambda: None)
+            except KeyboardInterrupt:
+                out["seconds"] = time.monotonic() - start
+    """)
+    assert out["seconds"] < 4
