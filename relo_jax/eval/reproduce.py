@@ -63,10 +63,8 @@ def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8,
     if all(row["state"] == ABSENT for row in rows.values()):
         reasons = "; ".join(f"{name}: {row['reason']}" for name, row in rows.items())
         raise UserError(f"none of the datasets is there: {reasons}")
-    _write(out, variant, card, rows, expected)
-    print(
-        f"\n{table(variant, rows, expected)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results a dataset"
-    )
+    _write(out, variant, card, rows)
+    print(f"\n{table(variant, rows)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results a dataset")
     failed = {name: row["failed"] for name, row in rows.items() if row.get("failed")}
     if failed:
         named = ", ".join(f"{count} of {sources.source(name).title}" for name, count in failed.items())
@@ -135,9 +133,11 @@ def _speed(evaluation, folder):
 
 
 def _cells(row):
-    """Published, measured, their difference and frames a second, as text."""
+    """Published, measured, their difference (in brackets: of a part of the dataset) and frames a second, as text."""
     measured = f"{row['measured']:.1f}" if "measured" in row else "-"
     difference = f"{row['difference']:+.1f}" if "measured" in row else "-"
+    if "measured" in row and row["evaluated"] != row["published_sequences"]:
+        difference = f"({difference})"
     speed = row.get("frames_per_second")
     return f"{row['published']:.1f}", measured, difference, "-" if speed is None else f"{speed:.1f}"
 
