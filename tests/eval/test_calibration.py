@@ -1,0 +1,226 @@
+"""Calibration: the fit finds what was there, figures are those by hand, thresholds keep their promise; the command."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from relo_jax import calibrate_command as command
+from relo_jax import checkpoint, score
+from relo_jax import config as relo_config
+from relo_jax.data.compose import Options
+from relo_jax.data.procedural import heldout
+from relo_jax.errors import UserError
+from relo_jax.eval import calibration
+from relo_jax.eval.lockstep import Lockstep
+
+TRUE = dict(score_bias=-7.0, score_mass=0.2, score_value=3.0, score_likeness=4.0, score_nearness=2.0)
+FALSE_ALARMS = 0.1
+
+
+def draw(count, weights=TRUE, seed=0):
+    """Evidence of the sizes that trackers have, and boxes that are right as often as the weights say."""
+    rng = np.random.default_rng(seed)
+    evidence = rng.normal((6, 1, 0.8, 0.9), (4, 0.4, 0.3, 0.3), (count, 4))
+    return evidence, rng.random(count) < probability(evidence, weights)
+
+
+def probability(evidence, weights):
+    return np.asarray(score.probability(evidence, weights), np.float64)
+
+
+def test_the_fit_finds_the_weights_that_were_there():
+    evidence, right = draw(60_000)
+    found = calibration.fit(evidence, right)
+    for name, true in TRUE.items():
+        assert found[name] == pytest.approx(true, rel=0.12), name
+    held_out, answer = draw(20_000, seed=1)
+    scores = probability(held_out, found)
+    assert calibration.expected_calibration_error(scores, answer) < 0.015
+    assert np.abs(scores - probability(held_out, TRUE)).max() < 0.05
+
+
+def test_evidence_that_speaks_against_has_no_weight_and_one_that_never_changes_does_no_harm():
+    evidence, right = draw(4_000)
+    evidence[:, 0], evidence[:, 2] = -evidence[:, 0], 0.5
+    found = calibration.fit(evidence, right)
+    assert found["score_mass"] == 0 and found["score_value"] > 2 and np.isfinite(list(found.values())).all()
+    assert all(found[name] >= 0 for name in score.FIELDS[1:])
+
+
+def test_a_fit_to_too_little_is_one_line():
+    evidence, right = draw(400)
+    few = np.zeros(400, bool)
+    few[:29] = True
+    for answer in (few, ~few):
+        with pytest.raises(UserError, match="29 .*at least 30 of each"):
+            calibration.fit(evidence, answer)
+    with pytest.raises(UserError, match="not finite"):
+        calibration.fit(np.where(evidence > 1, np.nan, evidence), right)
+
+
+def test_the_calibration_error_by_hand():
+    scores = np.array([0.05, 0.05, 0.05, 0.05, 0.95, 0.95, 1.0, 0.5])
+    right = np.array([0, 0, 0, 1, 1, 1, 0, 1], bool)
+    by_hand = 4 / 8 * abs(0.05 - 1 / 4) + 3 / 8 * abs(2.9 / 3 - 2 / 3) + 1 / 8 * abs(0.5 - 1)
+    assert calibration.expected_calibration_error(scores, right) == pytest.approx(by_hand)
+    assert calibration.expected_calibration_error([0.0, 1.0], [False, True]) == 0
+    assert calibration.expected_calibration_error([0.0, 1.0], [True, False]) == 1
+
+
+def test_the_area_under_the_roc_counts_pairs():
+    rng = np.random.default_rng(0)
+    scores, right = rng.integers(0, 6, 60) / 5, rng.random(60) < 0.4
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[right] for b in scores[~right]]
+    assert calibration.auroc(scores, right) == pytest.approx(np.mean(pairs))
+    assert np.isnan(calibration.auroc([0.1, 0.2], [True, True]))
+
+
+def test_what_is_right():
+    truth = np.array([[0, 0, 10, 10]] * 3 + [[np.nan] * 4, [5, 5, 0, 0], [0, 0, 10, 10]], float)
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 5.1]] + [[0, 0, 10, 10]] * 3, float)
+    visible = np.array([True] * 5 + [False])
+    # Equal; half, which is not above a half; a little more than half; nowhere; without area; hidden.
+    assert calibration.is_right(boxes, truth, visible).tolist() == [True, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("allowed", [0.0, 0.01, 0.05, 0.333, 0.5, 1.0])
+def test_no_more_than_the_stated_share_reaches_the_threshold_and_none_lower_would_do(allowed):
+    rng = np.random.default_rng(1)
+    scores, right = np.round(rng.random(400), 3), rng.random(400) < 0.5  # some equal
+    threshold = calibration.threshold_for(scores, right, allowed)
+    wrong = scores[~right]
+    assert (wrong >= threshold).mean() <= allowed
+    if threshold > 0:
+        assert (wrong >= threshold - 2e-4).mean() > allowed
+
+
+def test_the_threshold_keeps_its_promise_on_frames_that_it_has_not_seen():
+    (evidence, right), (new, answer) = draw(8_000, seed=2), draw(8_000, seed=3)
+    fitted = calibration.fit(evidence, right)
+    threshold = calibration.threshold_for(probability(evidence, fitted), right, FALSE_ALARMS)
+    numbers = calibration.figures(probability(new, fitted), answer, threshold)
+    deviation = np.sqrt(2 * FALSE_ALARMS * (1 - FALSE_ALARMS) / (~answer).sum())  # of both halves
+    assert abs(numbers["false_alarm_rate"] - FALSE_ALARMS) < 4 * deviation
+    assert numbers["found_rate"] > 3 * FALSE_ALARMS
+
+
+def test_the_interval_is_of_sequences_not_of_frames():
+    groups = np.repeat(np.arange(20), 50)
+    statistic = groups < 4  # all frames of a fifth of the sequences
+    low, high = calibration.interval(statistic, groups)
+    assert 0.02 < low < 0.1 and 0.3 < high < 0.45  # of independent frames: 0.175 to 0.225
+    assert calibration.interval(np.zeros(10, bool), np.zeros(10)) == (0, 0)
+
+
+def test_shares_of_nothing_are_none():
+    numbers = calibration.figures([0.2, 0.9], [True, True], 0.5)
+    assert numbers["false_alarm_rate"] is None and numbers["auroc"] is None and numbers["found_rate"] == 0.5
+    json.dumps(numbers, allow_nan=False)
+
+
+def test_the_diagram_is_a_picture(tmp_path):
+    evidence, right = draw(500)
+    trackers = {"one": (probability(evidence, TRUE), right), "certain": (np.ones(500), right)}
+    calibration.reliability_plot(tmp_path / "a.png", trackers)
+    buffer = io.BytesIO()
+    calibration.reliability_plot(buffer, trackers)
+    assert (tmp_path / "a.png").read_bytes()[:4] == buffer.getvalue()[:4] == b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def starter():
+    return checkpoint.load("starter")
+
+
+@pytest.fixture(scope="module")
+def run(starter, tmp_path_factory):
+    """A run directory with the starter's weights, a config of training, and a score that is not calibrated."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    checkpoint.save_variables(path, starter.model, starter.variables)
+    config = relo_config.to_dict(relo_config.starter("rl"))
+    checkpoint.write_config(path, {**config, "model": checkpoint.read_config(path)["model"]})
+    return path
+
+
+@pytest.fixture(scope="module")
+def calibrated(run):
+    """The command on a handful of clips with absences; what it printed is left out."""
+    before = checkpoint.read_config(run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "FRAMES", 48)
+        patch.setattr(command, "procedural", lambda count, seed: clips(count, seed))
+        command.calibrate_command(run, count=16, seed=3, false_alarms=0.2)
+    return before
+
+
+def clips(count, seed):
+    easy = Options(
+        num_frames=48, bank_size=24, absence=1.0, distractors=1, clutter=3, occlusion=0.0, fastest=0.08, jump=0
+    )
+    return heldout(seed, count, easy)
+
+
+def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run):
+    config, report = checkpoint.read_config(run), json.loads((run / command.FILE).read_text())
+    changed = {*score.FIELDS, "found_threshold"}
+    assert {k: v for k, v in config["tracker"].items() if k not in changed} == {
+        k: v for k, v in calibrated["tracker"].items() if k not in changed
+    }
+    assert {k: v for k, v in config.items() if k != "tracker"} == {
+        k: v for k, v in calibrated.items() if k != "tracker"
+    }
+    assert score.is_calibrated(config["tracker"]) and report["tracker"].items() <= config["tracker"].items()
+    relo_config.from_dict(config)
+    assert report["fitted"] == report["measured"] == {"sequences": 8, "frames": 8 * 47}
+    assert report["after"]["ece"] < report["before"]["ece"] and report["after"]["brier"] < report["before"]["brier"]
+    low, high = report["false_alarm_interval"]
+    assert low <= report["after"]["false_alarm_rate"] <= high < 0.6
+    assert (run / command.PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_score_falls_while_the_target_is_away_and_rises_when_it_is_back(calibrated, run):
+    """Of the starter, over clips that the fit has not seen."""
+    loaded = checkpoint.load(run)
+    engine = Lockstep(loaded.model, loaded.variables, loaded.config["tracker"], batch=8)
+    there, away, back = [], [], []
+    for tracked in engine.run(clips(8, seed=6)):
+        sequence, scores = tracked.sequence, tracked.scores
+        right = calibration.is_right(tracked.boxes_xywh, sequence.boxes_xywh, sequence.visible)
+        gone = np.flatnonzero(~sequence.visible)
+        there += scores[1 : gone[0]][right[1 : gone[0]]].tolist()
+        away += scores[gone[3:-3]].tolist()
+        back += scores[gone[-1] + 1 :][right[gone[-1] + 1 :]].tolist()
+    assert len(back) > 20
+    assert np.mean(there) > np.mean(away) + 0.2 and np.mean(back) > np.mean(away) + 0.2
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("starter", "is part of the package: copy"),
+        ("nothing.msgpack", "no such checkpoint"),
+        ("weights.pth.tar", "has no place for a score's weights: relo convert"),
+        ("run/checkpoints/0", "is not the newest of its run"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_calibrated_is_one_line(path, message, tmp_path):
+    (tmp_path / "weights.pth.tar").write_bytes(b"")
+    for step in ("0", "7"):
+        (tmp_path / "run" / "checkpoints" / step).mkdir(parents=True)
+        (tmp_path / "run" / "checkpoints" / step / "_CHECKPOINT_METADATA").write_text("{}")
+    with pytest.raises(UserError, match=message) as caught:
+        command.calibrate_command(path if path == "starter" else tmp_path / path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
+def test_a_share_that_is_none_is_one_line(starter, share):
+    with pytest.raises(UserError, match="--false-alarms is .*: give a share"):
+        command.calibrate(starter, [], share)
+
+
+def test_one_sequence_is_too_few(starter):
+    with pytest.raises(UserError, match="1 sequences: give at least 2"):
+        command.calibrate(starter, clips(1, 0))

@@ -1,0 +1,170 @@
+"""The score: a probability from evidence, the same number however one tracks, and as it was where nothing is fitted."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from relo_jax import checkpoint, program, score, step, tracker
+from relo_jax import config as relo_config
+from relo_jax.checks import checked_options
+from relo_jax.data.sequence import Sequence
+from relo_jax.errors import UserError
+from relo_jax.eval.lockstep import Lockstep
+from relo_jax.mdp.action import decode_boxes
+from relo_jax.model import RELO
+from relo_jax.release_names import abstract_variables
+
+SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
+WEIGHTS = dict(score_bias=-3.0, score_mass=0.2, score_value=2.0, score_likeness=1.5, score_nearness=1.0)
+BOX = (100.0, 80.0, 40.0, 30.0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return RELO.from_variant("tiny", **SMALL)
+
+
+@pytest.fixture(scope="module")
+def variables(model):
+    """Random ones; made by numpy, so that nothing is compiled for them."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name in ("bias", "mean"):
+            return np.zeros(leaf.shape, np.float32)
+        if name in ("scale", "var", "gamma1", "gamma2"):
+            return np.ones(leaf.shape, np.float32)
+        loud = 1.6 if path[1].key in ("policy", "value") else 1.0
+        return np.float32(rng.normal(0, loud / max(1, np.prod(leaf.shape[:-1])) ** 0.5, leaf.shape))
+
+    return jax.tree_util.tree_map_with_path(draw, abstract_variables(model))
+
+
+@pytest.fixture(scope="module")
+def frames(natural_image):
+    return [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(9)]
+
+
+@pytest.fixture(scope="module")
+def calibrated(model, variables):
+    return tracker.Tracker(model, variables, WEIGHTS)
+
+
+def scores(tracked, frames, chunk=None):
+    return [result.score for _, result in tracker.follow(tracked, frames, BOX, chunk)]
+
+
+def test_the_probability_by_hand():
+    evidence = np.array([[1.0, 0.5, 0.8, 0.9], [-14.0, 0.0, 0.0, 0.3]])
+    logit = -3 + 0.2 * evidence[:, 0] + 2 * evidence[:, 1] + 1.5 * evidence[:, 2] + evidence[:, 3]
+    np.testing.assert_allclose(score.probability(evidence, WEIGHTS), 1 / (1 + np.exp(-logit)), atol=1e-6)
+    assert (
+        score.probability(np.array([1e3, 0, 0, 0]), WEIGHTS) == 1
+        and score.probability(-evidence * 1e3, WEIGHTS)[0] == 0
+    )
+
+
+def test_more_of_any_evidence_never_lowers_it():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        weights = dict(zip(score.FIELDS, [rng.normal(0, 5), *rng.exponential(2, 4)], strict=True))
+        evidence = rng.normal(0, 2, 4)
+        more = evidence + np.eye(4) * rng.exponential(1, 4)
+        assert (np.asarray(score.probability(more, weights)) >= score.probability(evidence, weights)).all()
+
+
+def test_without_a_fit_it_is_the_mass():
+    """The log-odds of the evidence are those of `local_mass`, and the default weights leave them as they are."""
+    logits = jax.random.normal(jax.random.key(1), (20, 16)) * jnp.linspace(0.1, 4, 20)[:, None]
+    action, box = jnp.arange(20) % 16, jnp.full((20, 4), 0.5)
+    features, reference = jnp.ones((20, 16, 3)), jnp.ones((20, 3))
+    evidence = jax.jit(score.gather, static_argnums=6)(logits, jnp.zeros(20), features, reference, box, action, 4)
+    mass = jax.jit(score.local_mass, static_argnums=2)(logits, action, 4)
+    np.testing.assert_allclose(score.probability(evidence, score.UNCALIBRATED), mass, atol=1e-5)
+    assert relo_config.base().tracker.to_dict().items() >= score.UNCALIBRATED.items()
+    assert not score.is_calibrated(relo_config.base().tracker) and not score.is_calibrated({})
+    assert score.is_calibrated({"score_bias": 0.1})
+
+
+def test_the_evidence_by_hand(model, variables, frames):
+    """Two frames: what the first one's answer looked like is what the second is compared with."""
+    crops = np.stack([frame[50:114, 60:124] for frame in frames])
+    view = crops[:1, :32, :32], np.full((1, 4), 0.3), np.float32([BOX]), np.zeros((1, 3), np.int32)
+    state = program.begin(model, variables, *view, window_power=1.0).state
+    with_weights = score.with_weights(variables, checked_options(WEIGHTS, model))
+    one_step = jax.jit(step.step, static_argnums=0)
+    first, seen_first = one_step(model, with_weights, state, crops[:1])
+    _, seen = one_step(model, with_weights, first, crops[3:4])
+
+    @jax.jit
+    def by_hand(state, crop):
+        features, _ = model.apply(variables, state.templates, crop, state.tokens, state.first, method="frame")
+        logits = model.apply(variables, features, method="policy_logits")[0]
+        action = jnp.argmax(logits * state.window[0])
+        size, offset = (x[0] for x in model.apply(variables, features, method="boxes"))
+        value = model.apply(variables, features, method="value")[0]
+        return features[0], logits, value, action, decode_boxes(size, offset, action)
+
+    (before, _, _, at, _), (features, logits, value, action, box) = (
+        by_hand(state, crops[:1]),
+        by_hand(first, crops[3:4]),
+    )
+    near = np.hypot(*(np.abs(np.stack(divmod(np.arange(16), 4)) - np.stack(divmod(int(action), 4))[:, None]))) < 1.5
+    odds = np.exp(np.float64(logits))[near].sum() / np.exp(np.float64(logits))[~near].sum()
+    cosine = features @ before[at] / (np.linalg.norm(features, axis=-1) * np.linalg.norm(before[at]))
+    expected = [np.log(odds), value, cosine[near].max(), 1 - np.hypot(*(box[:2] - 0.5))]
+    np.testing.assert_allclose(seen.evidence[0], expected, atol=1e-4)
+    np.testing.assert_allclose(seen.score, score.probability(seen.evidence, WEIGHTS), atol=1e-6)
+    assert seen_first.evidence[0, 2] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_frame_a_chunk_and_lockstep_say_the_same(model, variables, calibrated, frames):
+    one_by_one = scores(calibrated, frames)
+    assert one_by_one[0] == 1 and np.std(one_by_one[1:]) > 1e-4 and min(one_by_one) > 0
+    np.testing.assert_allclose(scores(calibrated, frames, chunk=4), one_by_one, atol=1e-5)
+    boxes = np.tile(BOX, (len(frames), 1))
+    sequence = Sequence("pan", boxes, np.ones(len(frames), bool), frames.__getitem__)
+    (tracked,) = Lockstep(model, variables, WEIGHTS, batch=2).run([sequence])
+    np.testing.assert_allclose(tracked.scores, one_by_one, atol=1e-5)
+    np.testing.assert_allclose(score.probability(tracked.evidence[1:], WEIGHTS), one_by_one[1:], atol=1e-5)
+    assert np.isnan(tracked.evidence[0]).all()
+
+
+def test_the_boxes_know_nothing_of_it_and_other_weights_compile_nothing(model, variables, calibrated, frames):
+    boxes = [result.box for _, result in tracker.follow(calibrated, frames, BOX)]
+    plain = tracker.Tracker(model, variables)
+    np.testing.assert_allclose([r.box for _, r in tracker.follow(plain, frames, BOX)], boxes, rtol=0, atol=1e-4)
+    before = program.look_at_crop._cache_size()
+    other = tracker.Tracker(model, variables, {**WEIGHTS, "score_bias": 2.0})
+    assert np.subtract(scores(other, frames), scores(calibrated, frames))[1:].min() > 0
+    assert program.look_at_crop._cache_size() == before
+
+
+def test_the_weights_travel_with_the_checkpoint(model, variables, frames, tmp_path):
+    options = {"window_power": 1.0, "found_threshold": 0.7, **WEIGHTS}
+    checkpoint.save_variables(tmp_path / "run", model, variables, options)
+    checkpoint.export_starter(variables, model, tmp_path / "run.msgpack", options)
+    for path in ("run", "run.msgpack"):
+        loaded = checkpoint.load(tmp_path / path)
+        assert loaded.config["tracker"] == options
+        assert checked_options(loaded.config["tracker"], loaded.model).items() >= options.items()
+    config = relo_config.to_dict(relo_config.base())
+    config["tracker"].update(WEIGHTS)
+    assert relo_config.from_dict(config).tracker.score_bias == -3.0
+
+
+@pytest.mark.parametrize("name", score.FIELDS[1:])
+def test_a_weight_below_zero_is_one_line(model, name):
+    with pytest.raises(UserError, match=f"{name} is -0.1: a weight of the score must not be negative"):
+        checked_options({name: -0.1}, model)
+    config = relo_config.to_dict(relo_config.base())
+    config["tracker"][name] = -0.1
+    with pytest.raises(UserError, match=name):
+        relo_config.from_dict(config)
+
+
+def test_the_fields_are_those_of_the_config():
+    fields = [name for name in relo_config.base().tracker if name.startswith("score_")]
+    assert set(fields) == set(score.FIELDS)
