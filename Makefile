@@ -69,7 +69,7 @@ endif
 # Its packages are searched first, then those of .venv, whose setuptools builds the toolkits that come as sources. What
 # cannot be installed here (no network) is said, and is no failure: the tests that need it are skipped.
 ifdef UV
-NEW_TOOLKITS = $(UV) venv --quiet --python $(BIN)/python $(TOOLKITS)
+NEW_TOOLKITS = $(UV) venv --quiet --allow-existing --python $(BIN)/python $(TOOLKITS)
 PIP_TOOLKITS = $(UV) pip install --quiet --python $(TOOLKITS)/bin/python
 else
 NEW_TOOLKITS = $(BIN)/python -m venv $(TOOLKITS)
