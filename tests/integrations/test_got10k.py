@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from relo_jax.data.folder import read_folder
 from relo_jax.data.images import list_images
 from relo_jax.eval import metrics
+from relo_jax.eval.pack import pack
 from relo_jax.eval.result_files import beside, find_results, read_result, read_times
 
 # OTB's experiment knows these names only. RELO is run; the results of "wild" are made up.
@@ -140,6 +142,28 @@ def test_the_toolkit_runs_relo_and_its_numbers_are_ours(toolkits, shared, tmp_pa
     assert numbers["shift"] == pytest.approx([1, 1, 0, 0], abs=1e-3)
     for report in ("reports/GOT-10k/RELO/success_plot.png", "reports/OTB2015/RELO/precision_plots.png"):
         assert (tmp_path / report).stat().st_size > 1000
+
+
+def test_the_toolkit_packs_what_we_pack(toolkits, tmp_path, monkeypatch):
+    monkeypatch.delenv("RELO_DATA_DIR", raising=False)
+    names = [f"GOT-10k_Test_{number:06d}" for number in range(1, 181)]
+    for name in names:
+        results = tmp_path / "results" / "GOT-10k" / "RELO" / name
+        results.mkdir(parents=True)
+        (results / f"{name}_001.txt").write_text("10.0000,20.0000,30.0000,40.0000\n" * 3)
+        (results / f"{name}_time.txt").write_text("0.01000000\n" * 3)
+        (tmp_path / "GOT-10k" / "test" / name).mkdir(parents=True)
+    (tmp_path / "GOT-10k" / "test" / "list.txt").write_text("\n".join(names))
+    report = "from got10k.experiments import *; ExperimentGOT10k('GOT-10k', subset='test').report(['RELO'])"
+    toolkits("python", "-c", report, cwd=tmp_path)
+    pack("got10k", tmp_path / "results" / "GOT-10k" / "RELO", tmp_path / "ours.zip")
+    with (
+        zipfile.ZipFile(tmp_path / "ours.zip") as ours,
+        zipfile.ZipFile(tmp_path / "results/GOT-10k/RELO.zip") as theirs,
+    ):
+        files = [name for name in theirs.namelist() if not name.endswith("/")]
+        assert sorted(files) == ours.namelist()
+        assert all(ours.read(name) == theirs.read(name) for name in files)
 
 
 def test_without_the_toolkit_it_says_what_to_install():
