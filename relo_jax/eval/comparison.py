@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
+from relo_jax.data import sources
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
 from relo_jax.eval.bootstrap import draw, paired_interval
@@ -189,8 +190,9 @@ def _bar(total, what, unit):
 
 def _read(label, folder, benchmark, one_based, advance):
     """The results of one tracker."""
-    aliases = (benchmark.name or "", benchmark.title, benchmark.title.partition(" ")[0])
-    matched, extra = match_results([s.name for s in benchmark], find_results(folder, aliases))
+    aliases = sources.source(benchmark.name).folders if benchmark.name in sources.NAMES else ()
+    found = find_results(folder, (*aliases, benchmark.title, f"{benchmark.name}{benchmark.split}", str(benchmark.name)))
+    matched, extra = match_results([s.name for s in benchmark], found)
     entry = Entry(label, folder, extra=tuple(extra))
     entry.absent = tuple(s.name for s in benchmark if s.name not in matched)
     for sequence in benchmark:

@@ -22,9 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax import boxes
-from relo_jax.data.annotations import read_text
 from relo_jax.errors import UserError
+from relo_jax.eval import result_checks
 
 # What code bases put beside the boxes of <name>.txt.
 _BESIDE = (
@@ -39,10 +38,6 @@ _BESIDE = (
 )
 _REPETITION = re.compile(r"(.+)_(\d{3})")
 _PREFIXES = ("uav_", "nfs_", "tnl2k_", "otb_")  # pytracking's, of some datasets
-_BLANKS = str.maketrans(",;\t", "   ")
-_LARGEST = 1e9  # pixels: above it is no coordinate, and areas would lose their digits
-_SAME = 1.01  # pixels: what rounding, cutting off decimals or counting from 1 may change of a first box
-_OTHER = 0.3  # IoU of the first box with the truth: below it, the file is of something else
 
 
 @dataclass(frozen=True)
@@ -127,18 +122,12 @@ def read_result(
         far from the truth's.
     """
     path = Path(path)
-    table = _numbers(path, columns=4, form="x,y,w,h")
-    _check_finite(path, table)
+    table = result_checks.numbers(path, columns=4, form="x,y,w,h")
+    result_checks.check_finite(path, table)
+    result_checks.check_count(path, len(table), frames, "boxes")
     if first is not None:
-        _check_format(path, table[0], np.array(first, np.float64))
-    _check_count(path, len(table), frames, "boxes")
-    negative = np.flatnonzero((table[:, 2:] < 0).any(1))
-    if len(negative):
-        k = int(negative[0])
-        raise UserError(
-            f"{path}, line {k + 1}: {_said(table[k])} has a negative size"
-            f"{_and_others(len(negative) - 1)}: a box is x,y,w,h"
-        )
+        result_checks.check_format(path, table[0], np.array(first, np.float64))
+    result_checks.check_sizes(path, table)
     table -= np.array([one_based, one_based, 0, 0])
     return ResultFile(table, tuple(_notes(path, table, first)))
 
@@ -194,79 +183,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _numbers(path: Path, columns: int | None, form: str) -> np.ndarray:
-    """float64 [lines, columns]; any number of columns, the same in all lines, where None is asked for."""
-    lines = read_text(path).rstrip().translate(_BLANKS).split("\n")
-    rows = [line.split() for line in lines]
-    if rows == [[]]:
-        raise UserError(f"{path}: is empty: run the tracker on this sequence again")
-    columns = columns or max(1, len(rows[0]))
-    for number, row in enumerate(rows, start=1):
-        if len(row) != columns:
-            count = f"{len(row)} numbers" if row else "nothing"
-            raise UserError(f"{path}, line {number}: has {count}, {' '.join(row)[:60]!r}: expected {form}")
-    try:
-        if any("_" in word for row in rows for word in row):  # Python reads 1_000
-            raise ValueError
-        return np.array(rows, np.float64)
-    except ValueError:
-        number, word = next((n, w) for n, row in enumerate(rows, start=1) for w in row if not _is_number(w))
-        raise UserError(f"{path}, line {number}: {word[:40]!r} is no number: expected {form}") from None
-
-
-def _is_number(word: str) -> bool:
-    try:
-        return bool(np.array([word], np.float64).size) and "_" not in word
-    except ValueError:
-        return False
-
-
-def _check_finite(path: Path, table: np.ndarray) -> None:
-    with np.errstate(invalid="ignore"):
-        bad = np.flatnonzero(~(np.abs(table) <= _LARGEST).all(1))
-    if len(bad):
-        k = int(bad[0])
-        raise UserError(
-            f"{path}, line {k + 1}: {_said(table[k])} is no box{_and_others(len(bad) - 1)}: "
-            "a result has a box in every frame; where the target is lost, the last one"
-        )
-
-
-def _check_count(path: Path, count: int, frames: int, what: str) -> None:
-    if count == frames:
-        return
-    if count > frames:
-        remedy = f"{count - frames} too many: is it of another version of the sequence, or appended to an older file?"
-    elif count == frames - 1:
-        remedy = "1 too few: write a line for the first frame too, the box that was given"
-    else:
-        remedy = f"{frames - count} too few: run the tracker to the sequence's end"
-    raise UserError(f"{path}: has {count} {what} for {frames} frames, {remedy}")
-
-
-def _check_format(path: Path, box: np.ndarray, truth: np.ndarray) -> None:
-    """Refuses a first box that cannot be the truth's in x,y,w,h."""
-    if not np.isfinite(truth).all() or not (truth[2:] > 0).all():
-        return
-    as_corners = np.concatenate([truth[:2], truth[:2] + truth[2:]])
-    if np.abs(box - as_corners).max() <= _SAME < np.abs(box - truth).max():
-        raise UserError(
-            f"{path}: its boxes are x1,y1,x2,y2 ({_said(box)} for the truth's {_said(truth)}): write x,y,w,h"
-        )
-    if (box[2:] >= 0).all() and boxes.iou_xywh(box, truth) < _OTHER:
-        fraction = (np.abs(box) <= 1).all()
-        remedy = (
-            "write pixels, not fractions of the frame" if fraction else "is it of another sequence, or of w,h first?"
-        )
-        raise UserError(f"{path}: its first box is {_said(box)}, but the truth's {_said(truth)}: {remedy}")
-
-
 def _notes(path: Path, table: np.ndarray, first: Iterable[float] | None) -> Iterable[str]:
     if first is not None:
         off = table[0] - np.array(first, np.float64)
         if np.abs(off - [1, 1, 0, 0]).max() < 1e-3:
             yield "its first box is the truth's with 1 added to x and y: pixels counted from 1?"
-        elif np.abs(off).max() > _SAME:
+        elif np.abs(off).max() > result_checks.SAME:
             yield f"its first box is not the truth's, it differs by up to {np.abs(off).max():.1f} pixels"
     flat = int((table[:, 2:] == 0).any(1).sum())
     if flat:
@@ -279,18 +201,7 @@ def _notes(path: Path, table: np.ndarray, first: Iterable[float] | None) -> Iter
 
 
 def _one_column(path: Path, frames: int, what: str, form: str, most: float) -> np.ndarray:
-    values = _numbers(path, None, form)[:, 0]
-    _check_count(path, len(values), frames, what)
-    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & (values <= most)))
-    if len(bad):
-        k = int(bad[0])
-        raise UserError(f"{path}, line {k + 1}: {values[k]:g} is not {form}{_and_others(len(bad) - 1)}")
+    values = result_checks.numbers(path, None, form)[:, 0]
+    result_checks.check_count(path, len(values), frames, what)
+    result_checks.check_range(path, values, most, form)
     return values
-
-
-def _said(box: np.ndarray) -> str:
-    return ",".join(f"{v:g}" for v in box)
-
-
-def _and_others(count: int) -> str:
-    return f" (and {count} more)" if count else ""

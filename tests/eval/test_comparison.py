@@ -100,7 +100,7 @@ def test_what_one_tracker_lacks_is_left_out_for_all_and_named(benchmark, folders
     said = oddities(comparison)
     assert said[0] == "Compared are the 3 of 5 sequences that all trackers have."
     assert said[1] == "good: no result for 1 of 5 sequences: b"
-    assert re.search(r"^fair: d is left out: .*d.txt: its first box is 1,2,3,4", said[2])
+    assert re.search(r"^fair: d is left out: .*d.txt: has 1 boxes for 30 frames", said[2])
     assert said[3:5] == [
         "good: 2 files are of no sequence of this dataset, and not used: b_score, b_time",  # beside no boxes
         "bad: 1 file is of no sequence of this dataset, and not used: zebra",
@@ -175,6 +175,8 @@ def test_uav123_has_its_attributes_in_the_report(tmp_path, monkeypatch):
             boxes = np.nan_to_num(sequence.boxes_xywh, nan=20.0) + [off, 0, 0, 0]
             boxes[0] = sequence.boxes_xywh[0]
             np.savetxt(tmp_path / label / "uav" / f"uav_{sequence.name}.txt", boxes.round(), fmt="%d", delimiter="\t")
+        (tmp_path / label / "nfs").mkdir()
+        (tmp_path / label / "nfs" / "nfs_bee.txt").write_text("1,2,3,4\n")  # another dataset's beside it
     report_command(["near", "far"], "uav123", tmp_path, out=tmp_path / "out", worst=1, resamples=100)
     rows = list(csv.reader((tmp_path / "out" / "attributes.csv").open()))
     assert rows[0] == ["attribute", "sequences", "near", "far"]
@@ -200,6 +202,16 @@ def test_tables_are_files_for_others_to_read(benchmark, folders, tmp_path, monke
     assert difference["low"] <= difference["difference"] <= difference["high"] and difference["better"] == 4
     for kind in ("svg", "pdf", "png"):
         assert (tmp_path / "out" / f"success.{kind}").stat().st_size > 5000
+
+
+def test_one_tracker_alone_has_a_report_too(benchmark, folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("relo_jax.report_command.open_benchmark", lambda *_: benchmark)
+    report_command([str(folders["good"])], out=tmp_path / "out", worst=0)
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "five: 1 tracker<" in text and "Results" in text
+    assert "more than chance" not in text and "sequence by sequence" not in text and "does worst" not in text
+    with pytest.raises(UserError, match="no tracker is called b: they are good"):
+        report_command([str(folders["good"])], against="b")
 
 
 def test_latex_ranks_as_it_prints_and_shows_what_is_unknown(tmp_path):
