@@ -147,7 +147,7 @@ def of_checkpoint(path):
         return {"kind": "file", "name": str(path) if str(path) in STARTERS else file.name, "sha256": _sha256(file)}
     run, step = (file.parents[1], file.name) if file.parent.name == CHECKPOINTS else (file, None)
     known = read(run) or {"kind": "run without a card"}
-    return {"name": run.absolute().name, **({"step": int(step)} if step else {}), **known}
+    return {"name": run.absolute().name, **({"step": int(step)} if step is not None else {}), **known}
 
 
 def add_evaluation(folder, checkpoint, **more):

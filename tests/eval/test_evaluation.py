@@ -1,0 +1,153 @@
+"""Every benchmark is counted by its own rules: numbers by hand, from boxes that follow the truth but where it hides.
+
+The tracker of these tests knows the truth, so that a number says how the frames without a target were counted and
+nothing else; that real trackers are run as they should be is the business of test_runner.py.
+"""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from relo_jax import checkpoint, published
+from relo_jax.data import sources
+from relo_jax.errors import UserError
+from relo_jax.eval import runner
+from relo_jax.eval.lockstep import Tracked
+from relo_jax.model import RELO
+from tests.data import miniature
+
+FAR = (70.0, 50.0, 10.0, 10.0)  # from every target of the miniatures
+DATASETS = ("lasot", "lasot_ext", "got10k", "trackingnet", "tnl2k", "uav123", "otb100", "nfs", "vasttrack")
+
+
+class Oracle:
+    """In the place of `Lockstep`: the truth where the target is visible, a box far away where it is not."""
+
+    seconds_compiling = 0.0
+
+    def __init__(self, model, variables, options, batch):
+        Oracle.options = options
+
+    def run(self, sequences, advance):
+        for sequence in sequences:
+            shown = sequence.visible & np.isfinite(sequence.boxes_xywh).all(1)
+            boxes = np.where(shown[:, None], sequence.boxes_xywh, FAR)
+            advance(len(sequence))
+            yield Tracked(sequence, boxes, np.ones(len(sequence)), np.full(len(sequence), 0.01))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder of datasets, all in miniature."""
+    root = tmp_path_factory.mktemp("datasets")
+    for name in DATASETS:
+        miniature.MAKERS[name](root / sources.source(name).folders[0])
+    return root
+
+
+@pytest.fixture
+def evaluate(root, tmp_path, monkeypatch):
+    """`relo eval` of a B256 that knows the truth; returns what it printed and its summary."""
+    loaded = checkpoint.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {"window_power": 9.0}})
+    monkeypatch.setattr(runner, "Lockstep", Oracle)
+    monkeypatch.setattr(runner.checkpoints, "load_tracker", lambda path: loaded)
+    monkeypatch.setattr(runner.cards, "of_checkpoint", lambda path: {"kind": "none"})
+    monkeypatch.chdir(tmp_path)
+
+    def run(dataset, capsys, folder=None, **arguments):
+        runner.eval_command("relo_b256.pth.tar", root, dataset, **arguments)
+        folder = tmp_path / "results" / "relo_b256" / (folder or dataset)
+        return capsys.readouterr().out, json.loads((folder / "summary.json").read_text())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "frames", "success", "precise", "norm_precise"),
+    [
+        ("lasot", "airplane-1", 24, 20, 20, 20),  # three frames covered, one out of view
+        ("lasot_ext", "atv-1", 24, 21, 21, 24),  # flags overlap in one frame; right for normalised precision
+        ("tnl2k", "Bird_28-Done", 24, 22, 22, 24),  # boxes of zeros
+        ("uav123", "truck4_2", 685, 680, 685, 685),  # NaN; right for both precisions
+        ("otb100", "Jogging.2", 24, 24, 24, 24),
+        ("nfs", "dog_2", 24, 24, 24, 24),
+        ("vasttrack", "Aardwolf-1", 24, 24, 24, 24),
+    ],
+)
+def test_curves_of_a_benchmark(dataset, name, frames, success, precise, norm_precise, evaluate, capsys):
+    printed, summary = evaluate(dataset, capsys)
+    row = summary["sequences"][name]
+    assert row["frames"] == frames and row["ao"] == pytest.approx(1.0)
+    assert row["auc"] == pytest.approx(success / frames * 20 / 21)
+    assert (row["p20"], row["np20"]) == pytest.approx((precise / frames, norm_precise / frames))
+    assert summary["rules"] == (dataset if dataset in ("lasot", "lasot_ext", "uav123") else "plain")
+    assert summary["mean"]["auc"] == pytest.approx(np.mean([r["auc"] for r in summary["sequences"].values()]))
+    head = printed.splitlines()[1]
+    assert head.split()[1:5] == ["frames", "AUC", "P20", "NP20"]
+
+
+def test_got10k_counts_frames_that_show_the_target(evaluate, capsys):
+    """Three frames of the first sequence are covered or absent, and the tracker is elsewhere in them."""
+    printed, summary = evaluate("got10k", capsys, "got10k-train", split="train")
+    assert summary["sequences"]["GOT-10k_Train_000001"]["ao"] == 1.0
+    assert (summary["mean"]["ao"], summary["mean"]["sr50"], summary["mean"]["sr75"]) == (1.0, 1.0, 1.0)
+    assert summary["sequences"]["GOT-10k_Train_000001"]["auc"] < 20 / 21  # of all frames
+    assert printed.splitlines()[1].split()[1:5] == ["frames", "AO", "SR.50", "SR.75"]
+    still = summary["never_moves"]
+    assert 0 < still["sr75"] <= still["sr50"] <= 1 and 0 < still["ao"] < 1
+
+
+@pytest.mark.parametrize(("dataset", "count", "published_count"), [("trackingnet", 1, 511), ("got10k", 2, 180)])
+def test_where_a_server_has_the_truth_nothing_is_measured(dataset, count, published_count, evaluate, capsys, tmp_path):
+    printed, summary = evaluate(dataset, capsys)
+    assert f"a server has the boxes of {sources.source(dataset).title} test" in printed
+    assert f"relo pack {dataset} results/relo_b256/{dataset} --out relo_b256.zip" in printed
+    assert "mean" not in summary and summary["benchmark"]["server"] and len(summary["sequences"]) == count
+    folder = tmp_path / "results" / "relo_b256" / dataset
+    assert len(list(folder.glob("*_score.txt"))) == count and not (folder / "success.png").exists()
+    assert f"{count} of the published {published_count} sequences" in printed
+
+
+def test_a_mean_over_a_part_of_a_benchmark_says_so(evaluate, capsys):
+    printed, summary = evaluate("lasot", capsys)
+    assert "LaSOT test: 2 of the published 280 sequences; 278 could not be opened: airplane-9" in printed
+    about = summary["benchmark"]
+    assert (about["evaluated"], about["published"], about["missing"]) == (2, 280, 278)
+    assert "airplane-13" in about["absent"] and len(about["absent"]) == 278
+
+
+def test_published_options_are_used_said_and_written_down(evaluate, capsys):
+    printed, summary = evaluate("lasot", capsys)
+    assert "LaSOT test: 2 sequences; window_power 3, update_interval 0 (published for b256 on lasot)" in printed
+    assert Oracle.options["window_power"] == summary["options"]["window_power"] == 3.0
+    assert summary["options_from"]["window_power"] == "published for b256 on lasot"
+    evaluate("got10k", capsys)
+    assert (Oracle.options["window_power"], Oracle.options["update_interval"]) == (2.1, 3)
+    evaluate("otb100", capsys)
+    assert Oracle.options["window_power"] == 9.0  # no row: the checkpoint's
+    printed, _ = evaluate("nfs", capsys, options={"window_power": 0.5})
+    assert Oracle.options["window_power"] == 0.5 and "window_power 0.5 (given); update_interval 0" in printed
+    assert published.options("b256", "nfs")["window_power"] == 2.9
+
+
+def test_results_of_other_options_are_not_mixed(evaluate, capsys):
+    evaluate("nfs", capsys)
+    with pytest.raises(UserError, match=r"another tracker \(tracker.window_power was 2.9, is 1.0\)"):
+        evaluate("nfs", capsys, options={"window_power": 1.0})
+
+
+def test_rules_may_be_chosen_by_hand(evaluate, capsys):
+    by_lasot, plain = (evaluate("lasot", capsys, rules=rules)[1]["mean"]["p20"] for rules in ("lasot", "plain"))
+    assert by_lasot < 1 and plain == pytest.approx(by_lasot)  # the oracle is away in hidden frames
+    assert math.isclose(evaluate("lasot", capsys, rules="lasot_ext")[1]["mean"]["np20"], 1.0)
+
+
+def test_the_card_beside_results_says_who_evaluated(evaluate, capsys, tmp_path):
+    evaluate("nfs", capsys, batch=3)
+    evaluate("nfs", capsys)  # nothing is left to do
+    card = json.loads((tmp_path / "results" / "relo_b256" / "nfs" / "card.json").read_text())
+    (session,) = card["sessions"]
+    assert card["checkpoint"] == {"kind": "none"} and session["benchmark"] == "NFS test" and session["batch"] == 3
+    assert {"date", "command", "code", "packages", "machine"} <= set(session)

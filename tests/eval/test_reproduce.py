@@ -1,0 +1,115 @@
+"""`relo reproduce`: what is there is measured beside what was published, what is not there is named, and it goes on."""
+
+import json
+
+import pytest
+
+from relo_jax import checkpoint
+from relo_jax.data import sources
+from relo_jax.errors import UserError
+from relo_jax.eval import reproduce, runner
+from relo_jax.eval.reproduce import reproduce_command
+from relo_jax.model import RELO
+from tests.data import miniature
+from tests.eval.test_evaluation import Oracle
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("datasets")
+    for name in ("lasot_ext", "trackingnet", "nfs"):
+        miniature.MAKERS[name](root / sources.source(name).folders[0])
+    return root
+
+
+@pytest.fixture(autouse=True)
+def b256(tmp_path, monkeypatch):
+    """A B256 that knows the truth, in a folder of its own."""
+    loaded = checkpoint.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {}})
+    monkeypatch.setattr(runner, "Lockstep", Oracle)
+    monkeypatch.setattr(reproduce.checkpoints, "load_tracker", lambda path: loaded)
+    card = {"kind": "file", "name": "b.pth.tar", "sha256": "12ab"}
+    monkeypatch.setattr(reproduce.cards, "of_checkpoint", lambda path: card)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_measured_stands_beside_published(root, tmp_path, capsys):
+    reproduce_command("b256", "b.pth.tar", root)
+    found = json.loads((tmp_path / "results" / "b" / "reproduce.json").read_text())
+    rows = found["datasets"]
+    assert list(rows) == ["lasot", "lasot_ext", "trackingnet", "got10k", "tnl2k", "nfs", "uav123"]
+    states = {name: row["state"] for name, row in rows.items()}
+    assert {name for name, state in states.items() if state == "absent"} == {"lasot", "got10k", "tnl2k", "uav123"}
+    assert states["trackingnet"] == "server" and "measured" not in rows["trackingnet"]
+    summary = json.loads((tmp_path / "results" / "b" / "lasot_ext" / "summary.json").read_text())
+    row = rows["lasot_ext"]
+    assert row["measured"] == pytest.approx(100 * summary["mean"]["auc"]) and row["published"] == 54.2
+    assert row["difference"] == pytest.approx(row["measured"] - 54.2) and row["frames_per_second"] == pytest.approx(100)
+    assert (row["evaluated"], row["published_sequences"]) == (3, 150)
+    printed = capsys.readouterr().out
+    (line,) = (line for line in printed.splitlines() if line.startswith("NFS  "))
+    assert line.split()[1:] == ["70.0", "95.2", "(+25.2)", "100.0", "3", "of", "100"]  # 95.2: the truth has 20/21
+    page = (tmp_path / "results" / "b" / "reproduce.md").read_text()
+    assert "| NFS | 70.0 | 95.2 | (+25.2) | 100.0 | 3 of 100 |" in page and "SHA-256 `12ab`" in page
+    assert "| LaSOT | 73.3 | - | - | - | not here: " in page and "relo pack trackingnet" in page
+
+
+def test_a_difference_over_all_sequences_stands_without_brackets():
+    row = {"state": "measured", "published": 70.0, "measured": 69.5, "difference": -0.5, "evaluated": 100, "failed": 0}
+    row |= {"published_sequences": 100, "frames_per_second": None, "results": "x"}
+    (line,) = reproduce.table("b256", {"nfs": row}).splitlines()[1:]
+    assert line.split() == ["NFS", "70.0", "69.5", "-0.5", "-", "all", "100"]
+
+
+def test_it_goes_on_where_it_was_stopped(root, tmp_path, monkeypatch):
+    run = []
+
+    class Stopped(Oracle):
+        def run(self, sequences, advance):
+            for tracked in super().run(sequences, advance):
+                if len(run) == 4:
+                    raise KeyboardInterrupt
+                run.append(tracked.sequence.name)
+                yield tracked
+
+    monkeypatch.setattr(runner, "Lockstep", Stopped)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce_command("b256", "b.pth.tar", root)
+    folder = tmp_path / "results" / "b"
+    assert list(json.loads((folder / "reproduce.json").read_text())["datasets"])[:3] == [
+        "lasot", "lasot_ext", "trackingnet",
+    ]  # fmt: skip
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*_time.txt")}
+    assert len(before) == 4 and len(run) == 4
+    run.append("the stop")  # so that it is not stopped again
+    reproduce_command("b256", "b.pth.tar", root)
+    assert sorted(run) == sorted({*run}) and len(run) == 8  # 3 + 1 + 3 sequences, each once
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_failed_sequences_are_counted_and_the_exit_says_so(root, tmp_path, monkeypatch, capsys):
+    class Failing(Oracle):
+        def run(self, sequences, advance):
+            for tracked in super().run(sequences, advance):
+                bad = tracked.sequence.name == "bee"
+                yield type(tracked)(tracked.sequence, failure="frame 3: gone") if bad else tracked
+
+    monkeypatch.setattr(runner, "Lockstep", Failing)
+    with pytest.raises(UserError, match=r"sequences failed \(1 of NFS\)"):
+        reproduce_command("b256", "b.pth.tar", root, datasets=["nfs"])
+    assert "2 of 100, 1 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("variant", "datasets", "message"),
+    [
+        ("tiny", (), "'tiny' has no published results: t256, b256, l256 have"),
+        ("t256", (), "b.pth.tar is of variant b256, not t256"),
+        ("t256", ("nfs",), "t256 has no published result on nfs: it has them on lasot"),
+        ("b256", ("lasot", "tnl2k"), "none of the datasets is there: lasot: .*; tnl2k: "),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(variant, datasets, message, root, tmp_path):
+    with pytest.raises(UserError, match=message):
+        reproduce_command(variant, "b.pth.tar", root, datasets=datasets)
+    assert not (tmp_path / "results").exists()
