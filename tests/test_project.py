@@ -35,7 +35,7 @@ LAYERS = [
     ["step", "program", "checks", "chunks", "targets", "multi", "following", "tracker", "track_command"],
     ["eval"],
     ["integrations"],
-    ["demo", "profile_data", "profile_model"],
+    ["demo", "profile_data", "profile_model", "report_command"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
