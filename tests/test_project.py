@@ -50,8 +50,8 @@ def make(folder, *arguments):
     return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, env=environment)
 
 
-def pins():
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
+def pins(file="requirements.txt"):
+    lines = [line for line in (ROOT / file).read_text().splitlines() if line and line[0] != "#"]
     return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
 
 
@@ -109,6 +109,17 @@ def test_the_pins_are_exact_complete_and_inside_the_declared_ranges():
         (pin,) = pinned[canonicalize_name(wanted.name)].specifier
         assert wanted.specifier.contains(pin.version), f"{line} does not allow the pinned {pin.version}"
     assert "torch" not in pinned
+
+
+def test_the_pins_of_the_toolkits_are_exact_and_only_what_requirements_txt_has_not():
+    pinned = pins("requirements-toolkits.txt")
+    assert all([s.operator for s in r.specifier] == ["=="] and not r.url for r in pinned.values())
+    assert not pinned.keys() & pins().keys()
+    assert not pinned.keys() & {"opencv-python", "opencv-contrib-python"}, "a second cv2 beside the headless one"
+    for line in PROJECT["optional-dependencies"]["vot"] + PROJECT["optional-dependencies"]["got10k"]:
+        wanted = Requirement(line)
+        (pin,) = pinned[canonicalize_name(wanted.name)].specifier
+        assert wanted.specifier.contains(pin.version), f"{line} does not allow the pinned {pin.version}"
 
 
 def test_what_runs_here_is_what_is_pinned():
