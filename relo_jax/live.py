@@ -25,8 +25,9 @@ TIMEOUT = 10.0  # seconds without a frame after which something is wrong
 RETRIES = 5
 _LONGEST_PAUSE = 30.0  # seconds, between two tries
 _SCHEMES = {"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"}
-# Without delay, and so that a lost packet of UDP is no end. A file behind http must not lose its first frames to that.
-_PROMPT = {"fflags": "nobuffer", "flags": "low_delay", "overrun_nonfatal": "1", "rtsp_flags": "prefer_tcp"}
+# Without delay, and so that a lost packet of UDP is no end. Not FFmpeg's "nobuffer": it throws away what was read to
+# find out what the stream is, with the only key frame for seconds.
+_PROMPT = {"flags": "low_delay", "overrun_nonfatal": "1", "rtsp_flags": "prefer_tcp"}
 
 
 @dataclass
@@ -196,7 +197,8 @@ class _Newest:
         while not stop.is_set():
             failures += 1
             if 0 <= retries < failures:
-                tell(f"{name}: {why}; " + (f"opened again {retries} times without a frame: the end" if retries else ""))
+                tries = f"; no frame in {retries} more {'try' if retries == 1 else 'tries'}" if retries else ""
+                tell(f"{name}: {why}{tries}: the end")
                 break
             pause = min(2.0 ** (failures - 1), _LONGEST_PAUSE)
             of = f" of {retries}" if retries > 0 else ""
@@ -209,7 +211,7 @@ class _Newest:
             try:
                 return self._open_again(), failures
             except UserError as error:
-                why = str(error)
+                why = str(error).removeprefix(f"{name} ")
         return None, failures
 
     def _put(self, picture):
