@@ -1,6 +1,7 @@
 """`relo report`: result folders of any trackers in, one page, plots and tables out."""
 
 import json
+import re
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -71,10 +72,14 @@ def named_folders(results):
     """
     folders = {}
     for text in results:
-        name, equals, folder = text.partition("=")
-        if not equals or Path(text).is_dir():
+        # Names and folders may have a = of their own: it is parted where a folder begins that is there.
+        splits = [(text[: m.start()], text[m.end() :]) for m in re.finditer("=", text)]
+        if not splits or Path(text).is_dir():
             name, folder = _own_name(Path(text)), text
-        if not name.strip() or not folder.strip():
+        else:
+            name, folder = next((s for s in splits if s[1] and Path(s[1]).is_dir()), splits[0])
+        name, folder = name.strip(), folder.strip()
+        if not name or not folder:
             raise UserError(f"{text!r} is not NAME=FOLDER, such as ours=results/ours")
         if name in folders:
             raise UserError(f"two trackers are called {name}: name them, {name}=... and {name}-2=...")

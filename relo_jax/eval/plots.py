@@ -6,6 +6,7 @@ each tracker's number, best first. PNG, SVG or PDF, drawn without a display.
 
 import io
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ _STYLE = {
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
     "svg.hashsalt": "relo_jax",
+    "text.parse_math": False,  # a tracker's name may have a $
 }
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same picture is the same file
 # Title of a panel, and what it shows where a run logged it: metric -> its name. Of a stage with a reward, the loss of a
@@ -46,6 +48,7 @@ _RL_PANELS = {
     "explained variance of the value": {"explained_variance": "value"},
 }
 _COLUMNS = 3
+_LONGEST = 30  # letters of a name
 
 
 def success_plot(target, trackers):
@@ -111,9 +114,11 @@ def differences_plot(target, names, differences, measure="AUC", colours=COLOURS[
         axes.set(ylabel=f"difference in {measure}", xlabel="sequences, sorted", ylim=(-limit, limit), xticks=[])
         axes.grid(axis="x", visible=False)
         style = {"transform": axes.transAxes, "fontsize": 9, "fontweight": "bold"}
-        axes.text(0.99, 0.94, f"{names[0]} better: {np.count_nonzero(ordered > 0)}", ha="right", va="top",
+        axes.text(0.99, 0.94, f"{_fitting(names[0])} better: {np.count_nonzero(ordered > 0)}", ha="right", va="top",
                   color=colours[0], **style)  # fmt: skip
-        axes.text(0.01, 0.06, f"{names[1]} better: {np.count_nonzero(ordered < 0)}", color=colours[1], **style)
+        axes.text(
+            0.01, 0.06, f"{_fitting(names[1])} better: {np.count_nonzero(ordered < 0)}", color=colours[1], **style
+        )
         _save(figure, target)
 
 
@@ -187,10 +192,16 @@ def _curves(axes, lines, measure):
     """Lines of (number, x, y) by label. A tracker keeps its colour whatever its rank; the legend is ranked."""
     for k, (label, (number, x, y)) in enumerate(lines.items()):
         style = {"color": COLOURS[k % len(COLOURS)], "linestyle": _DASHES[k % len(_DASHES)], "linewidth": 2.2}
-        axes.plot(x, y, label=f"{label}  {number:.3f}", **style, zorder=3 + number)
+        axes.plot(x, y, label=f"{_fitting(label)}  {number:.3f}", **style, zorder=3 + number)
     handles = sorted(axes.get_legend_handles_labels()[0], key=lambda line: -line.get_zorder())
     # Below the axes, where no curve can be.
     axes.figure.legend(handles=handles, title=measure, loc="outside lower center", alignment="left", handlelength=2.6)
+
+
+def _fitting(label):
+    """A name that has room in a legend; Matplotlib leaves those out that begin with _."""
+    label = label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}\u2026"
+    return f" {label}" if label.startswith("_") else label
 
 
 def _panels(rows):
@@ -235,9 +246,13 @@ def _save(figure, target):
     if isinstance(target, list | tuple):
         for one in target:
             _save(figure, one)
-    elif isinstance(target, str | Path):
+        return
+    with warnings.catch_warnings():
+        # The font has no Chinese, say: such a name shows as boxes here, and in the tables as it is.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        if not isinstance(target, str | Path):
+            figure.savefig(target, format="png")
+            return
         with whole_file(target) as file:
             kind = Path(target).suffix[1:]
             figure.savefig(file, format=kind, metadata=_UNDATED.get(kind))
-    else:
-        figure.savefig(target, format="png")

@@ -206,9 +206,9 @@ def test_tables_are_files_for_others_to_read(benchmark, folders, tmp_path, monke
 
 def test_one_tracker_alone_has_a_report_too(benchmark, folders, tmp_path, monkeypatch):
     monkeypatch.setattr("relo_jax.report_command.open_benchmark", lambda *_: benchmark)
-    report_command([str(folders["good"])], out=tmp_path / "out", worst=0)
+    report_command([f"_<i>中 $x{'y' * 60}={folders['good']}"], out=tmp_path / "out", worst=0)
     text = (tmp_path / "out" / "report.html").read_text()
-    assert "five: 1 tracker<" in text and "Results" in text
+    assert "five: 1 tracker<" in text and "Results" in text and "_&lt;i&gt;中 $xyyy" in text and "<i>中" not in text
     assert "more than chance" not in text and "sequence by sequence" not in text and "does worst" not in text
     with pytest.raises(UserError, match="no tracker is called b: they are good"):
         report_command([str(folders["good"])], against="b")
@@ -230,6 +230,7 @@ def test_names_of_trackers(tmp_path):
     (tmp_path / "run" / "summary.json").write_text('{"tracker": "starter"}')
     given = [f"ours={tmp_path}/x", str(tmp_path / "odd=name"), str(tmp_path / "run")]
     assert list(named_folders(given)) == ["ours", "odd=name", "starter"]
+    assert named_folders([f"lr=0.1={tmp_path}/odd=name"]) == {"lr=0.1": tmp_path / "odd=name"}
     for wrong, message in ((["=x"], "is not NAME=FOLDER"), (["a="], "is not NAME"), (["a=x", "a=y"], "two trackers")):
         with pytest.raises(UserError, match=message):
             named_folders(wrong)
