@@ -208,6 +208,26 @@ def look(loaded, options, sequences, batch):
     return Seen(*(np.concatenate(column) for column in zip(*(parts[k] for k in sorted(parts)), strict=True)))
 
 
+def restore(run, loaded):
+    """Writes a calibration of the very same weights into the config of a run again, whose training was started anew.
+
+    Args:
+      run: run directory.
+      loaded: `checkpoint.Loaded` of it.
+
+    Returns:
+      whether FILE has such a calibration.
+    """
+    try:
+        report = json.loads((run / FILE).read_text())
+        same, options = report["weights_digest"] == _digest(loaded), checked_options(report["tracker"], loaded.model)
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return False
+    if same:
+        checkpoints.write_config(run, {**loaded.config, "tracker": {**loaded.config.get("tracker", {}), **options}})
+    return same
+
+
 def write(found, loaded, file, out, about):
     """Writes the options into a checkpoint's config, and FILE and PICTURE into a folder.
 
@@ -221,7 +241,7 @@ def write(found, loaded, file, out, about):
     config = {**loaded.config, "tracker": {**loaded.config.get("tracker", {}), **found.options}}
     report = {
         **about,
-        "weights_digest": fingerprint(loaded.model, loaded.variables, {})["weights"],
+        "weights_digest": _digest(loaded),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "version": __version__,
         "fitted": dict(zip(("sequences", "frames"), found.fitted, strict=True)),
@@ -235,6 +255,10 @@ def write(found, loaded, file, out, about):
         report_file.write_text(json.dumps(report, indent=2) + "\n")
     with whole_file(file) as config_file:
         config_file.write_text(json.dumps(config, indent=2))
+
+
+def _digest(loaded):
+    return fingerprint(loaded.model, loaded.variables, {})["weights"]
 
 
 def table(found, false_alarms):

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import jax
 
-from relo_jax import __version__, checkpoint, video
+from relo_jax import __version__, calibrate_command, checkpoint, video
 from relo_jax import config as relo_config
 from relo_jax.data.compose import Options
 from relo_jax.data.procedural import heldout
 from relo_jax.errors import UserError
-from relo_jax.eval import plots, report, runner
+from relo_jax.eval import calibration, page, plots, report, runner
 from relo_jax.files import whole_file
 from relo_jax.model import RELO
 from relo_jax.overlay import draw
@@ -30,6 +30,8 @@ from relo_jax.train.loop import train_and_evaluate
 
 SEQUENCES, FRAMES = 20, 120
 HELD_OUT_SEED = 2026  # of the evaluation's sequences; what training looks at has other seeds
+# Of what the score is fitted to and measured on: seeds of their own, too.
+CALIBRATION_SEQUENCES, CALIBRATION_FRAMES, CALIBRATION_SEED, FALSE_ALARMS = 32, 60, 2027, 0.05
 RL_STEPS = 300
 WARMUP_STEPS = 1_000  # of the full demo
 MINUTES = {False: 3, True: 13}  # on two cores, by `full`; for the first line only
@@ -60,10 +62,12 @@ def run(workdir, *, seed=0, full=False):
     config = stage_config("rl", seed, RL_STEPS, init_from)
     train(config, workdir)
     stages["RL stage"], trained = workdir, time.perf_counter()
+    sections = calibrated(workdir)
 
-    sequences = held_out()
-    before = runner.evaluate(sequences, policy_before(config), workdir / "evaluation" / "before", name=BEFORE)
-    after = runner.evaluate(sequences, workdir, workdir / "evaluation" / "after", name=AFTER)
+    sequences, options = held_out(), checkpoint.read_config(workdir)["tracker"]  # the same ones: one program for both
+    folder = workdir / "evaluation"
+    before = runner.evaluate(sequences, policy_before(config), folder / "before", options=options, name=BEFORE)
+    after = runner.evaluate(sequences, workdir, folder / "after", name=AFTER)
     shown = typical(sequences, after)
     results = film(Tracker.from_pretrained(workdir), shown, workdir / VIDEO_FILE)
 
@@ -76,7 +80,7 @@ def run(workdir, *, seed=0, full=False):
         "seconds": round(done - start, 1),
     }
     each = {BEFORE: before.curves, AFTER: after.curves, STILL: after.still}
-    leave(workdir, result, scores, each, stages, report.key_frames(shown, results))
+    leave(workdir, result, scores, each, stages, sections, report.key_frames(shown, results))
     print(f"\n{table(result['scores'])}\n\n{farewell(workdir, result)}")
     return result
 
@@ -153,7 +157,37 @@ def about(config, full):
     }
 
 
-def leave(workdir, result, scores, each, stages, frames):
+def calibrated(workdir):
+    """Fits the score of a finished run, unless an earlier demo did so to the same weights; the report's section on it.
+
+    Returns:
+      list of HTML; none of it when the tracker is so good or so bad that there is nothing to fit to, which is said.
+    """
+    loaded = checkpoint.load_tracker(workdir)
+    if not calibrate_command.restore(workdir, loaded):
+        clips = calibrate_command.procedural(CALIBRATION_SEQUENCES, CALIBRATION_SEED, CALIBRATION_FRAMES)
+        what = {
+            "dataset": "procedural",
+            "seed": CALIBRATION_SEED,
+            "sequences": len(clips),
+            "frames": CALIBRATION_FRAMES,
+        }
+        try:
+            found = calibrate_command.calibrate(loaded, clips, FALSE_ALARMS)
+        except calibration.TooFewFrames as error:
+            print(f"the score stays uncalibrated: {error}")
+            return []
+        about = {"checkpoint": str(workdir), "data": what, "false_alarms": FALSE_ALARMS}
+        calibrate_command.write(found, loaded, workdir / checkpoint.CONFIG_FILE, workdir, about)
+    picture = page.picture((workdir / calibrate_command.PICTURE).read_bytes(), "png", "reliability diagram")
+    says = (
+        "The score is the probability that the box is right, fitted on clips in half of which the target goes out of "
+        "sight, and drawn here on others: of the frames with a score of 0.8, four in five should be right."
+    )
+    return [page.section("Does it know when it is wrong?", picture, page.note(says))]
+
+
+def leave(workdir, result, scores, each, stages, sections, frames):
     """Writes the figures as JSON, plots and the report that shows them."""
     plots.success_plot(workdir / plots.SUCCESS_FILE, scores)
     plots.precision_plot(workdir / plots.PRECISION_FILE, scores)
@@ -169,6 +203,7 @@ def leave(workdir, result, scores, each, stages, frames):
         trackers=scores,
         sequences=each,
         training=stages,
+        sections=sections,
         frames=frames,
         video=workdir / VIDEO_FILE,
         facts=facts,

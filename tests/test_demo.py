@@ -35,7 +35,8 @@ def shrink(replace):
         return config
 
     replace(relo_config, "starter", small)
-    for name, value in {"SEQUENCES": 3, "FRAMES": 7, "RL_STEPS": 3, "WARMUP_STEPS": 2}.items():
+    budget = {"SEQUENCES": 3, "FRAMES": 7, "RL_STEPS": 3, "WARMUP_STEPS": 2}
+    for name, value in {**budget, "CALIBRATION_SEQUENCES": 2, "CALIBRATION_FRAMES": 5}.items():
         replace(demo, name, value)
 
 
@@ -77,6 +78,7 @@ def test_it_leaves_what_it_promises(finished):
     assert result["sequences"] == 3 and result["rl_clips"] == 24 and "--full --seed 3" in result["command"]
     assert out.startswith("RELO demo: both training stages from nothing") and "minutes" in out.splitlines()[1]
     assert demo.table(result["scores"]) in out
+    assert "the score stays uncalibrated: " in out and "at least 30 of each" in out  # of eight frames
     page = (workdir / demo.REPORT_FILE).read_text()
     for row in result["scores"].values():
         assert f"{row['auc']:.3f}" in page

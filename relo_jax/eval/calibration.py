@@ -27,6 +27,10 @@ FEWEST = 30  # frames of either kind that anything can be fitted to
 _RIDGE = 1e-3  # on standardised weights, so that evidence of which nothing depends has none
 
 
+class TooFewFrames(UserError):
+    """There is too little to fit a score to."""
+
+
 def is_right(boxes_xywh, truth_xywh, visible):
     """Which boxes are right.
 
@@ -56,7 +60,7 @@ def fit(evidence, right):
       dict of `score.FIELDS`, rounded to what a config shows.
 
     Raises:
-      UserError: evidence that is not finite, or too few frames that are right, or that are not.
+      UserError: evidence that is not finite, or (TooFewFrames) too few frames that are right, or that are not.
     """
     evidence, right = np.asarray(evidence, np.float64), np.asarray(right, bool)
     if not np.isfinite(evidence).all():
@@ -205,7 +209,7 @@ def _share(values):
 def _check_enough(right):
     fewest = int(min(right.sum(), (~right).sum()))
     if fewest < FEWEST:
-        raise UserError(
+        raise TooFewFrames(
             f"{int(right.sum())} frames whose box is right and {int((~right).sum())} whose box is not: to fit a score "
             f"takes at least {FEWEST} of each. Give more sequences, or some in which the target gets lost"
         )

@@ -40,7 +40,9 @@ def key_frames(sequence, results, count=6):
     return frames
 
 
-def write_report(path, *, title, lead, trackers, sequences=None, training=None, frames=(), video=None, facts=None):
+def write_report(
+    path, *, title, lead, trackers, sequences=None, training=None, sections=(), frames=(), video=None, facts=None
+):
     """Writes the report. Parts that are not given are not in it.
 
     Args:
@@ -49,6 +51,7 @@ def write_report(path, *, title, lead, trackers, sequences=None, training=None, 
       trackers: dict of label -> mean `metrics.Curves`, such as those of before RL, after RL and a box that never moves.
       sequences: dict of label -> dict of sequence name -> Curves: AUC of every sequence, folded away at first.
       training: dict of stage -> run directory, see `plots.training_curves`.
+      sections: what else is to stand below that, as of `page.section`.
       frames: list of (uint8 `[H, W, 3]`, caption), see `key_frames`.
       video: path of a video; the report refers to it relative to its own place.
       facts: dict of what else to know (command, seed, machine, minutes) -> text.
@@ -61,6 +64,7 @@ def write_report(path, *, title, lead, trackers, sequences=None, training=None, 
         curves = _png(plots.as_png(plots.training_curves, training), "training curves")
         says = "Thin: every logged step. Bold: running mean. Dotted: held-out clips, greedy policy."
         parts.append(page.section("Training", curves, page.note(says)))
+    parts += sections
     if frames or video:
         parts.append(_tracked(frames, video, Path(path)))
     if facts:
