@@ -157,6 +157,24 @@ def tracking():
     return section("Tracking", text, found, heads, cells)
 
 
+def evaluation():
+    found = latest(rows("evaluation"), "variant", "of", "batch")
+    cells = [
+        [
+            r["variant"], f"{r['sequences']} ({r['of']})", r["frames"], r["one_at_a_time_frames_per_second"],
+            f"{r['in_lockstep_frames_per_second']} ({r['batch']})", f"{r['ratio']} x", r["largest_difference_px"],
+        ]
+        for r in found
+    ]  # fmt: skip
+    text = (
+        "A pass of `relo eval` over sequences of unequal length, reading and decoding included, compilation not:\n"
+        "frames/s one sequence at a time, and several in lockstep (`--batch`). Last column: pixels that the boxes of\n"
+        "the two are apart at most."
+    )
+    heads = ["variant", "sequences", "frames", "one at a time", "lockstep (batch)", "ratio", "apart"]
+    return section("Evaluation", text, found, heads, cells)
+
+
 def training():
     found = latest([r for r in rows("train_step") if "stage" in r], "stage", "variant", "dtype", "clips", "frames")
     cells = []
@@ -189,7 +207,7 @@ def compilation():
     return section("Compilation", text, found, ["variant", "program", "first", "second"], cells)
 
 
-SECTIONS = (tracking, training, compilation, input_pipeline, memory_of_clips, datasets, memory)
+SECTIONS = (tracking, evaluation, training, compilation, input_pipeline, memory_of_clips, datasets, memory)
 
 
 def document():

@@ -22,7 +22,7 @@ import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from orbax.checkpoint import CheckpointManager
 
-from relo_jax import checkpoint
+from relo_jax import card, checkpoint
 from relo_jax import config as relo_config
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
@@ -167,6 +167,10 @@ def test_a_run_leaves_config_checkpoints_and_curves(warm):
     assert [row["step"] for row in rows(warm, "eval")] == [8, 12]
     assert all(np.isfinite(list(row[k] for k in ("loss", "iou", "grad_norm"))).all() for row in rows(warm))
     assert list((warm / "tensorboard").glob("events.*"))
+    metrics, made = json.loads((warm / "metrics.json").read_text()), card.read(warm)
+    assert metrics["step"] == 12 and metrics["held_out"]["iou"] == rows(warm, "eval")[-1]["iou"]
+    assert made["stage"] == "warmup" and len(made["data"]["fingerprint"]) == 16 and len(made["sessions"]) == 1
+    assert "cannot track" in (warm / "MODEL_CARD.md").read_text()
     loaded = checkpoint.load(warm)
     np.testing.assert_array_equal(
         loaded.variables["params"]["encoder"]["fc_norm"]["scale"],
@@ -188,6 +192,8 @@ def test_a_killed_run_ends_like_one_that_was_never_killed(warm, tmp_path):
     finish(start(make_config(), tmp_path / "killed"))
     assert_same(everything(tmp_path / "killed"), everything(warm))
     assert rows(tmp_path / "killed") == rows(warm)
+    begun = [session["first_step"] for session in card.read(tmp_path / "killed")["sessions"]]
+    assert begun == ([0, max(done)] if done else [0])
 
 
 class Interrupted:

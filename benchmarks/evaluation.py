@@ -1,0 +1,70 @@
+"""`relo eval`: sequences one after the other against many in lockstep, on the same frames; and whether the boxes agree.
+
+    python -m benchmarks.evaluation --root otb_mini --batch 8 --repeats 3     # a folder of sequences
+    python -m benchmarks.evaluation                                           # held-out procedural ones
+
+Wall time of a whole pass with reading and decoding, without compilation and loading; the two in turn.
+"""
+
+import statistics
+import time
+
+import numpy as np
+
+from benchmarks import common
+from relo_jax import checkpoint
+from relo_jax.data.compose import Options
+from relo_jax.data.folder import read_folder
+from relo_jax.data.procedural import heldout
+from relo_jax.eval.lockstep import Lockstep
+
+SEQUENCES, FRAMES = 16, 60  # procedural; with their frames drawn beforehand, since drawing is no part of an evaluation
+
+
+def drawn(sequence):
+    """A procedural sequence with its frames in memory."""
+    frames = [sequence.read_frame(index) for index in range(len(sequence))]
+    return type(sequence)(sequence.name, sequence.boxes_xywh, sequence.visible, frames.__getitem__)
+
+
+def one_pass(engine, sequences):
+    """(seconds without compilation, boxes by name) of one evaluation."""
+    start, compiling = time.perf_counter(), engine.seconds_compiling
+    boxes = {}
+    for tracked in engine.run(sequences):
+        if tracked.failure is not None:
+            raise SystemExit(f"{tracked.sequence.name}: {tracked.failure}")
+        boxes[tracked.sequence.name] = tracked.boxes_xywh
+    return time.perf_counter() - start - (engine.seconds_compiling - compiling), boxes
+
+
+def main():
+    args = common.arguments(__doc__.split("\n")[0], repeats=3, checkpoint="starter", root="", batch=8)
+    loaded = checkpoint.load_tracker(args.checkpoint)
+    if args.root:
+        sequences = list(read_folder(args.root, cache=0).sequences)
+    else:
+        sequences = [drawn(s) for s in heldout(0, SEQUENCES, Options(num_frames=FRAMES))]
+    options = loaded.config["tracker"]
+    engines = {batch: Lockstep(loaded.model, loaded.variables, options, batch) for batch in (1, args.batch)}
+    seconds, boxes = {batch: [] for batch in engines}, {}
+    for repeat in range(args.repeats + 1):  # the first compiles
+        for batch, engine in engines.items():
+            took, boxes[batch] = one_pass(engine, sequences)
+            seconds[batch] += [took] if repeat else []
+    apart = max(np.abs(boxes[1][name] - other).max() for name, other in boxes[args.batch].items())
+    frames = sum(map(len, sequences))
+    median = {batch: statistics.median(values) for batch, values in seconds.items()}
+    row = {
+        "variant": loaded.model.variant, "checkpoint": args.checkpoint, "sequences": len(sequences), "frames": frames,
+        "of": "folder" if args.root else "procedural", "batch": args.batch, "repeats": args.repeats,
+        "one_at_a_time": common.spread(seconds[1], unit=1), "in_lockstep": common.spread(seconds[args.batch], unit=1),
+        "one_at_a_time_frames_per_second": round(frames / median[1], 1),
+        "in_lockstep_frames_per_second": round(frames / median[args.batch], 1),
+        "ratio": round(median[1] / median[args.batch], 2), "largest_difference_px": float(f"{apart:.2g}"),
+    }  # fmt: skip
+    common.record("evaluation", row)
+
+
+if __name__ == "__main__":
+    main()
