@@ -32,7 +32,7 @@ class Frames:
     damaged: pictures that came out although a part of them was broken.
     dropped: frames of a live source that were overtaken by newer ones.
     lost: how often a live source broke off or stalled.
-    seconds: when the frame at hand was taken, since the first; None but for a live source.
+    seconds: when the frame at hand was taken, since the first or `restart`; None but for a live source.
     """
 
     name: str
@@ -45,9 +45,14 @@ class Frames:
     dropped: int = 0
     lost: int = 0
     seconds: float | None = None
+    zero: float = 0.0
 
     def __iter__(self):
         return self.frames
+
+    def restart(self):
+        """Counts times, and frames that are dropped, from the frame at hand."""
+        self.zero, self.seconds, self.dropped = self.zero + self.seconds, 0.0, 0
 
 
 def tell(text):

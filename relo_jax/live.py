@@ -7,6 +7,7 @@ and nothing waits for ever unless `retries` is below 0.
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,11 +33,16 @@ _PROMPT = {"flags": "low_delay", "overrun_nonfatal": "1", "rtsp_flags": "prefer_
 
 @dataclass
 class _Reading:
-    """A source that is open. pictures: functions, each of which gives the frame; it is not called for those dropped."""
+    """A source that is open.
+
+    pictures: functions, each of which gives a frame and whether it is damaged; they are not called for those dropped.
+    complete: whether all of it was read, where it has an end.
+    """
 
     pictures: Iterator[Callable]
     close: Callable
     rate: Fraction
+    complete: Callable = lambda: False
 
 
 def is_address(source):
@@ -91,9 +97,18 @@ def open_camera(index, timeout=TIMEOUT, retries=RETRIES):
 def _stream(container):
     stream = container.streams.video[0]
     stream.thread_type = "SLICE"  # decoding several frames at once would hold back as many
-    shown = (picture for picture in pictures(container) if not isinstance(picture, str))
-    thunks = (lambda picture=picture: (upright(picture), picture.is_corrupt) for picture in shown)
-    return _Reading(thunks, container.close, stream.average_rate or DEFAULT_RATE)
+    end = ((container.start_time or 0) + container.duration) / av.time_base if container.duration else math.inf
+    latest = -math.inf
+
+    def thunks():
+        nonlocal latest
+        for picture in pictures(container):
+            if not isinstance(picture, str):
+                latest = picture.time if picture.time is not None else latest
+                yield lambda picture=picture: (upright(picture), picture.is_corrupt)
+
+    complete = lambda: latest > end - 1.0  # a recording that a server plays
+    return _Reading(thunks(), container.close, stream.average_rate or DEFAULT_RATE, complete)
 
 
 def _capture(index):
@@ -185,6 +200,8 @@ class _Newest:
                 why = reason(error)
             finally:
                 reading.close()
+            if reading.complete():
+                break
             self._frames.lost += not failures and not stop.is_set()
             reading, failures = self._again(why, failures)
         with self._changed:
@@ -237,7 +254,7 @@ class _Newest:
                 continue
             if start is None:
                 start, frames.dropped = self._time, 0  # nobody wanted those before
-            frames.seconds, stalls = self._time - start, 0
+            frames.seconds, stalls = self._time - start - frames.zero, 0
             image, damaged = picture()
             frames.damaged += damaged
             yield image

@@ -54,6 +54,8 @@ def track_command(
     Raises:
       UserError: bad source, box, checkpoint, option or output; no output is written then.
     """
+    if not timeout > 0:
+        raise UserError(f"--timeout is {timeout!r}: give seconds, such as 10")
     boxes = _boxes(box)
     outputs = _outputs(source, max(len(boxes), 1), save, json_path, txt_path)
     with contextlib.ExitStack() as stack:
@@ -115,10 +117,12 @@ def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, j
         if frames.live:
             # The first frame is one of now, and not of before the compilation.
             tracker.prepare(*first.shape[:2])
-            first, frames.dropped = _first(frames), 0
+            first = _first(frames)
         if not boxes:
             first, box = shown.ask(frames, first)
             boxes = [box]
+        if frames.live:
+            frames.restart()
         for box in boxes:
             check_box(box, first)
         if shown is not None:

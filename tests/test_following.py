@@ -117,20 +117,6 @@ def test_the_command_says_and_counts_what_went_wrong(folder, saved, tmp_path, ca
     assert len(np.loadtxt(out["txt_path"], delimiter=",")) == 8
 
 
-def test_several_targets_have_a_text_each_and_one_json(frames, saved, tmp_path, capsys):
-    other = (30.0, 40.0, 50.0, 60.0)
-    track_command(
-        frames, ["100,80,40,30", other], saved, json_path=tmp_path / "o.json", txt_path=tmp_path / "o.txt",
-        save=tmp_path / "o.mp4",
-    )  # fmt: skip
-    assert "of 24 boxes of 2 targets" in capsys.readouterr().out
-    rows = json.loads((tmp_path / "o.json").read_text())["frames"]
-    assert [target["box"] for target in rows[0]["targets"]] == [list(BOX), list(other)]
-    for k in (0, 1):
-        text = np.loadtxt(tmp_path / f"o_{k + 1}.txt", delimiter=",")
-        np.testing.assert_allclose(text, [row["targets"][k]["box"] for row in rows])
-
-
 def test_lines_of_json_come_as_the_frames_do(frames, saved, tmp_path):
     path, seen = tmp_path / "o.jsonl", []
 

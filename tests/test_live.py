@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import live, video
+from relo_jax import decoding, live, video
 from relo_jax.errors import UserError
 
 BOUNDARY = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
@@ -277,3 +277,17 @@ def test_the_film_of_a_slow_tracker_has_the_length_of_what_happened(tmp_path):
     with av.open(str(path)) as container:
         times = [float(frame.time) for frame in container.decode(video=0)]
     np.testing.assert_allclose(times, 0.5 * np.arange(10), atol=0.002)
+
+
+def test_a_recording_that_a_server_plays_is_over_at_its_end(tmp_path):
+    """And only there: one that breaks off before is opened again."""
+    path = tmp_path / "film.mkv"
+    with video.write_video(path, 10) as write:
+        for t in range(40):
+            write(picture(t))
+    for length, complete in ((1.0, True), (0.6, False)):
+        (tmp_path / "part.mkv").write_bytes(path.read_bytes()[: int(length * path.stat().st_size)])
+        reading = live._stream(decoding.opened(tmp_path / "part.mkv", "part.mkv"))
+        assert sum(1 for _ in reading.pictures) > 10
+        assert reading.complete() is complete
+        reading.close()

@@ -1,12 +1,15 @@
 """Several targets in one batch: the boxes of each alone, one dispatch and one copy of the frame for all of them."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, program, tracker
+from relo_jax import checkpoint, convert, overlay, program, tracker, video
 from relo_jax.errors import UserError
 from relo_jax.model import RELO
+from relo_jax.track_command import track_command
 
 GOLDEN_FIELDS = dict(
     width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
@@ -92,11 +95,35 @@ def test_a_picture_that_is_scaled_takes_its_boxes_with_it(three, frames):
     np.testing.assert_allclose(three.boxes, np.array(BOXES) * [0.5, 2, 0.5, 2])
 
 
-def test_track_takes_several_boxes(model, variables, frames, alone, tmp_path):
-    checkpoint.save_variables(tmp_path / "run", model, variables, OPTIONS)
-    results = list(tracker.track(frames, BOXES, tmp_path / "run"))
-    boxes = np.array([[r.box for r in row] for row in results])
-    np.testing.assert_allclose(np.swapaxes(boxes, 0, 1), alone, rtol=0, atol=1e-3)
+@pytest.fixture(scope="module")
+def saved(model, variables, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "golden"
+    checkpoint.save_variables(path, model, variables, OPTIONS)
+    return path
+
+
+def test_track_takes_several_boxes(saved, frames, alone):
+    for boxes in (BOXES, np.array(BOXES)):
+        results = list(tracker.track(frames, boxes, saved))
+        found = np.array([[r.box for r in row] for row in results])
+        np.testing.assert_allclose(np.swapaxes(found, 0, 1), alone, rtol=0, atol=1e-3)
+
+
+def test_the_command_writes_a_text_a_target_and_one_json(saved, frames, alone, tmp_path, capsys):
+    boxes = ["100,80,40,30", *BOXES[1:]]
+    out = {"json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt", "save": tmp_path / "o.mp4"}
+    track_command(frames, boxes, saved, **out)
+    said = capsys.readouterr().out
+    assert "of 24 boxes of 3 targets" in said and "o_3.txt" in said
+    rows = json.loads(out["json_path"].read_text())["frames"]
+    for k in range(3):
+        np.testing.assert_allclose([row["targets"][k]["box"] for row in rows], alone[k], atol=2e-3)
+        np.testing.assert_allclose(np.loadtxt(tmp_path / f"o_{k + 1}.txt", delimiter=","), alone[k], atol=2e-3)
+    with video.open_frames(out["save"]) as drawn:
+        picture = next(iter(drawn))
+    for box, colour in zip(BOXES, overlay.COLOURS, strict=False):
+        x, y, _, h = (round(v) for v in box)
+        assert np.abs(picture[y + h // 2, x] - np.array(colour, int)).max() < 60
 
 
 def test_mistakes_are_one_line(model, variables, three, frames):

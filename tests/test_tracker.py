@@ -5,7 +5,9 @@ import json
 import os
 import signal
 import threading
+import time
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -405,3 +407,39 @@ def test_ctrl_c_closes_the_files_properly(saved, frames, tmp_path):
     assert 20 <= count <= 22 and len(np.loadtxt(out["txt_path"], delimiter=",")) == count
     with video.open_frames(out["save"]) as written:
         assert sum(1 for _ in written) == count
+
+
+def test_ctrl_c_ends_the_wait_for_a_camera_that_hangs(saved, frames, tmp_path, monkeypatch, capsys):
+    class Camera:
+        """Gives four frames and then hangs."""
+
+        def __init__(self, index):
+            self._left, self._hang = list(frames[:4]), threading.Event()
+
+        def isOpened(self):
+            return True
+
+        def get(self, _):
+            return 25.0
+
+        def read(self):
+            if not self._left:
+                threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+                self._hang.wait(3)
+                return False, None
+            time.sleep(0.2)
+            return True, self._left.pop(0)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    out = {"save": tmp_path / "o.mp4", "json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt"}
+    start = time.monotonic()
+    track_command(0, BOX, saved, **out, timeout=60, chunk=4)
+    said = capsys.readouterr()
+    assert "camera 0: interrupted after" in said.out and "--chunk is for files" in said.err
+    rows = json.loads(out["json_path"].read_text())["frames"]
+    assert 1 <= len(rows) <= 4 and rows[0]["time"] == 0 and rows[0]["dropped"] == 0
+    assert np.loadtxt(out["txt_path"], delimiter=",", ndmin=2).shape == (len(rows), 4)
+    assert time.monotonic() - start < 20
