@@ -16,6 +16,7 @@ _PLOTS = {
     "norm_precision": (plots.norm_precision_plot, "normalised precision curves"),
 }
 _LISTED = 30  # lines of what is odd about files
+_FEW = 30  # sequences, of which a bootstrap knows little
 
 
 def write_comparison(out, comparison, against, *, attributes=None, worst=4, facts=None):
@@ -123,6 +124,8 @@ def _differences(comparison, against):
         "interval holds 95 % of the differences that other samples of such sequences would give. Better / equal / "
         "worse counts sequences."
     )
+    if len(comparison.names) < _FEW:
+        says += " Of so few sequences the interval is rather too narrow."
     return page.section("Is the difference more than chance?", table, page.note(says))
 
 
