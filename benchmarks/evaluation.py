@@ -7,7 +7,9 @@ Wall time of a whole pass with reading and decoding, without compilation and loa
 """
 
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -63,6 +65,7 @@ def main():
         "in_lockstep_frames_per_second": round(frames / median[args.batch], 1),
         "ratio": round(median[1] / median[args.batch], 2), "largest_difference_px": float(f"{apart:.2g}"),
     }  # fmt: skip
+    sys.argv = [arg.replace(args.root, Path(args.root).name) if args.root else arg for arg in sys.argv]
     common.record("evaluation", row)
 
 
