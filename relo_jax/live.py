@@ -104,7 +104,7 @@ def _stream(container):
         nonlocal latest
         for picture in pictures(container):
             if not isinstance(picture, str):
-                latest = picture.time if picture.time is not None else latest
+                latest = latest if picture.pts is None else float(picture.pts * stream.time_base)
                 yield lambda picture=picture: (upright(picture), picture.is_corrupt)
 
     complete = lambda: latest > end - 1.0  # a recording that a server plays
