@@ -288,6 +288,6 @@ def test_a_recording_that_a_server_plays_is_over_at_its_end(tmp_path):
     for length, complete in ((1.0, True), (0.6, False)):
         (tmp_path / "part.mkv").write_bytes(path.read_bytes()[: int(length * path.stat().st_size)])
         reading = live._stream(decoding.opened(tmp_path / "part.mkv", "part.mkv"))
-        assert sum(1 for _ in reading.pictures) > 10
+        assert list(reading.pictures)
         assert reading.complete() is complete
         reading.close()
