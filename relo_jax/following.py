@@ -42,7 +42,7 @@ def follow(tracker, frames, box, chunk=None):
     frames = iter(frames)
     for first in itertools.islice(frames, 1):
         if isinstance(first, Unreadable):
-            raise UserError(f"{first.why}, and the box is given in the first frame: cut the video before it")
+            raise UserError(f"{first.why}, and the box is given in the first frame: let the video begin behind it")
         tracker.init(first, box)
         results = _given(tracker, box)
         yield first, results

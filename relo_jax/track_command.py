@@ -112,6 +112,8 @@ def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, j
             tracker = MultiTracker.from_pretrained(checkpoint, targets=len(boxes), **(options or {}))
         else:
             tracker = Tracker.from_pretrained(checkpoint, **(options or {}))
+        if not tracker.calibrated:
+            tell(f"the score of {checkpoint} is not calibrated, so that 'found' says little: see relo calibrate")
         if frames.stop.is_set():
             raise KeyboardInterrupt
         if frames.live:
@@ -137,7 +139,7 @@ def _first(frames):
     if frames.stop.is_set():
         raise KeyboardInterrupt
     if isinstance(first, Unreadable):
-        raise UserError(f"{first.why}, and the box is given in the first frame: cut the video before it")
+        raise UserError(f"{first.why}, and the box is given in the first frame: let the video begin behind it")
     if first is None:
         raise UserError(f"{frames.name}: " + ("ended before the first frame" if frames.live else "has no frames"))
     check_frame(first)
