@@ -24,7 +24,7 @@ def convert_command(in_path, out_path, variant=None, overrides=None, ignore=()):
     source = card.of_converted(in_path, model, card.count_parameters(conversion.variables), conversion.kind)
     checkpoint.save_variables(out_path, model, conversion.variables, card=source)
     print(account(conversion, model))
-    print(f"written to {out_path}")
+    print(f"written to {out_path}; its score is not calibrated yet: relo calibrate --checkpoint {out_path}")
 
 
 def account(conversion, model):

@@ -70,6 +70,11 @@ class Targets:
         self._prepared.add(key)
 
     @property
+    def calibrated(self):
+        """Whether the score is a probability; where nobody fitted it, it is the policy's mass around the answer."""
+        return score.is_calibrated(self.options)
+
+    @property
     def boxes(self):
         """box_xywh of the targets where they were last seen, in pixels, float32 `[K, 4]`. Waits for the device."""
         self._check_begun("boxes")

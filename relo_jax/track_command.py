@@ -194,13 +194,13 @@ def _run(followed, frames, outputs, interrupted):
 
 def _notes(frames, carried, resized):
     notes = {
-        "could not be read, the last box was carried over them": carried,
-        "damaged in part": frames.damaged,
+        "frames that could not be read, the last box carried over them": carried,
+        "frames damaged in part": frames.damaged,
         "changes of size": resized,
-        "dropped, newer ones being there": frames.dropped,
+        "frames dropped for newer ones": frames.dropped,
         "times broken off or stalled": frames.lost,
     }
-    return [f"{count} {what}" for what, count in notes.items() if count]
+    return [f"{what}: {count}" for what, count in notes.items() if count]
 
 
 def _nothing_to_stdout():
