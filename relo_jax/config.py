@@ -27,6 +27,7 @@ _CHOICES = {
     "rl.path": ("clip", "frame"),
     "rl.estimator": ("reinforce", "rloo", "expected"),
     "rl.auc": ("thresholds", "continuous"),
+    "rl.rollout": ("teacher_forced", "closed_loop"),
     "optimizer.schedule": ("step", "cosine"),
     "optimizer.scaling": ("none", "linear", "sqrt"),
     "mesh.shard_params": ("none", "fsdp"),
@@ -98,7 +99,8 @@ def base():
     config.rl.entropy_weight_end = 0.0  # ... and after the last, in a straight line between
     config.rl.value_weight = 0.5
     config.rl.normalize_advantage = False  # the release, and so the published checkpoints: True
-    config.rl.path = "clip"  # "frame": the same numbers by lax.scan
+    config.rl.rollout = "teacher_forced"  # regions around the truth; "closed_loop": around the last box chosen
+    config.rl.path = "clip"  # "frame": the same numbers by lax.scan, as closed-loop rollouts always go
     config.rl.drop_path = False  # release: True, drop path stays active in the frozen encoder
 
     config.optimizer = ConfigDict()
@@ -299,6 +301,9 @@ def _check_rl(rl):
     """Raises UserError for estimators that the rest of the section leaves undefined."""
     if rl["estimator"] == "rloo" and rl["samples"] < 2:
         raise UserError(f"config.rl.samples is {rl['samples']}: leaving one out ('rloo') takes at least 2")
+    if rl["rollout"] == "closed_loop" and rl["estimator"] != "reinforce":
+        raise UserError(f"config.rl.estimator is {rl['estimator']!r}: in the closed loop (config.rl.rollout) only what "
+                        "was done has a known reward: use 'reinforce'")  # fmt: skip
 
 
 def _check_data(data):

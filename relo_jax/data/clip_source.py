@@ -50,7 +50,8 @@ class ClipSource:
     """An indexable of clips without a batch axis: dicts of numpy arrays as the training step takes them.
 
     template_images uint8 [K, s, s, 3], template_boxes_xywh float32 [K, 4], search_images uint8 [T, S, S, 3],
-    search_boxes_xywh float32 [T, 4] (normalised to their crops). For the account of what was read: index int64,
+    search_boxes_xywh float32 [T, 4] (normalised to their crops), or what closed-loop rollouts need instead of the last
+    two (`relo_jax.mdp.rollout.World`). For the account of what was read: index int64,
     dataset int32 (of `parts`), failed int32 and note uint8 [512], see `read_note`.
 
     Raises:

@@ -6,7 +6,7 @@ keyed by (seed, index of the clip, attempt), so neither threads, processes, host
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from relo_jax.data.sequence import Sequence
 
 TEMPLATE_FACTOR = 2.0
 SEARCH_FACTOR = 4.0
+CANVAS_FACTOR = 2 * SEARCH_FACTOR  # of closed-loop rollouts; canvases have twice the pixels too
 MIN_LENGTH = 20  # frames, of an eligible sequence
 JITTER_TRIES = 10
 
@@ -34,6 +35,19 @@ class ClipOptions:
     frame_flip: float = 0.5
     brightness: float = 0.2
     reduced_decode: bool = True
+    closed_loop: bool = field(default=False, repr=False)  # not in digests of what clips are drawn from: the same frames
+
+
+@dataclass(frozen=True)
+class WorldPlan:
+    """What a closed-loop rollout needs beside its canvases.
+
+    start_xywh: float64 [4], what the first region is cut around. flip: bool [T], whether the network sees a frame
+    mirrored; canvases never are, so that boxes stay where they are from frame to frame.
+    """
+
+    start_xywh: np.ndarray
+    flip: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,8 @@ class Plan:
 
     frames: int64, of the sequence. boxes_xywh, around_xywh: float64 [K + T, 4], the target's and those that the crops
     are cut around. factor: side of the crop over that of the box; size: of the crop, pixels. grey, flip: bool.
-    brightness: factor of the pixel values. templates: K.
+    brightness: factor of the pixel values. templates: K. world: of closed-loop rollouts, whose search crops are
+    canvases; None where they are search regions.
     """
 
     frames: np.ndarray
@@ -54,6 +69,7 @@ class Plan:
     flip: np.ndarray
     brightness: np.ndarray
     templates: int
+    world: WorldPlan | None = None
 
 
 def clip_rng(seed: int, index: int, attempt: int = 0) -> np.random.Generator:
@@ -113,7 +129,7 @@ def plan_clip(rng: np.random.Generator, sequence: Sequence, options: ClipOptions
         brightness[k] = rng.uniform(1 - o.brightness, 1 + o.brightness)
         frame_flip[k] = rng.random() < o.frame_flip
     is_template = np.arange(count) < o.templates
-    return Plan(
+    plan = Plan(
         frames=frames,
         boxes_xywh=boxes,
         around_xywh=np.stack([*boxes[: o.templates], *around]),
@@ -123,4 +139,19 @@ def plan_clip(rng: np.random.Generator, sequence: Sequence, options: ClipOptions
         flip=flip != frame_flip,  # two flips are none
         brightness=brightness,
         templates=o.templates,
+    )
+    return with_canvases(plan) if o.closed_loop else plan
+
+
+def with_canvases(plan: Plan) -> Plan:
+    """The same clip for a closed-loop rollout: around each target a canvas, in the middle of which it is, with room for
+    regions that a policy cuts elsewhere. The first region's jitter stays what it was; the others come from actions."""
+    search = np.arange(len(plan.frames)) >= plan.templates
+    return replace(
+        plan,
+        around_xywh=plan.boxes_xywh,
+        factor=np.where(search, CANVAS_FACTOR, plan.factor),
+        size=np.where(search, round(CANVAS_FACTOR / SEARCH_FACTOR) * plan.size, plan.size),
+        flip=plan.flip & ~search,
+        world=WorldPlan(plan.around_xywh[plan.templates], plan.flip[search]),
     )

@@ -39,7 +39,8 @@ class Picture:
 
 def draw(sequence: Sequence, plan: Plan, *, reduced: bool = True) -> dict[str, np.ndarray]:
     """The clip of a plan: template_images uint8 [K, s, s, 3], template_boxes_xywh float32 [K, 4], search_images uint8
-    [T, S, S, 3], search_boxes_xywh float32 [T, 4], boxes normalised to their crops.
+    [T, S, S, 3], search_boxes_xywh float32 [T, 4], boxes normalised to their crops. For a closed-loop rollout, instead
+    of the search regions, the arrays of `relo_jax.mdp.rollout.World`.
 
     reduced: whether frames may be decoded at a reduced size.
 
@@ -127,4 +128,19 @@ def vary(plan: Plan, crops: list[tuple[np.ndarray, float]]) -> dict[str, np.ndar
                 image, boxes[k] = augment.flip(image, boxes[k])
             images[k] = image
         parts[f"{kind}_images"], parts[f"{kind}_boxes_xywh"] = images, boxes.astype(np.float32)
-    return parts
+    return parts if plan.world is None else _world(plan, parts)
+
+
+def _world(plan: Plan, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A clip whose search crops are canvases, with where they are cut from, as `draw` gives it."""
+    search = slice(plan.templates, None)
+    windows = [crop_window(*cut) for cut in zip(plan.around_xywh[search], plan.factor[search], strict=True)]
+    return {
+        "template_images": parts["template_images"],
+        "template_boxes_xywh": parts["template_boxes_xywh"],
+        "canvas_images": parts["search_images"],
+        "canvas_windows": np.array(windows, np.float32),
+        "flips": plan.world.flip,
+        "target_boxes_xywh": plan.boxes_xywh[search].astype(np.float32),
+        "start_box_xywh": plan.world.start_xywh.astype(np.float32),
+    }

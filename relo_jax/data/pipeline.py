@@ -141,6 +141,7 @@ def clip_source(
         frame_flip=data.frame_flip,
         brightness=data.brightness,
         reduced_decode=data.reduced_decode,
+        closed_loop=stage == "rl" and config.rl.rollout == "closed_loop",
     )
     return ClipSource(parts(data, train=train, cache=cache), options, data.seed + (0 if train else HELDOUT_SEED))
 

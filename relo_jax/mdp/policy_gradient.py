@@ -10,24 +10,26 @@ import jax.numpy as jnp
 from relo_jax.mdp import action as act
 
 
-def advantages(reward, value, normalize):
+def advantages(reward, value, normalize, alive=None):
     """`A = r - v`, detached; standardised over all B x T entries where asked for.
 
     Args:
       reward, value: `[B, T]`.
       normalize: divide by the sample standard deviation (+ 1e-8) after subtracting the mean, as the release does and
         the paper does not say.
+      alive: bool `[B, T]`, which entries there are; None: all.
 
     Returns:
       `[B, T]`.
     """
     advantage = jax.lax.stop_gradient(reward - value)
     if normalize:
-        advantage = (advantage - advantage.mean()) / (advantage.std(ddof=1) + 1e-8)
+        deviation = jnp.std(advantage, ddof=1, where=alive)
+        advantage = (advantage - jnp.mean(advantage, where=alive)) / (deviation + 1e-8)
     return advantage
 
 
-def reinforce_loss(logits, value, action, reward, *, value_weight=0.5, normalize_advantage=False):
+def reinforce_loss(logits, value, action, reward, *, value_weight=0.5, normalize_advantage=False, alive=None):
     """`-mean(A log pi(a)) + value_weight * mean((v - r)^2)`, up to a constant.
 
     The policy term is written as the release writes it, with the ratio `pi(a) / stop_gradient(pi(a))` in place of
@@ -40,15 +42,18 @@ def reinforce_loss(logits, value, action, reward, *, value_weight=0.5, normalize
       reward: `[B, T]`, a constant of the loss.
       value_weight: weight of the value loss.
       normalize_advantage: see `advantages`.
+      alive: bool `[B, T]`, frames that the episodes lasted; None: all. The others count in the means, as zeros, so that
+        a frame weighs the same however many others are lost.
 
     Returns:
       total loss, dict of `policy_loss` and `value_loss`.
     """
     reward = jax.lax.stop_gradient(reward)
-    advantage = advantages(reward, value, normalize_advantage)
+    mean = lambda x: jnp.mean(x if alive is None else jnp.where(alive, x, 0))
+    advantage = advantages(reward, value, normalize_advantage, alive)
     log_prob = act.log_prob(logits, action)
-    policy_loss = -jnp.mean(advantage * jnp.exp(log_prob - jax.lax.stop_gradient(log_prob)))
-    value_loss = jnp.mean(jnp.square(value - reward))
+    policy_loss = -mean(advantage * jnp.exp(log_prob - jax.lax.stop_gradient(log_prob)))
+    value_loss = mean(jnp.square(value - reward))
     return policy_loss + value_weight * value_loss, {"policy_loss": policy_loss, "value_loss": value_loss}
 
 
@@ -78,6 +83,6 @@ def rloo_loss(logits, value, actions, rewards, *, value_weight=0.5, normalize_ad
     return policy_loss + value_weight * value_loss, {"policy_loss": policy_loss, "value_loss": value_loss}
 
 
-def explained_variance(value, reward):
-    """`1 - Var(r - v) / Var(r)`: 1 for a perfect baseline, 0 for a constant one. `[B, T]` x 2 -> `[]`."""
-    return 1.0 - jnp.var(reward - value) / (jnp.var(reward) + 1e-8)
+def explained_variance(value, reward, alive=None):
+    """`1 - Var(r - v) / Var(r)`: 1 for a perfect baseline, 0 for a constant one. `[B, T]` each -> `[]`."""
+    return 1.0 - jnp.var(reward - value, where=alive) / (jnp.var(reward, where=alive) + 1e-8)

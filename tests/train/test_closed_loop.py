@@ -1,0 +1,198 @@
+"""The RL stage in the closed loop: the same losses, on what the policy's own actions lead to."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from relo_jax import config as relo_config
+from relo_jax.boxes import cxcywh_to_xywh
+from relo_jax.crop import box_from_crop, crop_windows
+from relo_jax.data import pipeline
+from relo_jax.errors import UserError
+from relo_jax.mdp import action as act
+from relo_jax.mdp import reward
+from relo_jax.model import RELO, init_variables
+from relo_jax.train import mesh, rl, state
+from relo_jax.train.frozen import encode
+from tests.mdp.worlds import FRAMES, SIZE, batch_of, drifting, plans
+
+CLIPS = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiler():
+    """XLA takes half the time for these programs, which run a few times each."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@functools.cache
+def model():
+    return RELO.from_variant("tiny", width=32, heads=2, depth=2, head_width=16, search_size=SIZE, template_size=32)
+
+
+@functools.cache
+def variables():
+    """Fresh weights, but for boxes of a fifth of the region, about the target's size, instead of half of it."""
+    fresh = jax.device_get(init_variables(model(), jax.random.key(0)))
+    fresh["params"]["regression"]["size"]["out"]["bias"] = np.full(2, np.log(0.2 / 0.8), np.float32)
+    return fresh
+
+
+def config(**fields):
+    made = relo_config.paper("rl")
+    made.batch_size, made.total_steps, made.rl.rollout = CLIPS, 100, "closed_loop"
+    made.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    return made
+
+
+@pytest.fixture(scope="module")
+def sequence(natural_image):
+    return drifting(natural_image)
+
+
+@pytest.fixture(scope="module")
+def batch(sequence):
+    return batch_of(sequence, plans(sequence, CLIPS, closed_loop=True, scale_jitter=0.1, shift_jitter=1.0))
+
+
+@pytest.fixture(scope="module")
+def frames(batch):
+    """Frames of the batch, with actions drawn."""
+    see = jax.jit(lambda variables, batch, key: encode(model(), config(), variables, batch, None, key))
+    return see(variables(), batch, jax.random.key(6))
+
+
+def regions(batch, frames):
+    """The boxes that the regions were cut around, followed on the host from action to action, `[B, T, 4]`."""
+    around = np.array(batch["start_box_xywh"])
+    followed = []
+    for t in range(FRAMES):
+        followed.append(around)
+        box = np.array(act.decode_boxes(frames.size[:, t], frames.offset[:, t], frames.action[:, t]))
+        box[:, 0] = np.where(batch["flips"][:, t], 1 - box[:, 0], box[:, 0])
+        side = crop_windows(around, 4.0)[:, 2:].astype(np.float32)
+        around = box_from_crop(box, around, SIZE / side, SIZE)
+        around[:, 2:] = np.maximum(around[:, 2:], 10)
+    return np.stack(followed, 1)
+
+
+def on_canvas(batch, around):
+    """Which regions lie on their canvas as a whole, `[B, T]`; beyond it is black, and not the picture."""
+    window, canvas = crop_windows(around, 4.0), np.asarray(batch["canvas_windows"])
+    low, high = window[..., :2] - canvas[..., :2], window[..., :2] + window[..., 2:] - canvas[..., :2]
+    return ((low >= 0) & (high < canvas[..., 2:])).all(-1)
+
+
+def test_a_clip_is_the_teacher_forced_one_whose_jitter_is_what_the_policy_did(sequence, batch, frames):
+    """Regions cut on the host from whole frames, encoded as any teacher-forced clip: the same maps, boxes and loss."""
+    teacher = plans(sequence, CLIPS, scale_jitter=0.1, shift_jitter=1.0)
+    for plan, around in zip(teacher, regions(batch, frames), strict=True):
+        plan.around_xywh[1:] = around
+    run = config(rl__rollout="teacher_forced", rl__path="frame")
+    forced = jax.jit(lambda batch: encode(model(), run, variables(), batch))(batch_of(sequence, teacher))
+    same = np.logical_and.accumulate(on_canvas(batch, regions(batch, frames)), 1)  # tokens carry on what was seen
+    assert (same <= np.asarray(frames.alive)).all() and same[:, 2:].sum() > CLIPS / 2
+    for name in ("features", "size", "offset", "box_xywh"):
+        ours, theirs = (np.asarray(getattr(x, name))[same] for x in (frames, forced))
+        np.testing.assert_allclose(ours, theirs, atol=2e-4, err_msg=name)
+
+
+def test_lost_frames_have_no_reward_and_cost_the_clip_its_auc():
+    rng = np.random.default_rng(0)
+    maps = lambda low, high: jnp.asarray(rng.uniform(low, high, (1, 4, 4, 4, 2)), jnp.float32)
+    size, offset, action = maps(0.3, 0.5), maps(0, 1), jnp.full((1, 4), 5)
+    box = cxcywh_to_xywh(act.decode_boxes(size, offset, action))  # all of them hits
+    alive = jnp.asarray([[True, True, True, False]])
+    _, metrics = rl.rl_loss(jnp.zeros((1, 4, 16)), jnp.zeros((1, 4)), size, offset, action, box, config().rl, alive)
+    auc = reward.clip_auc(jnp.asarray([0.999, 0.999, 0.999, 0.0]))
+    np.testing.assert_allclose(metrics["reward"], 3 / 4 * (1 + auc), rtol=1e-4)
+    np.testing.assert_allclose([metrics["iou"], metrics["auc"], metrics["lost"]], [0.75, auc, 0.25], rtol=1e-4)
+
+
+def test_what_is_outside_of_the_region_counts_too():
+    """A box that fills the region and a target that is twice as wide: a teacher's clip would call that a hit."""
+    size, offset = jnp.full((1, 1, 1, 1, 2), 1.0), jnp.full((1, 1, 1, 1, 2), 0.5)
+    box, action = jnp.asarray([[[0.0, 0.0, 2.0, 1.0]]]), jnp.zeros((1, 1), jnp.int32)
+    assert float(rl.frame_iou(size, offset, action, box)[0, 0]) == 1.0
+    assert float(rl.frame_iou(size, offset, action, box, jnp.ones((1, 1), bool))[0, 0]) == 0.5
+
+
+def test_no_gradient_comes_from_lost_frames(batch, frames):
+    """What a canvas shows after the end changes nothing, to the bit; what it shows before does."""
+    lost = ~np.asarray(frames.alive)
+    assert lost.any() and not lost[:, :2].any()
+    heads = {name: variables()["params"][name] for name in ("policy", "value")}
+
+    @jax.jit
+    def gradient(canvases):
+        seen = encode(model(), config(), variables(), batch | {"canvas_images": canvases}, None, jax.random.key(6))
+        loss = lambda heads: rl.heads_loss(model(), config(), heads, variables()["batch_stats"], seen, None, 0)
+        return jax.grad(loss, has_aux=True)(heads)
+
+    canvases = np.asarray(batch["canvas_images"])
+    other = np.where(lost[..., None, None, None], 255 - canvases, canvases)
+    before, changed = gradient(canvases), gradient(other)
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, before, changed)))
+    other[0, 0] = 255 - other[0, 0]
+    assert not np.array_equal(gradient(other)[0]["policy"]["out"]["kernel"], before[0]["policy"]["out"]["kernel"])
+
+
+@functools.cache
+def step_of(devices, parts):
+    run = config(accumulate_steps=parts, rl__entropy_weight=0.01)
+    where = mesh.make_mesh(run, jax.devices()[:devices])
+    with jax.set_mesh(where):
+        return run, where, rl.make_step(model(), run, state.optimizer(run))
+
+
+def stepped(batch, steps, devices=1, parts=1):
+    run, where, step = step_of(devices, parts)
+    history = []
+    with jax.set_mesh(where):
+        current = state.create_state(run, jax.tree.map(jnp.asarray, variables()), jax.random.key(3))[0]
+        current = jax.device_put(current, NamedSharding(where, PartitionSpec()))
+        placed = jax.device_put(batch, NamedSharding(where, PartitionSpec("data")))
+        for _ in range(steps):
+            current, metrics = step(current, placed)
+            history.append(metrics)
+    return jax.device_get(history)
+
+
+def test_a_run_repeats_itself_and_each_step_draws_anew(batch):
+    one, again = stepped(batch, 3), stepped(batch, 3)
+    assert one == again and step_of(1, 1)[2]._cache_size() == 1  # compiled once
+    assert all(row["finite"] and 0 <= row["lost"] < 1 for row in one)
+    assert len({float(row["iou"]) for row in one}) == 3
+
+
+def test_devices_and_parts_change_nothing(batch):
+    one, spread = stepped(batch, 2), stepped(batch, 2, devices=4, parts=2)
+    for name in ("loss", "grad_norm", "iou", "lost"):
+        np.testing.assert_allclose([row[name] for row in one], [row[name] for row in spread], rtol=1e-4, err_msg=name)
+
+
+def test_the_pipeline_gives_worlds_and_the_evaluation_acts_greedily():
+    run = config(batch_size=2, data__workers=0, rl__clip_length=3, data__max_gap=4)
+    clip = next(iter(pipeline.make_dataset(run, model(), train=False).starting_at(0)))
+    assert clip["canvas_images"].shape == (2, 3, 2 * SIZE, 2 * SIZE, 3) and "search_images" not in clip
+    clip = {name: clip[name] for name in clip if name not in ("index", "dataset", "failed", "note")}
+    evaluate = rl.make_eval(model(), run)
+    metrics = evaluate(variables(), clip)
+    assert set(metrics) == {"greedy_iou", "greedy_auc", "lost"}
+    assert metrics == evaluate(variables(), clip)
+    run = config(batch_size=2, data__workers=0, rl__rollout="teacher_forced")
+    assert "search_images" in next(iter(pipeline.make_dataset(run, model()).starting_at(0)))
+
+
+@pytest.mark.parametrize("estimator", ["rloo", "expected"])
+def test_estimators_that_need_to_know_what_was_not_done_are_refused(estimator):
+    with pytest.raises(UserError, match=f"config.rl.estimator is '{estimator}': in the closed loop") as error:
+        relo_config.validate(config(rl__estimator=estimator))
+    assert "\n" not in str(error.value)
+    relo_config.validate(config())
