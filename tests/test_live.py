@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import decoding, live, video
+from relo_jax import decoding, live, newest, video
 from relo_jax.errors import UserError
 
 BOUNDARY = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
@@ -84,7 +84,7 @@ def mjpeg(first, last, pause=0.02, then=0.0):
 
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch):
-    monkeypatch.setattr(live, "_LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(newest, "_LONGEST_PAUSE", 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -208,6 +208,13 @@ def test_addresses_that_cannot_be_opened_are_one_line_without_their_password():
                     pass
             assert "secret" not in str(caught.value) and f"{scheme}://127.0.0.1" in str(caught.value)
             assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://[x", "http://", "rtsp://@", "udp://nowhere", "HTTP://127.0.0.1:1/a@b"])
+def test_addresses_that_are_none_are_one_line(address):
+    with pytest.raises(UserError, match="cannot be read as a video") as caught, video.open_frames(address, 1, 0):
+        pass
+    assert "\n" not in str(caught.value)
 
 
 def test_a_server_that_never_answers_is_given_up():

@@ -27,7 +27,7 @@ LAYERS = [
     ["compiled", "config", "boxes", "files", "flops", "frames", "published"],
     ["crop", "overlay", "torch_file"],
     ["data"],
-    ["decoding", "live", "video", "window", "sinks", "data_command"],
+    ["decoding", "newest", "live", "video", "window", "sinks", "data_command"],
     ["model"],
     ["positions", "release_names", "convert", "checkpoint", "card", "card_page", "convert_command"],
     ["mdp"],
