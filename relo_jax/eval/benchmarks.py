@@ -116,13 +116,16 @@ def open_benchmark(
         return Benchmark(name, None, Path(root).absolute().name, sequences)
     source = sources.source(name)
     found = _open(source, root, split, cache)
-    sequences, split = tuple(found), found.split
+    split, everything = found.split, tuple(found)
+    starts = lambda s: bool((s.boxes_xywh[0, 2:] > 0).all())  # NaN is not
+    sequences = tuple(filter(starts, everything))
+    unstarted = tuple(f"{s.name}: its first frame has no box to start from" for s in everything if not starts(s))
     absent = _absent(source, split, {s.name for s in sequences})
     published = source.splits[split]
     return Benchmark(
         name, split, f"{source.title} {split}", sequences, _RULES.get(name, "plain"), published, absent,
-        reasons=tuple(str(p) for p in found.problems if p.fatal),
-        missing=max(0, published - len(sequences)) if published else found.left_out,
+        reasons=tuple(str(p) for p in found.problems if p.fatal) + unstarted,
+        missing=max(0, published - len(sequences)) if published else found.left_out + len(unstarted),
         server=(name, split) in SERVERS and not any(np.isfinite(s.boxes_xywh[1:]).any() for s in sequences),
     )  # fmt: skip
 

@@ -70,11 +70,12 @@ def evaluate(
     loaded = tracker if in_memory else checkpoints.load_tracker(tracker)
     values, source = chosen_options(loaded, benchmark, options)
     results = Results(Path(out_dir), fingerprint(loaded.model, loaded.variables, values))
-    evaluation = _track(benchmark, loaded, values, batch, results)
-    if not math.isnan(evaluation.frames_per_second):  # this session tracked something
+    boxes = {s.name: results.read(s) for s in benchmark}
+    if any(found is None for found in boxes.values()):
         unknown = {"kind": "in memory", "variant": loaded.model.variant}
         card = card or (unknown if in_memory else cards.of_checkpoint(tracker))
         cards.add_evaluation(results.path, card, benchmark=benchmark.title, batch=batch)
+    evaluation = _track(benchmark, loaded, values, batch, results, boxes)
     if not benchmark.server:
         _measure(evaluation, rules)
     name = name or ("RELO" if in_memory else checkpoint_name(tracker))
@@ -145,10 +146,9 @@ def checkpoint_name(path):
     return path.absolute().name.removesuffix(".tar").removesuffix(".pth").removesuffix(".pt").removesuffix(".msgpack")
 
 
-def _track(benchmark, loaded, options, batch, results):
-    """Boxes of all sequences, from their files where they are finished; an `Evaluation` without curves."""
+def _track(benchmark, loaded, options, batch, results, boxes):
+    """Boxes of all sequences, of those that are None now; an `Evaluation` without curves."""
     sequences = list(benchmark)
-    boxes = {s.name: results.read(s) for s in sequences}
     waiting = [s for s in sequences if boxes[s.name] is None]
     total, left = (sum(map(len, which)) for which in (sequences, waiting))
     failed, seconds = {}, 0.0
@@ -169,6 +169,8 @@ def _track(benchmark, loaded, options, batch, results):
                     continue
                 results.write(key, tracked.boxes_xywh, tracked.scores, tracked.seconds)
                 boxes[key] = results.read(tracked.sequence)
+                if boxes[key] is None:
+                    failed[key] = f"its result was written to {results.path} and cannot be read back"
         seconds = time.perf_counter() - start - engine.seconds_compiling
     failed = {s.name: failed[s.name] for s in sequences if s.name in failed}
     done = sum(len(s) for s in waiting if s.name not in failed)
