@@ -176,7 +176,7 @@ def reliability_plot(target, trackers):
     Raises:
       UserError: cannot be written.
     """
-    with rc_context(plots._STYLE):
+    with rc_context(plots.STYLE):
         figure = Figure(figsize=(5.4, 5.6), dpi=150, layout="constrained")
         axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, zorder=2)
@@ -191,7 +191,7 @@ def reliability_plot(target, trackers):
         counts.set(xlabel="score", ylabel="frames", xlim=(0, 1))
         figure.legend(*axes.get_legend_handles_labels(), title="expected calibration error",
                       loc="outside lower center", alignment="left")  # fmt: skip
-        plots._save(figure, target)
+        plots.save(figure, target)
 
 
 def _bins(scores, right, bins):

@@ -20,7 +20,7 @@ from relo_jax.train.log import read_metrics
 SUCCESS_FILE, PRECISION_FILE = FILES = ("success.png", "precision.png")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)))
-_STYLE = {
+STYLE = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
@@ -61,36 +61,36 @@ def success_plot(target, trackers):
     Raises:
       UserError: cannot be written.
     """
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure, axes = _figure("Success", "overlap threshold (IoU)", "share of frames above it", len(trackers))
         lines = {label: (c.auc, metrics.SUCCESS_THRESHOLDS, c.success) for label, c in trackers.items()}
         _curves(axes, lines, "AUC")
         axes.set_xlim(0, 1)
-        _save(figure, target)
+        save(figure, target)
 
 
 def precision_plot(target, trackers):
     """Precision over the distance between the centres, that at 20 px in the legend; arguments as in `success_plot`."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         title, x = "Precision", "distance between the centres (pixels)"
         figure, axes = _figure(title, x, "share of frames within it", len(trackers))
         axes.axvline(20, color="#999999", linewidth=1)
         lines = {label: (c.p20, metrics.PRECISION_THRESHOLDS, c.precision) for label, c in trackers.items()}
         _curves(axes, lines, "P20")
         axes.set_xlim(0, 50)
-        _save(figure, target)
+        save(figure, target)
 
 
 def norm_precision_plot(target, trackers):
     """Precision over the distance as a share of the target's size, that at 0.2 in the legend; as `success_plot`."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         title, x = "Normalised precision", "distance between the centres (of the target's size)"
         figure, axes = _figure(title, x, "share of frames within it", len(trackers))
         axes.axvline(0.2, color="#999999", linewidth=1)
         lines = {label: (c.np20, metrics.NORM_PRECISION_THRESHOLDS, c.norm_precision) for label, c in trackers.items()}
         _curves(axes, lines, "NP20")
         axes.set_xlim(0, 0.5)
-        _save(figure, target)
+        save(figure, target)
 
 
 def differences_plot(target, names, differences, measure="AUC", colours=COLOURS[:2]):
@@ -104,7 +104,7 @@ def differences_plot(target, names, differences, measure="AUC", colours=COLOURS[
       colours: of the two trackers.
     """
     ordered = np.sort(np.asarray(differences))[::-1]
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(8.6, 3.2), dpi=150, layout="constrained")
         axes = figure.subplots()
         bars = [colours[0] if d > 0 else colours[1] for d in ordered]
@@ -119,7 +119,7 @@ def differences_plot(target, names, differences, measure="AUC", colours=COLOURS[
         axes.text(
             0.01, 0.06, f"{_fitting(names[1])} better: {np.count_nonzero(ordered < 0)}", color=colours[1], **style
         )
-        _save(figure, target)
+        save(figure, target)
 
 
 def overlap_plot(target, overlaps, colours):
@@ -130,13 +130,13 @@ def overlap_plot(target, overlaps, colours):
       overlaps: dict of label -> `[F]`, NaN where there is no target.
       colours: dict of label -> colour.
     """
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(8.6, 1.7), dpi=110, layout="constrained")
         axes = figure.subplots()
         for label, values in overlaps.items():
             axes.plot(values, color=colours[label], linewidth=1.3, alpha=0.9)
         axes.set(ylim=(-0.03, 1.03), ylabel="IoU", xlabel="frame", xlim=(0, max(1, len(values) - 1)))
-        _save(figure, target)
+        save(figure, target)
 
 
 def training_curves(target, stages):
@@ -152,7 +152,7 @@ def training_curves(target, stages):
     runs = {label: [read_metrics(path, split) for split in ("train", "eval")] for label, path in stages.items()}
     panels = {label: _panels(rows) for label, rows in runs.items()}
     rows = [max(1, math.ceil(len(chosen) / _COLUMNS)) for chosen in panels.values()]
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(3.4 * _COLUMNS, 2.7 * sum(rows)), dpi=150, layout="constrained")
         parts = np.atleast_1d(figure.subfigures(len(runs), 1, height_ratios=rows))
         for part, count, (label, (train, held_out)) in zip(parts, rows, runs.items(), strict=True):
@@ -163,7 +163,7 @@ def training_curves(target, stages):
                 axes.set_title(title, fontweight="normal")
                 axes.set_xlabel("step")
                 _training_panel(axes, names, train, held_out)
-        _save(figure, target)
+        save(figure, target)
 
 
 def as_png(draw, *args):
@@ -242,10 +242,11 @@ def _running_mean(values):
     return (total[high] - total[low]) / (high - low)
 
 
-def _save(figure, target):
+def save(figure, target):
+    """Writes a figure into a file (of the kind its name says), into each of several, or as PNG into a file object."""
     if isinstance(target, list | tuple):
         for one in target:
-            _save(figure, one)
+            save(figure, one)
         return
     with warnings.catch_warnings():
         # The font has no Chinese, say: such a name shows as boxes here, and in the tables as it is.
