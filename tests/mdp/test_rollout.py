@@ -120,6 +120,17 @@ def test_an_episode_ends_when_its_region_leaves_the_canvas_and_does_not_begin_ag
     assert (lost[3:] > 0.99).all() and seen.dtype == np.uint8
 
 
+def test_a_target_that_comes_to_the_lost_region_does_not_bring_it_back(sequence):
+    world = world_of(sequence, scale_jitter=0.0, shift_jitter=0.0, flip=0.0, frame_flip=0.0)
+    actions = jnp.asarray(np.tile(np.float32([2.5, 0.5, 0.25, 0.25]), (6, FRAMES, 1)))
+    _, episode = unroll(world, actions)
+    waiting = episode.around_xywh[:, 3, :2] + BOX / 2  # where the region stayed
+    windows = world.canvas_windows.at[:, 3, :2].set(jnp.round(waiting) - 4 * BOX)
+    _, again = unroll(world.replace(canvas_windows=windows), actions)
+    assert rollout.cut_regions(world.canvas_images[:, 3], windows[:, 3], again.around_xywh[:, 3], SIZE)[2].all()
+    np.testing.assert_array_equal(again.alive, [[True, False, False, False, False]] * 6)
+
+
 def test_boxes_do_not_shrink_below_what_the_tracker_keeps(sequence):
     world = world_of(sequence, scale_jitter=0.0, shift_jitter=0.0)
     actions = np.tile(np.float32([0.5, 0.5, 0.01, 0.3]), (6, FRAMES, 1))
