@@ -220,7 +220,8 @@ def restore(run, loaded):
     """
     try:
         report = json.loads((run / FILE).read_text())
-        same, options = report["weights_digest"] == _digest(loaded), checked_options(report["tracker"], loaded.model)
+        same, options = report["weights_digest"] == _digest(loaded), report["tracker"]
+        checked_options(options, loaded.model)
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return False
     if same:

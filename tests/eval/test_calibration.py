@@ -180,6 +180,22 @@ def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run
     assert (run / command.PICTURE).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_same_weights_get_the_same_calibration_back(calibrated, run, starter):
+    """After training was started anew on a run that was finished, which writes the config as it was before."""
+    fitted = checkpoint.read_config(run)
+    checkpoint.write_config(run, calibrated)
+    assert command.restore(run, checkpoint.load(run)) and checkpoint.read_config(run) == fitted
+    other = {
+        **starter.variables,
+        "params": {**starter.variables["params"], "value": starter.variables["params"]["policy"]},
+    }
+    assert not command.restore(run, checkpoint.Loaded(starter.model, other, fitted))
+    report = (run / command.FILE).read_text()
+    (run / command.FILE).write_text(report[:100])
+    assert not command.restore(run, checkpoint.load(run)) and checkpoint.read_config(run) == fitted
+    (run / command.FILE).write_text(report)
+
+
 def test_the_score_falls_while_the_target_is_away_and_rises_when_it_is_back(calibrated, run):
     """Of the starter, over clips that the fit has not seen."""
     loaded = checkpoint.load(run)
