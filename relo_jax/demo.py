@@ -179,12 +179,24 @@ def calibrated(workdir):
             return []
         about = {"checkpoint": str(workdir), "data": what, "false_alarms": FALSE_ALARMS}
         calibrate_command.write(found, loaded, workdir / checkpoint.CONFIG_FILE, workdir, about)
-    picture = page.picture((workdir / calibrate_command.PICTURE).read_bytes(), "png", "reliability diagram")
+    return [reliability(workdir)]
+
+
+def reliability(workdir):
+    """The report's section on the score, from what the calibration left: HTML."""
+    report = json.loads((workdir / calibrate_command.FILE).read_text())
+    names = {"ece": "calibration error", "false_alarm_rate": "false alarms", "found_rate": "found"}
+    rows = [[f"score {k}", *(page.number(report[k][name]) for name in names)] for k in ("before", "after")]
     says = (
         "The score is the probability that the box is right, fitted on clips in half of which the target goes out of "
-        "sight, and drawn here on others: of the frames with a score of 0.8, four in five should be right."
+        "sight, and measured on others: of the frames with a score of 0.8, four in five should be right. False alarms "
+        "are frames without the target, or with a wrong box, that count as found; found is the share of the others "
+        f"that do. The threshold, {report['tracker']['found_threshold']:g}, was chosen for a rate of "
+        f"{report['false_alarms']:g} of false alarms on the clips that the score was fitted to."
     )
-    return [page.section("Does it know when it is wrong?", picture, page.note(says))]
+    picture = page.picture((workdir / calibrate_command.PICTURE).read_bytes(), "png", "reliability diagram")
+    numbers = page.table(["", *names.values()], rows) + page.note(says)
+    return page.section("Does it know when it is wrong?", f'<div class="pair"><div>{numbers}</div>{picture}</div>')
 
 
 def leave(workdir, result, scores, each, stages, sections, frames):

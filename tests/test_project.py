@@ -32,10 +32,10 @@ LAYERS = [
     ["positions", "release_names", "convert", "checkpoint", "card", "card_page", "convert_command"],
     ["mdp"],
     ["train"],
-    ["step", "program", "checks", "chunks", "targets", "multi", "following", "tracker", "track_command"],
+    ["score", "step", "program", "checks", "chunks", "targets", "multi", "following", "tracker", "track_command"],
     ["eval"],
     ["integrations"],
-    ["demo", "profile_data", "profile_model", "report_command"],
+    ["calibrate_command", "demo", "profile_data", "profile_model", "report_command"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from relo_jax import calibrate_command as command
-from relo_jax import checkpoint, score
+from relo_jax import checkpoint, demo, score
 from relo_jax import config as relo_config
 from relo_jax.data.compose import Options
 from relo_jax.data.procedural import heldout
@@ -178,6 +178,14 @@ def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run
     low, high = report["false_alarm_interval"]
     assert low <= report["after"]["false_alarm_rate"] <= high < 0.6
     assert (run / command.PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_demo_shows_it(calibrated, run):
+    report = json.loads((run / command.FILE).read_text())
+    section = demo.reliability(run)
+    for label in ("before", "after"):
+        assert f"{report[label]['ece']:.3f}" in section and f"{report[label]['found_rate']:.3f}" in section
+    assert "data:image/png;base64," in section
 
 
 def test_the_same_weights_get_the_same_calibration_back(calibrated, run, starter):
