@@ -143,7 +143,7 @@ def parser():
     add(commands, "profile", None, "what a frame of tracking costs, or a training clip (relo profile data)")
 
     evaluate = add(commands, "eval", eval_command, "a benchmark by its own rules, or a folder of sequences")
-    evaluate.add_argument("--data-root", type=Path, help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
+    evaluate.add_argument("--data-root", help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
     evaluate.add_argument("--dataset", default="folder", metavar="NAME", help="such as lasot; folder, procedural")
     evaluate.add_argument("--split", help="such as val, of got10k (default: test)")
     evaluate.add_argument("--out", type=Path, help="folder of results (default results/CHECKPOINT/DATASET)")
@@ -191,7 +191,7 @@ def parser():
     reproduce = add(commands, "reproduce", reproduce_command, "a released checkpoint, measured beside published")
     reproduce.add_argument("--variant", required=True, help="t256, b256 or l256")
     reproduce.add_argument("--checkpoint", required=True, help="such as relo_b256.pth.tar")
-    reproduce.add_argument("--data-root", type=Path, help="folder of the datasets (or RELO_DATA_DIR)")
+    reproduce.add_argument("--data-root", help="folder of the datasets (or RELO_DATA_DIR)")
     reproduce.add_argument("--dataset", action="append", default=[], metavar="NAME", help="only this (repeat for more)")
     reproduce.add_argument("--out", type=Path, help="folder of the results (default results/CHECKPOINT)")
     reproduce.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")

@@ -81,16 +81,13 @@ def test_names_with_blanks_are_whole(root, tmp_path):
     assert any(" " in name for name in benchmark.absent)
 
 
-def test_a_folder_of_sequences_and_drawn_ones(root, tmp_path, monkeypatch):
+def test_a_folder_of_sequences(tmp_path, monkeypatch):
     miniature.write_frames(tmp_path / "mine" / "a" / "img", miniature.walk(5))
     (tmp_path / "mine" / "a" / "groundtruth.txt").write_text(miniature.lines(miniature.walk(5)))
     monkeypatch.setenv("RELO_DATA_DIR", str(tmp_path / "mine"))
     ours, ones = open_benchmark("folder"), open_benchmark("folder", tmp_path / "mine", one_based=True)
     assert ours.title == "mine" and ours.account() == [] and ours.split is None
     np.testing.assert_allclose(ours[0].boxes_xywh - ones[0].boxes_xywh, [[1, 1, 0, 0]] * 5)
-    assert [s.name for s in open_benchmark("procedural", count=2, seed=3)] == [
-        "procedural-heldout-3-000000", "procedural-heldout-3-000001",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
