@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from relo_jax.data import sources
+from relo_jax.data import sources, tfds_build
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks
 from relo_jax.eval.benchmarks import NAMES, open_benchmark
@@ -79,6 +79,16 @@ def test_names_with_blanks_are_whole(root, tmp_path):
     benchmark = open_benchmark("vasttrack", root, cache=tmp_path)
     assert {s.name for s in benchmark}.isdisjoint(benchmark.absent)
     assert any(" " in name for name in benchmark.absent)
+
+
+def test_a_built_dataset_is_the_same_benchmark(root, tmp_path, monkeypatch):
+    tfds_build.build(sources.source("lasot_ext"), "test", tmp_path / "built", root, cache=tmp_path)
+    monkeypatch.setenv("RELO_DATA_DIR", str(tmp_path / "built"))
+    built, folders = (open_benchmark("lasot_ext", where, cache=tmp_path) for where in (None, root))
+    assert (built.title, built.rules, built.absent) == (folders.title, folders.rules, folders.absent)
+    for one, other in zip(built, folders, strict=True):
+        assert one.name == other.name and one.read_encoded(3) == other.read_encoded(3)
+        np.testing.assert_array_equal(one.visible, other.visible)
 
 
 def test_a_folder_of_sequences(tmp_path, monkeypatch):
