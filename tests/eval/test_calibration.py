@@ -239,6 +239,23 @@ def test_a_checkpoint_that_cannot_be_calibrated_is_one_line(path, message, tmp_p
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_fitted_to_one_half_is_measured_on_the_other(starter, monkeypatch):
+    evidence, right = draw(600)
+    sequence = np.repeat(np.arange(12), 50)
+    monkeypatch.setattr(command, "look", lambda *args: command.Seen(evidence, right, sequence))
+    found = command.calibrate(starter, [None] * 12, 0.2)
+    even = sequence % 2 == 0
+    fitted = calibration.fit(evidence[even], right[even])
+    threshold = calibration.threshold_for(probability(evidence[even], fitted), right[even], 0.2)
+    assert found.options == {**fitted, "found_threshold": threshold}
+    assert found.fitted == found.measured == (6, 300)
+    scores, answer = found.scores[command.AFTER]
+    np.testing.assert_allclose(scores, probability(evidence[~even], fitted))
+    assert np.array_equal(answer, right[~even])
+    assert found.figures[command.AFTER] == calibration.figures(scores, answer, threshold)
+    assert "fitted on 6 sequences (300 frames), measured on 6 others" in command.table(found, 0.2)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
 def test_a_share_that_is_none_is_one_line(starter, share):
     with pytest.raises(UserError, match="--false-alarms is .*: give a share"):
