@@ -42,6 +42,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.track --variant tiny
+	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.train_step --variant tiny
 	$(BIN)/python -m benchmarks.compile_time --variant tiny
 	$(BIN)/python -m benchmarks.scaling --variant tiny
