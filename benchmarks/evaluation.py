@@ -18,7 +18,7 @@ from relo_jax import checkpoint
 from relo_jax.data.compose import Options
 from relo_jax.data.folder import read_folder
 from relo_jax.data.procedural import heldout
-from relo_jax.eval.lockstep import Lockstep
+from relo_jax.eval.lockstep import Lockstep, batch_for
 
 SEQUENCES, FRAMES = 16, 60  # procedural; with their frames drawn beforehand, since drawing is no part of an evaluation
 
@@ -48,22 +48,23 @@ def main():
     else:
         sequences = [drawn(s) for s in heldout(0, SEQUENCES, Options(num_frames=FRAMES))]
     options = loaded.config["tracker"]
-    engines = {batch: Lockstep(loaded.model, loaded.variables, options, batch) for batch in (1, args.batch)}
+    rows = batch_for(sequences, args.batch)  # as `relo eval` does
+    engines = {batch: Lockstep(loaded.model, loaded.variables, options, batch) for batch in (1, rows)}
     seconds, boxes = {batch: [] for batch in engines}, {}
     for repeat in range(args.repeats + 1):  # the first compiles
         for batch, engine in engines.items():
             took, boxes[batch] = one_pass(engine, sequences)
             seconds[batch] += [took] if repeat else []
-    apart = max(np.abs(boxes[1][name] - other).max() for name, other in boxes[args.batch].items())
+    apart = max(np.abs(boxes[1][name] - other).max() for name, other in boxes[rows].items())
     frames = sum(map(len, sequences))
     median = {batch: statistics.median(values) for batch, values in seconds.items()}
     row = {
         "variant": loaded.model.variant, "checkpoint": args.checkpoint, "sequences": len(sequences), "frames": frames,
-        "of": "folder" if args.root else "procedural", "batch": args.batch, "repeats": args.repeats,
-        "one_at_a_time": common.spread(seconds[1], unit=1), "in_lockstep": common.spread(seconds[args.batch], unit=1),
+        "of": "folder" if args.root else "procedural", "batch": rows, "repeats": args.repeats,
+        "one_at_a_time": common.spread(seconds[1], unit=1), "in_lockstep": common.spread(seconds[rows], unit=1),
         "one_at_a_time_frames_per_second": round(frames / median[1], 1),
-        "in_lockstep_frames_per_second": round(frames / median[args.batch], 1),
-        "ratio": round(median[1] / median[args.batch], 2), "largest_difference_px": float(f"{apart:.2g}"),
+        "in_lockstep_frames_per_second": round(frames / median[rows], 1),
+        "ratio": round(median[1] / median[rows], 2), "largest_difference_px": float(f"{apart:.2g}"),
     }  # fmt: skip
     sys.argv = [arg.replace(args.root, Path(args.root).name) if args.root else arg for arg in sys.argv]
     common.record("evaluation", row)

@@ -216,7 +216,9 @@ def parser():
     track.add_argument("--retries", type=int, default=5, metavar="N", help="how often in a row before it is the end "
         "(default 5; 0: at once, -1: never)")  # fmt: skip
     track.add_argument("--chunk", type=int, metavar="N", help="frames of a file at a time: more frames/s, each later")
-    add_tracker(track)
+    add_tracker(track).add_argument(
+        "--found-threshold", type=float, metavar="S", help="score from which a target counts as found"
+    )
 
     convert = add(commands, "convert", convert_command, "a PyTorch checkpoint to a checkpoint of relo_jax")
     convert.add_argument("input", metavar="IN", type=Path, help=".pth.tar of RELO, or .pt of an ImageNet Fast-iTPN")
@@ -269,7 +271,7 @@ def cache_of(args):
 
 
 def add_tracker(command):
-    """Which checkpoint, and how it is used; what is not given is the checkpoint's own."""
+    """Which checkpoint, and how it is used; what is not given is the checkpoint's own. Returns the group of options."""
     command.add_argument(
         "--checkpoint",
         default="starter",
@@ -279,13 +281,13 @@ def add_tracker(command):
     options.add_argument("--window-power", type=float, metavar="K", help="preference for the middle of the region")
     options.add_argument("--update-interval", type=int, metavar="N", help="frames between template updates; 0: none")
     options.add_argument("--update-threshold", type=float, metavar="R", help="response above which it is updated")
-    options.add_argument("--found-threshold", type=float, metavar="S", help="score from which a target counts as found")
+    return options
 
 
 def tracker_options(args):
     """The options of `add_tracker` that were given."""
     names = ("window_power", "update_interval", "update_threshold", "found_threshold")
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return {name: value for name in names if (value := getattr(args, name, None)) is not None}
 
 
 def field(text):

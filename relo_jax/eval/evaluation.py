@@ -17,8 +17,8 @@ class Evaluation:
 
     boxes: float64 [F, 4]. curves, still: Curves of the tracker and of a box that never moves, of the same sequences;
     empty where the truth is with a server. overlaps, still_overlaps: of GOT-10k, `metrics.got10k_overlaps`.
-    failed: the reason. frames_per_second: of what was tracked now, all slots together, compilation left out; NaN when
-    nothing was. benchmark: what was evaluated on.
+    failed: the reason. frames_per_second: all slots together, compilation left out, by the files of times, of however
+    many sessions; NaN without any. benchmark: what was evaluated on.
     """
 
     boxes: dict = field(default_factory=dict)

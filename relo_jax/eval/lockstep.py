@@ -13,6 +13,7 @@ Sequences that draw their crops (`read_crop`) have no frames to send: they advan
 
 import collections
 import functools
+import heapq
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ from relo_jax.crop import crop_host
 from relo_jax.data.clips import SEARCH_FACTOR
 from relo_jax.errors import UserError
 from relo_jax.score import EVIDENCE, is_calibrated, with_weights
+
+_BUSY = 0.8  # share of a batch on a CPU that must be at work; a full batch gains about as much as the rest loses
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,27 @@ class _Slot:
         if self.failure is not None:
             return Tracked(self.sequence, failure=self.failure)
         return Tracked(self.sequence, self.boxes, self.scores, self.seconds, self.evidence)
+
+
+def batch_for(sequences, batch):
+    """How many rows a batch should have for these sequences: at most `batch`, and no more than there are sequences.
+
+    A row without a sequence is computed all the same. An accelerator has room for it; a CPU does not, and there the
+    batch is halved until most rows are at work to the end: few sequences of unequal length want a small one.
+    """
+    rows, lengths = min(batch, len(sequences)), sorted(map(len, sequences), reverse=True)
+    if jax.local_devices()[0].platform == "cpu":
+        while rows > 1 and sum(lengths) < _BUSY * rows * _frames_to_the_end(lengths, rows):
+            rows = (rows + 1) // 2
+    return rows
+
+
+def _frames_to_the_end(lengths, rows):
+    """Frames until the last sequence ends, when each takes the row that is free first."""
+    ends = [0] * rows
+    for length in lengths:
+        heapq.heapreplace(ends, ends[0] + length)
+    return max(ends)
 
 
 class Lockstep:

@@ -11,8 +11,6 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
-
 from relo_jax import card as cards
 from relo_jax import checkpoint as checkpoints
 from relo_jax import published
@@ -111,25 +109,13 @@ def _row(evaluation, expected, folder):
     row = {
         "published": expected, "evaluated": len(evaluation.boxes), "published_sequences": benchmark.published,
         "failed": len(evaluation.failed), "missing": benchmark.missing, "results": str(folder),
-        "frames_per_second": _speed(evaluation, folder),
+        "frames_per_second": None if math.isnan(speed := evaluation.frames_per_second) else speed,
     }  # fmt: skip
     if benchmark.server or not evaluation.curves:
         return {"state": SERVER if benchmark.server else FAILED, **row}
     column = next(iter(benchmark.columns))
     measured = 100 * evaluation.numbers()[column]
     return {"state": MEASURED, **row, "column": column, "measured": measured, "difference": measured - expected}
-
-
-def _speed(evaluation, folder):
-    """Frames a second over all sessions, by the files of times; None where there are none."""
-    frames, seconds = 0, 0.0
-    for name, boxes in evaluation.boxes.items():
-        try:
-            times = np.loadtxt(folder / f"{name}_time.txt", ndmin=1)
-        except (OSError, ValueError):
-            continue
-        frames, seconds = frames + len(boxes), seconds + float(times.sum())
-    return frames / seconds if seconds > 0 and math.isfinite(seconds) else None
 
 
 def _cells(row):

@@ -8,6 +8,7 @@ mixed.
 
 import hashlib
 import json
+import math
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ from relo_jax.files import whole_file
 from relo_jax.model import model_config
 
 RUN_FILE = "run.json"
+_OF_NO_FILE = ("tracker.found_threshold",)  # it decides neither a box nor a score
 SUFFIXES = ("_time.txt", "_score.txt", ".txt")  # of a sequence's files, in the order in which they are written
 
 
@@ -65,7 +67,18 @@ class Results:
         except (OSError, ValueError):
             return None
         fits = boxes.shape == (len(sequence), 4) and np.allclose(boxes[0], sequence.boxes_xywh[0], rtol=0, atol=1e-3)
-        return boxes if fits and np.isfinite(boxes).all() else None
+        return boxes if fits and np.isfinite(boxes).all() and (boxes[:, 2:] >= 0).all() else None
+
+    def frames_per_second(self, sequences):
+        """Frames of these sequences over the seconds that they took, whenever that was; NaN where no file says."""
+        frames, seconds = 0, 0.0
+        for sequence in sequences:
+            try:
+                times = np.loadtxt(self.path / f"{sequence.name}_time.txt", ndmin=1)
+            except (OSError, ValueError):
+                continue
+            frames, seconds = frames + len(sequence), seconds + float(times.sum())
+        return frames / seconds if seconds > 0 and math.isfinite(seconds) else math.nan
 
     def write(self, name, boxes_xywh, scores, seconds):
         """Writes the three files of a sequence; that of the boxes last, since it says that all is there."""
@@ -92,7 +105,7 @@ def _check_same(run, made_by):
     except (OSError, ValueError) as error:
         raise UserError(f"{run} cannot be read ({error}): remove {run.parent}, or name another folder") from None
     now = flatten(json.loads(json.dumps(made_by)))  # tuples as the lists that JSON makes of them
-    for name in sorted({*before, *now}):
+    for name in sorted({*before, *now}.difference(_OF_NO_FILE)):
         if before.get(name) != now.get(name):
             was, be = (str(tree.get(name, "nothing"))[:12] for tree in (before, now))
             raise UserError(

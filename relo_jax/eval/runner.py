@@ -11,7 +11,6 @@ ends (results.py), by the rules of its benchmark (benchmarks.py) and with the op
 import json
 import math
 import sys
-import time
 from pathlib import Path
 
 import tqdm
@@ -25,7 +24,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval import metrics, plots
 from relo_jax.eval.benchmarks import Benchmark, default_split, open_benchmark
 from relo_jax.eval.evaluation import Evaluation
-from relo_jax.eval.lockstep import Lockstep
+from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.results import Results, check_names, fingerprint
 from relo_jax.files import whole_file
 
@@ -45,7 +44,7 @@ def evaluate(
       sequences: `Benchmark`, or an iterable of `relo_jax.data.sequence.Sequence`.
       tracker: what `relo_jax.checkpoint.load` takes, or what it returns.
       out_dir: the folder; results in it of other weights or options are refused.
-      batch: sequences at a time.
+      batch: sequences at a time, at most; see `lockstep.batch_for`.
       options: options of `Tracker` to replace; see `published.tracker_options` for what counts without.
       rules: what frames without a target count for, a name of `metrics.RULES`; None: the benchmark's.
       name: of the tracker in the plots; from `tracker` where not given.
@@ -71,11 +70,13 @@ def evaluate(
     values, source = chosen_options(loaded, benchmark, options)
     results = Results(Path(out_dir), fingerprint(loaded.model, loaded.variables, values))
     boxes = {s.name: results.read(s) for s in benchmark}
-    if any(found is None for found in boxes.values()):
+    waiting = [s for s in benchmark if boxes[s.name] is None]
+    if waiting:
+        batch = batch_for(waiting, batch)
         unknown = {"kind": "in memory", "variant": loaded.model.variant}
         card = card or (unknown if in_memory else cards.of_checkpoint(tracker))
         cards.add_evaluation(results.path, card, benchmark=benchmark.title, batch=batch)
-    evaluation = _track(benchmark, loaded, values, batch, results, boxes)
+    evaluation = _track(benchmark, waiting, loaded, values, batch, results, boxes)
     if not benchmark.server:
         _measure(evaluation, rules)
     name = name or ("RELO" if in_memory else checkpoint_name(tracker))
@@ -146,17 +147,15 @@ def checkpoint_name(path):
     return path.absolute().name.removesuffix(".tar").removesuffix(".pth").removesuffix(".pt").removesuffix(".msgpack")
 
 
-def _track(benchmark, loaded, options, batch, results, boxes):
-    """Boxes of all sequences, of those that are None now; an `Evaluation` without curves."""
+def _track(benchmark, waiting, loaded, options, batch, results, boxes):
+    """Boxes of all sequences, of those that are waiting now; an `Evaluation` without curves."""
     sequences = list(benchmark)
-    waiting = [s for s in sequences if boxes[s.name] is None]
     total, left = (sum(map(len, which)) for which in (sequences, waiting))
-    failed, seconds = {}, 0.0
+    failed = {}
     if len(waiting) < len(sequences):
         print(f"{len(sequences) - len(waiting)} of {len(sequences)} sequences were finished before", file=sys.stderr)
     if waiting:
-        engine = Lockstep(loaded.model, loaded.variables, options, min(batch, len(waiting)))
-        start = time.perf_counter()
+        engine = Lockstep(loaded.model, loaded.variables, options, batch)
         bar = tqdm.tqdm(
             desc="evaluation", unit=" frames", total=total, initial=total - left, dynamic_ncols=True,
             mininterval=0.5 if sys.stderr.isatty() else 30,
@@ -171,11 +170,9 @@ def _track(benchmark, loaded, options, batch, results, boxes):
                 boxes[key] = results.read(tracked.sequence)
                 if boxes[key] is None:
                     failed[key] = f"its result was written to {results.path} and cannot be read back"
-        seconds = time.perf_counter() - start - engine.seconds_compiling
     failed = {s.name: failed[s.name] for s in sequences if s.name in failed}
-    done = sum(len(s) for s in waiting if s.name not in failed)
     boxes = {key: b for key, b in boxes.items() if b is not None}
-    speed = done / seconds if seconds else math.nan
+    speed = results.frames_per_second([s for s in sequences if s.name in boxes])
     return Evaluation(boxes, failed=failed, frames_per_second=speed, benchmark=benchmark)
 
 

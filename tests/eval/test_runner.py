@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import jax
@@ -18,7 +19,7 @@ from relo_jax.data.folder import read_folder, read_sequence
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, runner
-from relo_jax.eval.lockstep import Lockstep
+from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.metrics import measure, never_moves
 from relo_jax.eval.runner import checkpoint_name, eval_command, evaluate
 from relo_jax.model import RELO
@@ -229,20 +230,37 @@ def test_lasot_rules_count_hidden_frames_as_failures(evaluation, loaded, folder)
     assert still.success[0] <= 0.5 < measure(never_moves(sequences[0]), sequences[0].boxes_xywh).success[0]
 
 
+@pytest.mark.parametrize(
+    ("lengths", "batch", "rows"),
+    [
+        ([150, 150, 134, 120, 106, 70, 66, 56], 8, 4),  # 852 frames: 8 x 150 rows, but 4 x 226
+        ([120] * 20, 8, 8),  # 20 of 24
+        ([500, 10, 10], 8, 1),
+        ([500, 10, 10], 1, 1),
+        ([9, 9], 8, 2),
+    ],
+)
+def test_on_a_cpu_a_batch_has_no_more_rows_than_keep_busy(lengths, batch, rows, monkeypatch):
+    assert batch_for([range(n) for n in lengths], batch) == rows
+    monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(platform="gpu")])
+    assert batch_for([range(n) for n in lengths], batch) == min(batch, len(lengths))
+
+
 def test_finished_sequences_are_not_run_again(evaluation, loaded, folder, monkeypatch):
     found, out = evaluation
     monkeypatch.setattr(runner, "Lockstep", None)  # there is nothing to run
     again = evaluate(read_folder(folder), loaded, out)
     for name in LENGTHS:
         np.testing.assert_array_equal(again.boxes[name], found.boxes[name])
-    assert again.mean.auc == found.mean.auc and np.isnan(again.frames_per_second)
-    assert json.loads((out / "summary.json").read_text())["frames_per_second"] is None
+    assert again.mean.auc == found.mean.auc and again.frames_per_second == found.frames_per_second
+    assert json.loads((out / "summary.json").read_text())["frames_per_second"] == found.frames_per_second
 
 
 def test_a_result_that_does_not_fit_its_sequence_is_made_again(loaded, folder, tmp_path):
     sequences = [read_sequence(folder / "pair"), read_sequence(folder / "single")]
     before = evaluate(sequences, loaded, tmp_path / "out", batch=1).boxes["pair"]
-    for damaged in ("", "1,2,3,4\n5,6,7,8\n", "60.5,40.25,34,24\n", "no numbers\n", "60.5,40.25,34,24\nnan,1,1,1\n"):
+    for damaged in ("", "1,2,3,4\n5,6,7,8\n", "60.5,40.25,34,24\n", "no numbers\n", "60.5,40.25,34,24\nnan,1,1,1\n",
+                    "60.5,40.25,34,24\n1,2,-3,4\n"):  # fmt: skip
         (tmp_path / "out" / "pair.txt").write_text(damaged)
         evaluate(sequences, loaded, tmp_path / "out", batch=1)
         np.testing.assert_array_equal(np.loadtxt(tmp_path / "out" / "pair.txt", delimiter=","), before)
@@ -263,6 +281,7 @@ def test_results_of_another_tracker_are_refused(evaluation, loaded, folder):
         evaluate(read_folder(folder), loaded, out)
     (out / "run.json").write_bytes(files[out / "run.json"])
     assert {path: path.read_bytes() for path in out.iterdir()} == files
+    evaluate(read_folder(folder), loaded, out, options={"found_threshold": 0.9})  # no file depends on it
 
 
 def test_a_folder_of_something_else_is_left_alone(loaded, folder):
