@@ -6,13 +6,14 @@ They are no part of the index, since no training looks at them: a source says ho
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
 from relo_jax.data import lists
 from relo_jax.data.annotations import read_flags
-from relo_jax.data.source import Source
+from relo_jax.data.source import ENVIRONMENT, Source
 from relo_jax.errors import UserError
 
 NAMES = {
@@ -47,14 +48,15 @@ def attributes_of(source: Source, root: str | Path | None, names: Iterable[str])
     """Name of a sequence -> names of its attributes, for those that have a file or a line of them.
 
     Args:
-      root: as for `Source.find_root`.
+      root: as for `Source.find_root`; or a bucket, which has videos and no files of attributes.
 
     Raises:
       UserError: a file of attributes that holds something else; `Source.find_root`'s.
     """
     if source.attributes is None:
         return {}
-    root = source.find_root(root)
+    given = str(root or os.environ.get(ENVIRONMENT) or "")
+    root = Path(given) if "://" in given else source.find_root(root)
     known = {name: source.attributes(root, name) for name in names}
     return {name: attributes for name, attributes in known.items() if attributes is not None}
 

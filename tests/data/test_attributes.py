@@ -42,5 +42,11 @@ def test_every_sequence_of_otb_has_attributes_and_targets_of_one_folder_share_th
     assert found["Jogging.2"] == ("Occlusion", "Deformation", "Out-of-Plane Rotation")
 
 
+def test_a_bucket_has_no_files_of_them_and_a_list_needs_none(monkeypatch):
+    assert attributes_of(sources.source("uav123"), "gs://bucket/built", ["uav6"]) == {}
+    monkeypatch.setenv("RELO_DATA_DIR", "gs://bucket/built")
+    assert attributes_of(sources.source("otb100"), None, ["Man"]) == {"Man": ("Illumination Variation",)}
+
+
 def test_a_benchmark_without_attributes_has_none(tmp_path):
     assert attributes_of(sources.source("got10k"), tmp_path, ["GOT-10k_Val_000001"]) == {}
