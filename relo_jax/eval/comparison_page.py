@@ -165,7 +165,10 @@ def _speed(comparison):
         for label, s in found.items()
     ]
     table = page.table(["tracker", "median ms a frame", "frames/s", "frames", "sequences"], rows, sortable=True)
-    says = "By each tracker's own files of times, without first frames; made on whatever machine it ran on."
+    says = (
+        "By each tracker's own files of times, without first frames; made on whatever machine it ran on. Times of relo "
+        "eval are a frame's share of its batch: throughput, where others write how long one frame takes."
+    )
     return page.section("Speed", table, page.note(says))
 
 
