@@ -9,12 +9,14 @@ an interruption. GOT-10k and TrackingNet are measured by their servers: here the
 
 import json
 import math
+import os
 from pathlib import Path
 
 from relo_jax import card as cards
 from relo_jax import checkpoint as checkpoints
 from relo_jax import published
 from relo_jax.data import sources
+from relo_jax.data.source import ENVIRONMENT
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
 from relo_jax.eval.benchmarks import open_benchmark
@@ -39,7 +41,9 @@ def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8,
       UserError: a variant without published results, or a checkpoint of another; none of the datasets is there; and at
         the end, when sequences failed.
     """
-    expected = _expected(variant, datasets)
+    expected, root = _expected(variant, datasets), data_root or os.environ.get(ENVIRONMENT)
+    if not root:
+        raise UserError(f"where are the datasets? Give --data-root, or set {ENVIRONMENT} to the folder they are in")
     loaded = checkpoints.load_tracker(checkpoint)
     if loaded.model.variant != variant:
         raise UserError(
@@ -50,7 +54,7 @@ def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8,
     rows = {}
     for dataset in expected:
         try:
-            benchmark = open_benchmark(dataset, data_root)
+            benchmark = open_benchmark(dataset, root)
         except UserError as error:
             rows[dataset] = {"state": ABSENT, "published": expected[dataset], "reason": str(error)}
             continue
@@ -59,8 +63,8 @@ def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8,
         rows[dataset] = _row(evaluation, expected[dataset], out / dataset)
         _write(out, variant, card, rows)
     if all(row["state"] == ABSENT for row in rows.values()):
-        reasons = "; ".join(f"{name}: {row['reason']}" for name, row in rows.items())
-        raise UserError(f"none of the datasets is there: {reasons}")
+        print(table(variant, rows))
+        raise UserError(f"none of these datasets is below {root}: {', '.join(rows)}")
     _write(out, variant, card, rows)
     print(f"\n{table(variant, rows)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results a dataset")
     failed = {name: row["failed"] for name, row in rows.items() if row.get("failed")}

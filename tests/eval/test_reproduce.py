@@ -106,10 +106,16 @@ def test_failed_sequences_are_counted_and_the_exit_says_so(root, tmp_path, monke
         ("tiny", (), "'tiny' has no published results: t256, b256, l256 have"),
         ("t256", (), "b.pth.tar is of variant b256, not t256"),
         ("t256", ("nfs",), "t256 has no published result on nfs: it has them on lasot"),
-        ("b256", ("lasot", "tnl2k"), "none of the datasets is there: lasot: .*; tnl2k: "),
+        ("b256", ("lasot", "tnl2k"), "none of these datasets is below .*: lasot, tnl2k"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(variant, datasets, message, root, tmp_path):
     with pytest.raises(UserError, match=message):
         reproduce_command(variant, "b.pth.tar", root, datasets=datasets)
     assert not (tmp_path / "results").exists()
+
+
+def test_no_root_is_one_line(monkeypatch):
+    monkeypatch.delenv("RELO_DATA_DIR", raising=False)
+    with pytest.raises(UserError, match="where are the datasets.* --data-root, or set RELO_DATA_DIR"):
+        reproduce_command("b256", "b.pth.tar")
