@@ -63,11 +63,21 @@ class _Newest:
     def __init__(self, frames, reading, open_again, watch, retries):
         self._frames, self._open_again, self._watch, self._retries = frames, open_again, watch, retries
         self._changed = threading.Condition()
-        self._picture, self._time, self._over, self._resting = None, None, False, False
-        self.thread = threading.Thread(target=self._read, args=(reading,), name="relo live", daemon=True)
+        self._picture, self._time, self._over, self._resting, self._failure = None, None, False, False, None
+        self.thread = threading.Thread(target=self._run, args=(reading,), name="relo live", daemon=True)
+
+    def _run(self, reading):
+        """In the thread: reads, and says that it is over, whatever ended it."""
+        try:
+            self._read(reading)
+        except Exception as error:  # none that reading is known for: raised where frames are taken
+            self._failure = error
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
 
     def _read(self, reading):
-        """In the thread: reads to the end, and opens again."""
+        """Reads to the end, and opens again."""
         failures, stop = 0, self._frames.stop
         while reading is not None and not stop.is_set():
             why = "the stream ended"
@@ -87,9 +97,6 @@ class _Newest:
                 break
             self._frames.lost += not failures and not stop.is_set()
             reading, failures = self._again(why, failures)
-        with self._changed:
-            self._over = True
-            self._changed.notify_all()
 
     def _again(self, why, failures):
         """Opens again after a pause, several times. Returns (Reading or None, failures until now)."""
@@ -126,6 +133,8 @@ class _Newest:
         while True:
             picture, time_taken = self._wait()
             if picture is None:
+                if self._failure is not None and not frames.stop.is_set():
+                    raise self._failure
                 if self._over or frames.stop.is_set():
                     return
                 stalls += 1

@@ -138,6 +138,16 @@ def test_without_retries_the_first_end_is_the_end():
     assert script.served == 1
 
 
+def test_a_defect_in_the_thread_that_reads_is_raised_where_frames_are_taken():
+    def pictures():
+        yield lambda: (picture(1), False)
+        raise RuntimeError("of ours")
+
+    reading = newest.Reading(pictures(), lambda: None, 30)
+    with newest.newest("camera", reading, None, 0.5, 0) as frames, pytest.raises(RuntimeError, match="of ours"):
+        assert [number(frame) for frame in frames] == [1]
+
+
 def test_whoever_waits_for_a_frame_can_be_stopped():
     with serving(mjpeg(0, 3, then=30)) as (address, _), video.open_frames(address, 2, -1) as frames:
         threading.Timer(0.5, frames.stop.set).start()
