@@ -158,7 +158,7 @@ def parser():
     calibrate = add(commands, "calibrate", calibrate_command, "fits a checkpoint's score on held-out sequences")
     calibrate.add_argument("--checkpoint", required=True, help="run directory or .msgpack; its config is changed")
     calibrate.add_argument("--dataset", default="procedural", metavar="NAME", help="such as got10k; default procedural")
-    calibrate.add_argument("--data-root", type=Path, help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
+    calibrate.add_argument("--data-root", help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
     calibrate.add_argument("--split", help="such as val (default: what the dataset's training is checked with)")
     calibrate.add_argument("--one-based", action="store_true", help="the annotations of a folder count pixels from 1")
     text = "of the frames without the target or with a wrong box, how many may count as found (default 0.05)"
@@ -170,7 +170,7 @@ def parser():
 
     report = add(commands, "report", report_command, "any trackers' result files compared: one page, plots and tables")
     report.add_argument("results", nargs="+", metavar="NAME=FOLDER", help="result files of a tracker; or FOLDER alone")
-    report.add_argument("--data-root", type=Path, help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
+    report.add_argument("--data-root", help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
     report.add_argument("--dataset", default="folder", metavar="NAME", help="such as lasot (default: folder)")
     report.add_argument("--split", help="such as val, of got10k (default: test)")
     report.add_argument("--out", type=Path, default="results/report", help="folder to write (default results/report)")
@@ -186,7 +186,7 @@ def parser():
     pack.add_argument("server", choices=["got10k", "trackingnet"], help="whose test split the results are of")
     pack.add_argument("results", metavar="RESULTS", type=Path, help="folder of one tracker's results")
     pack.add_argument("--out", required=True, metavar="FILE.zip", type=Path, help="the zip to write")
-    pack.add_argument("--data-root", type=Path, help="the dataset, or folder of datasets, to check against")
+    pack.add_argument("--data-root", help="the dataset, or folder of datasets, to check against")
 
     reproduce = add(commands, "reproduce", reproduce_command, "a released checkpoint, measured beside published")
     reproduce.add_argument("--variant", required=True, help="t256, b256 or l256")

@@ -70,6 +70,15 @@ def test_a_mistake_is_one_line_and_status_1(argv, named, capsys, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["eval --dataset lasot", "report a --dataset lasot", "pack got10k a --out a.zip", "calibrate --checkpoint a"],
+)
+def test_the_data_may_be_in_a_bucket(command):
+    args = cli.parser().parse_args([*command.split(), "--data-root", "gs://bucket/built"])
+    assert str(args.data_root) == "gs://bucket/built"
+
+
 def test_a_mistake_leaves_no_traceback_in_a_process_of_its_own(tmp_path):
     done = relo("convert", str(tmp_path / "nowhere.pth.tar"), str(tmp_path / "out"))
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
