@@ -1,8 +1,8 @@
 """`relo calibrate`: fits a checkpoint's score and its threshold on held-out sequences, and says what they are worth.
 
-Every second sequence is fitted to; what is reported is measured on the others, with what was written. Which frames are
-right, what the figures are and how the fit goes stands in relo_jax/eval/calibration.py, what the score is made of in
-relo_jax/score.py.
+What is written is fitted to all sequences; what is reported of each, by the same steps on others alone. Which frames
+are right, what the figures are and how the fit goes stands in relo_jax/eval/calibration.py, what the score is made of
+in relo_jax/score.py.
 """
 
 import json
@@ -23,7 +23,7 @@ from relo_jax.data.compose import Options
 from relo_jax.data.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, calibration
-from relo_jax.eval.lockstep import Lockstep
+from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.results import fingerprint
 from relo_jax.files import whole_file
 
@@ -42,22 +42,17 @@ class Seen:
     right: np.ndarray
     sequence: np.ndarray
 
-    def of(self, chosen):
-        """The frames of a mask."""
-        return Seen(self.evidence[chosen], self.right[chosen], self.sequence[chosen])
-
 
 @dataclass(frozen=True)
 class Calibration:
     """What `calibrate` found. options: to be written into the section "tracker". figures: {"before", "after"} ->
-    `calibration.figures` on the sequences that were not fitted to. interval: 95 %, of their false-alarm rate.
-    scores: label -> (scores, right), of the same frames. fitted, measured: (sequences, frames)."""
+    `calibration.figures` and the threshold, where "after" is what `calibration.try_out` says. interval: 95 %, of its
+    false-alarm rate. scores: label -> (scores, right), of the same frames. measured: (sequences, frames)."""
 
     options: dict
     figures: dict
     interval: tuple[float, float]
     scores: dict
-    fitted: tuple[int, int]
     measured: tuple[int, int]
 
 
@@ -80,10 +75,10 @@ def calibrate_command(
       UserError: the checkpoint has no config to write to or cannot track; see `open_benchmark` and `calibrate`.
     """
     file = config_file(checkpoint)
+    loaded = checkpoints.load_tracker(checkpoint)
     out = Path(out or file.parent)
     if not out.is_dir():
         raise UserError(f"--out {out}: there is no such folder")
-    loaded = checkpoints.load_tracker(checkpoint)
     sequences, what = open_sequences(dataset, data_root, split, one_based, count, seed)
     found = calibrate(loaded, sequences, false_alarms, batch)
     write(found, loaded, file, out, {"checkpoint": str(checkpoint), "data": what, "false_alarms": false_alarms})
@@ -142,7 +137,7 @@ def procedural(count=SEQUENCES, seed=SEED, frames=FRAMES):
 
 
 def calibrate(loaded, sequences, false_alarms=FALSE_ALARMS, batch=8):
-    """Fits score and threshold on every second sequence, and measures them on the others.
+    """Fits score and threshold to the sequences, and measures what such a fit is worth on others.
 
     Args:
       loaded: `checkpoint.Loaded`.
@@ -158,36 +153,36 @@ def calibrate(loaded, sequences, false_alarms=FALSE_ALARMS, batch=8):
     """
     if not 0 < false_alarms < 1:
         raise UserError(f"--false-alarms is {false_alarms:g}: give a share between 0 and 1, such as 0.05")
-    if len(sequences) < 2:
-        raise UserError(f"{len(sequences)} sequences: give at least 2, one to fit to and one to measure on")
+    if batch < 1:
+        raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
+    if len(sequences) < 3:
+        raise UserError(
+            f"{len(sequences)} sequences: give at least 3, for weights, threshold and figures are each made on others"
+        )
     before = checked_options(loaded.config.get("tracker", {}), loaded.model)
     seen = look(loaded, before, sequences, batch)
-    odd = seen.sequence % 2 == 1
-    fitted, measured = seen.of(~odd), seen.of(odd)
-    options = calibration.fit(fitted.evidence, fitted.right)
-    scores = np.asarray(score.probability(fitted.evidence, options))
-    options["found_threshold"] = calibration.threshold_for(scores, fitted.right, false_alarms)
-    all_scores, all_figures = {}, {}
-    for label, used in ((BEFORE, before), (AFTER, options)):
-        scores = np.asarray(score.probability(measured.evidence, used))
-        all_scores[label] = scores, measured.right
-        all_figures[label] = calibration.figures(scores, measured.right, used["found_threshold"])
-    wrong = ~measured.right
-    alarms = all_scores[AFTER][0][wrong] >= options["found_threshold"]
-    if not len(alarms):
-        raise UserError(
-            "no wrong box in the sequences to measure on: false alarms cannot be counted; give more of them"
-        )
-    interval = calibration.interval(alarms, measured.sequence[wrong])
-    counts = [(len(np.unique(part.sequence)), len(part.right)) for part in (fitted, measured)]
-    return Calibration(options, all_figures, interval, all_scores, *counts)
+    if len(np.unique(seen.sequence)) < 3:
+        raise UserError(f"only {len(np.unique(seen.sequence))} of the sequences can be tracked: give at least 3")
+    options = calibration.choose(seen.evidence, seen.right, seen.sequence, false_alarms)
+    scores_before = np.asarray(score.probability(seen.evidence, before))
+    scores, found = calibration.try_out(seen.evidence, seen.right, seen.sequence, false_alarms)
+    all_scores = {BEFORE: (scores_before, seen.right), AFTER: (scores, seen.right)}
+    all_found = {BEFORE: scores_before >= before["found_threshold"], AFTER: found}
+    all_figures = {
+        label: {**calibration.figures(*all_scores[label], all_found[label]), "threshold": used["found_threshold"]}
+        for label, used in ((BEFORE, before), (AFTER, options))
+    }
+    wrong = ~seen.right
+    interval = calibration.interval(found[wrong], seen.sequence[wrong])
+    measured = len(np.unique(seen.sequence)), len(seen.right)
+    return Calibration(options, all_figures, interval, all_scores, measured)
 
 
 def look(loaded, options, sequences, batch):
     """Tracks through the sequences: Seen of every frame but the first, numbered as in the list."""
     if not score.is_calibrated(options):
         options = {**options, "score_value": 1.0}  # any weight: the evidence is computed then
-    engine = Lockstep(loaded.model, loaded.variables, options, min(batch, len(sequences)))
+    engine = Lockstep(loaded.model, loaded.variables, options, batch_for(sequences, batch))
     number, parts, failed = {id(s): k for k, s in enumerate(sequences)}, {}, []
     bar = tqdm.tqdm(
         desc="calibration", unit=" frames", total=sum(map(len, sequences)), dynamic_ncols=True,
@@ -245,8 +240,8 @@ def write(found, loaded, file, out, about):
         "weights_digest": _digest(loaded),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "version": __version__,
-        "fitted": dict(zip(("sequences", "frames"), found.fitted, strict=True)),
         "measured": dict(zip(("sequences", "frames"), found.measured, strict=True)),
+        "folds": min(calibration.FOLDS, found.measured[0]),
         "tracker": found.options,
         "false_alarm_interval": found.interval,
         **found.figures,
@@ -267,8 +262,8 @@ def table(found, false_alarms):
     columns = {"ece": "ECE", "brier": "Brier", "auroc": "AUROC", "threshold": "threshold",
                "false_alarm_rate": "false alarms", "found_rate": "found"}  # fmt: skip
     lines = [
-        f"fitted on {found.fitted[0]} sequences ({found.fitted[1]:,} frames), measured on {found.measured[0]} others "
-        f"({found.measured[1]:,} frames, box right in {found.figures[AFTER]['right']:.0%}):",
+        f"{found.measured[0]} sequences ({found.measured[1]:,} frames, box right in "
+        f"{found.figures[AFTER]['right']:.0%}), each measured by a fit to others:",
         f"{'':<14}" + "".join(f"{name:>14}" for name in columns.values()),
     ]
     for label, row in found.figures.items():
@@ -276,8 +271,8 @@ def table(found, false_alarms):
         lines.append(f"{f'score {label}':<14}{numbers}")
     low, high = found.interval
     lines.append(
-        f"found means score >= {found.options['found_threshold']:g}: of the frames with the target away or the box "
-        f"wrong, at most {false_alarms:.3g} where it was chosen, {found.figures[AFTER]['false_alarm_rate']:.3f} "
-        f"({low:.3f} to {high:.3f}) on the others"
+        f"found means score >= {found.options['found_threshold']:g}, chosen for {false_alarms:.3g} of the frames with "
+        "the target away or the box wrong; on sequences that had no part in the choice: "
+        f"{found.figures[AFTER]['false_alarm_rate']:.3f} ({low:.3f} to {high:.3f})"
     )
     return "\n".join(lines)

@@ -189,10 +189,10 @@ def reliability(workdir):
     rows = [[f"score {k}", *(page.number(report[k][name]) for name in names)] for k in ("before", "after")]
     says = (
         "The score is the probability that the box is right, fitted on clips in half of which the target goes out of "
-        "sight, and measured on others: of the frames with a score of 0.8, four in five should be right. False alarms "
-        "are frames without the target, or with a wrong box, that count as found; found is the share of the others "
-        f"that do. The threshold, {report['tracker']['found_threshold']:g}, was chosen for a rate of "
-        f"{report['false_alarms']:g} of false alarms on the clips that the score was fitted to."
+        "sight, and measured on each clip by a fit to others: of the frames with a score of 0.8, four in five should "
+        "be right. False alarms are frames without the target, or with a wrong box, that count as found; found is the "
+        f"share of the others that do. The threshold, {report['tracker']['found_threshold']:g}, was chosen for a rate "
+        f"of {report['false_alarms']:g} of false alarms on clips that a fit has not seen."
     )
     picture = page.picture((workdir / calibrate_command.PICTURE).read_bytes(), "png", "reliability diagram")
     numbers = page.table(["", *names.values()], rows) + page.note(says)

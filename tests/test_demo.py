@@ -21,6 +21,8 @@ from relo_jax.train.state import variables_of
 
 ROOT = Path(__file__).parents[1]
 SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
+
+
 def shrink(replace):
     """Makes the demo one of seconds; `replace` is `setattr` or pytest's."""
     recipe = relo_config.starter
@@ -36,7 +38,7 @@ def shrink(replace):
 
     replace(relo_config, "starter", small)
     budget = {"SEQUENCES": 3, "FRAMES": 7, "RL_STEPS": 3, "WARMUP_STEPS": 2}
-    for name, value in {**budget, "CALIBRATION_SEQUENCES": 2, "CALIBRATION_FRAMES": 5}.items():
+    for name, value in {**budget, "CALIBRATION_SEQUENCES": 3, "CALIBRATION_FRAMES": 5}.items():
         replace(demo, name, value)
 
 

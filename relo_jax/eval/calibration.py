@@ -5,6 +5,10 @@ the target is away (hidden, or out of view) or the box is on something else. A s
 that it gives 0.8, four in five are right. It is fitted by logistic regression with weights that may not be negative
 (relo_jax/score.py), because a score that fell where the evidence rises could not be explained to anybody.
 
+Frames of one sequence are right or wrong together, and a score looks better on those that it was fitted to. So nothing
+here is chosen, and nothing reported, by a score that a frame's own sequence had a part in: sequences are dealt into
+`FOLDS` parts, and each part is scored by a fit to the others.
+
 The *false-alarm rate* of a threshold is the share of the frames that are not right whose score reaches it all the
 same; the *found rate* is that share of those that are right.
 """
@@ -24,6 +28,7 @@ from relo_jax.eval import plots
 RIGHT_IOU = 0.5  # strictly above
 BINS = 10  # of the expected calibration error, equally wide
 FEWEST = 30  # frames of either kind that anything can be fitted to
+FOLDS = 5  # parts that sequences are dealt into; one each where there are fewer sequences
 _RIDGE = 1e-3  # on standardised weights, so that evidence of which nothing depends has none
 
 
@@ -82,6 +87,46 @@ def fit(evidence, right):
     return {name: round(float(number), 5) for name, number in zip(score.FIELDS, numbers, strict=True)}
 
 
+def choose(evidence, right, sequence, false_alarms):
+    """The options of a score: weights fitted to all frames, and a threshold for a false-alarm rate on new sequences.
+
+    The threshold is chosen on scores by fits to the other parts of the sequences. On scores by the fit to all, which
+    separates its own frames better than new ones, it would be too low.
+
+    Args:
+      evidence: `[N, 4]`; right: bool `[N]`.
+      sequence: `[N]`, the sequence of each frame; at least 2 sequences.
+      false_alarms: see `threshold_for`.
+
+    Returns:
+      dict of `score.FIELDS` and "found_threshold".
+
+    Raises:
+      UserError: see `fit`, `threshold_for`.
+    """
+    options, scores = fit(evidence, right), np.empty(len(right))
+    for part in _parts(sequence):
+        scores[part] = score.probability(evidence[part], fit(evidence[~part], right[~part]))
+    return {**options, "found_threshold": threshold_for(scores, right, false_alarms)}
+
+
+def try_out(evidence, right, sequence, false_alarms):
+    """What `choose` is worth on sequences that it has not seen: every part is tried with options of the other parts.
+
+    Args:
+      As of `choose`; at least 3 sequences.
+
+    Returns:
+      (scores `[N]`, found: bool `[N]`).
+    """
+    scores, found = np.empty(len(right)), np.empty(len(right), bool)
+    for part in _parts(sequence):
+        options = choose(evidence[~part], right[~part], sequence[~part], false_alarms)
+        scores[part] = score.probability(evidence[part], options)
+        found[part] = scores[part] >= options["found_threshold"]
+    return scores, found
+
+
 def threshold_for(scores, right, false_alarms):
     """The lowest threshold that at most a share `false_alarms` of the frames that are not right reaches.
 
@@ -124,25 +169,22 @@ def auroc(scores, right):
     return float((rank[right].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def figures(scores, right, threshold):
+def figures(scores, right, found):
     """What there is to say of a score.
 
     Args:
-      scores: `[N]`; right: bool `[N]`; threshold: score from which a frame counts as found.
+      scores: `[N]`; right: bool `[N]`; found: bool `[N]`, the frames whose score reaches the threshold.
 
     Returns:
-      dict: frames, right (share), ece, brier, auroc, threshold, false_alarm_rate, found_rate. A rate of no frames is
-      None.
+      dict: frames, right (share), ece, brier, auroc, false_alarm_rate, found_rate. A rate of no frames is None.
     """
-    scores, right = np.asarray(scores, np.float64), np.asarray(right, bool)
-    found = scores >= threshold
+    scores, right, found = np.asarray(scores, np.float64), np.asarray(right, bool), np.asarray(found, bool)
     numbers = {
         "frames": len(scores),
         "right": _share(right),
         "ece": expected_calibration_error(scores, right),
         "brier": _share((scores - right) ** 2),
         "auroc": auroc(scores, right),
-        "threshold": threshold,
         "false_alarm_rate": _share(found[~right]),
         "found_rate": _share(found[right]),
     }
@@ -194,6 +236,13 @@ def reliability_plot(target, trackers):
         plots.save(figure, target)
 
 
+def _parts(sequence):
+    """Masks [N] of the parts that whole sequences are dealt into, in turn."""
+    numbers, place = np.unique(sequence, return_inverse=True)
+    folds = min(FOLDS, len(numbers))
+    return [place % folds == k for k in range(folds)]
+
+
 def _bins(scores, right, bins):
     """(share of the frames, mean score, share right) of every bin that has frames."""
     scores, right = np.asarray(scores, np.float64), np.asarray(right, bool)
@@ -211,5 +260,6 @@ def _check_enough(right):
     if fewest < FEWEST:
         raise TooFewFrames(
             f"{int(right.sum())} frames whose box is right and {int((~right).sum())} whose box is not: to fit a score "
-            f"takes at least {FEWEST} of each. Give more sequences, or some in which the target gets lost"
+            f"takes at least {FEWEST} of each, also without the sequences that it is tried on. Give more sequences, or "
+            "some in which the target gets lost"
         )
