@@ -17,6 +17,10 @@ from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.comparison import compare
 from relo_jax.eval.comparison_tables import SUMMARY_FILE, write_tables
 
+# What only some reports have: where it stayed from an earlier one, it would be taken for this one's.
+_SOMETIMES = ("attributes.csv", "attributes.tex", "reliability.*", "differences.svg", "differences.pdf",
+              "differences.png", "differences-*.svg", "differences-*.pdf", "differences-*.png")  # fmt: skip
+
 
 def report_command(
     results, dataset="folder", data_root=None, *, split=None, out="results/report", one_based=False,
@@ -51,6 +55,7 @@ def report_command(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}") from None
+    _clear_earlier(out)
     facts = _facts(comparison, dataset, data_root)
     comparison_page.write_comparison(out, comparison, against, attributes=attributes, worst=worst, facts=facts)
     write_tables(out, comparison, attributes, facts)
@@ -87,6 +92,17 @@ def named_folders(results):
     if not folders:
         raise UserError("no results to compare: name a folder of them, NAME=FOLDER")
     return folders
+
+
+def _clear_earlier(out):
+    """Removes what an earlier report left in its folder that this one may not write again, and nothing else."""
+    if not (out / SUMMARY_FILE).is_file():
+        return
+    try:
+        for path in [path for pattern in _SOMETIMES for path in out.glob(pattern)]:
+            path.unlink()
+    except OSError as error:
+        raise UserError(f"{out}: an earlier report in it cannot be removed: {error.strerror}") from None
 
 
 def _own_name(folder):

@@ -206,10 +206,17 @@ def test_tables_are_files_for_others_to_read(benchmark, folders, tmp_path, monke
 
 def test_one_tracker_alone_has_a_report_too(benchmark, folders, tmp_path, monkeypatch):
     monkeypatch.setattr("relo_jax.report_command.open_benchmark", lambda *_: benchmark)
+    (tmp_path / "out").mkdir()
+    for name in ("report.json", "attributes.tex", "differences.svg", "differences-2.png", "notes.txt"):
+        (tmp_path / "out" / name).write_text("of an earlier report, or of its reader")
     report_command([f"_<i>中 $x{'y' * 60}={folders['good']}"], out=tmp_path / "out", worst=0)
     text = (tmp_path / "out" / "report.html").read_text()
     assert "five: 1 tracker<" in text and "Results" in text and "_&lt;i&gt;中 $xyyy" in text and "<i>中" not in text
     assert "more than chance" not in text and "sequence by sequence" not in text and "does worst" not in text
+    assert not {"attributes.tex", "differences.svg", "differences-2.png"} & {
+        p.name for p in (tmp_path / "out").iterdir()
+    }
+    assert (tmp_path / "out" / "notes.txt").is_file()
     with pytest.raises(UserError, match="no tracker is called b: they are good"):
         report_command([str(folders["good"])], against="b")
 
