@@ -128,7 +128,7 @@ def pictures(container):
             shown = stream.decode(packet)
         except (av.error.FFmpegError, ValueError) as error:
             failed, shown = reason(error), []
-            if not timed or packet is None or packet.pts is None:
+            if not timed or (packet is not None and packet.pts is None):
                 yield failed
         for picture in shown:
             if timed and picture.pts is not None:

@@ -26,12 +26,14 @@ def frame(t, height=300, width=400):
     image[:, t % width] = 255
     return image
 
+def mouse(shown, what, x, y):
+    shown._canvas.event_generate(f"<{what}>", x=x, y=y)
+
 def drag(shown, *points):
-    canvas = shown._canvas
-    canvas.event_generate("<ButtonPress-1>", x=points[0][0], y=points[0][1])
-    for x, y in points[1:]:
-        canvas.event_generate("<B1-Motion>", x=x, y=y)
-    canvas.event_generate("<ButtonRelease-1>", x=points[-1][0], y=points[-1][1])
+    mouse(shown, "ButtonPress-1", *points[0])
+    for point in points[1:]:
+        mouse(shown, "B1-Motion", *point)
+    mouse(shown, "ButtonRelease-1", *points[-1])
 
 def key(shown, name):
     if shown._root.focus_displayof() is None:  # there is no window manager to give it
@@ -132,13 +134,17 @@ def test_a_target_is_selected_followed_paused_and_selected_again(play):
                 lambda: drag(shown, (10, 10), (11, 11)),
                 lambda: key(shown, "space"),
                 lambda: out["frames"] > out["paused_at"] + 5,
+                lambda: mouse(shown, "ButtonPress-1", 20, 20),
+                lambda: out.update(pressed_at=out["frames"]),
+                lambda: out.update(while_pressed=out["frames"] - out["pressed_at"]),
+                lambda: mouse(shown, "ButtonRelease-1", 21, 21),
                 lambda: key(shown, "q"),
             )
             out["story"] = shown.run(work, shown_frames.stop.set)
         out["colours"] = [overlay.FOUND, overlay.COLOURS[1]]
     """)
     assert out["first"] == [50, 60, 100, 80]
-    assert out["moved"] <= 1
+    assert out["moved"] <= 1 and out["while_pressed"] <= 1
     assert out["title"] == "relo - film.mp4 - target 2 - paused"
     ((index, number, *box),) = out["again"]  # a click is no selection
     assert index == 1 and box == [250, 150, 50, 50] and abs(number - out["paused_at"]) <= 1
