@@ -16,7 +16,7 @@ from relo_jax.frames import DEFAULT_RATE, Frames, Unreadable, tell
 
 # Codecs with packets that were never meant to be shown: theirs count as lost only after something did fail.
 _HIDDEN = {"vp8", "mpeg4", "msmpeg4v3"}
-_OPTIONS = {"max_pixels": str(2**27)}  # a broken header may tell of a picture that fills the memory: 16 k x 8 k at most
+_LIMITS = {"max_pixels": str(2**27)}  # a broken header may tell of a picture that fills the memory: 16 k x 8 k at most
 _NOTHING = "no picture came of it"
 _TRIES = 8  # of reading on where the container itself is broken, in a row
 
@@ -39,7 +39,7 @@ def opened(source, name, options=None, timeout=None):
       UserError: it cannot be opened, or has no pictures.
     """
     try:
-        container = av.open(str(source), options={**_OPTIONS, **(options or {})}, timeout=timeout)
+        container = av.open(str(source), options=options or {}, timeout=timeout)
     except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{name} cannot be read as a video ({reason(error)})") from error
     if not container.streams.video:
@@ -48,6 +48,7 @@ def opened(source, name, options=None, timeout=None):
     if container.streams.video[0].codec_context is None:
         container.close()
         raise UserError(f"{name} cannot be read as a video (its codec is not known here)")
+    container.streams.video[0].codec_context.options = _LIMITS
     return container
 
 

@@ -16,9 +16,9 @@ from relo_jax.newest import Reading, newest
 TIMEOUT = 10.0  # seconds without a frame after which something is wrong
 RETRIES = 5
 _SCHEMES = {"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"}
-# Without delay, and so that a lost packet of UDP is no end. Not FFmpeg's "nobuffer": it throws away what was read to
-# find out what the stream is, with the only key frame for seconds.
-_PROMPT = {"flags": "low_delay", "overrun_nonfatal": "1", "rtsp_flags": "prefer_tcp"}
+# A packet of UDP that is lost is no end. Not FFmpeg's "nobuffer": it throws away what was read to find out what the
+# stream is, with the only key frame for seconds.
+_OPTIONS = {"overrun_nonfatal": "1", "rtsp_flags": "prefer_tcp"}
 
 
 def scheme_of(address):
@@ -52,7 +52,7 @@ def open_address(address, timeout=TIMEOUT, retries=RETRIES):
       UserError: it cannot be opened the first time.
     """
     name, scheme = without_password(address), scheme_of(address)
-    options = {} if scheme.startswith("http") else _PROMPT
+    options = {} if scheme.startswith("http") else _OPTIONS
     open_ = lambda: opened(address, name, options, timeout)
     container = _interruptible(open_)
     if scheme.startswith("http") and container.duration:
