@@ -128,7 +128,7 @@ def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, j
         for box in boxes:
             check_box(box, first)
         if shown is not None:
-            outputs = [*outputs, lambda frame, results, frames: _seen(shown, tracker, frame, results)]
+            outputs = [*outputs, _seen(shown, tracker)]
         images = _chained(first, frames)
         followed = follow(tracker, images, boxes if len(boxes) > 1 else boxes[0], chunk)
         return _run(followed, frames, outputs, interrupted)
@@ -151,15 +151,26 @@ def _chained(first, frames):
     yield from frames
 
 
-def _seen(shown, tracker, frame, results):
-    """Shows a frame, waits while it is paused, and begins anew where somebody selected another target."""
-    selected = shown.show(frame, results)
-    if selected is None:
-        return
-    if isinstance(tracker, MultiTracker):
-        tracker.init_one(selected.index, selected.frame, selected.box)
-    else:
-        tracker.init(selected.frame, selected.box)
+def _seen(shown, tracker):
+    """A sink that shows a frame, waits while it is paused, and begins anew where somebody selected another target.
+
+    A file plays no faster than it was taken: somebody watches it, and may want to pause.
+    """
+    due = time.monotonic()
+
+    def sink(frame, results, frames):
+        nonlocal due
+        selected = shown.show(frame, results)
+        if selected is not None and isinstance(tracker, MultiTracker):
+            tracker.init_one(selected.index, selected.frame, selected.box)
+        elif selected is not None:
+            tracker.init(selected.frame, selected.box)
+        if not frames.live:
+            now = time.monotonic()
+            due = max(due + float(1 / frames.rate), now)
+            frames.stop.wait(due - now)
+
+    return sink
 
 
 def _run(followed, frames, outputs, interrupted):
