@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from relo_jax import checkpoint
+from relo_jax import checkpoint, score
 from relo_jax.config import check_same_run
 from relo_jax.errors import UserError
 from relo_jax.train.processes import agree
@@ -42,7 +42,10 @@ def opened(workdir, run_config, keep):
             agree("last checkpoint", step, advice)
             if step is not None:
                 file = Path(workdir) / checkpoint.CONFIG_FILE
-                check_same_run(checkpoint.read_config(workdir), run_config, file, step)
+                saved = checkpoint.read_config(workdir)
+                check_same_run(saved, run_config, file, step)
+                if step == run_config["total_steps"]:
+                    run_config = _with_score_of(saved, run_config)
             if jax.process_index() == 0:
                 checkpoint.write_config(workdir, run_config)
             yield manager
@@ -53,6 +56,15 @@ def opened(workdir, run_config, keep):
             () if jax.process_index() else (Path(workdir) / checkpoint.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")
         ):
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _with_score_of(saved, run_config):
+    """A finished run's config with what `relo calibrate` fitted to its weights, which stay as they are."""
+    before = saved.get("tracker", {})
+    if not score.is_calibrated(before):
+        return run_config
+    fitted = {name: before[name] for name in (*score.FIELDS, "found_threshold") if name in before}
+    return {**run_config, "tracker": {**run_config["tracker"], **fitted}}
 
 
 def save(manager, workdir, step, state, position):

@@ -276,6 +276,15 @@ def test_a_finished_run_has_nothing_more_to_do(warm):
     assert_same(everything(warm), before)
 
 
+def test_the_score_fitted_to_a_finished_run_stays(warm):
+    saved = checkpoint.read_config(warm)
+    fitted = {**saved, "tracker": {**saved["tracker"], "score_value": 2.0, "found_threshold": 0.7}}
+    checkpoint.write_config(warm, fitted)
+    loop.train_and_evaluate(make_config(), warm)
+    assert checkpoint.read_config(warm) == fitted
+    checkpoint.write_config(warm, saved)
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch):
     real = CheckpointManager.save
 
