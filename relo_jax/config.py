@@ -40,7 +40,7 @@ _AT_LEAST_ONE = {
     "data.procedural.smallest", "data.procedural.largest",
 }  # fmt: skip
 _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
-                  "data.procedural.absence", "tracker.found_threshold"}  # fmt: skip
+                  "data.procedural.absence", "data.procedural.switch", "tracker.found_threshold"}  # fmt: skip
 _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
     "data.processes", "data.root", "data.epoch", "mesh.data", "mesh.model", "mesh.shard_params",
@@ -167,11 +167,13 @@ def _data():
     data.procedural.occlusion = 0.5  # probability of something to pass behind
     data.procedural.smallest = 20.0  # side of the target at the start
     data.procedural.largest = 64.0
+    data.procedural.elongation = 0.0  # spread of log(w / h) of targets, beside what their silhouettes have
     data.procedural.slowest = 0.03
     data.procedural.fastest = 0.22
     data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement
     data.procedural.bending = 6.0  # largest bend of soft objects, in 96ths of their size
     data.procedural.shadow = 0.3  # probability of a shadow or a patch of light
+    data.procedural.switch = 0.0  # probability that the light comes on or goes out
     data.procedural.grain = 0.15  # largest strength of the camera's noise
     data.procedural.blur = 1.5  # largest blur of the camera, pixels
     data.procedural.grade = 0.5  # probability of paler or tinted colours

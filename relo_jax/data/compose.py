@@ -28,11 +28,13 @@ class Options:
     occlusion: float = 0.5  # probability of something to pass behind
     smallest: float = 20.0  # side of the target at the start
     largest: float = 64.0
+    elongation: float = 0.0  # spread of log(w / h) that the target starts with, beside what its silhouette has
     slowest: float = 0.03
     fastest: float = 0.22
     jump: float = 0.03  # largest probability a frame of a sudden displacement of 0.3 to 0.8 sizes
     bending: float = 6.0  # largest bend of objects, in pixels of a 96 px patch (half of the objects are rigid)
     shadow: float = 0.3  # probability of a shadow or a patch of light
+    switch: float = 0.0  # probability that the light comes on or goes out, at once or within a second
     grain: float = 0.15  # largest strength of the camera's noise
     blur: float = 1.5  # largest blur of the camera in pixels (three quarters of the sequences have none)
     grade: float = 0.5  # probability that the camera's colours are paler or tinted
@@ -141,8 +143,8 @@ def _carrier_layer(rng, piece: Cutout, body: Layer) -> Layer:
     return Layer(piece, motion.compose(body.maps, placed), body.gain)
 
 
-def _distractor_layer(rng, piece: Cutout, options: Options, paths: _Paths, center, sizes) -> Layer:
-    """Beside the target for a while (it may cross it), or on a way of its own."""
+def _distractor_layer(rng, piece: Cutout, options: Options, paths: _Paths, center, sizes, stretch: float) -> Layer:
+    """Beside the target for a while (it may cross it), or on a way of its own; as long or as wide as the target."""
     frames = len(center)
     size, aspect, angle = _shape_path(rng, paths)
     own = sizes[0] * np.exp(rng.normal(0, 0.2) + np.clip(size, -0.5, 0.5))
@@ -154,7 +156,7 @@ def _distractor_layer(rng, piece: Cutout, options: Options, paths: _Paths, cente
         limit = np.array([options.width, options.height])
         steps = paths.take(2).T * log_uniform(rng, options.slowest, options.fastest) * sizes[0]
         path = motion.fold(rng.uniform(0, 1, 2) * limit + steps, -0.1 * limit, 1.1 * limit)
-    layer = _layer(piece, path, own, aspect, angle + rng.normal(0, 0.8), _gain(rng, paths))
+    layer = _layer(piece, path, own, aspect + stretch, angle + rng.normal(0, 0.8), _gain(rng, paths))
     return _bent(rng, layer, options, paths)
 
 
@@ -194,7 +196,8 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     center = _target_path(rng, options, paths, sizes)
     background_maps, world = _camera(rng, options, cast.background, paths, center)
     angle = angle + (rng.normal(0, 0.3) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi))
-    body = _bent(rng, _layer(cast.target, center, sizes, aspect, angle, _gain(rng, paths)), options, paths)
+    stretch = rng.normal(0, options.elongation) if options.elongation else 0.0
+    body = _bent(rng, _layer(cast.target, center, sizes, aspect + stretch, angle, _gain(rng, paths)), options, paths)
 
     limit = np.array([options.width, options.height])
     behind, front = [], []
@@ -202,7 +205,7 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
         gain = np.full(frames, rng.uniform(0.5, 1.3))
         behind.append(_standing(rng, piece, world, rng.uniform(-0.5, 1.5, 2) * limit, log_uniform(rng, 12, 130), gain))
     for piece in cast.distractors:
-        layer = _distractor_layer(rng, piece, options, paths, center, sizes)
+        layer = _distractor_layer(rng, piece, options, paths, center, sizes, stretch)
         (front if rng.random() < 0.35 else behind).append(layer)
     for piece in cast.occluders:
         # Put where the target will be at some time, a little aside; in the coordinates of the first frame.
@@ -233,8 +236,17 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
         blur=rng.uniform(0.3, options.blur) if options.blur and rng.random() < 0.25 else 0.0,
         quality=int(rng.integers(12, 60)) if rng.random() < options.compression else 0,
     )
-    # Last, so that all that is drawn before it is as it is without.
+    # Last, so that all that is drawn before them is as it is without.
+    if options.switch and rng.random() < options.switch:
+        scene = replace(scene, light=scene.light * _switched(rng, frames))
     return with_absence(rng, scene) if options.absence and rng.random() < options.absence else scene
+
+
+def _switched(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """[F] in (0, 1]: a light that comes on or goes out in the course of the sequence, as fast as it likes."""
+    dark, when, takes = log_uniform(rng, 0.2, 0.7), rng.uniform(0, frames), log_uniform(rng, 1, 25)
+    lit = np.clip((np.arange(frames) - when) / takes, 0, 1)
+    return dark ** (lit if rng.random() < 0.5 else 1 - lit)
 
 
 def _grade(rng: np.random.Generator, options: Options) -> np.ndarray:
