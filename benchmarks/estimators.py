@@ -26,7 +26,7 @@ from relo_jax.data import pipeline
 from relo_jax.model import init_variables
 from relo_jax.train import rl
 from relo_jax.train.frozen import encode
-from relo_jax.train.state import TRAINED, optimizer
+from relo_jax.train.state import optimizer, split
 
 ESTIMATORS = ("reinforce", "rloo", "expected")
 EVERY = 5  # steps between two looks at the held-out clips
@@ -49,7 +49,7 @@ def encoder(model, config, variables):
 def first_heads(model, seed):
     """Fresh heads, and running statistics of all modules."""
     fresh = init_variables(model, jax.random.key(seed))
-    return {name: fresh["params"][name] for name in TRAINED["rl"]}, fresh["batch_stats"]
+    return split(fresh["params"], ("policy", "value"))[0], fresh["batch_stats"]
 
 
 def updater(model, config):

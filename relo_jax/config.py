@@ -24,6 +24,7 @@ _CHOICES = {
     "model.init_scheme": ("release", "similarity"),
     "model.dtype": ("float32", "bfloat16", "float16"),
     "warmup.decode_at": ("center", "argmax"),
+    "warmup.train": ("all", "center"),
     "rl.path": ("clip", "frame"),
     "rl.estimator": ("reinforce", "rloo", "expected"),
     "rl.auc": ("thresholds", "continuous"),
@@ -56,6 +57,7 @@ def base():
     config.seed = 0  # of initialisation, drop path and sampled actions
     config.stage = "warmup"
     config.init_from = ""  # run directory, checkpoint, .pth.tar, "starter-warmup", or an ImageNet Fast-iTPN .pt
+    config.init_fresh = ()  # parts of the model that begin from nothing whatever init_from has: ("regression/center",)
     config.batch_size = 64  # clips, over all devices and hosts; release: 8 a GPU on 8 GPUs
     config.accumulate_steps = 1  # parts of a batch that go through the encoder one after the other: less memory
     config.total_steps = steps(epochs=90, clips=100_000, batch_size=64)
@@ -87,6 +89,7 @@ def base():
     config.warmup.l1_weight = 5.0
     config.warmup.center_focal_weight = 0.0  # release: 1.0
     config.warmup.decode_at = "center"  # release: "argmax"
+    config.warmup.train = "all"  # "center": the centre map alone, by its focal loss, on a warm-up that stays as it is
 
     config.rl = ConfigDict()
     config.rl.clip_length = 8  # T

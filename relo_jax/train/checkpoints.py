@@ -13,6 +13,7 @@ import flax.serialization
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from relo_jax import checkpoint, score
 from relo_jax.config import check_same_run
@@ -126,7 +127,8 @@ def restore(manager, like, shardings, key):
             f"{manager.directory / str(step)} cannot be read: remove it to continue from the checkpoint before it"
         ) from error
     variables, train = found[checkpoint.VARIABLES], found[checkpoint.TRAIN]
-    pick = lambda modules: {name: variables["params"][name] for name in modules}
+    flat = flatten_dict(variables["params"])
+    pick = lambda like: unflatten_dict({name: flat[name] for name in flatten_dict(like)})
     state = like.replace(
         step=train["step"],
         params=pick(like.params),

@@ -1,15 +1,19 @@
 """What a run starts from: its last checkpoint, another run's or the release's weights, or nothing."""
 
+import difflib
 from pathlib import Path
 
 import jax
+from flax.traverse_util import flatten_dict
 
 from relo_jax import checkpoint, convert
 from relo_jax.errors import UserError
 from relo_jax.model import init_variables
 from relo_jax.train import checkpoints
 from relo_jax.train.mesh import shardings
-from relo_jax.train.state import TRAINED, create_state
+from relo_jax.train.state import create_state, merge, split
+
+_OF_A_WARM_UP = ("encoder", "regression")
 
 
 def first_state(config, model, mesh, manager):
@@ -31,11 +35,21 @@ def initial_variables(config, model, key):
     """Fresh variables, or with `config.init_from` those of a checkpoint.
 
     The RL stage takes encoder and regression head of a warm-up and begins with fresh policy and value heads; from a
-    checkpoint of the RL stage it takes everything.
+    checkpoint of the RL stage it takes everything. What `config.init_fresh` names begins from nothing in any case.
 
     Raises:
-      UserError: the checkpoint cannot be read or is of another variant; RL without a warm-up.
+      UserError: the checkpoint cannot be read or is of another variant; RL without a warm-up; `init_fresh` names no
+        part of the model.
     """
+    variables = _variables(config, model, key)
+    if not config.init_fresh:
+        return variables
+    _check_parts(config.init_fresh, variables["params"])
+    return _afresh(variables, init_variables(model, key), config.init_fresh)
+
+
+def _variables(config, model, key):
+    """`initial_variables`, without `config.init_fresh`."""
     path = config.init_from
     if not path:
         if config.stage == "rl":
@@ -49,8 +63,21 @@ def initial_variables(config, model, key):
     loaded = checkpoint.load(path, model)
     if config.stage == "warmup" or checkpoint.has_policy(loaded):
         return loaded.variables
-    fresh, kept = init_variables(model, key), TRAINED["warmup"]
-    return {
-        collection: {name: (loaded.variables if name in kept else fresh)[collection][name] for name in modules}
-        for collection, modules in fresh.items()
-    }
+    fresh = init_variables(model, key)
+    return _afresh(loaded.variables, fresh, [name for name in fresh["params"] if name not in _OF_A_WARM_UP])
+
+
+def _afresh(variables, fresh, paths):
+    """The variables, with the parts of the model that the paths name from fresh ones, running statistics too."""
+    return {name: merge(old, split(fresh[name], paths)[0]) for name, old in variables.items()}
+
+
+def _check_parts(paths, params):
+    """Raises UserError for a path that is no part of the model; names the nearest."""
+    names = [name.split("/") for name in flatten_dict(params, sep="/")]
+    known = sorted({"/".join(name[: count + 1]) for name in names for count in range(len(name))})
+    for path in paths:
+        if path not in known:
+            near = difflib.get_close_matches(str(path), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"its parts are {', '.join(params)}"
+            raise UserError(f"config.init_fresh has {path!r}, which is no part of the model: {hint}")

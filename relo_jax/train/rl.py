@@ -12,6 +12,7 @@ from relo_jax.mdp import action as act
 from relo_jax.mdp import expected, policy_gradient, reward
 from relo_jax.train.frozen import encode
 from relo_jax.train.state import make_step as make_update
+from relo_jax.train.state import merge
 
 
 def frame_iou(size, offset, action, box_xywh, alive=None):
@@ -160,7 +161,7 @@ def make_step(model, config, tx):
 
     def loss_fn(params, state, batch, key):
         drop_key, action_key = jax.random.split(key)
-        variables = {"params": {**state.frozen_params, **params}, "batch_stats": state.batch_stats}
+        variables = {"params": merge(state.frozen_params, params), "batch_stats": state.batch_stats}
         frames = encode(model, config, variables, batch, drop_key, action_key)
         return heads_loss(model, config, params, state.batch_stats, frames, action_key, state.step)
 

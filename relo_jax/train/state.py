@@ -1,6 +1,7 @@
 """Train state and optimiser: only what a stage trains has gradients and moments; the rest is an input.
 
-Warm-up trains encoder and regression; the RL stage trains policy and value on frozen features.
+Warm-up trains encoder and regression; the RL stage trains policy and value on frozen features. A part of the model is
+named by its path in the parameters: "encoder", "regression/center".
 """
 
 import functools
@@ -9,10 +10,37 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from relo_jax.train.mesh import constrain, split_batch
 
-TRAINED = {"warmup": ("encoder", "regression"), "rl": ("policy", "value")}
+
+def trained(config):
+    """Paths of the parts of the model that a run trains; `config.stage` and `config.warmup.train` are read."""
+    if config.stage == "warmup":
+        return ("regression/center",) if config.warmup.train == "center" else ("encoder", "regression")
+    return "policy", "value"
+
+
+def split(params, paths):
+    """Parameters (or running statistics) in two: what the paths name, and the rest.
+
+    Args:
+      params: nested dict.
+      paths: of modules or single arrays, "/" between the names; those that are not there name nothing.
+
+    Returns:
+      named, rest: nested dicts, of which `merge(rest, named)` is the whole again.
+    """
+    flat = flatten_dict(params, sep="/")
+    is_named = {name: any(f"{name}/".startswith(f"{path}/") for path in paths) for name in flat}
+    part = lambda wanted: unflatten_dict({name: x for name, x in flat.items() if is_named[name] == wanted}, sep="/")
+    return part(True), part(False)
+
+
+def merge(rest, named):
+    """Two nested dicts in one; of an array that both have, the second's counts."""
+    return unflatten_dict(flatten_dict(rest) | flatten_dict(named))
 
 
 @flax.struct.dataclass
@@ -21,7 +49,7 @@ class TrainState:
 
     Attributes:
       step: int32 `[]`, updates done.
-      params: trained part of the parameters, by module.
+      params: trained part of the parameters, see `trained`.
       frozen_params: the rest.
       batch_stats: running statistics of all heads.
       opt_state: optax state of `params` alone.
@@ -77,9 +105,7 @@ def create_state(config, variables, key):
     Returns:
       TrainState, the optax transformation.
     """
-    trained = TRAINED[config.stage]
-    params = {name: variables["params"][name] for name in trained}
-    frozen = {name: p for name, p in variables["params"].items() if name not in trained}
+    params, frozen = split(variables["params"], trained(config))
     tx = optimizer(config)
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -95,7 +121,7 @@ def create_state(config, variables, key):
 
 def variables_of(state):
     """The whole model's `{"params", "batch_stats"}` from a TrainState."""
-    return {"params": {**state.frozen_params, **state.params}, "batch_stats": state.batch_stats}
+    return {"params": merge(state.frozen_params, state.params), "batch_stats": state.batch_stats}
 
 
 def make_step(config, tx, loss_fn, parts=1):

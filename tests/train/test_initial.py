@@ -1,0 +1,58 @@
+"""What a run starts from, part by part: what is named begins from nothing, and the rest as it was."""
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from relo_jax import config as relo_config
+from relo_jax.checkpoint import load
+from relo_jax.errors import UserError
+from relo_jax.train import initial, state
+
+
+def test_two_parts_put_together_are_the_whole():
+    params = {"encoder": {"blocks": {"w": 1}, "blocks2": {"w": 2}}, "policy": {"w": 3}, "value": {"w": 4}}
+    named, rest = state.split(params, ("encoder/blocks", "value"))
+    assert named == {"encoder": {"blocks": {"w": 1}}, "value": {"w": 4}}
+    assert rest == {"encoder": {"blocks2": {"w": 2}}, "policy": {"w": 3}}
+    assert state.merge(rest, named) == params
+    assert state.split(params, ()) == ({}, params)
+
+
+@pytest.fixture(scope="module")
+def starter():
+    return load("starter")
+
+
+@pytest.fixture(autouse=True)
+def fresh(starter, monkeypatch):
+    """Variables that are none of the starter's in place of fresh ones, which would have to be compiled."""
+    variables = jax.tree.map(lambda x: np.asarray(x) + 1, starter.variables)
+    monkeypatch.setattr(initial, "init_variables", lambda model, key: variables)
+    return variables
+
+
+@pytest.mark.parametrize("stage", ["warmup", "rl"])
+def test_a_part_begins_from_nothing_whatever_the_checkpoint_has(stage, starter, fresh):
+    config = relo_config.starter(stage)
+    config.init_from, config.init_fresh = "starter", ("regression/center", "encoder/ttokens")
+    begun = initial.initial_variables(config, starter.model, None)
+    for collection, wanted in (("params", 12 + 6 + 1), ("batch_stats", 8)):
+        new, old, nothing = (flatten_dict(x[collection], sep="/") for x in (begun, starter.variables, fresh))
+        named = [name for name in old if name.startswith(("regression/center/", "encoder/ttokens"))]
+        for name in old:
+            np.testing.assert_array_equal(new[name], (nothing if name in named else old)[name], err_msg=name)
+        assert len(named) == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [("regression/centre", "did you mean 'regression/center'"), (3, "its parts are encoder, "), ("", "its parts are")],
+)
+def test_a_part_that_does_not_exist_is_one_line(path, hint, starter):
+    config = relo_config.starter("warmup")
+    config.init_from, config.init_fresh = "starter", (path,)
+    with pytest.raises(UserError, match=hint) as error:
+        initial.initial_variables(config, starter.model, None)
+    assert "\n" not in str(error.value) and repr(path) in str(error.value)
