@@ -23,6 +23,8 @@ _CHOICES = {
     "stage": ("warmup", "rl"),
     "model.init_scheme": ("release", "similarity"),
     "model.dtype": ("float32", "bfloat16", "float16"),
+    "model.propagation": ("layer_aligned", "deep_to_shallow", "none"),
+    "model.localizer": ("policy", "heatmap"),
     "warmup.decode_at": ("center", "argmax"),
     "warmup.train": ("all", "center"),
     "rl.path": ("clip", "frame"),
@@ -82,6 +84,8 @@ def base():
     config.model.init_scheme = config_dict.placeholder(str)
     config.model.remat = config_dict.placeholder(bool)
     config.model.dtype = config_dict.placeholder(str)
+    config.model.propagation = "layer_aligned"  # of temporal tokens; to compare with: "deep_to_shallow", "none"
+    config.model.localizer = "policy"  # what says where when tracking; to compare with: "heatmap", the centre map
 
     config.warmup = ConfigDict()
     config.warmup.search_frames = 2  # T
@@ -293,13 +297,32 @@ def validate(config):
     if config["optimizer"]["warmup_steps"] >= config["total_steps"]:
         raise UserError(f"config.optimizer.warmup_steps={config['optimizer']['warmup_steps']} leaves none of "
                         f"config.total_steps={config['total_steps']} for training")  # fmt: skip
-    if config["stage"] == "warmup" and config["warmup"]["decode_at"] == "argmax":
-        if config["warmup"]["center_focal_weight"] == 0:
-            raise UserError("config.warmup.decode_at is 'argmax' but nothing trains the centre map: "
-                            "set config.warmup.center_focal_weight=1.0")  # fmt: skip
+    if config["stage"] == "warmup":
+        _check_warmup(config)
     if config["stage"] == "rl":
+        if config["model"]["localizer"] == "heatmap":
+            raise UserError("config.model.localizer is 'heatmap', but the RL stage trains a policy: leave it at "
+                            "'policy', or train the map in a warm-up with config.warmup.train=center")  # fmt: skip
         _check_rl(config["rl"])
     _check_data(config["data"])
+
+
+def _check_warmup(config):
+    """Raises UserError for what needs a centre map that nothing trains, or a warm-up that is not given."""
+    warmup = config["warmup"]
+    needs_center = {
+        "warmup.decode_at": warmup["decode_at"] == "argmax",
+        "warmup.train": warmup["train"] == "center",
+        "model.localizer": config["model"]["localizer"] == "heatmap",
+    }
+    for name, needs in needs_center.items():
+        if needs and warmup["center_focal_weight"] == 0:
+            section, field = name.split(".")
+            raise UserError(f"config.{name} is {config[section][field]!r} but nothing trains the centre map: "
+                            "set config.warmup.center_focal_weight=1.0")  # fmt: skip
+    if warmup["train"] == "center" and not config["init_from"]:
+        raise UserError("config.warmup.train is 'center': the rest stays as it is, so give a warm-up to start from "
+                        "with config.init_from")  # fmt: skip
 
 
 def _check_rl(rl):

@@ -3,6 +3,10 @@
 
 Over batches, so that it serves one video, many in lockstep, or a rollout under `lax.scan`. It knows crops only; where
 they lie in the image is the caller's business.
+
+Where the target is says the map that `model.localizer` names: "policy", the logits that reward taught; or "heatmap",
+the centre map that a focal loss taught to look like a Gaussian on the target's centre, as OSTrack and its descendants
+do (Ye et al., 2022). All else is the same for both.
 """
 
 import flax.struct
@@ -30,8 +34,8 @@ class StepResult:
     """What the network says of one frame of B videos."""
 
     box_cxcywh_norm: jax.Array  # [B, 4], relative to the search crop
-    response: jax.Array  # [B], largest logit times window; what `update_threshold` is compared with
-    score: jax.Array  # [B] in [0, 1]: the probability that the box is right, or `local_mass` where uncalibrated
+    response: jax.Array  # [B], largest of map times window; what `update_threshold` is compared with
+    score: jax.Array  # [B] in [0, 1]: see `relo_jax.score`; of a heat map its value at the chosen cell
     evidence: jax.Array | None  # [B, 4], see `relo_jax.score`; None where uncalibrated
 
 
@@ -76,8 +80,8 @@ def init_state(model, variables, template_crops, template_boxes_xywh_norm, windo
 def step(model, variables, state, crops):
     """One frame: greedy action under the window, and the box at that cell.
 
-    Of the heads no more is computed than that takes: no centre map, no box elsewhere, and the value only where the
-    variables have the score's weights (`score.with_weights`).
+    Of the heads no more is computed than that takes: one map that says where, no box elsewhere, and the value only
+    where the variables have the score's weights (`score.with_weights`).
 
     Args:
       model: `RELO`.
@@ -91,16 +95,20 @@ def step(model, variables, state, crops):
 
     def look(module):
         features, tokens = module.frame(state.templates, crops, state.tokens, state.first)
-        logits = module.policy_logits(features)
-        response = state.window * logits
+        heatmap = module.localizer == "heatmap"
+        where = module.center(features).reshape(state.window.shape) if heatmap else module.policy_logits(features)
+        response = state.window * where
         action = greedy(response)
         box = decode_box(*module.box_at(features, action), action, (module.grid, module.grid))
+        if heatmap:
+            height = jnp.take_along_axis(where, action[:, None], axis=1)[:, 0]
+            return tokens, state.reference, StepResult(box, response.max(-1), height, None)
         if not score.wanted(variables):
-            mass = score.local_mass(logits, action, module.grid)
+            mass = score.local_mass(where, action, module.grid)
             return tokens, state.reference, StepResult(box, response.max(-1), mass, None)
         reference = jnp.where(state.first[:, None], score.look_of(features, action), state.reference)
         value = module.value(features)
-        evidence = score.gather(logits, value, features, reference, box, action, module.grid)
+        evidence = score.gather(where, value, features, reference, box, action, module.grid)
         probability = score.probability(evidence, variables)
         return tokens, reference, StepResult(box, response.max(-1), probability, evidence)
 

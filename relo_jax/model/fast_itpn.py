@@ -53,13 +53,15 @@ class Block(nn.Module):
     """A main block, on all frames at once: attention over a frame's tokens and its predecessor's, then SwiGLU.
 
     Called under `nn.scan`; the carry is the tokens, the scanned inputs are this layer's drop rate and its temporal
-    tokens of the frame before the first.
+    tokens of the frame before the first. `propagation` says what is seen of the predecessor, see `temporal.py`; with
+    "deep_to_shallow" it is among the frame's own tokens already.
     """
 
     heads: int
     temporal_tokens: int
     layer_scale: float
     dtype: str = "float32"
+    propagation: str = "layer_aligned"
 
     @nn.compact
     def __call__(self, x, layer, first, train: bool, keep=None):
@@ -67,7 +69,8 @@ class Block(nn.Module):
 
         Args:
           x: `[B, T, M, D]`, search, template and current temporal tokens.
-          layer: `(drop_rate [], carried [B, n, D])`, this layer's share of the scanned inputs.
+          layer: `(drop_rate [], carried [B, n, D])`, this layer's share of the scanned inputs; carried is read with
+            "layer_aligned" alone.
           first: `[B]` bool, where frame 0 has no predecessor.
           train: whether drop path is active.
           keep: how many of the first tokens are wanted; None is all. The others are looked at, and go no further.
@@ -77,13 +80,15 @@ class Block(nn.Module):
         """
         drop_rate, carried = layer
         batch, frames, count, width = x.shape
-        current = x[:, :, -self.temporal_tokens :]
-        memory = previous_tokens(current, carried.astype(x.dtype), first)
+        current = memory = x[:, :, -self.temporal_tokens :]
+        if self.propagation == "layer_aligned":
+            memory = previous_tokens(current, carried.astype(x.dtype), first)
         flat = lambda y: y.reshape(batch * frames, -1, width)
 
         norm1 = layer_norm(self.dtype, "norm1")
-        seen = norm1(flat(x))
-        context = jnp.concatenate([seen, norm1(flat(memory))], axis=1)
+        context = seen = norm1(flat(x))
+        if self.propagation != "deep_to_shallow":
+            context = jnp.concatenate([seen, norm1(flat(memory))], axis=1)
         attended = Attention(self.heads, self.dtype, name="attn")(seen[:, :keep], context)
         x = x[:, :, :keep]
         x = x + self._branch("gamma1", attended.reshape(x.shape), drop_rate, train)
@@ -114,6 +119,7 @@ class Encoder(nn.Module):
     layer_scale: float
     remat: bool
     dtype: str
+    propagation: str = "layer_aligned"
 
     def setup(self):
         width, n = self.width, self.temporal_tokens
@@ -123,9 +129,7 @@ class Encoder(nn.Module):
         rates = [float(r) for r in np.linspace(0.0, self.drop_path, sum(self.stem_blocks) + self.depth)]
         self.main_rates = np.asarray(rates[sum(self.stem_blocks) :], np.float32)
 
-        self.patch_embed = nn.Conv(
-            width // 4, (4, 4), (4, 4), padding="VALID", dtype=self.dtype, kernel_init=conv_init
-        )
+        self.patch_embed = nn.Conv(width // 4, (4, 4), (4, 4), padding="VALID", dtype=self.dtype, kernel_init=conv_init)
         first, second = self.stem_blocks
         self.stage1 = [ConvBlock(rates[i], self.dtype) for i in range(first)]
         self.merge1 = PatchMerge(self.dtype)
@@ -148,7 +152,7 @@ class Encoder(nn.Module):
             split_rngs={"params": True, "drop_path": True},
             in_axes=(0, nn.broadcast, nn.broadcast),
             length=self.depth,
-        )(self.heads, n, self.layer_scale, self.dtype)
+        )(self.heads, n, self.layer_scale, self.dtype, self.propagation)
         self.fc_norm = layer_norm(self.dtype, "fc_norm")
 
     def stem(self, images, train: bool = False):
@@ -187,14 +191,14 @@ class Encoder(nn.Module):
         x = x + kind.astype(self.dtype)
         return x.reshape(x.shape[0], -1, self.width)
 
-    def _blocks_for_heads(self, x, carried, first):
-        """`self.blocks`, but of the last one the search tokens alone: nothing else of it is read.
+    def _blocks_for_heads(self, x, carried, first, keep):
+        """`self.blocks`, but of the last one the first `keep` tokens alone: nothing else of it is read.
 
         The blocks' parameters are indexed in place. As operands of a shorter scan they would be copied for each frame;
         this way it is a gradient that would be dear, which is why training goes the other.
         """
         stacked = jax.tree.map(jnp.asarray, self.blocks.variables["params"])
-        block = Block(self.heads, self.temporal_tokens, self.layer_scale, self.dtype, parent=None)
+        block = Block(self.heads, self.temporal_tokens, self.layer_scale, self.dtype, self.propagation, parent=None)
 
         def apply(x, layer, keep=None):
             index, tokens = layer
@@ -202,7 +206,7 @@ class Encoder(nn.Module):
             return block.apply({"params": parameters}, x, (0.0, tokens), first, False, keep)
 
         x, tokens = jax.lax.scan(apply, x, (jnp.arange(self.depth - 1), carried[:-1]))
-        x, last = apply(x, (self.depth - 1, carried[-1]), self.search_count)
+        x, last = apply(x, (self.depth - 1, carried[-1]), keep)
         return x, jnp.concatenate([tokens, last[None]])
 
     def __call__(self, templates, search, carried, first, train: bool = False, no_gradient: bool = False):
@@ -211,26 +215,71 @@ class Encoder(nn.Module):
         Args:
           templates: `[B, K * Nt, D]` of `encode_templates`.
           search: `[B, T, S, S, 3]`, as in `stem`.
-          carried: `[L, B, n, D]`, the temporal tokens that entered each block in the frame before the first.
+          carried: `[L, B, n, D]`, the temporal tokens that entered each block in the frame before the first; with
+            `propagation` "deep_to_shallow" `[1, B, n, D]`, those that left the last block.
           first: `[B]` bool: the clip starts here, `carried` is not looked at.
           train: whether drop path is active.
           no_gradient: nobody asks for one; the last block then computes no more than the heads read.
 
         Returns:
           features `[B, T, N, D]` of the search tokens, and `[L, B, T, n, D]`: the temporal tokens that entered each
-          block.
+          block, or `[1, B, T, n, D]` that left the last.
         """
         x = self.stem(search, train) + (self.pos_embed[: self.search_count] + self.search_token).astype(self.dtype)
         batch, frames = x.shape[:2]
         repeat = lambda y: jnp.broadcast_to(y.astype(self.dtype), (batch, frames, *y.shape[-2:]))
         temporal = repeat(self.ttokens + self.pos_embed_ttoken)
-        x = jnp.concatenate([x, repeat(templates[:, None]), temporal], axis=2)
-        if no_gradient and not train and not self.is_initializing():
-            x, tokens = self._blocks_for_heads(x, carried, first)
+        lean = no_gradient and not train and not self.is_initializing()
+        if self.propagation == "deep_to_shallow":
+            x, tokens = self._one_by_one(x, repeat(templates[:, None]), temporal, carried, first, train, lean)
         else:
-            x, tokens = self.blocks(x, (jnp.asarray(self.main_rates), carried), first, train)
+            x = jnp.concatenate([x, repeat(templates[:, None]), temporal], axis=2)
+            x, tokens = self._through_blocks(x, carried, first, train, self.search_count if lean else None)
         # The norm acts on each token by itself, and the heads read the search tokens only.
         return self.fc_norm(x[:, :, : self.search_count]), tokens
+
+    def _through_blocks(self, x, carried, first, train, keep):
+        if keep is not None:
+            return self._blocks_for_heads(x, carried, first, keep)
+        return self.blocks(x, (jnp.asarray(self.main_rates), carried), first, train)
+
+    def _one_by_one(self, search, templates, temporal, carried, first, train, lean):
+        """ "deep_to_shallow": a frame begins with what the last one ended with, so `lax.scan` goes over the frames.
+
+        Args:
+          search, templates, temporal: `[B, T, _, D]`, the tokens that enter the first block.
+          carried, first, train: as in `__call__`.
+          lean: of the last block no more is wanted than what is returned.
+
+        Returns:
+          `[B, T, N + n, D]`, search and temporal tokens that left the last block; the latter again, `[1, B, T, n, D]`.
+        """
+        wanted, nothing = self.search_count + self.temporal_tokens, jnp.zeros((self.depth, 0))
+
+        def frame(module, memory, tokens):
+            previous, first = memory
+            search, templates, temporal = tokens
+            # In a first frame a copy of T, gradient included.
+            previous = jnp.where(first[:, None, None], temporal, previous.astype(temporal.dtype))
+            x = jnp.concatenate([search, temporal, templates, previous], axis=1)[:, None]
+            x, _ = module._through_blocks(x, nothing, first, train, wanted if lean else None)
+            x = x[:, 0, :wanted]
+            return (jax.lax.stop_gradient(x[:, self.search_count :]), jnp.zeros_like(first)), x
+
+        memory, tokens = (carried[0].astype(self.dtype), first), (search, templates, temporal)
+        if search.shape[1] == 1:
+            _, x = frame(self, memory, tuple(y[:, 0] for y in tokens))
+            x = x[:, None]
+        else:
+            over_frames = nn.scan(
+                frame,
+                variable_broadcast="params",
+                split_rngs={"params": False, "drop_path": True},
+                in_axes=1,
+                out_axes=1,
+            )
+            _, x = over_frames(self, memory, tokens)
+        return x, x[None, :, :, self.search_count :]
 
 
 def normalise(images):

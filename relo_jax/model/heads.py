@@ -87,7 +87,7 @@ class RegressionHead(nn.Module):
         return size[:, 0, 0], offset[:, 0, 0]
 
     def centers(self, x, train: bool):
-        """`[F, H, W, D]` -> `[F, H, W]` in (0, 1); the release's warm-up only, no decision uses it."""
+        """`[F, H, W, D]` -> `[F, H, W]` in (0, 1); for the release's warm-up, and the "heatmap" localizer."""
         return clamped_sigmoid(self.center(x, train))[..., 0]
 
 

@@ -1,11 +1,11 @@
 """RELO: encoder and heads put together (paper, Figure 2).
 
-    model = RELO.from_variant("t256")
-    variables = init_variables(model, jax.random.key(0))
-    templates = model.apply(variables, images, boxes, method="encode_templates")      # once a video
-    features, tokens = model.apply(variables, templates, crop, tokens, first, method="frame")
-    logits = model.apply(variables, features, method="policy_logits")                 # where
-    size, offset = model.apply(variables, features, method="boxes")                   # how large
+model = RELO.from_variant("t256")
+variables = init_variables(model, jax.random.key(0))
+templates = model.apply(variables, images, boxes, method="encode_templates")      # once a video
+features, tokens = model.apply(variables, templates, crop, tokens, first, method="frame")
+logits = model.apply(variables, features, method="policy_logits")                 # where
+size, offset = model.apply(variables, features, method="boxes")                   # how large
 """
 
 import flax.linen as nn
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from relo_jax.model import variants
 from relo_jax.model.fast_itpn import STRIDE, Encoder
 from relo_jax.model.heads import MapHead, RegressionHead, ValueHead, as_map
+from relo_jax.model.temporal import carried_rows
 
 
 @flax.struct.dataclass
@@ -27,7 +28,7 @@ class ClipOutput:
     value: jax.Array  # [B, T]
     size: jax.Array  # [B, T, H, W, 2], of the crop
     offset: jax.Array  # [B, T, H, W, 2], in cells
-    tokens: jax.Array  # [L, B, T, n, D], temporal tokens that enter each block
+    tokens: jax.Array  # [L, B, T, n, D], temporal tokens that enter each block (see `Encoder`)
     center: jax.Array | None = None  # [B, T, H, W], the release's centre map
 
 
@@ -49,6 +50,9 @@ class RELO(nn.Module):
       init_scheme: "release", or "similarity" for training from nothing; see `init_variables`.
       remat: recompute each main block in the backward pass instead of storing its activations.
       dtype: compute dtype of encoder and towers; parameters, softmax, norms and outputs are float32.
+      propagation: how temporal tokens go from frame to frame: "layer_aligned", "deep_to_shallow" or "none"; see
+        `temporal.py`.
+      localizer: which map says where at test time, "policy" or "heatmap"; see `step.py`.
     """
 
     variant: str
@@ -66,6 +70,8 @@ class RELO(nn.Module):
     init_scheme: str = "release"
     remat: bool = False
     dtype: str = "float32"
+    propagation: str = "layer_aligned"
+    localizer: str = "policy"
 
     @classmethod
     def from_variant(cls, variant, **overrides):
@@ -85,6 +91,7 @@ class RELO(nn.Module):
         self.encoder = Encoder(
             self.width, self.stem_blocks, self.depth, self.heads, self.temporal_tokens, self.search_size,
             self.template_size, self.drop_path, self.layer_scale, self.remat, self.dtype,
+            self.propagation,
         )  # fmt: skip
         self.regression = RegressionHead(self.head_width, self.dtype)
         self.policy = MapHead(self.head_width, self.dtype, 1)
@@ -95,8 +102,9 @@ class RELO(nn.Module):
         return self.encoder.encode_templates(template_images, template_boxes_xywh_norm, train)
 
     def initial_tokens(self, batch):
-        """Zeros `[L, B, n, D]` to begin a video with; never looked at where `first` is true."""
-        return jnp.zeros((self.depth, batch, self.temporal_tokens, self.width), self.dtype)
+        """Zeros `[L, B, n, D]` (`[1, B, n, D]`, see `Encoder`) to begin with; never looked at where `first` is true."""
+        rows = carried_rows(self.propagation, self.depth)
+        return jnp.zeros((rows, batch, self.temporal_tokens, self.width), self.dtype)
 
     def encode_clip(self, templates, search, train=False):
         """Features `[B, T, N, D]` and tokens `[L, B, T, n, D]` of all frames of clips, each from its beginning."""
@@ -109,7 +117,7 @@ class RELO(nn.Module):
         Args:
           templates: `[B, K * Nt, D]` of `encode_templates`.
           search: `[B, S, S, 3]`, uint8 RGB or normalised float.
-          tokens: `[L, B, n, D]` that entered each block in the last frame.
+          tokens: `[L, B, n, D]` that entered each block in the last frame, as it returned them.
           first: `[B]` bool, true where there was no last frame.
           train: whether drop path is active.
 
@@ -137,7 +145,7 @@ class RELO(nn.Module):
         return self.regression.box_at(as_map(features), action)
 
     def center(self, features, train=False):
-        """`[..., N, D]` -> the release's centre map `[..., H, W]`."""
+        """`[..., N, D]` -> the release's centre map `[..., H, W]`, in (0, 1)."""
         return self.regression.centers(as_map(features), train).reshape(*features.shape[:-2], self.grid, self.grid)
 
     def clip(self, templates, search, *, with_center=False, train=False, train_heads=()):

@@ -4,7 +4,9 @@ import dataclasses
 import difflib
 
 from relo_jax.errors import UserError
+from relo_jax.model.temporal import PROPAGATION
 
+LOCALIZERS = ("policy", "heatmap")
 _LARGE = dict(search_size=256, template_size=128, head_width=256)
 
 # fmt: off
@@ -59,6 +61,9 @@ def _check_fields(variant, fields):
     for name in ("search_size", "template_size"):
         if fields[name] % 16:
             raise UserError(f"variant {variant!r}: {name} is {fields[name]}, expected a multiple of 16")
+    for name, known in (("propagation", PROPAGATION), ("localizer", LOCALIZERS)):
+        if fields.get(name, known[0]) not in known:
+            raise UserError(f"variant {variant!r}: {name} is {fields[name]!r}{nearest(fields[name], known)}")
     if not 0 <= fields.get("drop_path", 0.0) < 1:
         raise UserError(f"variant {variant!r}: drop_path is {fields['drop_path']}, expected a share in [0, 1)")
 

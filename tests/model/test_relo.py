@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables, model_config, model_from_config
-from relo_jax.model.fast_itpn import foreground_share
+from relo_jax.model.fast_itpn import Block, foreground_share
 from relo_jax.model.layers import BatchNorm, drop_path
+from relo_jax.model.temporal import PROPAGATION
 from relo_jax.step import init_state, step
 
 SMALL = dict(width=32, heads=2, depth=3, head_width=16, templates=2, search_size=64, template_size=32)
@@ -69,16 +71,65 @@ def reference():
     return run_clip(small(), variables(), with_center=True)
 
 
-def test_the_clip_path_equals_the_frame_path():
-    templates, out = reference()
-    search = clips()[2]
+@functools.cache
+def encoded(propagation):
+    """Features and tokens of the clips."""
+    return compiled("encode_clip", propagation=propagation)(variables(), encode_templates(), clips()[2])
+
+
+@pytest.mark.parametrize("propagation", PROPAGATION)
+def test_the_clip_path_equals_the_frame_path(propagation):
+    templates, search = encode_templates(), clips()[2]
+    clip_features, clip_tokens = encoded(propagation)
     # What is carried into the first frame must not matter.
-    tokens, first = np.full((3, CLIPS, 2, 32), 100.0, np.float32), np.ones(CLIPS, bool)
+    rows = 1 if propagation == "deep_to_shallow" else 3
+    tokens, first = np.full((rows, CLIPS, 2, 32), 100.0, np.float32), np.ones(CLIPS, bool)
+    frame = compiled("frame", propagation=propagation)
     for t in range(FRAMES):
-        features, tokens = compiled("frame")(variables(), templates, search[:, t], tokens, first)
-        np.testing.assert_allclose(features, out.features[:, t], rtol=1e-4, atol=2e-5)
-        np.testing.assert_allclose(tokens, out.tokens[:, :, t], rtol=1e-4, atol=2e-5)
+        features, tokens = frame(variables(), templates, search[:, t], tokens, first)
+        np.testing.assert_allclose(features, clip_features[:, t], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(tokens, clip_tokens[:, :, t], rtol=1e-5, atol=1e-5)
         first = np.zeros(CLIPS, bool)
+
+
+def test_only_what_a_first_frame_hands_on_tells_the_propagations_apart():
+    aligned, deep, none = (encoded(propagation)[0] for propagation in PROPAGATION)
+    for other in (deep, none):
+        np.testing.assert_allclose(other[:, 0], aligned[:, 0], rtol=1e-5, atol=1e-5)
+        assert np.abs(other[:, 1] - aligned[:, 1]).max() > 1e-4
+    assert np.abs(deep[:, 1] - none[:, 1]).max() > 1e-4
+
+
+def test_with_no_propagation_every_frame_is_a_first_one():
+    features, _ = encoded("none")
+    frame, tokens = compiled("frame"), np.zeros((3, CLIPS, 2, 32), np.float32)
+    for t in range(FRAMES):
+        alone, _ = frame(variables(), encode_templates(), clips()[2][:, t], tokens, np.ones(CLIPS, bool))
+        np.testing.assert_allclose(features[:, t], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_deep_to_shallow_begins_with_the_tokens_that_left_the_last_block():
+    """Two frames by hand, block by block."""
+    model = small()
+    values = variables()["params"]["encoder"]
+    blocks = [jax.tree.map(lambda x, k=k: x[k], values["blocks"]) for k in range(3)]
+    block = Block(model.heads, 2, model.layer_scale, propagation="deep_to_shallow")
+    own = jnp.broadcast_to(values["ttokens"] + values["pos_embed_ttoken"], (CLIPS, 1, 2, 32))
+
+    @jax.jit
+    def one_frame(images, templates, previous):
+        x = model.apply(variables(), images[:, None], method=lambda module, images: module.encoder.stem(images))
+        x = x + values["pos_embed"][:16] + values["search_token"]
+        x = jnp.concatenate([x, templates[:, None], previous, own], axis=2)
+        for parameters in blocks:
+            x, _ = block.apply({"params": parameters}, x, (0.0, None), None, False)
+        return x[:, :, :16], x[:, :, -2:]
+
+    _, left = one_frame(clips()[2][:, 0], encode_templates(), own)
+    expected, _ = one_frame(clips()[2][:, 1], encode_templates(), left)
+    norm = nn.LayerNorm(epsilon=1e-6)
+    expected = norm.apply({"params": values["fc_norm"]}, expected)
+    np.testing.assert_allclose(encoded("deep_to_shallow")[0][:, 1], expected[:, 0], rtol=1e-4, atol=2e-5)
 
 
 def test_a_frame_depends_on_the_frames_before_it_and_on_no_later_one():
@@ -92,11 +143,12 @@ def test_a_frame_depends_on_the_frames_before_it_and_on_no_later_one():
     assert np.abs(other[:, 2] - same[:, 2]).max() > 1e-4
 
 
-def test_no_gradient_flows_back_through_time():
+@pytest.mark.parametrize("overrides", [{}, {"propagation": "deep_to_shallow", "remat": True}], ids=str)
+def test_no_gradient_flows_back_through_time(overrides):
     templates, search = encode_templates(), clips()[2].astype(np.float32) / 128
 
     def last_frame(search):
-        features, _ = small().apply(variables(), templates, search, method="encode_clip")
+        features, _ = small(**overrides).apply(variables(), templates, search, method="encode_clip")
         return jnp.square(features[:, -1]).sum()
 
     gradient = jax.jit(jax.grad(last_frame))(search)
@@ -226,7 +278,13 @@ def test_comparing_initialisation_ties_query_and_key_at_the_start_only():
 
 
 def test_a_model_is_its_config():
-    assert model_from_config(model_config(small())) == small()
+    other = small(propagation="none", localizer="heatmap")
+    assert model_from_config(model_config(small())) == small() != model_from_config(model_config(other)) == other
+
+
+def test_a_model_saved_before_there_was_a_choice_is_the_papers():
+    older = {k: v for k, v in model_config(small()).items() if k not in ("propagation", "localizer")}
+    assert model_from_config(older) == small(propagation="layer_aligned", localizer="policy")
 
 
 @pytest.mark.parametrize(
@@ -238,6 +296,8 @@ def test_a_model_is_its_config():
         ("t256", {"heads": 5}, "width is 384"),
         ("t256", {"search_size": 100}, "multiple of 16"),
         ("t256", {"drop_path": 1.0}, "drop_path is 1.0"),
+        ("t256", {"propagation": "deep"}, r"propagation is 'deep' \(known: layer_aligned"),
+        ("t256", {"localizer": "heat-map"}, "did you mean 'heatmap'"),
     ],
 )
 def test_names_and_values_that_make_no_model_are_refused(variant, overrides, message):
