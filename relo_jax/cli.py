@@ -114,6 +114,13 @@ def train_command(argv):
     loop.train_command(argv)
 
 
+def study_command(args):
+    """`relo study`."""
+    from relo_jax.study import command
+
+    command.study_command(args.name, args.seeds, args.workdir, args.data_root, args.scale)
+
+
 def profile_command(argv):
     """`relo profile`."""
     if argv[:1] == ["data"]:
@@ -139,6 +146,13 @@ def parser():
     demo.add_argument("--workdir", type=Path, help="where all goes (default runs/demo or runs/demo-full)")
 
     add(commands, "train", None, "train one stage: relo train --help")
+
+    study = add(commands, "study", study_command, "small trainings that differ in one thing, compared over seeds")
+    study.add_argument("name", metavar="NAME", help="such as heatmap_vs_reward (docs/study.md has them all)")
+    study.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each arm (default 3)")
+    study.add_argument("--workdir", type=Path, default="runs/study", help="of all studies (default runs/study)")
+    study.add_argument("--data-root", help="folder of real sequences to evaluate on, too")
+    study.add_argument("--scale", type=float, default=1.0, metavar="X", help="factor on all numbers of steps")
 
     add(commands, "profile", None, "what a frame of tracking costs, or a training clip (relo profile data)")
 

@@ -12,7 +12,7 @@ from relo_jax import cli
 from relo_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("demo", "train", "profile", "eval", "report", "pack", "track", "convert", "data")
+COMMANDS = ("demo", "train", "profile", "eval", "report", "pack", "track", "convert", "data", "study")
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,7 @@ LAYERS = [
     ["eval"],
     ["integrations"],
     ["calibrate_command", "demo", "profile_data", "profile_model", "report_command"],
+    ["study"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

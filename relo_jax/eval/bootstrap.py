@@ -55,6 +55,28 @@ def paired_interval(first, second, drawn, weights=None, level=0.95):
     weighted = np.where(known, difference, 0) * weights
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no sequence that counts
         means = (drawn @ weighted) / (drawn @ weights)
+    return Interval(float(weighted.sum() / weights.sum()), *_middle(means, level))
+
+
+def crossed_interval(values, drawn_runs, drawn_sequences, level=0.95):
+    """A mean over runs (trainings with other seeds) and sequences, with its interval; both are drawn again.
+
+    Args:
+      values: `[S, N]`, one number of each run on each sequence; of two trackers, the differences.
+      drawn_runs, drawn_sequences: `[R, S]` and `[R, N]` of `draw`, with different seeds.
+      level: share of the resamples that the interval holds.
+
+    Returns:
+      Interval; its `difference` is the mean. With one run it says nothing of how runs differ; with S of them the
+      resampled runs are too alike, their variance being (S - 1) / S of what it should be.
+    """
+    values = np.asarray(values, np.float64)
+    means = np.einsum("rs,sn,rn->r", drawn_runs, values, drawn_sequences, optimize=True) / values.size
+    return Interval(float(values.mean()), *_middle(means, level))
+
+
+def _middle(means, level):
+    """The bounds that leave out as many resampled means on either side, as floats."""
     tail = 50 * (1 - level)
     low, high = np.nanpercentile(means, (tail, 100 - tail))
-    return Interval(float(weighted.sum() / weights.sum()), float(low), float(high))
+    return float(low), float(high)

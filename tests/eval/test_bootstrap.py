@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relo_jax.eval.bootstrap import draw, paired_interval
+from relo_jax.eval.bootstrap import crossed_interval, draw, paired_interval
 
 
 def interval(first, second, weights=None, resamples=2000, seed=0):
@@ -69,3 +69,15 @@ def test_a_draw_is_as_many_sequences_again_and_the_same_for_the_same_seed():
     drawn = draw(17, 1200, seed=3)
     assert drawn.shape == (1200, 17) and (drawn.sum(1) == 17).all() and len(np.unique(drawn, axis=0)) > 1100
     np.testing.assert_array_equal(drawn, draw(17, 1200, seed=3))
+
+
+def test_runs_and_sequences_are_both_drawn_again():
+    runs, sequences = draw(2, 2000, seed=0), draw(30, 2000, seed=1)
+    values = np.random.default_rng(0).uniform(size=30)
+    alone = paired_interval(values, np.zeros(30), sequences)
+    same = crossed_interval([values, values], runs, sequences)  # two runs that do the same tell no more than one
+    np.testing.assert_allclose([same.difference, same.low, same.high], [alone.difference, alone.low, alone.high])
+    apart = crossed_interval([np.zeros(30), np.ones(30)], runs, sequences)  # one of four draws has the first twice
+    assert (apart.difference, apart.low, apart.high) == (0.5, 0, 1)
+    both = crossed_interval([values, values + 0.2], runs, sequences)
+    assert both.low < alone.low + 0.05 and both.high > alone.high + 0.15

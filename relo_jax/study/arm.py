@@ -1,0 +1,109 @@
+"""One arm with one seed: its stages trained, and the last one evaluated, each once.
+
+Run directories are those of `relo train`, result folders those of `relo eval`: what is there is not done again, and
+what was begun goes on.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from relo_jax import card as cards
+from relo_jax import checkpoint
+from relo_jax import config as relo_config
+from relo_jax.demo import train
+from relo_jax.errors import UserError
+from relo_jax.eval import runner
+from relo_jax.model import RELO, model_config
+from relo_jax.study.studies import stages
+from relo_jax.train.log import read_metrics
+
+# What is held out is judged by what the tracker would do: the policy's best cell, or the heat map's.
+HELD_OUT_METRIC = {"rl": "greedy_auc", "warmup": "argmax_auc"}
+EVALUATION = "evaluation"  # folder of results, one folder a set of sequences
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one training came to.
+
+    auc: title of an evaluation -> sequence -> AUC. still: title -> mean AUC of a box that never moves.
+    curve: of the last stage, list of (step, search frames through the encoder in all stages so far, held-out AUC).
+    """
+
+    auc: dict
+    still: dict
+    curve: list
+
+
+def run(arm, seed, scale, benchmarks, workdir):
+    """Trains and evaluates, or reads what was trained and evaluated before.
+
+    Args:
+      arm, seed, scale: see `studies.stages`.
+      benchmarks: `Benchmark`s to evaluate on.
+      workdir: of the studies; this arm and seed have the folder `arms/ARM/seed-K` in it.
+
+    Returns:
+      Run.
+
+    Raises:
+      UserError: another config was trained there, the training was stopped, or a sequence failed.
+    """
+    folder, frames = folder_of(workdir, arm, seed), 0
+    for config, where in stages(arm, seed, scale, folder):
+        check_same_arm(config, where, folder)
+        if not is_finished(config, where):
+            train(config, where)
+        before, frames = frames, frames + config.total_steps * frames_a_step(config)
+    metric, each = HELD_OUT_METRIC[config.stage], frames_a_step(config)
+    curve = [(row["step"], before + row["step"] * each, row[metric]) for row in read_metrics(where, "eval")]
+    auc, still = {}, {}
+    loaded = checkpoint.load(where)
+    for benchmark in benchmarks:
+        title = benchmark.title
+        found = runner.evaluate(
+            benchmark, loaded, folder / EVALUATION / title, name=arm, card=cards.of_checkpoint(where)
+        )
+        if found.failed:
+            name, reason = next(iter(found.failed.items()))
+            raise UserError(f"{len(found.failed)} of {len(benchmark)} sequences of {title} failed: {name}: {reason}")
+        auc[title] = {name: curves.auc for name, curves in found.curves.items()}
+        still[title] = found.still_mean.auc
+    return Run(auc, still, curve)
+
+
+def folder_of(workdir, arm, seed):
+    """Where one training of an arm is, with what its evaluation left."""
+    return Path(workdir) / "arms" / arm / f"seed-{seed}"
+
+
+def is_evaluated(folder, benchmarks):
+    """Whether nothing is left to do for an arm and seed."""
+    return all((folder / EVALUATION / benchmark.title / runner.SUMMARY_FILE).is_file() for benchmark in benchmarks)
+
+
+def frames_a_step(config):
+    """Search frames that go through the encoder in a step."""
+    return config.batch_size * (config.rl.clip_length if config.stage == "rl" else config.warmup.search_frames)
+
+
+def is_finished(config, where):
+    """Whether a run directory has the checkpoint of the last step."""
+    return (where / checkpoint.CHECKPOINTS / str(config.total_steps)).is_dir()
+
+
+def check_same_arm(config, where, folder):
+    """Raises UserError when a run directory has checkpoints of a config that gives other numbers."""
+    if not any((where / checkpoint.CHECKPOINTS).glob("[0-9]*")):
+        return
+    relo_config.validate(config)
+    model = RELO.from_variant(config.model.variant, **relo_config.model_overrides(config))
+    given = {**relo_config.to_dict(config), "model": model_config(model)}
+    _, step = checkpoint.run_and_step(where)
+    try:
+        relo_config.check_same_run(checkpoint.read_config(where), given, where / checkpoint.CONFIG_FILE, step)
+    except UserError as error:
+        raise UserError(
+            f"{error}; the study has changed since, or --scale is another: remove {folder} to train it again, or give "
+            "another --workdir"
+        ) from error

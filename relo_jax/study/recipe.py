@@ -1,0 +1,49 @@
+"""The small trainings that the studies compare: the starter's two stages at a budget of a minute on two cores.
+
+The files of `configs/ablations/` are these with the one thing changed that they are about, so that any of them is also
+a config of `relo train`.
+"""
+
+from relo_jax import config as relo_config
+from relo_jax.errors import UserError
+
+STEPS = 100  # of the stage that is compared
+
+
+def rl():
+    """The RL stage from the starter's warm-up: 100 steps of 16 clips."""
+    config = relo_config.starter("rl")
+    config.init_from = "starter-warmup"
+    config.optimizer.warmup_steps = 10
+    return _observed(config, STEPS)
+
+
+def heatmap():
+    """The warm-up stage on exactly the clips of `rl`: the centre map begins anew and learns where the target is."""
+    config = rl()
+    config.stage = "warmup"
+    config.warmup.search_frames = config.rl.clip_length
+    config.init_fresh = ("regression/center",)
+    config.model.localizer = "heatmap"
+    return config
+
+
+def warmup(steps):
+    """The starter's warm-up, from nothing."""
+    return _observed(relo_config.starter("warmup"), steps)
+
+
+def check_stage(stage, *known):
+    """Raises UserError unless a config file has this stage."""
+    if stage not in known:
+        raise UserError(f"stage is {stage!r}: this file has {' and '.join(known)}")
+
+
+def _observed(config, steps):
+    """How long it is, and twenty looks at 32 held-out clips on the way."""
+    config.total_steps = steps
+    config.eval_every = max(steps // 20, 1)
+    config.eval_batches = 2
+    config.log_every = config.checkpoint_every = max(steps // 10, 1)
+    config.keep_checkpoints = 1
+    return config

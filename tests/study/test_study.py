@@ -1,0 +1,168 @@
+"""`relo study`: what it leaves, that it goes on where it was, and that a mistake is one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from relo_jax.errors import UserError
+from relo_jax.eval.runner import SUMMARY_FILE
+from relo_jax.study import arm, command, figure, outcome, studies
+from tests.study import tiny
+
+ROOT = Path(__file__).parents[2]
+CODE = """
+import pathlib, sys
+from relo_jax.study import arm
+from tests.study import tiny
+folder = pathlib.Path(sys.argv[1])
+tiny.install(folder, setattr)
+train, killed = arm.train, False
+
+def train_until_the_second_arm(config, workdir):
+    global killed
+    print("trains", workdir.relative_to(folder / "work" / "arms"))
+    if "exact" in str(workdir) and not killed:
+        killed = True
+        raise KeyboardInterrupt
+    train(config, workdir)
+
+arm.train = train_until_the_second_arm
+try:
+    tiny.run(folder / "work")
+except KeyboardInterrupt:
+    print("killed; there is", sorted(p.name for p in (folder / "work").iterdir()))
+tiny.run(folder / "work")
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Folder of a study that was killed before its second arm and continued, and what it said; in a process with one
+    device and programs compiled in a hurry."""
+    folder = tmp_path_factory.mktemp("study")
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, folder], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "work", done.stdout
+
+
+def test_a_killed_study_goes_on_and_trains_nothing_twice(finished):
+    _, out = finished
+    lines = out.splitlines()
+    assert "killed; there is ['arms']" in lines
+    before, after = lines[: (at := lines.index("killed; there is ['arms']"))], lines[at:]
+    trained = [line.removeprefix("trains ") for line in before if line.startswith("trains ")]
+    assert trained == ["sampled/seed-0/warmup", "sampled/seed-0/rl", "exact/seed-0/warmup"]
+    trained = [line.removeprefix("trains ") for line in after if line.startswith("trains ")]
+    assert trained == ["exact/seed-0/warmup", "exact/seed-0/rl"]
+    for number, name in enumerate(("sampled", "exact"), start=1):
+        assert any(line.startswith(f"[{number} of 2] {name}, seed 0 (00:0") for line in after)
+
+
+def test_it_leaves_a_table_that_it_prints_its_numbers_and_a_picture(finished):
+    workdir, out = finished
+    folder = workdir / tiny.NAME
+    found = json.loads((folder / command.RESULT_FILE).read_text())
+    text = (folder / command.TABLE_FILE).read_text()
+    study = studies.Study("Which?", ("sampled", "exact"), steps_to=True)
+    assert outcome.table(tiny.NAME, study, found, tiny.SCALE) in out
+    assert text.startswith(f"# {tiny.NAME}\n\nWhich?\n") and "multiplied by 0.03" in text and "One seed" in text
+    assert f"`relo study {tiny.NAME} --seeds 1" in text and "--scale 0.03" in found["command"]
+    assert (folder / figure.CURVES_FILE).read_bytes().startswith(b"\x89PNG")
+    # Four steps' worth of warm-up at this scale is one, of 4 clips x 2 frames; three of the RL stage as many each.
+    assert [(step, frames) for step, frames, _ in found["curves"]["exact"][0]] == [(1, 16), (2, 24), (3, 32)]
+
+
+def test_its_numbers_are_those_of_the_evaluations(finished):
+    workdir, _ = finished
+    found = json.loads((workdir / tiny.NAME / command.RESULT_FILE).read_text())["evaluations"]["held-out"]
+    each = {}
+    for name, row in found.items():
+        summary = json.loads((workdir / "arms" / name / "seed-0/evaluation/held-out" / SUMMARY_FILE).read_text())
+        each[name] = np.array([one["auc"] for one in summary["sequences"].values()])
+        assert len(each[name]) == row["sequences"] == tiny.SEQUENCES
+        np.testing.assert_allclose(row["auc"], summary["mean"]["auc"])
+        np.testing.assert_allclose(row["seeds"], [each[name].mean()])
+        np.testing.assert_allclose([row["low"], row["high"]], [each[name].min(), each[name].max()])  # of two sequences
+    less = each["exact"] - each["sampled"]
+    np.testing.assert_allclose(found["exact"]["difference"]["mean"], less.mean(), atol=1e-12)
+    assert "difference" not in found["sampled"]
+
+
+def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypatch):
+    workdir, _ = finished
+    tiny.install(tmp_path, monkeypatch.setattr)
+    with pytest.raises(UserError, match=r"total_steps=3.*remove .*sampled/seed-0 to train it again") as error:
+        tiny.run(workdir, scale=0.05)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"), [({"seeds": 0}, "--seeds is 0"), ({"scale": 0.0}, "--scale"), ({"scale": np.nan}, "--scale")]
+)
+def test_numbers_that_make_no_study(fields, said, tmp_path, monkeypatch):
+    tiny.install(tmp_path, monkeypatch.setattr)
+    with pytest.raises(UserError, match=said):
+        tiny.run(tmp_path / "work", **fields)
+
+
+def test_an_unknown_study_is_told_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'estimator'"):
+        command.study_command("estimators")
+
+
+def test_a_study_without_its_configs_says_where_they_are(monkeypatch, tmp_path):
+    monkeypatch.setattr(studies, "FOLDER", tmp_path / "nowhere")
+    with pytest.raises(UserError, match="reward.py is not here: run the studies in a copy of the repository"):
+        studies.stages("reward", 0, 1.0, tmp_path)
+
+
+def test_stages_follow_each_other_with_one_seed_and_fewer_steps(tmp_path, monkeypatch):
+    tiny.install(tmp_path, monkeypatch.setattr)
+    (warmup, first), (rl, second) = studies.stages("exact", 7, 0.1, tmp_path / "here")
+    assert (first, second) == (tmp_path / "here/warmup", tmp_path / "here/rl")
+    assert (warmup.init_from, rl.init_from) == ("", str(first))
+    assert {config[part] for config in (warmup.data, rl.data, warmup, rl) for part in ("seed",)} == {7}
+    assert (warmup.total_steps, warmup.optimizer.warmup_steps) == (1, 0)
+    assert (rl.total_steps, rl.optimizer.warmup_steps, rl.eval_every) == (10, 1, 1)
+
+
+def run_of(values, curve=()):
+    return arm.Run({"held-out": {f"s{k}": value for k, value in enumerate(values)}}, {"held-out": 0.1}, list(curve))
+
+
+def test_arms_are_compared_seed_by_seed():
+    rng = np.random.default_rng(0)
+    first = rng.uniform(size=(3, 20)) + np.array([[0.0], [0.3], [0.6]])
+    study = studies.Study("?", ("a", "b"))
+    runs = {"a": [run_of(row) for row in first], "b": [run_of(row + 0.01) for row in first]}
+    rows = outcome.summary(study, runs)["evaluations"]["held-out"]
+    assert rows["b"]["high"] - rows["b"]["low"] > 0.3  # seeds differ
+    less = rows["b"]["difference"]
+    np.testing.assert_allclose([less["mean"], less["low"], less["high"], *less["seeds"]], 0.01)
+    text = outcome.table("study", study, outcome.summary(study, runs), 1.0)
+    assert "| +0.010 | +0.010 to +0.010 | 3 of 3 |" in text
+    assert "factor of about 0.82" in text and "multiplied" not in text
+
+
+def test_steps_to_a_share_of_where_the_first_arm_ends():
+    slow = [(10, 100, 0.30), (20, 200, 0.46), (30, 300, 0.50)]
+    fast = [(10, 100, 0.48), (20, 200, 0.499), (30, 300, 0.47)]
+    never = [(10, 100, 0.1), (20, 200, 0.2), (30, 300, 0.3)]
+    found = outcome.steps_to({"slow": [slow], "fast": [fast], "never": [never]}, "slow")
+    assert found == {
+        "0.9": {"slow": [20], "fast": [10], "never": [None]},
+        "0.95": {"slow": [30], "fast": [10], "never": [None]},
+        "0.99": {"slow": [30], "fast": [20], "never": [None]},
+    }
