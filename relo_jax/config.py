@@ -27,6 +27,7 @@ _CHOICES = {
     "model.localizer": ("policy", "heatmap"),
     "warmup.decode_at": ("center", "argmax"),
     "warmup.train": ("all", "center"),
+    "rl.train": ("heads", "last_blocks", "all"),
     "rl.path": ("clip", "frame"),
     "rl.estimator": ("reinforce", "rloo", "expected"),
     "rl.auc": ("thresholds", "continuous"),
@@ -38,7 +39,7 @@ _CHOICES = {
 _AT_LEAST_ONE = {
     "batch_size", "accumulate_steps", "mesh.model", "optimizer.reference_batch", "total_steps",
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
-    "warmup.search_frames", "rl.clip_length", "data.max_gap", "data.epoch",
+    "warmup.search_frames", "rl.clip_length", "rl.train_blocks", "data.max_gap", "data.epoch",
     "data.procedural.width", "data.procedural.height", "data.procedural.num_frames", "data.procedural.bank_size",
     "data.procedural.smallest", "data.procedural.largest",
 }  # fmt: skip
@@ -104,10 +105,14 @@ def base():
     config.rl.samples = 4  # of "rloo", actions a frame
     config.rl.entropy_weight = 0.0  # of a bonus on the policy's entropy, at the first step ...
     config.rl.entropy_weight_end = 0.0  # ... and after the last, in a straight line between
+    config.rl.train = "heads"  # "all": encoder and boxes learn too; "last_blocks": of the encoder, its last blocks
+    config.rl.train_blocks = 2  # of "last_blocks"
+    config.rl.box_weight = 1.0  # of the warm-up's box losses, where the encoder learns; 0: their head stays frozen
     config.rl.value_weight = 0.5
     config.rl.normalize_advantage = False  # the release, and so the published checkpoints: True
     config.rl.rollout = "teacher_forced"  # regions around the truth; "closed_loop": around the last box chosen
-    config.rl.path = "clip"  # "frame": the same numbers by lax.scan, as closed-loop rollouts always go
+    # "frame": the same numbers by lax.scan, as closed-loop rollouts always go. An encoder that learns goes by "clip".
+    config.rl.path = "clip"
     config.rl.drop_path = False  # release: True, drop path stays active in the frozen encoder
 
     config.optimizer = ConfigDict()
@@ -332,6 +337,9 @@ def _check_rl(rl):
     if rl["rollout"] == "closed_loop" and rl["estimator"] != "reinforce":
         raise UserError(f"config.rl.estimator is {rl['estimator']!r}: in the closed loop (config.rl.rollout) only what "
                         "was done has a known reward: use 'reinforce'")  # fmt: skip
+    if rl["rollout"] == "closed_loop" and rl["train"] != "heads":
+        raise UserError(f"config.rl.train is {rl['train']!r}: closed-loop rollouts (config.rl.rollout) go frame by "
+                        "frame, without gradients for the encoder: use 'heads'")  # fmt: skip
 
 
 def _check_data(data):

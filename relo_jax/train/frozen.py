@@ -1,8 +1,9 @@
-"""What policy and value learn from: clips that went through the frozen encoder and regression head.
+"""What policy and value learn from: clips that went through the encoder and the regression head.
 
-Encoder and regression head are inputs of the RL stage, without gradients, moments or stored activations. Search regions
-are either cut around the ground truth with jitter, as in the release, so that the state does not depend on earlier
-actions; or, in closed-loop rollouts, each around the box that the policy chose in the frame before.
+Both are frozen, inputs of the RL stage without gradients, moments or stored activations; unless `config.rl.train` asks
+for more, see `encode_with_gradient`. Search regions are either cut around the ground truth with jitter, as in the
+release, so that the state does not depend on earlier actions; or, in closed-loop rollouts, each around the box that the
+policy chose in the frame before.
 """
 
 import flax.struct
@@ -16,7 +17,7 @@ from relo_jax.train.mesh import join_batch, split_batch
 
 @flax.struct.dataclass
 class Frames:
-    """T frames of B clips, as the heads need them; no gradient flows into any of it."""
+    """T frames of B clips, as the heads need them."""
 
     features: jax.Array  # [B, T, N, D]
     size: jax.Array  # [B, T, H, W, 2]
@@ -42,7 +43,7 @@ def encode(model, config, variables, batch, key=None, action_key=None):
       action_key: to draw the actions of closed-loop rollouts with; None takes the most probable ones.
 
     Returns:
-      Frames.
+      Frames, into which no gradient flows.
     """
     one_part = _encode
     if config.rl.rollout == "closed_loop":
@@ -57,16 +58,31 @@ def encode(model, config, variables, batch, key=None, action_key=None):
 
 def _encode(model, config, variables, batch, key):
     """`encode`, of one part and teacher-forced."""
+    return jax.lax.stop_gradient(_encode_by(config.rl.path, model, config, variables, batch, key))
+
+
+def encode_with_gradient(model, config, variables, batch, key):
+    """`encode` for an encoder that learns: a whole teacher-forced batch, by the clip path.
+
+    The frame path computes the same, but keeps of the last block only what the heads read and is slow to differentiate
+    (`relo_jax.model.RELO.frame`). The regression head goes by its running statistics, as where it is frozen and when
+    tracking: batches of the RL stage are small, and the boxes are what the rewards are made of.
+    """
+    return _encode_by("clip", model, config, variables, batch, key)
+
+
+def _encode_by(path, model, config, variables, batch, key):
+    """The frames of a teacher-forced clip, by one of the paths of `rl.path`."""
     train = config.rl.drop_path and key is not None
     keys = jax.random.split(key, 2) if train else (None, None)
     apply = lambda method, *args, k=None: model.apply(variables, *args, rngs=_rngs(k), method=method)
     templates = apply("encode_templates", batch["template_images"], batch["template_boxes_xywh"], train, k=keys[0])
     search = batch["search_images"]
-    if config.rl.path == "clip":
+    if path == "clip":
         features, _ = apply("encode_clip", templates, search, train, k=keys[1])
     else:
         features = _scan_frames(model, variables, templates, search, keys[1])
-    return jax.lax.stop_gradient(Frames(features, *apply("boxes", features), batch["search_boxes_xywh"]))
+    return Frames(features, *apply("boxes", features), batch["search_boxes_xywh"])
 
 
 def _rngs(key):

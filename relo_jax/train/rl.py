@@ -1,7 +1,8 @@
 """Stage 2, the RL stage: policy and value heads learn where to look from the reward alone (paper, Section 3.2).
 
 Encoder and regression head are frozen; what the heads see of a clip comes from `relo_jax.train.frozen`. Here are the
-losses: REINFORCE, which is the paper's, and other estimators of its gradient.
+losses: REINFORCE, which is the paper's, and other estimators of its gradient; and `end_to_end_loss`, which the paper
+leaves to future work: with `config.rl.train` the reward teaches the encoder too.
 """
 
 import jax
@@ -10,9 +11,10 @@ import jax.numpy as jnp
 from relo_jax import boxes
 from relo_jax.mdp import action as act
 from relo_jax.mdp import expected, policy_gradient, reward
-from relo_jax.train.frozen import encode
+from relo_jax.train.frozen import encode, encode_with_gradient
 from relo_jax.train.state import make_step as make_update
-from relo_jax.train.state import merge
+from relo_jax.train.state import variables_of
+from relo_jax.train.warmup import warmup_loss
 
 
 def frame_iou(size, offset, action, box_xywh, alive=None):
@@ -156,16 +158,56 @@ def heads_loss(model, config, params, batch_stats, frames, key, step):
     return loss, ({**batch_stats, **updated["batch_stats"]}, metrics | greedy_metrics(logits, frames))
 
 
-def make_step(model, config, tx):
-    """The jitted update; see `relo_jax.train.state.make_step`."""
+def end_to_end_loss(model, config, variables, batch, key, step):
+    """The loss of the heads where the encoder learns from it as well, anchored by the warm-up's box losses.
 
-    def loss_fn(params, state, batch, key):
+    The policy's gradient goes through its features into the encoder. The rewards stay constants: no box becomes better
+    in order to be worth more. What keeps the boxes true while the features move from under them is the warm-up's loss
+    at the true centre, `config.rl.box_weight` times.
+
+    Args:
+      model, config: the network, and the run's config.
+      variables: of the whole model.
+      batch: of teacher-forced clips, or a part of one.
+      key: of drop path and actions.
+      step: updates done.
+
+    Returns:
+      as `heads_loss`; among the metrics `giou_loss`, `l1_loss` and `center_iou`, the IoU at the true centre.
+    """
+    drop_key, action_key = jax.random.split(key)
+    frames = encode_with_gradient(model, config, variables, batch, drop_key)
+    size, offset = jax.lax.stop_gradient((frames.size, frames.offset))
+    seen = frames.replace(size=size, offset=offset)
+    loss, (batch_stats, metrics) = heads_loss(
+        model, config, variables["params"], variables["batch_stats"], seen, action_key, step
+    )
+    weights = dict(giou_weight=config.warmup.giou_weight, l1_weight=config.warmup.l1_weight)
+    box_loss, of_boxes = warmup_loss(
+        frames.size, frames.offset, None, frames.box_xywh, center_focal_weight=0.0, decode_at="center", **weights
+    )
+    metrics |= {name: of_boxes[name] for name in ("giou_loss", "l1_loss")} | {"center_iou": of_boxes["iou"]}
+    return loss + config.rl.box_weight * box_loss, (batch_stats, metrics)
+
+
+def make_step(model, config, tx):
+    """The jitted update; see `relo_jax.train.state.make_step`.
+
+    Of an encoder that learns, the gradient is accumulated over `config.accumulate_steps` parts, as in the warm-up; one
+    that is frozen needs no such approximation (`relo_jax.train.frozen.encode`).
+    """
+
+    def heads(params, state, batch, key):
         drop_key, action_key = jax.random.split(key)
-        variables = {"params": merge(state.frozen_params, params), "batch_stats": state.batch_stats}
-        frames = encode(model, config, variables, batch, drop_key, action_key)
+        frames = encode(model, config, variables_of(state.replace(params=params)), batch, drop_key, action_key)
         return heads_loss(model, config, params, state.batch_stats, frames, action_key, state.step)
 
-    return make_update(config, tx, loss_fn)
+    def end_to_end(params, state, batch, key):
+        return end_to_end_loss(model, config, variables_of(state.replace(params=params)), batch, key, state.step)
+
+    if config.rl.train == "heads":
+        return make_update(config, tx, heads)
+    return make_update(config, tx, end_to_end, config.accumulate_steps)
 
 
 def make_eval(model, config):

@@ -1,7 +1,7 @@
 """Train state and optimiser: only what a stage trains has gradients and moments; the rest is an input.
 
-Warm-up trains encoder and regression; the RL stage trains policy and value on frozen features. A part of the model is
-named by its path in the parameters: "encoder", "regression/center".
+Warm-up trains encoder and regression; the RL stage trains policy and value on frozen features, or more with `rl.train`.
+A part of the model is named by its path in the parameters: "encoder", "regression/center".
 """
 
 import functools
@@ -12,14 +12,32 @@ import jax.numpy as jnp
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from relo_jax.errors import UserError
 from relo_jax.train.mesh import constrain, split_batch
 
 
 def trained(config):
-    """Paths of the parts of the model that a run trains; `config.stage` and `config.warmup.train` are read."""
+    """Paths of the parts of the model that a run trains; `stage`, `warmup.train` and section `rl` are read.
+
+    Of the regression head, the RL stage trains what its loss asks: the boxes, where they have a weight.
+    """
     if config.stage == "warmup":
         return ("regression/center",) if config.warmup.train == "center" else ("encoder", "regression")
-    return "policy", "value"
+    encoder = {"heads": (), "last_blocks": ("encoder/blocks", "encoder/fc_norm"), "all": ("encoder",)}[config.rl.train]
+    boxes = ("regression/offset", "regression/size") if encoder and config.rl.box_weight else ()
+    return *encoder, *boxes, "policy", "value"
+
+
+def hold(config, tree):
+    """Zeroes what gradients or updates have for main blocks before the last `rl.train_blocks`, with "last_blocks".
+
+    The blocks are rows of stacked arrays `[L, ...]`, which are trained as wholes: their gradients are computed, and the
+    optimiser has moments for them, which stay 0. Weight decay makes updates without gradients, so those are held too.
+    """
+    if config.stage != "rl" or config.rl.train != "last_blocks":
+        return tree
+    zeroed = lambda x: x.at[: -config.rl.train_blocks].set(0)
+    return merge(tree, {"encoder": {"blocks": jax.tree.map(zeroed, tree["encoder"]["blocks"])}})
 
 
 def split(params, paths):
@@ -98,14 +116,20 @@ def create_state(config, variables, key):
     """Splits variables into trained and frozen ones and starts the optimiser.
 
     Args:
-      config: the run's config; `stage` and `optimizer` are read.
+      config: the run's config; `optimizer` and what `trained` reads are read.
       variables: `{"params", "batch_stats"}` of the whole model.
       key: base PRNG key of the run.
 
     Returns:
       TrainState, the optax transformation.
+
+    Raises:
+      UserError: more blocks are to be trained than there are.
     """
     params, frozen = split(variables["params"], trained(config))
+    depth = len(variables["params"]["encoder"]["blocks"]["gamma1"])
+    if config.stage == "rl" and config.rl.train == "last_blocks" and config.rl.train_blocks > depth:
+        raise UserError(f"config.rl.train_blocks is {config.rl.train_blocks}, but the encoder has {depth} main blocks")
     tx = optimizer(config)
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -131,7 +155,7 @@ def make_step(config, tx, loss_fn, parts=1):
     anything either: the host looks at `finite` only now and then, and must find the last good state.
 
     Args:
-      config: `mesh.shard_params` is read.
+      config: `mesh.shard_params` is read, and what `hold` reads.
       tx: optax transformation for `state.params`.
       loss_fn: `(params, state, batch, key) -> (loss, (batch_stats, metrics))`, of a batch or a part of one.
       parts: gradient accumulation, see `averaged`.
@@ -145,10 +169,12 @@ def make_step(config, tx, loss_fn, parts=1):
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)
         (loss, (batch_stats, metrics)), grads = grad_fn(state.params, state, batch, key)
+        grads = hold(config, grads)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        moved = (state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
+        params = optax.apply_updates(state.params, hold(config, updates))
+        moved = (state.step + 1, params, batch_stats, opt_state)
         kept = (state.step, state.params, state.batch_stats, state.opt_state)
         moves = finite & ~state.halted
         count, params, batch_stats, opt_state = in_place(jax.tree.map(lambda a, b: jnp.where(moves, a, b), moved, kept))
