@@ -10,12 +10,12 @@ from relo_jax.errors import UserError
 STEPS = 100  # of the stage that is compared
 
 
-def rl():
+def rl(steps=STEPS):
     """The RL stage from the starter's warm-up: 100 steps of 16 clips."""
     config = relo_config.starter("rl")
     config.init_from = "starter-warmup"
     config.optimizer.warmup_steps = 10
-    return _observed(config, STEPS)
+    return _observed(config, steps)
 
 
 def heatmap():
@@ -31,6 +31,17 @@ def heatmap():
 def warmup(steps):
     """The starter's warm-up, from nothing."""
     return _observed(relo_config.starter("warmup"), steps)
+
+
+def tokens_warmup():
+    """Goes on with the starter's warm-up for 150 steps of 16 clips of 4 frames, so that tokens have a way to go."""
+    config = warmup(steps=150)
+    config.init_from = "starter-warmup"
+    config.batch_size = config.optimizer.reference_batch = 16
+    config.warmup.search_frames = 4
+    config.optimizer.warmup_steps = 10
+    config.optimizer.learning_rate = config.optimizer.encoder_learning_rate = 5e-4
+    return config
 
 
 def check_stage(stage, *known):

@@ -25,16 +25,38 @@ class Study:
 
 
 STUDIES = {
+    "heatmap_vs_reward": Study(
+        "Does a policy learnt by reward say better where the target is than a heat map that somebody drew?",
+        ("reward", "heatmap_head", "heatmap"),
+    ),
+    "temporal_tokens": Study(
+        "Does it matter how temporal tokens go from frame to frame?",
+        ("tokens_layer_aligned", "tokens_deep_to_shallow", "tokens_none"),
+    ),
+    "warmup_or_not": Study(
+        "Is the reward enough without a warm-up, for as many frames?", ("with_warmup", "without_warmup")
+    ),
     "estimator": Study(
         "Does a policy gradient of less variance learn faster?", ("reward", "rloo", "expected"), steps_to=True
     ),
     "closed_loop": Study(
         "Does a policy that lives with its own boxes in training track better?", ("teacher_forced", "closed_loop")
     ),
-}  # fmt: skip
+    "end_to_end": Study(
+        "Does it help when the encoder learns from the reward, too?",
+        ("expected", "end_to_end_last_blocks", "end_to_end_all"),
+    ),
+}
 
-# Arms of more than the stage `rl`.
-STAGES = {}
+# The stages of an arm; ("rl",) of those that are not here.
+STAGES = {
+    "heatmap_head": ("warmup",),
+    "heatmap": ("warmup",),
+    "tokens_layer_aligned": ("warmup", "rl"),
+    "tokens_deep_to_shallow": ("warmup", "rl"),
+    "tokens_none": ("warmup", "rl"),
+    "with_warmup": ("warmup", "rl"),
+}
 
 
 def find(name):

@@ -9,9 +9,11 @@ import pytest
 from relo_jax import config as relo_config
 from relo_jax.errors import UserError
 from relo_jax.study import studies
+from relo_jax.study.arm import frames_a_step
 
 FOLDER = Path(__file__).parents[2] / "configs" / "ablations"
 ARMS = sorted(path.stem for path in FOLDER.glob("*.py"))
+REFERENCES = {"reward", "tokens_layer_aligned", "with_warmup"}  # are compared with no other file
 STATED = re.compile(r"([Dd]iffers|`(\w+)` differs) from (\w+)\.py:(\w+) in\s((?:`[\w.]+`(?:,?\s(?:and\s)?)?)+)")
 
 
@@ -38,13 +40,21 @@ def test_each_stage_is_valid_and_no_other_is_there(arm):
         studies.config_of(arm, "both")
 
 
-@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm != "reward"])
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm not in REFERENCES])
 def test_it_differs_in_exactly_the_fields_that_it_names(arm):
     found = stated(arm)
-    assert set(found) == set(stages_of(arm)) or arm == "tokens_layer_aligned", f"{arm}.py: which reference?"
+    assert set(found) == set(stages_of(arm)), f"{arm}.py: which reference?"
     for stage, (reference, fields) in found.items():
         mine, other = (relo_config.flatten(studies.config_of(*key)) for key in ((arm, stage), reference))
         assert {name for name in mine if mine[name] != other[name]} == fields, f"{arm}.py:{stage}"
+
+
+def test_with_and_without_a_warm_up_the_encoder_sees_as_many_frames(tmp_path):
+    frames = {
+        name: sum(config.total_steps * frames_a_step(config) for config, _ in studies.stages(name, 0, 1.0, tmp_path))
+        for name in ("with_warmup", "without_warmup")
+    }
+    assert frames["with_warmup"] == frames["without_warmup"] == 38_400
 
 
 def test_every_arm_is_a_file_and_every_file_an_arm():

@@ -20,13 +20,14 @@ import pathlib, sys
 from relo_jax.study import arm
 from tests.study import tiny
 folder = pathlib.Path(sys.argv[1])
-tiny.install(folder, setattr)
+tiny.install(folder, setattr, folder / "warmup")
+tiny.write_warmup(folder / "warmup")
 train, killed = arm.train, False
 
 def train_until_the_second_arm(config, workdir):
     global killed
     print("trains", workdir.relative_to(folder / "work" / "arms"))
-    if "exact" in str(workdir) and not killed:
+    if "far" in str(workdir) and not killed:
         killed = True
         raise KeyboardInterrupt
     train(config, workdir)
@@ -63,10 +64,10 @@ def test_a_killed_study_goes_on_and_trains_nothing_twice(finished):
     assert "killed; there is ['arms']" in lines
     before, after = lines[: (at := lines.index("killed; there is ['arms']"))], lines[at:]
     trained = [line.removeprefix("trains ") for line in before if line.startswith("trains ")]
-    assert trained == ["sampled/seed-0/warmup", "sampled/seed-0/rl", "exact/seed-0/warmup"]
+    assert trained == ["near/seed-0/rl", "far/seed-0/rl"]
     trained = [line.removeprefix("trains ") for line in after if line.startswith("trains ")]
-    assert trained == ["exact/seed-0/warmup", "exact/seed-0/rl"]
-    for number, name in enumerate(("sampled", "exact"), start=1):
+    assert trained == ["far/seed-0/rl"]
+    for number, name in enumerate(("near", "far"), start=1):
         assert any(line.startswith(f"[{number} of 2] {name}, seed 0 (00:0") for line in after)
 
 
@@ -75,13 +76,12 @@ def test_it_leaves_a_table_that_it_prints_its_numbers_and_a_picture(finished):
     folder = workdir / tiny.NAME
     found = json.loads((folder / command.RESULT_FILE).read_text())
     text = (folder / command.TABLE_FILE).read_text()
-    study = studies.Study("Which?", ("sampled", "exact"), steps_to=True)
-    assert outcome.table(tiny.NAME, study, found, tiny.SCALE) in out
-    assert text.startswith(f"# {tiny.NAME}\n\nWhich?\n") and "multiplied by 0.03" in text and "One seed" in text
+    assert outcome.table(tiny.NAME, tiny.STUDY, found, tiny.SCALE) in out
+    assert text.startswith(f"# {tiny.NAME}\n\nNear or far?\n") and "multiplied by 0.03" in text and "One seed" in text
     assert f"`relo study {tiny.NAME} --seeds 1" in text and "--scale 0.03" in found["command"]
     assert (folder / figure.CURVES_FILE).read_bytes().startswith(b"\x89PNG")
-    # Four steps' worth of warm-up at this scale is one, of 4 clips x 2 frames; three of the RL stage as many each.
-    assert [(step, frames) for step, frames, _ in found["curves"]["exact"][0]] == [(1, 16), (2, 24), (3, 32)]
+    # Each step has 4 clips of 2 frames.
+    assert [(step, frames) for step, frames, _ in found["curves"]["far"][0]] == [(1, 8), (2, 16), (3, 24)]
 
 
 def test_its_numbers_are_those_of_the_evaluations(finished):
@@ -95,16 +95,16 @@ def test_its_numbers_are_those_of_the_evaluations(finished):
         np.testing.assert_allclose(row["auc"], summary["mean"]["auc"])
         np.testing.assert_allclose(row["seeds"], [each[name].mean()])
         np.testing.assert_allclose([row["low"], row["high"]], [each[name].min(), each[name].max()])  # of two sequences
-    less = each["exact"] - each["sampled"]
-    np.testing.assert_allclose(found["exact"]["difference"]["mean"], less.mean(), atol=1e-12)
-    assert "difference" not in found["sampled"]
+    less = each["far"] - each["near"]
+    np.testing.assert_allclose(found["far"]["difference"]["mean"], less.mean(), atol=1e-12)
+    assert "difference" not in found["near"]
 
 
 def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypatch):
     workdir, _ = finished
-    tiny.install(tmp_path, monkeypatch.setattr)
-    with pytest.raises(UserError, match=r"total_steps=3.*remove .*sampled/seed-0 to train it again") as error:
-        tiny.run(workdir, scale=0.05)
+    tiny.install(tmp_path, monkeypatch.setattr, workdir.parent / "warmup")
+    with pytest.raises(UserError, match=r"total_steps=3.*remove .*near/seed-0 to train it again") as error:
+        arm.run("near", 0, 0.05, [], workdir)
     assert "\n" not in str(error.value)
 
 
@@ -112,7 +112,7 @@ def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypat
     ("fields", "said"), [({"seeds": 0}, "--seeds is 0"), ({"scale": 0.0}, "--scale"), ({"scale": np.nan}, "--scale")]
 )
 def test_numbers_that_make_no_study(fields, said, tmp_path, monkeypatch):
-    tiny.install(tmp_path, monkeypatch.setattr)
+    tiny.install(tmp_path, monkeypatch.setattr, tmp_path)
     with pytest.raises(UserError, match=said):
         tiny.run(tmp_path / "work", **fields)
 
@@ -128,14 +128,13 @@ def test_a_study_without_its_configs_says_where_they_are(monkeypatch, tmp_path):
         studies.stages("reward", 0, 1.0, tmp_path)
 
 
-def test_stages_follow_each_other_with_one_seed_and_fewer_steps(tmp_path, monkeypatch):
-    tiny.install(tmp_path, monkeypatch.setattr)
-    (warmup, first), (rl, second) = studies.stages("exact", 7, 0.1, tmp_path / "here")
+def test_stages_follow_each_other_with_one_seed_and_fewer_steps(tmp_path):
+    (warmup, first), (rl, second) = studies.stages("with_warmup", 7, 0.02, tmp_path / "here")
     assert (first, second) == (tmp_path / "here/warmup", tmp_path / "here/rl")
     assert (warmup.init_from, rl.init_from) == ("", str(first))
-    assert {config[part] for config in (warmup.data, rl.data, warmup, rl) for part in ("seed",)} == {7}
-    assert (warmup.total_steps, warmup.optimizer.warmup_steps) == (1, 0)
-    assert (rl.total_steps, rl.optimizer.warmup_steps, rl.eval_every) == (10, 1, 1)
+    assert {section.seed for section in (warmup, warmup.data, rl, rl.data)} == {7}
+    assert (warmup.total_steps, warmup.optimizer.warmup_steps, warmup.eval_every) == (8, 1, 1)
+    assert (rl.total_steps, rl.optimizer.warmup_steps) == (2, 0)
 
 
 def run_of(values, curve=()):

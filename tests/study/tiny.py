@@ -1,33 +1,63 @@
 """Two arms of a study that take seconds: the files that they are, and the study that runs them."""
 
+import jax
+import numpy as np
+
+from relo_jax import checkpoint, demo
+from relo_jax.data.compose import Options
+from relo_jax.data.procedural import heldout
+from relo_jax.eval.benchmarks import Benchmark
+from relo_jax.model import RELO
 from relo_jax.study import command, studies
 
+# Both arms are one program for XLA: what differs is the data.
 ARM = """
 from relo_jax.study import recipe
 
 def get_config(stage):
-    config = recipe.warmup(4) if stage == "warmup" else recipe.rl()
-    config.model.update(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
+    recipe.check_stage(stage, "rl")
+    config = recipe.rl()
+    config.init_from = {init_from!r}
+    config.model.update({model!r})
+    config.rl.path, config.model.remat = "clip", False
     config.batch_size, config.rl.clip_length, config.eval_batches = 4, 2, 1
     config.data.procedural.bank_size, config.data.procedural.num_frames = 32, 24
-    config.rl.estimator = {estimator!r}
+    config.data.max_gap = {max_gap}
     return config
 """
-NAME, SEQUENCES, FRAMES, SCALE = "small", 2, 4, 0.03  # three steps of the RL stage
+MODEL = dict(width=16, depth=1, heads=2, stem_blocks=(1, 1), head_width=8, search_size=64, template_size=32)
+STUDY = studies.Study("Near or far?", ("near", "far"), steps_to=True)
+NAME, SCALE, SEQUENCES = "distance", 0.03, 2  # at this scale three steps
 
 
-def install(folder, replace):
-    """Writes the arms' files below a folder and makes the study known; `replace` is `setattr` or pytest's."""
+def install(folder, replace, warmup):
+    """Makes the study known, its files below a folder; `replace` is `setattr` or pytest's."""
     path = folder / "ablations"
     path.mkdir()
-    for arm, estimator in (("sampled", "reinforce"), ("exact", "expected")):
-        (path / f"{arm}.py").write_text(ARM.format(estimator=estimator))
+    for arm, max_gap in (("near", 5), ("far", 20)):
+        text = ARM.format(init_from=str(warmup), model=MODEL, max_gap=max_gap)
+        (path / f"{arm}.py").write_text(text)
     replace(studies, "FOLDER", path)
-    replace(studies, "STUDIES", {NAME: studies.Study("Which?", ("sampled", "exact"), steps_to=True)})
-    replace(studies, "STAGES", {arm: ("warmup", "rl") for arm in ("sampled", "exact")})
+    replace(studies, "STUDIES", {NAME: STUDY})
+    replace(command, "held_out", held_out)
+
+
+def write_warmup(path):
+    """A checkpoint to start from, of random numbers."""
+    model, rng = RELO.from_variant("tiny", **MODEL), np.random.default_rng(0)
+    like = checkpoint.abstract_variables(model)
+    variables = jax.tree.map(lambda leaf: rng.uniform(0.01, 0.1, leaf.shape).astype(np.float32), like)
+    variables["batch_stats"]["policy"] = jax.tree.map(np.zeros_like, variables["batch_stats"]["policy"])  # untrained
+    checkpoint.save_variables(path, model, variables)
+
+
+def held_out(sequences, frames):
+    """Fewer textures than `command.held_out`."""
+    options = Options(num_frames=frames, bank_size=32)
+    return Benchmark(None, None, "held-out", tuple(heldout(demo.HELD_OUT_SEED, sequences, options)))
 
 
 def run(workdir, **more):
     """The study of the two arms, with one seed."""
-    fields = {"seeds": 1, "workdir": workdir, "scale": SCALE, "sequences": SEQUENCES, "frames": FRAMES} | more
+    fields = {"seeds": 1, "workdir": workdir, "scale": SCALE, "sequences": SEQUENCES, "frames": 4} | more
     return command.study_command(NAME, **fields)
