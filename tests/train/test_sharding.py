@@ -139,7 +139,7 @@ def test_fsdp_leaves_each_device_its_part_of_every_large_array():
 def test_a_checkpoint_continues_on_another_mesh(tmp_path):
     values = {}
     for devices, fields in ((8, FSDP), (2, {}), (1, {}), (8, FSDP)):
-        run = config("rl", **fields)
+        run = config("rl", rl__train="last_blocks", **fields)  # parts of modules are trained, not only whole ones
         with checkpoints.opened(tmp_path, config_lib.to_dict(run), 1) as manager:
             where = on(run, devices)
             with jax.set_mesh(where):
@@ -171,15 +171,15 @@ def test_the_gradient_of_parts_is_that_of_the_whole_batch():
     jax.tree.map(close, whole(params, current, clips, key), parts(params, current, clips, key))
 
 
-@pytest.mark.parametrize("stage", ["warmup", "rl"])
-def test_the_encoder_sees_one_part_of_the_batch_at_a_time(stage, monkeypatch):
+@pytest.mark.parametrize(("stage", "train"), [("warmup", "heads"), ("rl", "heads"), ("rl", "all")])
+def test_the_encoder_sees_one_part_of_the_batch_at_a_time(stage, train, monkeypatch):
     seen, encode_clip = [], RELO.encode_clip
 
     def spy(self, templates, search, train=False):
         seen.append(search.shape[0])
         return encode_clip(self, templates, search, train)
 
-    run = config(stage, accumulate_steps=4)
+    run = config(stage, accumulate_steps=4, rl__train=train)
     current, _ = begin(run, 1)
     monkeypatch.setattr(RELO, "encode_clip", spy)
     STAGES[stage].make_step(model(), run, state.optimizer(run)).lower(current, batch(0))
