@@ -334,18 +334,19 @@ sys.path.insert(0, {tests!r})
 import test_runner
 from relo_jax.data.folder import read_folder
 from relo_jax.eval.runner import evaluate
-sequences = [test_runner.logged(s, Path({log!r}), 0.3) for s in read_folder({folder!r})]
+sequences = [test_runner.logged(s, Path({log!r}), stalls_at=12) for s in read_folder({folder!r})]
 evaluate(sequences, {run!r}, {out!r}, batch=3)
 """
 
 
-def logged(sequence, log, seconds):
-    """A sequence that takes its time, and writes down which of its frames were read."""
+def logged(sequence, log, stalls_at=None):
+    """A sequence that writes down which of its frames were read, and never gives one of them."""
 
     def read_frame(index):
         with log.open("a") as file:
             file.write(f"{sequence.name} {index}\n")
-        time.sleep(seconds)
+        if index == stalls_at:
+            time.sleep(600)
         return sequence.read_frame(index)
 
     return Sequence(sequence.name, sequence.boxes_xywh, sequence.visible, read_frame)
@@ -372,7 +373,7 @@ def test_a_killed_evaluation_continues(evaluation, loaded, folder, tmp_path):
     assert begun - done, "a sequence was under way when it was killed"
 
     log.write_text("")
-    sequences = [logged(s, log, 0) for s in read_folder(folder)]
+    sequences = [logged(s, log) for s in read_folder(folder)]
     ours = evaluate(sequences, str(run), out, batch=3)
     reads = [line.split() for line in log.read_text().splitlines()]
     assert sorted((name, int(index)) for name, index in reads) == sorted(
