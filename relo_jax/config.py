@@ -328,6 +328,9 @@ def _check_warmup(config):
     if warmup["train"] == "center" and not config["init_from"]:
         raise UserError("config.warmup.train is 'center': the rest stays as it is, so give a warm-up to start from "
                         "with config.init_from")  # fmt: skip
+    if warmup["train"] == "center" and config["rl"]["rollout"] == "closed_loop":
+        raise UserError("config.rl.rollout is 'closed_loop', where a policy decides what is seen, and with "
+                        "config.warmup.train=center none does: set 'teacher_forced'")  # fmt: skip
 
 
 def _check_rl(rl):

@@ -115,6 +115,10 @@ def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
         ("optimizer__scaling", "root"),
         ("optimizer__reference_batch", 0),
         ("warmup__decode_at", "argmax"),  # with an untrained centre map
+        ("warmup__train", "centre"),
+        ("warmup__train", "center"),  # as above
+        ("model__localizer", "heatmap"),  # as above
+        ("model__propagation", "shallow_to_deep"),
     ],
 )
 def test_a_bad_value_is_named_with_its_field(field, value):

@@ -3,6 +3,9 @@
 The paper decodes the box at the cell of the ground-truth centre; nothing teaches the model *where* to look. The release
 decodes at the argmax of a centre map that it trains with a focal loss: `decode_at = "argmax"`,
 `center_focal_weight = 1` (the released system, "Warm-up").
+
+With `train = "center"` that map is all that is trained, on the frozen encoder and boxes of a finished warm-up and on
+the very frames that the RL stage would give its policy: the hand-made opponent of the reward, with the same means.
 """
 
 import jax
@@ -10,7 +13,10 @@ import jax.numpy as jnp
 
 from relo_jax import boxes
 from relo_jax.mdp import action as act
+from relo_jax.mdp import reward
+from relo_jax.train.frozen import encode
 from relo_jax.train.state import make_step as make_update
+from relo_jax.train.state import variables_of
 
 
 def gaussian_heatmap(box_xywh, grid, min_overlap=0.7):
@@ -71,7 +77,8 @@ def warmup_loss(size, offset, center, box_xywh, *, giou_weight, l1_weight, cente
 
     Returns:
       total loss, dict of metrics: `giou_loss`, `l1_loss`, `iou` (at the decoded cell) and, with a centre map,
-      `center_loss` and `argmax_iou`.
+      `center_loss`, and `argmax_iou` and `argmax_auc` at its highest cell, which compare with the `greedy_iou` and
+      `greedy_auc` of a policy.
     """
     grid = size.shape[-3]
     truth = jnp.clip(boxes.xywh_to_xyxy(box_xywh), 0.0, 1.0)
@@ -80,7 +87,8 @@ def warmup_loss(size, offset, center, box_xywh, *, giou_weight, l1_weight, cente
     metrics = {}
     if center is not None:
         peak = act.greedy(center.reshape(*center.shape[:2], -1))
-        metrics["argmax_iou"] = boxes.iou_xyxy(decoded(peak), truth).mean()
+        peak_iou = boxes.iou_xyxy(decoded(peak), truth)
+        metrics |= {"argmax_iou": peak_iou.mean(), "argmax_auc": reward.clip_auc(peak_iou).mean()}
         if decode_at == "argmax":
             action = peak
     predicted = decoded(action)
@@ -96,8 +104,23 @@ def warmup_loss(size, offset, center, box_xywh, *, giou_weight, l1_weight, cente
     return total, metrics
 
 
-def _maps(model, config, variables, batch, *, train, rngs=None, mutable=False):
-    """Size, offset and centre maps of a batch of clips; `(maps, updated collections)` with `mutable`."""
+def _maps(model, config, variables, batch, key=None):
+    """What the heads say of a batch of clips.
+
+    Args:
+      model, config: the network, and the run's config.
+      variables: of the whole model.
+      batch: of clips, see `relo_jax.data.crops.draw`.
+      key: PRNG key of drop path; None in evaluation, with running statistics.
+
+    Returns:
+      (size, offset, centre maps as `warmup_loss` takes them), and the running statistics after the batch.
+    """
+    train = key is not None
+    if config.warmup.train == "center":
+        frames = encode(model, config, variables, batch, key)
+        center, updated = model.apply(variables, frames.features, train, mutable=["batch_stats"], method="center")
+        return (frames.size, frames.offset, center), updated["batch_stats"]
     needs_center = bool(config.warmup.center_focal_weight) or config.warmup.decode_at == "argmax"
 
     def forward(module):
@@ -105,15 +128,18 @@ def _maps(model, config, variables, batch, *, train, rngs=None, mutable=False):
         features, _ = module.encode_clip(templates, batch["search_images"], train)
         return *module.boxes(features, train), module.center(features, train) if needs_center else None
 
-    return model.apply(variables, rngs=rngs, mutable=mutable, method=forward)
+    rngs = {"drop_path": key} if train else None
+    maps, updated = model.apply(variables, rngs=rngs, mutable=["batch_stats"], method=forward)
+    return maps, {**variables["batch_stats"], **updated["batch_stats"]}
 
 
 def loss_fields(config):
     """The keyword arguments of `warmup_loss` from a config."""
     fields = config.warmup
+    of_boxes = 0.0 if fields.train == "center" else 1.0  # they cannot change
     return dict(
-        giou_weight=fields.giou_weight,
-        l1_weight=fields.l1_weight,
+        giou_weight=of_boxes * fields.giou_weight,
+        l1_weight=of_boxes * fields.l1_weight,
         center_focal_weight=fields.center_focal_weight,
         decode_at=fields.decode_at,
     )
@@ -121,23 +147,22 @@ def loss_fields(config):
 
 def make_step(model, config, tx):
     """The jitted warm-up update, over `config.accumulate_steps` parts; see `relo_jax.train.state.make_step`."""
+    # Where the encoder is frozen it takes the parts by itself, and the centre map sees the whole batch.
+    parts = 1 if config.warmup.train == "center" else config.accumulate_steps
 
     def loss_fn(params, state, batch, key):
-        variables = {"params": {**state.frozen_params, **params}, "batch_stats": state.batch_stats}
-        maps, updated = _maps(
-            model, config, variables, batch, train=True, rngs={"drop_path": key}, mutable=["batch_stats"]
-        )
+        maps, batch_stats = _maps(model, config, variables_of(state.replace(params=params)), batch, key)
         loss, metrics = warmup_loss(*maps, batch["search_boxes_xywh"], **loss_fields(config))
-        return loss, ({**state.batch_stats, **updated["batch_stats"]}, metrics)
+        return loss, (batch_stats, metrics)
 
-    return make_update(config, tx, loss_fn, config.accumulate_steps)
+    return make_update(config, tx, loss_fn, parts)
 
 
 def make_eval(model, config):
     """A jitted `evaluate(variables, batch) -> metrics` on held-out clips, with running statistics."""
 
     def evaluate(variables, batch):
-        maps = _maps(model, config, variables, batch, train=False)
+        maps, _ = _maps(model, config, variables, batch)
         loss, metrics = warmup_loss(*maps, batch["search_boxes_xywh"], **loss_fields(config))
         return {**metrics, "loss": loss}
 
