@@ -239,17 +239,27 @@ def _load_step(run, step, model):
 
 def has_policy(loaded):
     """Whether a checkpoint's policy was ever trained: it is of no warm-up, and its BatchNorm has seen a batch."""
-    means = [norm["mean"] for norm in loaded.variables["batch_stats"]["policy"].values()]
-    return loaded.config.get("stage") != "warmup" and any(bool(mean.any()) for mean in means)
+    return loaded.config.get("stage") != "warmup" and _saw_a_batch(loaded.variables["batch_stats"]["policy"])
+
+
+def _saw_a_batch(norms):
+    """Whether the running statistics of a tower have moved."""
+    return any(bool(norm["mean"].any()) for norm in norms.values())
 
 
 def load_tracker(path):
     """`load`, of a checkpoint that can track.
 
     Raises:
-      UserError: as `load`; or the checkpoint is a warm-up, whose policy knows nothing.
+      UserError: as `load`; or the map that its model says where by was never trained: a warm-up's policy knows nothing,
+        nor does a centre map that had no focal loss.
     """
     loaded = load(path)
+    if loaded.model.localizer == "heatmap":
+        if not _saw_a_batch(loaded.variables["batch_stats"]["regression"]["center"]):
+            raise UserError(f"{path} says where by its centre map, which was never trained: "
+                            "train it with config.warmup.center_focal_weight=1.0")  # fmt: skip
+        return loaded
     if not has_policy(loaded):
         raise UserError(f"{path} is a warm-up without a trained policy: train the RL stage from it before tracking")
     return loaded

@@ -49,6 +49,11 @@ def checked_options(options, model):
     for name in score.FIELDS[1:]:
         if options[name] < 0:
             raise UserError(f"tracker option {name} is {options[name]}: a weight of the score must not be negative")
+    if model.localizer == "heatmap" and score.is_calibrated(options):
+        raise UserError(
+            "tracker options score_*: they weigh what a policy says, but this model says where by its centre map, and "
+            "the score is that map's height: leave them out (there is nothing to calibrate)"
+        )
     if options["update_interval"] and model.templates != 2:
         raise UserError(
             f"tracker option update_interval={options['update_interval']} needs a model of two template slots, "

@@ -12,6 +12,9 @@ and the score is `sigmoid(bias + sum_k weight_k evidence_k)`. No weight is negat
 it. These weights belong to a checkpoint's: `relo calibrate` fits them (relo_jax/eval/calibration.py) and writes them
 into the config's section "tracker" as `score_bias`, `score_mass` and so on. A checkpoint without them scores by the
 mass alone, which is in [0, 1] but no probability of anything; nothing else is computed then.
+
+All of this is of a policy. A model that says where by its centre map (`model.localizer`) has that map's height at the
+chosen cell for a score, in (0, 1) and no probability either.
 """
 
 import jax

@@ -13,7 +13,7 @@ import math
 import jax
 import numpy as np
 
-from relo_jax.config import flatten
+from relo_jax.config import base, flatten
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
 from relo_jax.model import model_config
@@ -105,6 +105,8 @@ def _check_same(run, made_by):
     except (OSError, ValueError) as error:
         raise UserError(f"{run} cannot be read ({error}): remove {run.parent}, or name another folder") from None
     now = flatten(json.loads(json.dumps(made_by)))  # tuples as the lists that JSON makes of them
+    # A field that is younger than the folder had its default there.
+    before = {name: value for name, value in flatten(base()).items() if name in now and value is not None} | before
     for name in sorted({*before, *now}.difference(_OF_NO_FILE)):
         if before.get(name) != now.get(name):
             was, be = (str(tree.get(name, "nothing"))[:12] for tree in (before, now))

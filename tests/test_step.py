@@ -1,0 +1,103 @@
+"""A tracker that says where by the centre map: the same step with another map, and the map's height as the score."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from relo_jax import checkpoint, program, step, tracker
+from relo_jax.errors import UserError
+from relo_jax.eval.results import Results, fingerprint
+from relo_jax.mdp.action import decode_boxes
+from relo_jax.model import RELO
+from relo_jax.release_names import abstract_variables
+
+FIELDS = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32, localizer="heatmap")
+BOX = (100.0, 80.0, 40.0, 30.0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return RELO.from_variant("tiny", **FIELDS)
+
+
+@pytest.fixture(scope="module")
+def variables(model):
+    """Random ones; made by numpy, so that nothing is compiled for them."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        if path[-1].key in ("scale", "var", "gamma1", "gamma2"):
+            return np.ones(leaf.shape, np.float32)
+        spread = 0.1 if leaf.ndim == 1 else 1.6 * np.prod(leaf.shape[:-1]) ** -0.5
+        return np.float32(rng.normal(0, spread, leaf.shape))
+
+    return jax.tree_util.tree_map_with_path(draw, abstract_variables(model))
+
+
+@pytest.fixture(scope="module")
+def run(model, variables, tmp_path_factory):
+    """A run directory as the warm-up leaves it."""
+    path = tmp_path_factory.mktemp("runs") / "warmup"
+    checkpoint.save_variables(path, model, variables, {"window_power": 1.0})
+    checkpoint.write_config(path, {**checkpoint.read_config(path), "stage": "warmup"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def frames(natural_image):
+    return [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(3)]
+
+
+def test_the_step_goes_where_centre_map_times_window_is_highest(model, variables, frames):
+    crops = np.stack([frames[0][50:114, 60:124], frames[1][100:164, 90:154]])
+    view = crops[:, :32, :32], np.full((2, 4), 0.3), np.float32([BOX] * 2), np.zeros((2, 3), np.int32)
+    state = program.begin(model, variables, *view, window_power=1.0).state
+    _, seen = jax.jit(step.step, static_argnums=0)(model, variables, state, crops)
+
+    @jax.jit
+    def by_hand(state):
+        features, _ = model.apply(variables, state.templates, crops, state.tokens, state.first, method="frame")
+        return model.apply(variables, features, method="center"), *model.apply(variables, features, method="boxes")
+
+    center, size, offset = by_hand(state)
+    center = np.reshape(center, (2, 16))
+    response = center * step.hann_window(4, 1.0)
+    action = response.argmax(1)
+    np.testing.assert_allclose(seen.score, center[[0, 1], action], rtol=1e-5)
+    np.testing.assert_allclose(seen.response, response.max(1), rtol=1e-5)
+    np.testing.assert_allclose(seen.box_cxcywh_norm, decode_boxes(size, offset, jnp.asarray(action)), atol=1e-5)
+    assert seen.evidence is None and not np.allclose(seen.score, seen.response)
+
+
+def test_a_warm_up_tracks_by_its_centre_map(run, frames):
+    tracked = tracker.Tracker.from_pretrained(run)
+    tracked.init(frames[0], BOX)
+    results = [tracked.update(frame) for frame in frames[1:]]
+    assert all(0 < result.score < 1 and np.isfinite(result.box).all() for result in results)
+    assert not tracked.calibrated
+
+
+def test_a_map_that_was_never_trained_does_not_track(run, model, variables, tmp_path):
+    stats = {
+        **variables["batch_stats"],
+        "regression": jax.tree.map(np.zeros_like, variables["batch_stats"]["regression"]),
+    }
+    checkpoint.save_variables(tmp_path / "paper", model, {**variables, "batch_stats": stats}, {})
+    with pytest.raises(UserError, match=r"paper says where by its centre map, which was never trained: train it with"):
+        checkpoint.load_tracker(tmp_path / "paper")
+
+
+def test_a_heat_map_has_no_weights_of_a_policys_evidence(model, variables):
+    with pytest.raises(UserError, match="this model says where by its centre map, and the score is that map's height"):
+        tracker.Tracker(model, variables, {"score_value": 1.0})
+
+
+def test_results_from_before_there_was_a_choice_go_on_with_the_default_alone(variables, tmp_path):
+    policy = RELO.from_variant("tiny", **{**FIELDS, "localizer": "policy"})
+    made_by = fingerprint(policy, variables, {})
+    older = {name: value for name, value in made_by["model"].items() if name not in ("localizer", "propagation")}
+    Results(tmp_path / "results", {**made_by, "model": older})
+    Results(tmp_path / "results", made_by)
+    with pytest.raises(UserError, match="model.localizer was policy, is heatmap"):
+        Results(tmp_path / "results", fingerprint(RELO.from_variant("tiny", **FIELDS), variables, {}))
