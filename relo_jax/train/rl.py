@@ -161,9 +161,9 @@ def heads_loss(model, config, params, batch_stats, frames, key, step):
 def end_to_end_loss(model, config, variables, batch, key, step):
     """The loss of the heads where the encoder learns from it as well, anchored by the warm-up's box losses.
 
-    The policy's gradient goes through its features into the encoder. The rewards stay constants: no box becomes better
-    in order to be worth more. What keeps the boxes true while the features move from under them is the warm-up's loss
-    at the true centre, `config.rl.box_weight` times.
+    The policy's gradient goes through its features into the encoder. The rewards are constants of every estimator's
+    loss: no box becomes better in order to be worth more. What keeps the boxes true while the features move from under
+    them is the warm-up's loss at the true centre, `config.rl.box_weight` times.
 
     Args:
       model, config: the network, and the run's config.
@@ -177,10 +177,8 @@ def end_to_end_loss(model, config, variables, batch, key, step):
     """
     drop_key, action_key = jax.random.split(key)
     frames = encode_with_gradient(model, config, variables, batch, drop_key)
-    size, offset = jax.lax.stop_gradient((frames.size, frames.offset))
-    seen = frames.replace(size=size, offset=offset)
     loss, (batch_stats, metrics) = heads_loss(
-        model, config, variables["params"], variables["batch_stats"], seen, action_key, step
+        model, config, variables["params"], variables["batch_stats"], frames, action_key, step
     )
     weights = dict(giou_weight=config.warmup.giou_weight, l1_weight=config.warmup.l1_weight)
     box_loss, of_boxes = warmup_loss(
