@@ -56,3 +56,13 @@ def test_a_part_that_does_not_exist_is_one_line(path, hint, starter):
     with pytest.raises(UserError, match=hint) as error:
         initial.initial_variables(config, starter.model, None)
     assert "\n" not in str(error.value) and repr(path) in str(error.value)
+
+
+def test_only_what_is_trained_as_a_whole_may_begin_from_nothing(starter, fresh):
+    config = relo_config.starter("rl")
+    for train in ("heads", "last_blocks"):
+        config.rl.train = train
+        with pytest.raises(UserError, match="needs a warm-up to start from"):
+            initial.initial_variables(config, starter.model, None)
+    config.rl.train = "all"
+    assert initial.initial_variables(config, starter.model, None) is fresh
