@@ -35,8 +35,8 @@ def initial_variables(config, model, key):
     """Fresh variables, or with `config.init_from` those of a checkpoint.
 
     The RL stage takes encoder and regression head of a warm-up and begins with fresh policy and value heads; from a
-    checkpoint of the RL stage it takes everything. It may begin from nothing where it trains all of the model
-    (`config.rl.train`). What `config.init_fresh` names begins from nothing in any case.
+    checkpoint of the RL stage it takes everything. It may begin from nothing where it trains all of the model,
+    boxes too (`rl.train`, `rl.box_weight`). What `config.init_fresh` names begins from nothing in any case.
 
     Raises:
       UserError: the checkpoint cannot be read or is of another variant; RL of less than all without a warm-up;
@@ -53,7 +53,7 @@ def _variables(config, model, key):
     """`initial_variables`, without `config.init_fresh`."""
     path = config.init_from
     if not path:
-        if config.stage == "rl" and config.rl.train != "all":
+        if config.stage == "rl" and not (config.rl.train == "all" and config.rl.box_weight):
             raise UserError("the RL stage needs a warm-up to start from: give --config.init_from=RUN_OR_CHECKPOINT")
         return init_variables(model, key)
     if Path(path).is_file() and not path.endswith(".msgpack"):

@@ -66,3 +66,16 @@ def test_only_what_is_trained_as_a_whole_may_begin_from_nothing(starter, fresh):
             initial.initial_variables(config, starter.model, None)
     config.rl.train = "all"
     assert initial.initial_variables(config, starter.model, None) is fresh
+
+
+@pytest.mark.parametrize(
+    ("train", "box_weight", "is_allowed"), [("heads", 1.0, False), ("all", 0.0, False), ("all", 1.0, True)]
+)
+def test_rl_begins_from_nothing_only_where_it_trains_everything(train, box_weight, is_allowed, starter, fresh):
+    config = relo_config.starter("rl")
+    config.rl.train, config.rl.box_weight = train, box_weight
+    if is_allowed:
+        assert initial.initial_variables(config, starter.model, None) is fresh
+    else:
+        with pytest.raises(UserError, match="needs a warm-up"):
+            initial.initial_variables(config, starter.model, None)
