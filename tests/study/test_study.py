@@ -20,8 +20,8 @@ import pathlib, sys
 from relo_jax.study import arm
 from tests.study import tiny
 folder = pathlib.Path(sys.argv[1])
-tiny.install(folder, setattr, folder / "warmup")
-tiny.write_warmup(folder / "warmup")
+tiny.install(folder, setattr, folder / "start")
+tiny.write_start(folder / "start")
 train, killed = arm.train, False
 
 def train_until_the_second_arm(config, workdir):
@@ -77,11 +77,11 @@ def test_it_leaves_a_table_that_it_prints_its_numbers_and_a_picture(finished):
     found = json.loads((folder / command.RESULT_FILE).read_text())
     text = (folder / command.TABLE_FILE).read_text()
     assert outcome.table(tiny.NAME, tiny.STUDY, found, tiny.SCALE) in out
-    assert text.startswith(f"# {tiny.NAME}\n\nNear or far?\n") and "multiplied by 0.03" in text and "One seed" in text
-    assert f"`relo study {tiny.NAME} --seeds 1" in text and "--scale 0.03" in found["command"]
+    assert text.startswith(f"# {tiny.NAME}\n\nNear or far?\n") and "multiplied by 0.02" in text and "One seed" in text
+    assert f"`relo study {tiny.NAME} --seeds 1" in text and "--scale 0.02" in found["command"]
     assert (folder / figure.CURVES_FILE).read_bytes().startswith(b"\x89PNG")
     # Each step has 4 clips of 2 frames.
-    assert [(step, frames) for step, frames, _ in found["curves"]["far"][0]] == [(1, 8), (2, 16), (3, 24)]
+    assert [(step, frames) for step, frames, _ in found["curves"]["far"][0]] == [(1, 8), (2, 16)]
 
 
 def test_its_numbers_are_those_of_the_evaluations(finished):
@@ -102,8 +102,8 @@ def test_its_numbers_are_those_of_the_evaluations(finished):
 
 def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypatch):
     workdir, _ = finished
-    tiny.install(tmp_path, monkeypatch.setattr, workdir.parent / "warmup")
-    with pytest.raises(UserError, match=r"total_steps=3.*remove .*near/seed-0 to train it again") as error:
+    tiny.install(tmp_path, monkeypatch.setattr, workdir.parent / "start")
+    with pytest.raises(UserError, match=r"total_steps=2.*remove .*near/seed-0 to train it again") as error:
         arm.run("near", 0, 0.05, [], workdir)
     assert "\n" not in str(error.value)
 

@@ -27,27 +27,26 @@ def get_config(stage):
 """
 MODEL = dict(width=16, depth=1, heads=2, stem_blocks=(1, 1), head_width=8, search_size=64, template_size=32)
 STUDY = studies.Study("Near or far?", ("near", "far"), steps_to=True)
-NAME, SCALE, SEQUENCES = "distance", 0.03, 2  # at this scale three steps
+NAME, SCALE, SEQUENCES = "distance", 0.02, 2  # at this scale two steps
 
 
-def install(folder, replace, warmup):
+def install(folder, replace, start):
     """Makes the study known, its files below a folder; `replace` is `setattr` or pytest's."""
     path = folder / "ablations"
     path.mkdir()
     for arm, max_gap in (("near", 5), ("far", 20)):
-        text = ARM.format(init_from=str(warmup), model=MODEL, max_gap=max_gap)
+        text = ARM.format(init_from=str(start), model=MODEL, max_gap=max_gap)
         (path / f"{arm}.py").write_text(text)
     replace(studies, "FOLDER", path)
     replace(studies, "STUDIES", {NAME: STUDY})
     replace(command, "held_out", held_out)
 
 
-def write_warmup(path):
-    """A checkpoint to start from, of random numbers."""
+def write_start(path):
+    """A checkpoint to start from, of random numbers; with all heads, so that none need be made (and compiled)."""
     model, rng = RELO.from_variant("tiny", **MODEL), np.random.default_rng(0)
     like = checkpoint.abstract_variables(model)
     variables = jax.tree.map(lambda leaf: rng.uniform(0.01, 0.1, leaf.shape).astype(np.float32), like)
-    variables["batch_stats"]["policy"] = jax.tree.map(np.zeros_like, variables["batch_stats"]["policy"])  # untrained
     checkpoint.save_variables(path, model, variables)
 
 
