@@ -50,8 +50,7 @@ def run(arm, seed, scale, benchmarks, workdir):
       UserError: another config was trained there, the training was stopped, or a sequence failed.
     """
     folder, frames = folder_of(workdir, arm, seed), 0
-    for config, where in stages(arm, seed, scale, folder):
-        check_same_arm(config, where, folder)
+    for config, where in checked_stages(arm, seed, scale, workdir):
         if not is_finished(config, where):
             train(config, where)
         before, frames = frames, frames + config.total_steps * frames_a_step(config)
@@ -92,11 +91,22 @@ def is_finished(config, where):
     return (where / checkpoint.CHECKPOINTS / str(config.total_steps)).is_dir()
 
 
-def check_same_arm(config, where, folder):
-    """Raises UserError when a run directory has checkpoints of a config that gives other numbers."""
-    if not any((where / checkpoint.CHECKPOINTS).glob("[0-9]*")):
-        return
-    relo_config.validate(config)
+def checked_stages(arm, seed, scale, workdir):
+    """`studies.stages` of an arm and seed.
+
+    Raises:
+      UserError: a bad config, or a run directory has checkpoints of a config that gives other numbers.
+    """
+    folder = folder_of(workdir, arm, seed)
+    found = stages(arm, seed, scale, folder)
+    for config, where in found:
+        relo_config.validate(config)
+        if any((where / checkpoint.CHECKPOINTS).glob("[0-9]*")):
+            _check_same_config(config, where, folder)
+    return found
+
+
+def _check_same_config(config, where, folder):
     model = RELO.from_variant(config.model.variant, **relo_config.model_overrides(config))
     given = {**relo_config.to_dict(config), "model": model_config(model)}
     _, step = checkpoint.run_and_step(where)

@@ -86,6 +86,8 @@ def held_out(sequences, frames):
 def run_all(study, seeds, scale, benchmarks, workdir):
     """Every arm with every seed: arm -> list of `arm.Run`. Seed by seed, so that all arms are there early."""
     todo = [(arm, seed) for seed in range(seeds) for arm in study.arms]
+    for arm, seed in todo:  # what is refused is refused before anything is trained
+        arms.checked_stages(arm, seed, scale, workdir)
     waiting = {key for key in todo if not arms.is_evaluated(arms.folder_of(workdir, *key), benchmarks)}
     runs, spent, start = {arm: [] for arm in study.arms}, [], time.perf_counter()
     for number, (arm, seed) in enumerate(todo, start=1):

@@ -16,7 +16,7 @@ def write_curves(path, curves):
 
     Args:
       path: file to write.
-      curves: arm -> a list a seed of (step, frames, AUC); the seeds of an arm were looked at at the same steps.
+      curves: arm -> a list a seed of (step, frames, AUC); what only some seeds of an arm were looked at is left out.
 
     Raises:
       UserError: cannot be written.
@@ -25,12 +25,14 @@ def write_curves(path, curves):
         figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
         axes = figure.subplots()
         for (arm, seeds), colour in zip(curves.items(), COLOURS, strict=False):
-            values = np.asarray(seeds, np.float64)  # [S, looks, 3]
-            frames, auc = values[0, :, 1] / 1000, values[:, :, 2]
-            axes.fill_between(frames, auc.min(0), auc.max(0), color=colour, alpha=0.15, linewidth=0)
-            axes.plot(frames, auc.mean(0), color=colour, linewidth=2, label=arm)
+            by_frames = [{frames: auc for _, frames, auc in curve} for curve in seeds]
+            looks = sorted(set.intersection(*map(set, by_frames)))
+            auc = np.array([[curve[frames] for frames in looks] for curve in by_frames])  # [S, looks]
+            thousands = np.array(looks) / 1000
+            axes.fill_between(thousands, auc.min(0), auc.max(0), color=colour, alpha=0.15, linewidth=0)
+            axes.plot(thousands, auc.mean(0), color=colour, linewidth=2, label=arm)
         count = len(seeds)
-        shown = f"mean of {count} seeds, worst to best" if count > 1 else "one seed"
+        shown = f"mean of {count} seeds, in a band from worst to best" if count > 1 else "one seed"
         axes.set(xlabel="search frames through the encoder (thousands)", ylabel="AUC on held-out clips", title=shown)
         axes.legend()
         save(figure, path)
