@@ -90,7 +90,7 @@ def test_heat_map_and_policy_are_measured_alike_on_the_same_frames(model, variab
     assert 0 < of_map["argmax_auc"] < 1
 
 
-def test_the_auc_at_the_peak_is_of_each_clip():
+def test_the_auc_at_the_peak_is_that_of_the_reward():
     rng = np.random.default_rng(2)
     size, offset = rng.uniform(0.1, 0.6, (2, 5, 4, 4, 2)), rng.normal(0.5, 0.2, (2, 5, 4, 4, 2))
     center, box = rng.uniform(0.1, 0.9, (2, 5, 4, 4)), rng.uniform(0.2, 0.5, (2, 5, 4))
