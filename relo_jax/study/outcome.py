@@ -97,7 +97,7 @@ def _auc_table(title, arms, still):
     seeds = "".join(f" seed {seed} |" for seed in range(len(last["seeds"])))
     lines = [
         f"AUC on {last['sequences']} sequences ({title}); of a box that never moves: {still:.3f}", "",
-        f"| arm | AUC | 95 % |{seeds} less {first} | 95 % | seeds above |",
+        f"| arm | AUC | 95 % |{seeds} minus {first} | 95 % | seeds above |",
         "|---|---|---|" + "---|" * len(last["seeds"]) + "---|---|---|",
     ]  # fmt: skip
     for arm, row in arms.items():
