@@ -1,6 +1,6 @@
 """No warm-up: everything from nothing by reward, with as many search frames as the two stages of with_warmup.py.
 
-Those are 400 x 32 clips of 2 frames and 100 x 16 of 8, 38,400 in all, and so 300 steps of 16 clips of 8 frames. The
+Those are 400 x 32 clips of 2 frames and 80 x 16 of 8, 35,840 in all, and so 280 steps of 16 clips of 8 frames. The
 boxes learn as in a warm-up, at the true centre; no centre map does. Learning rates are those of the starter's warm-up.
 The regression head's BatchNorm goes by running statistics in the RL stage: begun from nothing, it normalises nothing.
 
@@ -16,7 +16,7 @@ from relo_jax.study import recipe
 def get_config(stage="rl"):
     """The stage `rl`."""
     recipe.check_stage(stage, "rl")
-    config = recipe.rl(steps=300)
+    config = recipe.rl(steps=280)
     config.init_from = ""
     config.rl.train = "all"
     config.rl.path = "clip"  # the one with gradients for the encoder

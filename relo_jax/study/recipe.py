@@ -7,11 +7,11 @@ a config of `relo train`.
 from relo_jax import config as relo_config
 from relo_jax.errors import UserError
 
-STEPS = 100  # of the stage that is compared
+STEPS = 80  # of the stage that is compared
 
 
 def rl(steps=STEPS):
-    """The RL stage from the starter's warm-up: 100 steps of 16 clips."""
+    """The RL stage from the starter's warm-up: 80 steps of 16 clips."""
     config = relo_config.starter("rl")
     config.init_from = "starter-warmup"
     config.optimizer.warmup_steps = 10
@@ -34,8 +34,8 @@ def warmup(steps):
 
 
 def tokens_warmup():
-    """Goes on with the starter's warm-up for 150 steps of 16 clips of 4 frames, so that tokens have a way to go."""
-    config = warmup(steps=150)
+    """Goes on with the starter's warm-up for 100 steps of 16 clips of 4 frames, so that tokens have a way to go."""
+    config = warmup(steps=100)
     config.init_from = "starter-warmup"
     config.batch_size = config.optimizer.reference_batch = 16
     config.warmup.search_frames = 4

@@ -54,7 +54,7 @@ def test_with_and_without_a_warm_up_the_encoder_sees_as_many_frames(tmp_path):
         name: sum(config.total_steps * frames_a_step(config) for config, _ in studies.stages(name, 0, 1.0, tmp_path))
         for name in ("with_warmup", "without_warmup")
     }
-    assert frames["with_warmup"] == frames["without_warmup"] == 38_400
+    assert frames["with_warmup"] == frames["without_warmup"] == 35_840
 
 
 def test_every_arm_is_a_file_and_every_file_an_arm():
