@@ -6,6 +6,9 @@ from pathlib import Path
 # Before the first import of JAX, which reads them once.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+# Compiling is most of the suite's time, and what is compiled here runs for a moment: the compiler need not try hard.
+# JAX_DISABLE_MOST_OPTIMIZATIONS=0 tests the programs that users run.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import numpy as np
 import pytest
