@@ -101,7 +101,7 @@ def checked_stages(arm, seed, scale, workdir):
     found = stages(arm, seed, scale, folder)
     for config, where in found:
         relo_config.validate(config)
-        if any((where / checkpoint.CHECKPOINTS).glob("[0-9]*")):
+        if any(path.name.isdigit() for path in (where / checkpoint.CHECKPOINTS).glob("*")):  # not half a save
             _check_same_config(config, where, folder)
     return found
 

@@ -53,6 +53,8 @@ def study_command(
     benchmarks = [held_out(sequences, frames)]
     if data_root is not None:
         benchmarks.append(open_benchmark("folder", data_root))
+        if benchmarks[1].title == benchmarks[0].title:
+            raise UserError(f"--data-root {data_root}: the procedural sequences go by that name: rename the folder")
     start, folder = time.perf_counter(), Path(workdir) / name
     runs = run_all(study, seeds, scale, benchmarks, workdir)
     found = {

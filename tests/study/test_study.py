@@ -117,6 +117,20 @@ def test_numbers_that_make_no_study(fields, said, tmp_path, monkeypatch):
         tiny.run(tmp_path / "work", **fields)
 
 
+def test_a_study_killed_in_its_first_save_goes_on(tmp_path):
+    unfinished = tmp_path / "arms/reward/seed-0/rl/checkpoints/8.orbax-checkpoint-tmp"
+    unfinished.mkdir(parents=True)
+    ((_, where),) = arm.checked_stages("reward", 0, 1.0, tmp_path)
+    assert where == unfinished.parents[1]
+
+
+def test_a_folder_called_as_the_procedural_sequences_are_is_refused(tmp_path, monkeypatch):
+    tiny.install(tmp_path, monkeypatch.setattr, tmp_path)
+    monkeypatch.setattr(command, "open_benchmark", lambda name, root: tiny.held_out(1, 2))
+    with pytest.raises(UserError, match="--data-root here/held-out: the procedural sequences go by that name"):
+        tiny.run(tmp_path / "work", data_root="here/held-out")
+
+
 def test_an_unknown_study_is_told_the_nearest():
     with pytest.raises(UserError, match="did you mean 'estimator'"):
         command.study_command("estimators")
