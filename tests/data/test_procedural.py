@@ -124,6 +124,28 @@ def test_the_target_can_be_told_from_what_is_around_it(heldout):
     assert np.min(seen) > 4
 
 
+def test_a_light_that_is_switched_changes_the_light_and_nothing_else():
+    plain, switched = (Procedural(5, "heldout", replace(OPTIONS, switch=p)) for p in (0.0, 1.0))
+    ends = []
+    for k in range(12):
+        before, after = plain.scene(k), switched.scene(k)
+        for one, other in zip(before.layers, after.layers, strict=True):
+            np.testing.assert_array_equal(one.maps, other.maps)
+        factor = after.light / before.light
+        assert 0.2 <= factor.min() and factor.max() <= 1
+        assert (np.diff(factor) >= -1e-9).all() or (np.diff(factor) <= 1e-9).all()
+        ends.append(factor[-1] / factor[0])
+    assert min(ends) < 0.8 and max(ends) > 1.25  # goes out, comes on
+
+
+def test_elongated_targets_are_longer_than_wide_or_wider_than_long_and_no_larger():
+    shape = lambda options: np.array([sequence(5, k, 2, bank_size=24, **options).boxes_xywh[0, 2:] for k in range(24)])
+    square, long = shape({}), shape({"elongation": 1.0})
+    aspect = lambda sides: np.abs(np.log(sides[:, 0] / sides[:, 1]))
+    assert np.median(aspect(long)) > 1.5 * np.median(aspect(square))
+    assert 0.6 < np.median(long.prod(1)) / np.median(square.prod(1)) < 1.6
+
+
 def test_unknown_split_is_named():
     with pytest.raises(UserError, match="'test'"):
         Procedural(0, "test")

@@ -23,14 +23,6 @@ from tests.mdp.worlds import FRAMES, SIZE, batch_of, drifting, plans
 CLIPS = 8
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    """XLA takes half the time for these programs, which run a few times each."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @functools.cache
 def model():
     return RELO.from_variant("tiny", width=32, heads=2, depth=2, head_width=16, search_size=SIZE, template_size=32)

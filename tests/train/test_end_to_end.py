@@ -16,13 +16,6 @@ from relo_jax.train import frozen, rl, state
 CLIPS, FRAMES, DEPTH = 4, 2, 3
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @functools.cache
 def model(remat=False):
     sizes = dict(width=16, stem_blocks=(1, 1), depth=DEPTH, heads=2, head_width=16, search_size=32, template_size=32)

@@ -79,9 +79,10 @@ def ends(running, within):
 @pytest.fixture(autouse=True, scope="module")
 def quickly_compiled():
     """As in the processes."""
+    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def wait_for_step(workdir, step, running):

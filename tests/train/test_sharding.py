@@ -105,11 +105,8 @@ RL = {"rl__normalize_advantage": True}
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Small arrays are split too; and XLA takes half the time for these programs, which run twenty times each."""
+    """Small arrays are split too."""
     monkeypatch.setattr(mesh, "SMALLEST", 512)
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize(
