@@ -131,7 +131,7 @@ def base():
     config.tracker = ConfigDict()  # travels with the checkpoint
     config.tracker.window_power = 3.0
     config.tracker.update_interval = 0  # frames between template updates; 0: off
-    config.tracker.update_threshold = 25.0
+    config.tracker.update_threshold = 25.0  # of the policy's logits; the heights of a "heatmap" are below 1
     config.tracker.found_threshold = 0.25  # score from which a result counts as found
     # The score's weights, see score.py; written by `relo calibrate`, with the threshold. These: not calibrated.
     config.tracker.score_bias = 0.0

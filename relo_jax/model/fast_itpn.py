@@ -244,7 +244,7 @@ class Encoder(nn.Module):
         return self.blocks(x, (jnp.asarray(self.main_rates), carried), first, train)
 
     def _one_by_one(self, search, templates, temporal, carried, first, train, lean):
-        """ "deep_to_shallow": a frame begins with what the last one ended with, so `lax.scan` goes over the frames.
+        """As "deep_to_shallow" asks: a frame begins with what the last one ended with, so a scan goes over frames.
 
         Args:
           search, templates, temporal: `[B, T, _, D]`, the tokens that enter the first block.

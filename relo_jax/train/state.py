@@ -188,8 +188,8 @@ def averaged(grad_fn, parts, in_place):
     """Gradient accumulation: a batch goes through `grad_fn` in parts, one after the other, and the mean counts.
 
     Every clip weighs the same, so the gradient is that of the whole batch as far as the loss is a mean over clips. What
-    normalises over a batch normalises over each part: the BatchNorm of trained heads, and the number of peaks in the
-    release's focal loss. The running statistics move once, by the mean of what the parts saw.
+    normalises over a batch normalises over each part: the BatchNorm of trained heads, standardised advantages, and the
+    number of peaks in the release's focal loss. The running statistics move once, by the mean of what the parts saw.
 
     Args:
       grad_fn: `(params, state, batch, key) -> ((loss, aux), gradients)`.
