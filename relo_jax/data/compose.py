@@ -238,15 +238,16 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     )
     # Last, so that all that is drawn before them is as it is without.
     if options.switch and rng.random() < options.switch:
-        scene = replace(scene, light=scene.light * _switched(rng, frames))
+        scene = replace(scene, light=scene.light[:, None] * _switched(rng, frames))
     return with_absence(rng, scene) if options.absence and rng.random() < options.absence else scene
 
 
 def _switched(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """[F] in (0, 1]: a light that comes on or goes out in the course of the sequence, as fast as it likes."""
+    """[F, 3] in (0, 1]: a light of some colour that comes on or goes out during the sequence, as fast as it likes."""
     dark, when, takes = log_uniform(rng, 0.2, 0.7), rng.uniform(0, frames), log_uniform(rng, 1, 25)
+    color = np.minimum(dark * np.exp(rng.normal(0, 0.2, 3)), 1)
     lit = np.clip((np.arange(frames) - when) / takes, 0, 1)
-    return dark ** (lit if rng.random() < 0.5 else 1 - lit)
+    return color ** (lit if rng.random() < 0.5 else 1 - lit)[:, None]
 
 
 def _grade(rng: np.random.Generator, options: Options) -> np.ndarray:

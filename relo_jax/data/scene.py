@@ -95,9 +95,9 @@ class Layer:
 @dataclass(frozen=True)
 class Scene:
     """width, height: of a frame; background: uint8 RGB with maps [F, 2, 3] to the frame; layers: back to front;
-    target: indices of the layers that are the target; light: [F] brightness; grain: uint8 noise around 128, with its
-    strength; offsets: int [F, 2] where in the noise a frame begins. The camera, last of all: grade, a matrix [3, 4] on
-    RGB; blur, in pixels of the frame; quality of a JPEG (0: none)."""
+    target: indices of the layers that are the target; light: [F] or [F, 3] brightness; grain: uint8 noise around
+    128, with its strength; offsets: int [F, 2] where in the noise a frame begins. The camera, last of all: grade, a
+    matrix [3, 4] on RGB; blur, in pixels of the frame; quality of a JPEG (0: none)."""
 
     width: int
     height: int
@@ -136,7 +136,7 @@ def _film(scene: Scene, index: int, image: np.ndarray, scale: float) -> np.ndarr
     height, width = image.shape[:2]
     if scene.blur * scale > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), scene.blur * scale)
-    image = cv2.transform(image, scene.grade * np.float32(scene.light[index]))
+    image = cv2.transform(image, scene.grade * np.float32(scene.light[index]).reshape(-1, 1))
     if scene.grain_strength > 0:
         dx, dy = scene.offsets[index]
         noise = scene.grain[dy : dy + height, dx : dx + width]
