@@ -26,6 +26,7 @@ _CHOICES = {
     "model.propagation": ("layer_aligned", "deep_to_shallow", "none"),
     "model.localizer": ("policy", "heatmap"),
     "warmup.decode_at": ("center", "argmax"),
+    "warmup.heatmap_peak": ("rounded", "cell"),
     "warmup.train": ("all", "center"),
     "rl.train": ("heads", "last_blocks", "all"),
     "rl.path": ("clip", "frame"),
@@ -94,6 +95,7 @@ def base():
     config.warmup.l1_weight = 5.0
     config.warmup.center_focal_weight = 0.0  # release: 1.0
     config.warmup.decode_at = "center"  # release: "argmax"
+    config.warmup.heatmap_peak = "rounded"  # "cell": in the cell that holds the centre, where the boxes are learnt
     config.warmup.train = "all"  # "center": the centre map alone, by its focal loss, on a warm-up that stays as it is
 
     config.rl = ConfigDict()

@@ -2,7 +2,8 @@
 
 Encoder and boxes stay those of the warm-up; the tracker goes where the map is highest (OSTrack's way).
 
-Differs from reward.py:rl in `stage`, `warmup.search_frames`, `warmup.train`, `init_fresh`, `model.localizer`.
+Differs from reward.py:rl in `stage`, `warmup.search_frames`, `warmup.train`, `warmup.heatmap_peak`, `init_fresh`,
+`model.localizer`.
 """
 
 from relo_jax.study import recipe

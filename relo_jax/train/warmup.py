@@ -19,13 +19,15 @@ from relo_jax.train.state import make_step as make_update
 from relo_jax.train.state import variables_of
 
 
-def gaussian_heatmap(box_xywh, grid, min_overlap=0.7):
-    """CenterNet's target: a Gaussian at the rounded centre cell, as wide as still overlaps the box by `min_overlap`.
+def gaussian_heatmap(box_xywh, grid, min_overlap=0.7, peak="rounded"):
+    """CenterNet's target: a Gaussian around the centre's cell, as wide as still overlaps the box by `min_overlap`.
 
     Args:
       box_xywh: `[..., 4]`, relative to the crop.
       grid: H = W.
       min_overlap: IoU that a box moved by the Gaussian's radius keeps (Law and Deng, 2018).
+      peak: "rounded", the cell whose number is nearest to the centre (the release), or "cell", the one that holds it,
+        where `decode_at="center"` has the boxes learnt.
 
     Returns:
       `[..., H, W]` in [0, 1].
@@ -39,7 +41,8 @@ def gaussian_heatmap(box_xywh, grid, min_overlap=0.7):
         root(4 * keep, -2 * keep * total, (keep - 1) * area),
     )
     radius = jnp.floor(jnp.maximum(radius, 0.0))[..., None, None]
-    center = jnp.round(box[..., :2] + 0.5 * box[..., 2:])
+    center = box[..., :2] + 0.5 * box[..., 2:]
+    center = jnp.round(center) if peak == "rounded" else jnp.clip(jnp.floor(center), 0, grid - 1)
     cells = jnp.arange(grid, dtype=box.dtype)
     dx = (cells - center[..., 0, None])[..., None, :]
     dy = (cells - center[..., 1, None])[..., :, None]
@@ -64,7 +67,9 @@ def focal_loss(center, heatmap):
     return -(positive.sum() + negative.sum()) / jnp.maximum(peak.sum(), 1)
 
 
-def warmup_loss(size, offset, center, box_xywh, *, giou_weight, l1_weight, center_focal_weight, decode_at):
+def warmup_loss(
+    size, offset, center, box_xywh, *, giou_weight, l1_weight, center_focal_weight, decode_at, heatmap_peak="rounded"
+):
     """The warm-up loss of B x T frames.
 
     Args:
@@ -74,6 +79,7 @@ def warmup_loss(size, offset, center, box_xywh, *, giou_weight, l1_weight, cente
       giou_weight, l1_weight: 2 and 5 in paper and release.
       center_focal_weight: 0 in the paper, 1 in the release.
       decode_at: "center" (paper) or "argmax" of the centre map (release).
+      heatmap_peak: see `gaussian_heatmap`.
 
     Returns:
       total loss, dict of metrics: `giou_loss`, `l1_loss`, `iou` (at the decoded cell) and, with a centre map,
@@ -98,7 +104,7 @@ def warmup_loss(size, offset, center, box_xywh, *, giou_weight, l1_weight, cente
     metrics |= {"giou_loss": giou_loss, "l1_loss": l1_loss, "iou": boxes.iou_xyxy(predicted, truth).mean()}
     if center_focal_weight:
         # The release divides by the peaks of one frame's batch and then averages the frames.
-        per_frame = jax.vmap(focal_loss, in_axes=1)(center, gaussian_heatmap(box_xywh, grid))
+        per_frame = jax.vmap(focal_loss, in_axes=1)(center, gaussian_heatmap(box_xywh, grid, peak=heatmap_peak))
         metrics["center_loss"] = per_frame.mean()
         total = total + center_focal_weight * metrics["center_loss"]
     return total, metrics
@@ -142,6 +148,7 @@ def loss_fields(config):
         l1_weight=of_boxes * fields.l1_weight,
         center_focal_weight=fields.center_focal_weight,
         decode_at=fields.decode_at,
+        heatmap_peak=fields.heatmap_peak,
     )
 
 

@@ -28,6 +28,10 @@ def test_warm_up_loss_and_gradients_are_the_releases(fixtures):
     box = data["gt_boxes_xywh"]
     np.testing.assert_allclose(warmup.gaussian_heatmap(box, 8), data["heatmap"], atol=1e-6)
 
+    cells = np.asarray(warmup.gaussian_heatmap(box, 8, peak="cell")).reshape(*box.shape[:-1], -1)
+    np.testing.assert_array_equal(cells.argmax(-1), act.center_action(box, 8))
+    np.testing.assert_array_equal(cells.max(-1), 1.0)
+
     def loss(size, offset, center):
         options = dict(giou_weight=2.0, l1_weight=5.0, center_focal_weight=1.0, decode_at="argmax")
         return warmup.warmup_loss(size, offset, center, box, **options)
