@@ -72,7 +72,8 @@ def test_more_of_any_evidence_never_lowers_it():
         weights = dict(zip(score.FIELDS, [rng.normal(0, 5), *rng.exponential(2, 4)], strict=True))
         evidence = rng.normal(0, 2, 4)
         more = evidence + np.eye(4) * rng.exponential(1, 4)
-        assert (np.asarray(score.probability(more, weights)) >= score.probability(evidence, weights)).all()
+        lower = score.probability(evidence, weights) - 1e-6  # what a float32 exponential may be wrong by
+        assert (np.asarray(score.probability(more, weights)) >= lower).all()
 
 
 def test_without_a_fit_it_is_the_mass():
