@@ -39,6 +39,10 @@ STUDIES = {
     "estimator": Study(
         "Does a policy gradient of less variance learn faster?", ("reward", "rloo", "expected"), steps_to=True
     ),
+    "reward_options": Study(
+        "Do the options that the paper does not use help: a bonus on entropy, all thresholds, more weight on the AUC?",
+        ("reward", "entropy_bonus", "continuous_auc", "auc_weight"),
+    ),
     "closed_loop": Study(
         "Does a policy that lives with its own boxes in training track better?", ("teacher_forced", "closed_loop")
     ),
