@@ -140,6 +140,13 @@ def parser():
     main.add_argument("--version", action="version", version=f"relo_jax {relo_jax.__version__}")
     commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
+    for add_some in (add_training, add_evaluation, add_tracking, add_convert, add_data_commands):
+        add_some(commands)
+    return main
+
+
+def add_training(commands):
+    """Demo, training, studies and profiles."""
     demo = add(commands, "demo", demo_command, "the RL stage on procedural clips, evaluation and a video, in minutes")
     demo.add_argument("--full", action="store_true", help="both training stages, from nothing")
     demo.add_argument("--seed", type=int, default=0, help="of the heads, the actions and the training clips")
@@ -156,6 +163,9 @@ def parser():
 
     add(commands, "profile", None, "what a frame of tracking costs, or a training clip (relo profile data)")
 
+
+def add_evaluation(commands):
+    """Benchmarks, the score, and what is made of results."""
     evaluate = add(commands, "eval", eval_command, "a benchmark by its own rules, or a folder of sequences")
     evaluate.add_argument("--data-root", help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
     evaluate.add_argument("--dataset", default="folder", metavar="NAME", help="such as lasot; folder, procedural")
@@ -210,6 +220,9 @@ def parser():
     reproduce.add_argument("--out", type=Path, help="folder of the results (default results/CHECKPOINT)")
     reproduce.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")
 
+
+def add_tracking(commands):
+    """Videos, cameras and streams."""
     track = add(commands, "track", track_command, "follow targets through a video, a camera or a stream")
     track.add_argument(
         "source", help="video file, folder of frames, index of a camera (0), or address (rtsp://, http://, udp:// ...)"
@@ -234,6 +247,9 @@ def parser():
         "--found-threshold", type=float, metavar="S", help="score from which a target counts as found"
     )
 
+
+def add_convert(commands):
+    """The authors' checkpoints."""
     convert = add(commands, "convert", convert_command, "a PyTorch checkpoint to a checkpoint of relo_jax")
     convert.add_argument("input", metavar="IN", type=Path, help=".pth.tar of RELO, or .pt of an ImageNet Fast-iTPN")
     convert.add_argument("output", metavar="OUT", type=Path, help="directory to write; it must not exist yet")
@@ -245,6 +261,9 @@ def parser():
         "--set", action="append", type=field, default=[], metavar="FIELD=VALUE", help="a field of the model, heads=3"
     )
 
+
+def add_data_commands(commands):
+    """`relo data`."""
     data = add(commands, "data", None, "datasets on this machine: check, measure and build them")
     parts = data.add_subparsers(dest="part", metavar="PART", required=True)
 
@@ -270,7 +289,6 @@ def parser():
         "decodes only some (default: where jpegtran is installed)",
     )  # fmt: skip
     add_data(build)
-    return main
 
 
 def add_data(command):
