@@ -121,9 +121,9 @@ def policy_before(config):
     return checkpoint.Loaded(model, initial_variables(config, model, key), relo_config.to_dict(config))
 
 
-def held_out():
-    """The sequences of the evaluation, the same ones for every demo."""
-    return heldout(HELD_OUT_SEED, SEQUENCES, Options(num_frames=FRAMES))
+def held_out(sequences=None, frames=None):
+    """The sequences of the evaluation, the same ones for every demo; or another number of them, or of their frames."""
+    return heldout(HELD_OUT_SEED, sequences or SEQUENCES, Options(num_frames=frames or FRAMES))
 
 
 def typical(sequences, evaluation):
@@ -151,6 +151,13 @@ def about(config, full):
         "seed": config.seed,
         "rl_steps": config.total_steps,
         "rl_clips": config.total_steps * config.batch_size,
+        **circumstances(),
+    }
+
+
+def circumstances():
+    """Where and when figures were made: machine, versions, date."""
+    return {
         "machine": f"{jax.devices()[0].device_kind} ({platform.machine()}, {os.cpu_count()} cores)",
         "versions": {"relo_jax": __version__, "jax": jax.__version__, "python": platform.python_version()},
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -4,18 +4,13 @@ A study that was killed goes on with the same command. What a study leaves is in
 which other studies may share, in `WORKDIR/arms/`.
 """
 
-import datetime
-import os
-import platform
+import shlex
 import time
 from pathlib import Path
 
-import jax
 import tqdm
 
-from relo_jax import __version__, demo
-from relo_jax.data.compose import Options
-from relo_jax.data.procedural import heldout
+from relo_jax import demo
 from relo_jax.errors import UserError
 from relo_jax.eval import tables
 from relo_jax.eval.benchmarks import Benchmark, open_benchmark
@@ -65,9 +60,7 @@ def study_command(
         "scale": scale,
         **outcome.summary(study, runs),
         "seconds": round(time.perf_counter() - start, 1),  # of this session: what was there before cost nothing
-        "machine": f"{jax.devices()[0].device_kind} ({platform.machine()}, {os.cpu_count()} cores)",
-        "versions": {"relo_jax": __version__, "jax": jax.__version__, "python": platform.python_version()},
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        **demo.circumstances(),
     }
     text = outcome.table(name, study, found, scale)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,8 +74,7 @@ def study_command(
 
 def held_out(sequences, frames):
     """The demo's evaluation: procedural sequences with seeds and textures that no training has."""
-    options = Options(num_frames=frames)
-    return Benchmark(None, None, "held-out", tuple(heldout(demo.HELD_OUT_SEED, sequences, options)))
+    return Benchmark(None, None, "held-out", tuple(demo.held_out(sequences, frames)))
 
 
 def run_all(study, seeds, scale, benchmarks, workdir):
@@ -105,9 +97,9 @@ def run_all(study, seeds, scale, benchmarks, workdir):
 
 def command(name, seeds, workdir, data_root, scale):
     """The command line that does this."""
-    text = f"relo study {name} --seeds {seeds} --workdir {workdir}"
-    text += f" --data-root {data_root}" if data_root is not None else ""
-    return text + (f" --scale {scale:g}" if scale != 1 else "")
+    words = ["relo", "study", name, "--seeds", str(seeds), "--workdir", str(workdir)]
+    words += ["--data-root", str(data_root)] if data_root is not None else []
+    return shlex.join(words + (["--scale", f"{scale:g}"] if scale != 1 else []))
 
 
 def _clock(seconds):
