@@ -20,7 +20,6 @@ from pathlib import Path
 import flax.serialization
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
@@ -109,7 +108,7 @@ def save_variables(path, model, variables, tracker_config=None, card=None):
 
 
 def export_starter(variables, model, path, tracker_config=None):
-    """Writes one small file, `<name>.msgpack`, with params in bfloat16, and the config beside it, `<name>.json`.
+    """Writes one small file, `<name>.msgpack`, with params in float16, and the config beside it, `<name>.json`.
 
     Args:
       variables: `{"params", "batch_stats"}`.
@@ -121,7 +120,7 @@ def export_starter(variables, model, path, tracker_config=None):
       UserError: cannot be written.
     """
     path = Path(path)
-    params = jax.tree.map(lambda x: np.asarray(x).astype(ml_dtypes.bfloat16), variables["params"])
+    params = jax.tree.map(lambda x: np.asarray(x).astype(np.float16), variables["params"])
     stats = jax.tree.map(lambda x: np.asarray(x, np.float32), variables["batch_stats"])
     config = json.dumps(describe(model, tracker_config), indent=2)
     path.parent.mkdir(parents=True, exist_ok=True)
