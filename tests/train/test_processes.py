@@ -79,7 +79,7 @@ def ends(running, within):
 @pytest.fixture(autouse=True, scope="module")
 def quickly_compiled():
     """As in the processes."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")  # it has no attribute of this name
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
