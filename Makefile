@@ -73,8 +73,9 @@ ifdef UV
 NEW_TOOLKITS = $(UV) venv --quiet --allow-existing --python $(BIN)/python $(TOOLKITS)
 PIP_TOOLKITS = $(UV) pip install --quiet --python $(TOOLKITS)/bin/python
 else
-NEW_TOOLKITS = $(BIN)/python -m venv $(TOOLKITS)
-PIP_TOOLKITS = $(TOOLKITS)/bin/python -m pip install --quiet --disable-pip-version-check
+# Without pip, which would bring a setuptools of its own that is too old to build them.
+NEW_TOOLKITS = $(BIN)/python -m venv --without-pip $(TOOLKITS)
+PIP_TOOLKITS = $(BIN)/python -m pip --python $(TOOLKITS)/bin/python install --quiet --disable-pip-version-check
 endif
 
 $(TOOLKITS_READY): requirements-toolkits.txt $(READY)
