@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from relo_jax.data.compose import Options
-from relo_jax.data.photos import Photos, cut, read_photos
+from relo_jax.data.photos import Photos, cut, own_cutout, read_photos
 from relo_jax.errors import UserError
 
 OPTIONS = Options(num_frames=30)
@@ -43,6 +43,65 @@ def test_a_cut_out_shows_the_photograph(folder):
     assert len(inside) > 500
     assert (np.abs(inside[:, :3].astype(int) - (200, 100, 50)) <= 1).all()
     assert (piece[piece[..., 3] == 0] == 0).all()
+
+
+def disc(side, radius):
+    """An orange disc as a picture with transparency; below it hides another colour."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    picture = np.zeros((side, side, 4), np.uint8)
+    picture[..., :3] = (10, 255, 10)
+    picture[np.hypot(x, y) <= radius] = (30, 120, 240, 255)  # BGRA
+    return picture
+
+
+@pytest.fixture
+def with_cutouts(folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "cutouts" / "round").mkdir(parents=True)
+    for k in range(10):
+        assert cv2.imwrite(str(tmp_path / "cutouts" / "round" / f"{k}.png"), disc(120 + k, 39.6))
+    return tmp_path
+
+
+def test_a_picture_with_transparency_keeps_its_outline_and_its_colours(with_cutouts):
+    path = read_photos(with_cutouts).cutouts[0]
+    pieces = [own_cutout(np.random.default_rng(k), path) for k in range(40)]
+    for piece in pieces:
+        # The disc fills the patch but for its border of 3 px, whatever surrounded it in the picture.
+        assert piece.outline.min(0) == pytest.approx([3, 3], abs=0.3)
+        assert piece.outline.max(0) == pytest.approx([93, 93], abs=0.3)
+        assert np.hypot(*(piece.outline - 48).T) == pytest.approx(45, abs=0.9)
+        assert piece.levels[0][..., 3].sum() / 255 == pytest.approx(np.pi * 45**2, rel=0.02)
+    # Colours are kept multiplied by opacity; divided again, what was hidden does not show at the edge either.
+    seen = [piece.levels[0][piece.levels[0][..., 3] > 80].astype(float) for piece in pieces]
+    colours = [pixels[:, :3] * 255 / pixels[:, 3:] for pixels in seen]
+    own = [pixels for pixels in colours if (np.abs(pixels - (240, 120, 30)) <= 8).all()]
+    assert 2 <= len(own) <= 20  # a quarter of them
+
+
+def test_sequences_have_cut_outs_with_their_own_outline(with_cutouts):
+    source = read_photos(with_cutouts, 5, options=OPTIONS)
+    assert len(source.cutouts) == 9 and len(source.paths) == 21  # every tenth is held out
+    heldout = read_photos(with_cutouts, 5, "heldout", OPTIONS)
+    assert len(heldout.cutouts) == 1 and not set(heldout.cutouts) & set(source.cutouts)
+    assert np.array_equal(source[3].read_frame(2), read_photos(with_cutouts, 5, options=OPTIONS)[3].read_frame(2))
+    without = Photos(source.paths, seed=5, options=OPTIONS)
+    assert any(not np.array_equal(source[k].boxes_xywh, without[k].boxes_xywh) for k in range(4))
+
+
+def test_what_is_no_cut_out_is_named(with_cutouts):
+    path = with_cutouts / "cutouts" / "plain.png"
+    for picture, reason in (
+        (disc(50, 20)[..., :3], "plain.png: has no transparency"),
+        (np.zeros((50, 50, 4), np.uint8), "plain.png: nothing in it is opaque"),
+    ):
+        assert cv2.imwrite(str(path), picture)
+        with pytest.raises(UserError, match=reason):
+            own_cutout(np.random.default_rng(0), path)
+    path.write_bytes(b"no")
+    with pytest.raises(UserError, match="plain.png: does not decode"):
+        own_cutout(np.random.default_rng(0), path)
 
 
 def test_too_few_photographs_or_a_broken_one_are_named(folder, tmp_path):

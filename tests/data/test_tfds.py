@@ -271,6 +271,7 @@ def test_the_command_says_what_it_built_and_what_not(lasot, capsys, tmp_path):
     (lasot.root / "bear" / "bear-1" / "groundtruth.txt").write_text("1,2,3\n")
     assert cli.main([*command, str(lasot.root)]) == 0
     said = capsys.readouterr().out.splitlines()
+    said = [line for line in said if not line.startswith("without tiles")]  # where there is no jpegtran
     assert "LaSOT train: 1 sequences, 24 frames; 1 left out (1 unreadable annotation" in said[0]
     assert "2 written, all checked" in said[0] and said[1].startswith("LaSOT test: not built: ") and len(said) == 2
     assert cli.main([*command, str(lasot.root), "--split", "test"]) == 1
