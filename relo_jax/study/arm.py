@@ -95,7 +95,7 @@ def checked_stages(arm, seed, scale, workdir):
     """`studies.stages` of an arm and seed.
 
     Raises:
-      UserError: a bad config, or a run directory has checkpoints of a config that gives other numbers.
+      UserError: a bad config, or a run directory has checkpoints of a config, or from weights, that give other numbers.
     """
     folder = folder_of(workdir, arm, seed)
     found = stages(arm, seed, scale, folder)
@@ -103,7 +103,14 @@ def checked_stages(arm, seed, scale, workdir):
         relo_config.validate(config)
         if any(path.name.isdigit() for path in (where / checkpoint.CHECKPOINTS).glob("*")):  # not half a save
             _check_same_config(config, where, folder)
+            _check_same_start(config, where, folder)
     return found
+
+
+def began_with(arm, seed, workdir):
+    """What the first stage of a trained arm began with: a dict as of `card.of_checkpoint`, None for nothing."""
+    (_, where), *_ = stages(arm, seed, 1.0, folder_of(workdir, arm, seed))
+    return cards.read(where).get("parent")
 
 
 def _check_same_config(config, where, folder):
@@ -117,3 +124,14 @@ def _check_same_config(config, where, folder):
             f"{error}; the study has changed since, or --scale is another: remove {folder} to train it again, or give "
             "another --workdir"
         ) from error
+
+
+def _check_same_start(config, where, folder):
+    """The starter's weights may have become others under the same name since."""
+    before = (cards.read(where).get("parent") or {}).get("sha256")
+    now = cards.of_checkpoint(config.init_from).get("sha256") if config.init_from else None
+    if before and now and before != now:
+        raise UserError(
+            f"{where} began with other weights by the name of {config.init_from} (SHA-256 {before[:12]}, now "
+            f"{now[:12]}): remove {folder} to train it again, or give another --workdir"
+        )

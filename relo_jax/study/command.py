@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tqdm
 
+from relo_jax import card as cards
 from relo_jax import demo
 from relo_jax.errors import UserError
 from relo_jax.eval import tables
@@ -59,6 +60,8 @@ def study_command(
         "seeds": seeds,
         "scale": scale,
         **outcome.summary(study, runs),
+        "began_with": {arm: arms.began_with(arm, 0, workdir) for arm in study.arms},
+        "code": cards.revision(),
         "seconds": round(time.perf_counter() - start, 1),  # of this session: what was there before cost nothing
         **demo.circumstances(),
     }

@@ -1,5 +1,6 @@
 """`relo study`: what it leaves, that it goes on where it was, and that a mistake is one line."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relo_jax import card as cards
+from relo_jax import checkpoint
+from relo_jax import config as relo_config
 from relo_jax.errors import UserError
 from relo_jax.eval.runner import SUMMARY_FILE
+from relo_jax.model import RELO, model_config
 from relo_jax.study import arm, command, figure, outcome, studies
 from tests.study import tiny
 
@@ -106,6 +111,31 @@ def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypat
     with pytest.raises(UserError, match=r"total_steps=2.*remove .*near/seed-0 to train it again") as error:
         arm.run("near", 0, 0.05, [], workdir)
     assert "\n" not in str(error.value)
+
+
+def test_it_says_which_weights_it_began_with(finished):
+    workdir, _ = finished
+    found = json.loads((workdir / tiny.NAME / command.RESULT_FILE).read_text())
+    assert {arm: start["name"] for arm, start in found["began_with"].items()} == {"near": "start", "far": "start"}
+    assert set(found["code"]) == {"revision", "changed"}
+
+
+def test_other_weights_of_the_same_name_are_refused_with_what_to_do(tmp_path, monkeypatch):
+    start = tmp_path / "weights.msgpack"
+    start.write_bytes(b"new")
+    tiny.install(tmp_path, monkeypatch.setattr, start)
+    where = arm.folder_of(tmp_path / "work", "near", 0) / "rl"
+    (where / "checkpoints" / "2").mkdir(parents=True)
+    ((config, _),) = studies.stages("near", 0, tiny.SCALE, where.parent)
+    model = RELO.from_variant("tiny", **tiny.MODEL)
+    checkpoint.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
+    for weights in (b"new", b"old"):
+        parent = {"kind": "file", "name": "weights.msgpack", "sha256": hashlib.sha256(weights).hexdigest()}
+        cards.write(where, {"kind": "trained", "parent": parent, "sessions": []})
+        if weights == b"new":
+            arm.checked_stages("near", 0, tiny.SCALE, tmp_path / "work")
+    with pytest.raises(UserError, match=r"other weights by the name of .*weights.msgpack .*remove .*near/seed-0 to"):
+        arm.checked_stages("near", 0, tiny.SCALE, tmp_path / "work")
 
 
 @pytest.mark.parametrize(
