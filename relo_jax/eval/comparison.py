@@ -238,12 +238,12 @@ def _nothing_to_compare(entries):
 def _measure(entry, sequence, rules, size):
     """Fills in curves and numbers; returns what the sequence counts for: 1, or its frames with GOT-10k's rules."""
     name, truth = sequence.name, sequence.boxes_xywh
-    curves = metrics.measure(entry.boxes[name], truth, sequence.visible, rules)
+    curves = metrics.measure(entry.boxes[name], truth, sequence.counted, rules)
     entry.curves[name] = curves
     if size is None:
         entry.numbers[name] = curves.numbers()
         return 1.0
-    overlaps = metrics.got10k_overlaps(entry.boxes[name], truth, size, sequence.visible)
+    overlaps = metrics.got10k_overlaps(entry.boxes[name], truth, size, sequence.counted)
     entry.numbers[name] = metrics.got10k_numbers([overlaps])
     return float(len(overlaps))
 

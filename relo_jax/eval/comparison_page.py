@@ -60,7 +60,7 @@ def still(comparison):
     for sequence in comparison.benchmark:
         if sequence.name in comparison.names:
             boxes = metrics.never_moves(sequence)
-            curves = metrics.measure(boxes, sequence.boxes_xywh, sequence.visible, comparison.benchmark.rules)
+            curves = metrics.measure(boxes, sequence.boxes_xywh, sequence.counted, comparison.benchmark.rules)
             numbers[sequence.name] = curves.numbers()
     return {column: float(np.nanmean([n[column] for n in numbers.values()])) for column in ("auc", "p20", "np20", "ao")}
 

@@ -89,6 +89,7 @@ def test_a_built_dataset_is_the_same_benchmark(root, tmp_path, monkeypatch):
     for one, other in zip(built, folders, strict=True):
         assert one.name == other.name and one.read_encoded(3) == other.read_encoded(3)
         np.testing.assert_array_equal(one.visible, other.visible)
+        np.testing.assert_array_equal(one.counted, other.counted)
 
 
 def test_a_folder_of_sequences(tmp_path, monkeypatch):

@@ -107,6 +107,26 @@ def test_a_benchmarks_own_rules_hold(benchmark, folders):
     assert expected["auc"] < compare(benchmark, folders).entries["good"].numbers["a"]["auc"]
 
 
+def test_a_lasot_box_without_area_is_hidden_by_a_flag_alone(tmp_path):
+    """The field's rule: in a frame that is flagged nothing is right, in one whose box has no area NP is."""
+    miniature.lasot(tmp_path / "LaSOT")
+    benchmark = open_benchmark("lasot", tmp_path, cache=tmp_path / "cache")
+    away = {"airplane-1": [5, 6, 7, 10], "bear-2": []}
+    (tmp_path / "results").mkdir()
+    for sequence in benchmark:
+        boxes = sequence.boxes_xywh.copy()
+        boxes[(boxes[:, 2:] == 0).any(1)] = 1, 1, 5, 5
+        np.savetxt(tmp_path / "results" / f"{sequence.name}.txt", boxes, delimiter=",")
+    entry = compare(benchmark, {"truth": tmp_path / "results"}).entries["truth"]
+    for name, flagged in away.items():
+        without_area = int(name == "airplane-1")
+        frames = miniature.FRAMES
+        numbers = entry.numbers[name]
+        assert numbers["np20"] == pytest.approx((frames - len(flagged)) / frames)
+        assert numbers["p20"] == pytest.approx((frames - len(flagged) - without_area) / frames)
+        assert numbers["auc"] == pytest.approx(numbers["p20"] * 20 / 21)
+
+
 def test_what_one_tracker_lacks_is_left_out_for_all_and_named(benchmark, folders):
     (folders["good"] / "b.txt").unlink()
     (folders["fair"] / "d.txt").write_text("1,2,3,4\n")
@@ -176,7 +196,7 @@ def test_got10k_is_counted_as_its_toolkit_counts(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         np.savetxt(folder / f"{sequence.name}_001.txt", boxes, fmt="%.6f", delimiter=",")
         size = (miniature.WIDTH, miniature.HEIGHT)
-        overlaps.append(metrics.got10k_overlaps(boxes, sequence.boxes_xywh, size, sequence.visible))
+        overlaps.append(metrics.got10k_overlaps(boxes, sequence.boxes_xywh, size, sequence.counted))
     comparison = compare(benchmark, {"noisy": tmp_path / "results"})
     assert comparison.main == "ao"
     assert comparison.overall("noisy") == pytest.approx(metrics.got10k_numbers(overlaps), abs=1e-6)
