@@ -75,7 +75,10 @@ def evaluate(
         batch = batch_for(waiting, batch)
         unknown = {"kind": "in memory", "variant": loaded.model.variant}
         card = card or (unknown if in_memory else cards.of_checkpoint(tracker))
-        cards.add_evaluation(results.path, card, benchmark=benchmark.title, batch=batch)
+        data = {"fingerprint": benchmark.fingerprint(), "sequences": len(benchmark), "frames": sum(map(len, benchmark))}
+        cards.add_evaluation(
+            results.path, card, loaded.config, benchmark=benchmark.title, data=data, rules=rules, batch=batch
+        )
     evaluation = _track(benchmark, waiting, loaded, values, batch, results, boxes)
     if not benchmark.server:
         _measure(evaluation, rules)

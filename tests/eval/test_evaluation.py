@@ -152,5 +152,6 @@ def test_the_card_beside_results_says_who_evaluated(evaluate, capsys, tmp_path):
     evaluate("nfs", capsys)  # nothing is left to do
     card = json.loads((tmp_path / "results" / "relo_b256" / "nfs" / "card.json").read_text())
     (session,) = card["sessions"]
-    assert card["checkpoint"] == {"kind": "none"} and session["benchmark"] == "NFS test" and session["batch"] == 3
+    assert card["checkpoint"] == {"kind": "none", "config": {"tracker": {"window_power": 9.0}}}
+    assert session["benchmark"] == "NFS test" and session["rules"] == "plain" and session["batch"] == 3
     assert {"date", "command", "code", "packages", "machine"} <= set(session)

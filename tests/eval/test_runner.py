@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from relo_jax import card as cards
 from relo_jax import checkpoint, convert, program
 from relo_jax.data.folder import read_folder, read_sequence
 from relo_jax.data.sequence import Sequence
@@ -264,6 +265,26 @@ def test_a_result_that_does_not_fit_its_sequence_is_made_again(loaded, folder, t
         (tmp_path / "out" / "pair.txt").write_text(damaged)
         evaluate(sequences, loaded, tmp_path / "out", batch=1)
         np.testing.assert_array_equal(np.loadtxt(tmp_path / "out" / "pair.txt", delimiter=","), before)
+
+
+def test_the_card_beside_results_has_what_the_checkpoint_has(loaded, folder, tmp_path):
+    """What a paper needs: config, numbers, code and packages of the training, and the same of the evaluation."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    trained = {"kind": "trained", "data": {"fingerprint": "ab12"}, "sessions": [cards.session(first_step=0)]}
+    checkpoint.save_variables(run, loaded.model, loaded.variables)
+    numbers = {"step": 0, "train": {"loss": 0.25}, "held_out": {}}
+    (run / "card.json").write_text(json.dumps(trained))
+    (run / "metrics.json").write_text(json.dumps(numbers))
+    benchmark = benchmarks.Benchmark(None, None, "pair", (read_sequence(folder / "pair"),))
+    evaluate(benchmark, str(run), out, batch=1)
+    card = json.loads((out / "card.json").read_text())
+    assert card["checkpoint"] == {
+        "name": "run", "metrics": numbers, **trained, "config": json.loads((run / "config.json").read_text()),
+    }  # fmt: skip
+    (session,) = card["sessions"]
+    assert session["data"] == {"fingerprint": benchmark.fingerprint(), "sequences": 1, "frames": LENGTHS["pair"]}
+    assert {"revision", "changed"} <= set(session["code"]) and session["packages"]["jax"] == jax.__version__
+    assert json.loads((out / "summary.json").read_text())["benchmark"]["fingerprint"] == benchmark.fingerprint()
 
 
 def test_results_of_another_tracker_are_refused(evaluation, loaded, folder):
