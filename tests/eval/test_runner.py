@@ -95,6 +95,23 @@ def test_lockstep_gives_the_boxes_of_the_release(loaded, shared):
         np.testing.assert_allclose(tracked.boxes_xywh, boxes[tracked.sequence.name], rtol=0, atol=0.05)
 
 
+def test_eight_real_excerpts_at_a_time_are_tracked_as_one_at_a_time(shared):
+    """In float32, by the starter: videos of different size and content side by side."""
+    starter = checkpoint.load("starter")
+    assert starter.model.dtype == "float32"
+    excerpts = []
+    for whole in read_folder(shared / "data" / "otb_mini"):
+        excerpts.append(Sequence(whole.name, whole.boxes_xywh[:15], whole.visible[:15], whole.read_frame))
+    assert len(excerpts) == 8
+    found = []
+    for batch in (1, 8):
+        engine = Lockstep(starter.model, starter.variables, starter.config["tracker"], batch)
+        found.append({t.sequence.name: t.boxes_xywh for t in engine.run(excerpts)})
+    for name, boxes in found[0].items():
+        assert boxes.shape == (15, 4)
+        np.testing.assert_allclose(found[1][name], boxes, rtol=0, atol=0.05, err_msg=name)
+
+
 def test_batches_change_nothing_and_compile_nothing(loaded, folder, one_by_one):
     """Three slots for five sequences of different length and size: slots are taken over, and end up empty."""
     engine = Lockstep(loaded.model, loaded.variables, UPDATING, batch=3)
