@@ -4,9 +4,10 @@
     runs/b256/metrics.json    numbers of the last held-out evaluation and of the last training steps
     runs/b256/MODEL_CARD.md   the same two as text, made anew whenever they change
 
-`relo train`, `relo demo` and `relo convert` write them; `relo eval` puts the card beside its results, with the code
-that evaluated. The code's revision is that of the checkout that the package runs from, and says when files were changed
-after it; of an installed package it is the one that pip noted, where it noted one.
+`relo train`, `relo demo` and `relo convert` write them; `relo eval` puts the card beside its results, with metrics and
+config of the checkpoint, the code that evaluated and a fingerprint of the data. The code's revision is that of the
+checkout that the package runs from, and says when files were changed after it; of an installed package it is the one
+that pip noted, where it noted one.
 """
 
 import hashlib
@@ -135,7 +136,8 @@ def of_converted(path, model, parameters, kind):
 
 
 def of_checkpoint(path):
-    """What is known of a checkpoint: its card; or of a file, or of a run without a card, name and digest.
+    """What is known of a checkpoint: its card and, where there are some, its metrics (they say of which step); or of a
+    file, or of a run without a card, name and digest.
 
     Args:
       path: as for `relo_jax.checkpoint.load`.
@@ -147,15 +149,18 @@ def of_checkpoint(path):
         return {"kind": "file", "name": str(path) if str(path) in STARTERS else file.name, "sha256": _sha256(file)}
     run, step = (file.parents[1], file.name) if file.parent.name == CHECKPOINTS else (file, None)
     known = read(run) or {"kind": "run without a card"}
-    return {"name": run.absolute().name, **({"step": int(step)} if step is not None else {}), **known}
+    metrics = _read_json(run / METRICS_FILE)
+    more = {"step": None if step is None else int(step), "metrics": metrics}
+    return {"name": run.absolute().name, **{k: v for k, v in more.items() if v is not None}, **known}
 
 
-def add_evaluation(folder, checkpoint, **more):
+def add_evaluation(folder, checkpoint, config, **more):
     """Writes the card beside results: that of the checkpoint, and who evaluated it, once for each time that they did.
 
     Args:
       folder: of results.
       checkpoint: see `of_checkpoint`.
+      config: the checkpoint's, nested dict.
       more: what to say of this evaluation.
 
     Raises:
@@ -163,7 +168,8 @@ def add_evaluation(folder, checkpoint, **more):
     """
     sessions = [*read(folder).get("sessions", []), session(**more)]
     with whole_file(Path(folder) / CARD_FILE) as file:
-        file.write_text(json.dumps({"checkpoint": checkpoint, "sessions": sessions}, indent=2) + "\n")
+        card = {"checkpoint": {**checkpoint, "config": config}, "sessions": sessions}
+        file.write_text(json.dumps(card, indent=2) + "\n")
 
 
 def write(folder, card, metrics=None):

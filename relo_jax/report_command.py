@@ -18,8 +18,9 @@ from relo_jax.eval.comparison import compare
 from relo_jax.eval.comparison_tables import SUMMARY_FILE, write_tables
 
 # What only some reports have: where it stayed from an earlier one, it would be taken for this one's.
-_SOMETIMES = ("attributes.csv", "attributes.tex", "reliability.*", "differences.svg", "differences.pdf",
-              "differences.png", "differences-*.svg", "differences-*.pdf", "differences-*.png")  # fmt: skip
+_SOMETIMES = ("attributes.csv", "attributes.tex", "reliability.*", "differences.tex", "differences.svg",
+              "differences.pdf", "differences.png", "differences-*.svg", "differences-*.pdf",
+              "differences-*.png")  # fmt: skip
 
 
 def report_command(

@@ -84,8 +84,21 @@ def test_a_run_knows_the_run_that_it_started_from(tmp_path):
     begin(tmp_path / "rl", init_from=str(tmp_path / "warmup"))
     parent = card.read(tmp_path / "rl")["parent"]
     assert parent["name"] == "warmup" and parent["stage"] == "warmup"
-    assert parent["parent"]["name"] == "starter-warmup" and len(parent["parent"]["sha256"]) == 64
+    assert (
+        "metrics" not in parent
+        and parent["parent"]["name"] == "starter-warmup"
+        and len(parent["parent"]["sha256"]) == 64
+    )
     assert "Started from `warmup`." in (tmp_path / "rl" / "MODEL_CARD.md").read_text()
+
+
+def test_a_run_is_known_with_its_numbers(tmp_path):
+    (tmp_path / "warmup").mkdir()
+    begin(tmp_path / "warmup")
+    card.write_metrics(tmp_path / "warmup", 100, {"loss": 0.25}, {"greedy_iou": 0.5})
+    numbers = {"step": 100, "train": {"loss": 0.25}, "held_out": {"greedy_iou": 0.5}}
+    assert card.of_checkpoint(tmp_path / "warmup")["metrics"] == numbers
+    assert card.of_checkpoint(tmp_path / "warmup" / "checkpoints" / "50")["metrics"] == numbers
 
 
 def test_what_is_known_of_a_checkpoint_without_a_card(fixtures, tmp_path):

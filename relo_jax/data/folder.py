@@ -24,7 +24,7 @@ HELD_OUT_EVERY = 10
 
 def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 16) -> Sequence:
     """One sequence. A frame whose box is NaN or has no area is not visible (training leaves it out, evaluation counts
-    it by its rules); `cache` decoded frames are kept.
+    it by its rules, and no flag hides it); `cache` decoded frames are kept.
 
     Raises:
       UserError: no annotation, no images, boxes and frames that differ in number, a first box that cannot be tracked.
@@ -44,7 +44,10 @@ def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 1
         raise UserError(f"{text}, line 1: the first box {boxes[0].tolist()} has no area, and tracking starts from it")
 
     files = _Files(tuple(map(str, images)), cache)
-    return Sequence(folder.name, boxes, visible, files.frame, read_encoded=files.encoded, where=files.where)
+    return Sequence(
+        folder.name, boxes, visible, files.frame,
+        read_encoded=files.encoded, where=files.where, shown=np.ones(len(boxes), bool),
+    )  # fmt: skip
 
 
 class _Files:

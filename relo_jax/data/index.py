@@ -49,7 +49,8 @@ class Indexed:
         self.source, self.root, self.split, self._folder = source, root, split, folder
         self.name = f"{source.name} {split}"
         load = lambda name: np.load(folder / f"{name}.npy", mmap_mode="r")
-        self._boxes, self._visible, self._text = load("boxes"), load("visible"), load("text")
+        self._boxes, self._visible, self._shown = load("boxes"), load("visible"), load("shown")
+        self._text = load("text")
         self._start, self._text_start = np.asarray(load("start")), np.asarray(load("text_start"))
         self._visible_count, self._still = np.asarray(load("visible_count")), np.asarray(load("still"))
         known = json.loads((folder / "problems.json").read_text())
@@ -78,6 +79,7 @@ class Indexed:
             read_encoded=read_encoded,
             where=where,
             still=bool(self._still[index]),
+            shown=np.array(self._shown[start:end]),
         )
 
     def _texts(self, index: int) -> list[str]:
@@ -229,7 +231,7 @@ def _states(prefix: str, entries: list[Entry]) -> str:
 
 def _build(source: Source, root: Path, split: str, entries: list[Entry], folder: Path, older: str) -> None:
     """Reads every entry and leaves the index, whole, at `folder`, in place of those that match `older`."""
-    boxes, visible, text, still, problems, left_out = [], [], [], [], [], 0
+    boxes, visible, shown, text, still, problems, left_out = [], [], [], [], [], [], 0
     bar = tqdm(total=len(entries), desc=f"indexing {source.title} {split}", unit="entry", disable=len(entries) < 200)
     with ThreadPoolExecutor(_READERS) as pool, bar:
         for found in pool.map(lambda entry: list(_read(source, root, entry)), entries):
@@ -244,11 +246,12 @@ def _build(source: Source, root: Path, split: str, entries: list[Entry], folder:
                     continue
                 boxes.append(record.boxes_xywh)
                 visible.append(record.visible)
+                shown.append(record.visible if record.shown is None else record.shown)
                 frames = Names.compress(record.frames)
                 line = "\0".join((record.name, record.folder, record.category or "", frames))
                 text.append(line.encode(errors=_ANY_NAME))
                 still.append(record.still)
-    save(folder, older, text, boxes, visible, still, problems, left_out)
+    save(folder, older, text, boxes, visible, shown, still, problems, left_out)
 
 
 def _read(source: Source, root: Path, entry: Entry) -> Iterator[Record | Problem]:

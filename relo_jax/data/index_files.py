@@ -13,11 +13,13 @@ import numpy as np
 
 from relo_jax.errors import UserError
 
-ARRAYS = ("boxes", "visible", "start", "text", "text_start", "visible_count", "still")
+ARRAYS = ("boxes", "visible", "shown", "start", "text", "text_start", "visible_count", "still")
 _DAY = 24 * 3600  # seconds
 
 
-def save(folder: Path, older: str, text, boxes, visible, still, problems, left_out: int, **more: np.ndarray) -> None:
+def save(
+    folder: Path, older: str, text, boxes, visible, shown, still, problems, left_out: int, **more: np.ndarray
+) -> None:
     """Leaves an index, whole, at `folder`, and removes those beside it that match `older`.
 
     It is written under another name and renamed, so that a crash leaves nothing that could be taken for an index, and
@@ -25,7 +27,7 @@ def save(folder: Path, older: str, text, boxes, visible, still, problems, left_o
 
     Args:
       text: a sequence's name, folder, category and frames, as `Indexed` takes them apart.
-      boxes, visible, still: of each sequence.
+      boxes, visible, shown, still: of each sequence.
       problems: of all.
       more: further arrays.
     """
@@ -37,6 +39,7 @@ def save(folder: Path, older: str, text, boxes, visible, still, problems, left_o
         arrays = {
             "boxes": np.concatenate(boxes) if boxes else np.zeros((0, 4)),
             "visible": np.concatenate(visible) if visible else np.zeros(0, bool),
+            "shown": np.concatenate(shown) if shown else np.zeros(0, bool),
             "start": starts(boxes),
             "text": np.frombuffer(b"".join(text), np.uint8),
             "text_start": starts(text),

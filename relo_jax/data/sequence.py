@@ -26,6 +26,8 @@ class Sequence:
     read_encoded(index) -> the bytes of the frame's image file, where it has one.
     where(index) -> what to call the frame in a message: its file, or its place in an archive.
     still: one image that stands for a video; it is repeated as often as a clip needs.
+    shown: bool [F], frames in which the target shows by the flags that the dataset's benchmark counts by, whatever
+    their boxes; None: as `visible`.
     """
 
     name: str
@@ -37,6 +39,12 @@ class Sequence:
     read_encoded: Callable[[int], bytes] | None = None
     where: Callable[[int], str] | None = None
     still: bool = False
+    shown: np.ndarray | None = None
+
+    @property
+    def counted(self) -> np.ndarray:
+        """bool [F], frames that evaluation takes for frames with a target, as far as flags say."""
+        return self.visible if self.shown is None else self.shown
 
     def __len__(self) -> int:
         return len(self.boxes_xywh)

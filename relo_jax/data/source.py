@@ -58,7 +58,8 @@ class Record:
     """A sequence as its source reads it: annotation, and where its frames are.
 
     folder: of the frames, relative to the root. frames: their file names, in order.
-    boxes_xywh: float64 [F, 4], pixels, 0-based corners; NaN where there is no box. visible: bool [F].
+    boxes_xywh: float64 [F, 4], pixels, 0-based corners; NaN where there is no box. visible, shown: bool [F], see
+    `Sequence`.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Record:
     category: str | None = None
     still: bool = False
     problems: list[Problem] = field(default_factory=list)
+    shown: np.ndarray | None = None
 
     @property
     def usable(self) -> bool:
@@ -207,6 +209,7 @@ def record(
     *,
     text: str,
     absent: Mapping[str, np.ndarray] = MappingProxyType({}),
+    shown: np.ndarray | None = None,
     category: str | None = None,
     first_box_only: bool = False,
 ) -> Record:
@@ -216,6 +219,7 @@ def record(
       text: the annotation file relative to the root, for messages.
       absent: bool [F] by file relative to the root, frames whose target does not show by the dataset's own flags; one
         file is enough to hide a frame.
+      shown: bool [F], see `Sequence`; None: all that nothing of `absent` hides, where a dataset has flags at all.
       first_box_only: the split hides all boxes but the first; the others become NaN.
     """
     problems = []
@@ -234,16 +238,19 @@ def record(
         detail = f"{int(absurd.sum())} boxes are no boxes, the first in line {first + 1}, {boxes_xywh[first].tolist()}"
         problems.append(Problem("absurd boxes", text, detail + ": never trained on", fatal=False))
         visible &= ~absurd
+    flagged = np.zeros(len(boxes_xywh), bool)
     for file, flags in absent.items():
         if len(flags) == len(boxes_xywh):
-            visible &= ~flags
+            flagged |= flags
         else:
             detail = f"{len(flags)} flags for {len(boxes_xywh)} boxes: extract the annotation again"
             problems.append(Problem("flags and boxes differ", file, detail))
+    visible &= ~flagged
     if not visible.any():
         problems.append(Problem("target never shows", text, "no frame has a visible box: leave the sequence out"))
     bad = np.isnan(boxes_xywh).any(1) if not first_box_only else np.zeros(0, bool)
     if bad.any():
         detail = f"{int(bad.sum())} boxes are NaN, the first in line {int(np.argmax(bad)) + 1}: never trained on"
         problems.append(Problem("NaN boxes", text, detail, fatal=False))
-    return Record(name, folder, list(frames), boxes_xywh, visible, category, problems=problems)
+    shown = ~flagged if shown is None and absent else shown
+    return Record(name, folder, list(frames), boxes_xywh, visible, category, problems=problems, shown=shown)

@@ -43,7 +43,9 @@ def features(kind: str) -> tfds.features.FeaturesDict:
             "boxes_xywh": tfds.features.Tensor(
                 shape=(None, 4), dtype=np.float64, encoding=as_bytes, doc="pixels, 0-based corners; NaN: no box"
             ),
-            "visible": tfds.features.Tensor(shape=(None,), dtype=np.uint8, encoding=as_bytes),
+            "visible": tfds.features.Tensor(
+                shape=(None,), dtype=np.uint8, encoding=as_bytes, doc="1: the target; 2: not, but evaluation counts it"
+            ),
             "still": tfds.features.Scalar(np.bool_, doc="one image that stands for a video"),
             "first_frame": np.int64,
             "frames": np.int64,

@@ -23,6 +23,7 @@ from relo_jax.data.index import InFolders
 from relo_jax.data.source import Problem
 
 KINDS = ("frames", "sequences")  # the two configs of a built dataset
+VISIBLE, SHOWN = 1, 2  # of a sequence's "visible": may be trained on; may not, but evaluation counts it (0: neither)
 READERS = 16  # threads: the frames come from many files, perhaps on a network disk
 _AHEAD = 4 * READERS  # frames read before they are asked for
 _SAMPLED = 4  # frames of a run whose sizes stand for all of it
@@ -100,7 +101,7 @@ class Records:
             "name": sequence.name,
             "category": sequence.category or "",
             "boxes_xywh": sequence.boxes_xywh,
-            "visible": sequence.visible.astype(np.uint8),
+            "visible": np.where(sequence.visible, VISIBLE, np.where(sequence.counted, SHOWN, 0)).astype(np.uint8),
             "still": sequence.still,
             "first_frame": int(self._first[number]),
             "frames": len(sequence),

@@ -21,7 +21,7 @@ from relo_jax.data import sources, tfds_records
 from relo_jax.data.images import FrameError
 from relo_jax.data.index import DEFAULT_CACHE, Indexed, save
 from relo_jax.data.source import Problem, Source
-from relo_jax.data.tfds_records import KINDS
+from relo_jax.data.tfds_records import KINDS, VISIBLE
 from relo_jax.errors import UserError
 
 VERSION = "1.0.0"
@@ -217,7 +217,7 @@ def _sequences(records, root: str) -> Iterator[dict]:
 
 def _index(source: Source, folder, split: str, index: Path, older: str) -> None:
     """Reads all sequence records and keeps them as arrays, in place of those that match `older`."""
-    text, boxes, visible, still, first = [], [], [], [], []
+    text, boxes, visible, shown, still, first = [], [], [], [], [], []
     records = _records(str(folder), source.name, split, "sequences")
     bar = tqdm(
         _sequences(records, str(folder)), f"indexing {source.title} {split}", len(records), disable=len(records) < 2000
@@ -226,7 +226,8 @@ def _index(source: Source, folder, split: str, index: Path, older: str) -> None:
         for sequence in bar:
             text.append("\0".join((sequence["name"], "", sequence["category"], "")).encode())
             boxes.append(sequence["boxes_xywh"])
-            visible.append(sequence["visible"].astype(bool))
+            visible.append(sequence["visible"] == VISIBLE)
+            shown.append(sequence["visible"] > 0)
             still.append(sequence["still"])
             first.append(sequence["first_frame"])
     except UserError:
@@ -236,7 +237,7 @@ def _index(source: Source, folder, split: str, index: Path, older: str) -> None:
     said = {kind: _metadata(folder / kind / VERSION / "metadata.json").get(split, {}) for kind in KINDS}
     problems = [Problem(*row) for kind in ("sequences", "frames") for row in said[kind].get("problems", ())]
     save(
-        index, older, text, boxes, visible, still, problems,
+        index, older, text, boxes, visible, shown, still, problems,
         said["sequences"].get("left_out", 0), first=np.array(first, np.int64),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ of 280 is another number than the mean over all.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,6 +72,16 @@ class Benchmark:
     def columns(self) -> dict[str, str]:
         """The numbers that papers give of it, in order: name -> heading."""
         return GOT10K_COLUMNS if self.name == "got10k" else CURVE_COLUMNS
+
+    def fingerprint(self) -> str:
+        """A digest of what is measured against, wherever it lies: names, boxes and flags of the sequences, in order. It
+        says nothing of the images."""
+        state = hashlib.blake2b(digest_size=8)
+        for sequence in self:
+            state.update(f"{sequence.name}\0{len(sequence)}\0".encode(errors="surrogateescape"))
+            state.update(np.ascontiguousarray(sequence.boxes_xywh, np.float64).tobytes())
+            state.update(np.ascontiguousarray(sequence.counted, bool).tobytes())
+        return state.hexdigest()
 
     def account(self) -> list[str]:
         """Lines on what the published split has and this one has not; empty when all is here."""

@@ -95,17 +95,18 @@ class Comparison:
         """Mean `metrics.Curves` over the compared sequences."""
         return metrics.mean([self.entries[label].curves[name] for name in self.names])
 
-    def interval(self, first, second):
-        """`bootstrap.Interval` of the ranking number, first minus second."""
-        return paired_interval(self.values(first), self.values(second), self._drawn, self.weights)
+    def interval(self, first, second, column=None):
+        """`bootstrap.Interval` of a number, first minus second; of the one that ranks, where none is named. All numbers
+        are measured on the same draws."""
+        return paired_interval(self.values(first, column), self.values(second, column), self._drawn, self.weights)
 
     @functools.cached_property
     def _drawn(self):
         return draw(len(self.names), self.resamples, self.seed)
 
-    def wins(self, first, second):
-        """On how many sequences the first is better, as good, and worse."""
-        difference = self.values(first) - self.values(second)
+    def wins(self, first, second, column=None):
+        """On how many sequences the first is better, as good, and worse, by a number or by the one that ranks."""
+        difference = self.values(first, column) - self.values(second, column)
         return tuple(int(np.count_nonzero(which)) for which in (difference > 0, difference == 0, difference < 0))
 
     def by_attribute(self, attributes):
@@ -237,12 +238,12 @@ def _nothing_to_compare(entries):
 def _measure(entry, sequence, rules, size):
     """Fills in curves and numbers; returns what the sequence counts for: 1, or its frames with GOT-10k's rules."""
     name, truth = sequence.name, sequence.boxes_xywh
-    curves = metrics.measure(entry.boxes[name], truth, sequence.visible, rules)
+    curves = metrics.measure(entry.boxes[name], truth, sequence.counted, rules)
     entry.curves[name] = curves
     if size is None:
         entry.numbers[name] = curves.numbers()
         return 1.0
-    overlaps = metrics.got10k_overlaps(entry.boxes[name], truth, size, sequence.visible)
+    overlaps = metrics.got10k_overlaps(entry.boxes[name], truth, size, sequence.counted)
     entry.numbers[name] = metrics.got10k_numbers([overlaps])
     return float(len(overlaps))
 

@@ -60,7 +60,7 @@ def still(comparison):
     for sequence in comparison.benchmark:
         if sequence.name in comparison.names:
             boxes = metrics.never_moves(sequence)
-            curves = metrics.measure(boxes, sequence.boxes_xywh, sequence.visible, comparison.benchmark.rules)
+            curves = metrics.measure(boxes, sequence.boxes_xywh, sequence.counted, comparison.benchmark.rules)
             numbers[sequence.name] = curves.numbers()
     return {column: float(np.nanmean([n[column] for n in numbers.values()])) for column in ("auc", "p20", "np20", "ao")}
 
@@ -110,7 +110,7 @@ def _differences(comparison, against):
     for label, interval in found.items():
         better, equal, worse = comparison.wins(against, label)
         said = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not told apart"
-        bounds = page.cell(f"{page.signed(interval.low)} to {page.signed(interval.high)}", interval.high - interval.low)
+        bounds = page.cell(_bounds(interval), interval.high - interval.low)
         rows.append(
             [label, page.number(interval.difference, sign=True), bounds, _span(interval, widest),
              f"{better} / {equal} / {worse}", said]
@@ -126,7 +126,32 @@ def _differences(comparison, against):
     )
     if len(comparison.names) < _FEW:
         says += " Of so few sequences the interval is rather too narrow."
-    return page.section("Is the difference more than chance?", table, page.note(says))
+    return page.section(
+        "Is the difference more than chance?", table, page.note(says), _other_differences(comparison, against, others)
+    )
+
+
+def _other_differences(comparison, against, others):
+    """The same of the numbers that do not rank: a cell has the difference, and its interval below it."""
+    columns = {column: title for column, title in comparison.columns.items() if column != comparison.main}
+    rows = []
+    for label in others:
+        intervals = [comparison.interval(against, label, column) for column in columns]
+        rows.append([label, *map(_difference_cell, intervals)])
+    table = page.table([f"{against} minus", *columns.values()], rows, sortable=len(rows) > 1)
+    says = "The other numbers, on the same resamples: the difference, and below it its 95 % interval; bold where 0 is "
+    return table + page.note(f"{says}outside of it. Of several intervals some leave 0 out by chance alone.")
+
+
+def _difference_cell(interval):
+    if np.isnan(interval.difference):
+        return page.number(None)
+    extra = f'<div class="note">{page.escape(_bounds(interval))}</div>'
+    return page.cell(page.signed(interval.difference), interval.difference, extra, best=interval.excludes_zero)
+
+
+def _bounds(interval):
+    return f"{page.signed(interval.low)} to {page.signed(interval.high)}"
 
 
 def _span(interval, widest):

@@ -6,11 +6,11 @@ from relo_jax.eval import tables
 from relo_jax.eval.account import oddities
 
 SUMMARY_FILE = "report.json"  # summary.json is `relo eval`'s
-_DIFFERENCE = ("first", "second", "difference", "low", "high", "better", "equal", "worse")
+_DIFFERENCE = ("first", "second", "number", "difference", "low", "high", "better", "equal", "worse")
 
 
 def write_tables(out, comparison, attributes, facts):
-    """Writes `ranking` and `attributes` as .csv and .tex, `differences` and `sequences` as .csv, and `report.json`.
+    """Writes `ranking`, `differences` and `attributes` as .csv and .tex, `sequences` as .csv, and `report.json`.
 
     Args:
       out: the folder, there already.
@@ -33,8 +33,7 @@ def write_tables(out, comparison, attributes, facts):
     ]
     heads = ["tracker", *columns.values(), "sequences", "median ms", "frames/s"]
     tables.write_csv(out / "ranking.csv", heads, rows)
-    heads = ["first", "second", f"{columns[main]} difference", *_DIFFERENCE[3:]]
-    tables.write_csv(out / "differences.csv", heads, [list(d.values()) for d in found["differences"]])
+    _write_differences(out, found["differences"], columns, comment)
     rows = [[name, *numbers.values()] for name, numbers in found["sequences"].items()]
     tables.write_csv(out / "sequences.csv", ["sequence", *trackers], rows)
     if found["attributes"]:
@@ -43,13 +42,12 @@ def write_tables(out, comparison, attributes, facts):
 
 
 def summary(comparison, attributes):
-    """Everything that is compared as a JSON-able dict; trackers come best first.
+    """Everything that is compared as a JSON-able dict; trackers come best first, and of a pair the number that ranks.
 
     Args: as `write_tables`.
     """
     ranked, main = comparison.ranked, comparison.main
     pairs = [(first, second) for k, first in enumerate(ranked) for second in ranked[k + 1 :]]
-    intervals = {pair: comparison.interval(*pair) for pair in pairs}
     values = {label: comparison.values(label).tolist() for label in ranked}
     return {
         "dataset": comparison.benchmark.title,
@@ -62,10 +60,7 @@ def summary(comparison, attributes):
             }
             for label in ranked
         },
-        "differences": [
-            dict(zip(_DIFFERENCE, (*pair, i.difference, i.low, i.high, *comparison.wins(*pair)), strict=True))
-            for pair, i in intervals.items()
-        ],
+        "differences": [_difference(comparison, *pair, column) for pair in pairs for column in comparison.columns],
         "attributes": {
             attribute: {
                 "sequences": len(names),
@@ -77,6 +72,25 @@ def summary(comparison, attributes):
         "bootstrap": {"resamples": comparison.resamples, "seed": comparison.seed, "level": 0.95},
         "left_out_or_odd": oddities(comparison),
     }
+
+
+def _difference(comparison, first, second, column):
+    interval = comparison.interval(first, second, column)
+    values = (interval.difference, interval.low, interval.high, *comparison.wins(first, second, column))
+    return dict(zip(_DIFFERENCE, (first, second, column, *values), strict=True))
+
+
+def _write_differences(out, found, columns, comment):
+    """In the spreadsheet a row a pair and number, in LaTeX a row a pair, where there is one."""
+    rows = [[columns[value] if key == "number" else value for key, value in d.items()] for d in found]
+    tables.write_csv(out / "differences.csv", _DIFFERENCE, rows)
+    pairs = {}
+    for d in found:
+        cells = pairs.setdefault(f"{d['first']} minus {d['second']}", [])
+        cells.append((d["difference"], d["low"], d["high"]))
+    if pairs:
+        comment = f"95 % intervals of a paired bootstrap, bold where 0 is not in it; {comment}"
+        tables.write_latex_intervals(out / "differences.tex", list(columns.values()), pairs, comment=comment)
 
 
 def _write_attributes(out, found, labels, comment):

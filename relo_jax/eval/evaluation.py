@@ -86,7 +86,7 @@ class Evaluation:
         about = {
             "dataset": benchmark.name, "split": benchmark.split, "title": benchmark.title, "evaluated": len(self.boxes),
             "published": benchmark.published, "missing": benchmark.missing, "absent": list(benchmark.absent),
-            "reasons": list(benchmark.reasons), "server": benchmark.server,
+            "reasons": list(benchmark.reasons), "server": benchmark.server, "fingerprint": benchmark.fingerprint(),
         }  # fmt: skip
         speed = {"frames_per_second": self.frames_per_second}
         return _without_nan({**whole, "sequences": rows, "failed": self.failed, "benchmark": about, **speed})

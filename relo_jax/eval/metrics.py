@@ -84,7 +84,8 @@ def measure(predicted_xywh, truth_xywh, visible=None, rules=None):
     Args:
       predicted_xywh: `[F, 4]`, pixels. The first is replaced by the truth: it was given.
       truth_xywh: `[F, 4]`, pixels; NaN or no area where there is no target.
-      visible: bool `[F]`, False where the target is fully occluded or out of view; only some rules look at it.
+      visible: bool `[F]`, False where a flag says that the target is fully occluded or out of view, whatever its box;
+        only some rules look at it.
       rules: a name of `RULES`; None is "lasot" where `visible` is given, else "plain".
 
     Returns:
@@ -124,7 +125,8 @@ def got10k_overlaps(predicted_xywh, truth_xywh, size=None, visible=None):
     Args:
       predicted_xywh, truth_xywh: `[F, 4]`, pixels.
       size: (width, height) of the frames; both boxes are cut off at their borders. None cuts nothing.
-      visible: bool `[F]`, False where the target is covered or absent; None counts all frames whose truth has an area.
+      visible: bool `[F]`, False where the target is covered altogether. The toolkit looks at nothing else: a target
+        marked as absent, and a box without area, count where they are not covered. None: all whose truth has an area.
 
     Returns:
       float64 `[N]`, N at most F - 1.
@@ -134,7 +136,7 @@ def got10k_overlaps(predicted_xywh, truth_xywh, size=None, visible=None):
     """
     predicted, truth = _checked(predicted_xywh, truth_xywh)
     with np.errstate(invalid="ignore"):
-        counts = (truth[:, 2:] > 0).all(1) if visible is None else np.asarray(visible, bool)
+        counts = (truth[:, 2:] > 0).all(1) if visible is None else np.asarray(visible, bool) & ~np.isnan(truth).any(1)
     counts = np.flatnonzero(counts[1:]) + 1
     predicted, truth = predicted[counts], truth[counts]
     if size is not None:

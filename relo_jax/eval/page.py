@@ -51,6 +51,7 @@ th[aria-sort=ascending]::after { content: " \\2191"; } th[aria-sort=descending]:
 .tall th { position: sticky; top: 0; background: #fff; z-index: 1; }
 .tall th:first-child { z-index: 2; }
 .note { color: var(--soft); font-size: .88rem; margin: .75rem 0 0; }
+td .note { margin: 0; font-weight: 400; white-space: nowrap; }
 .warning { border-left: 4px solid #e69f00; }
 img, video { display: block; max-width: 100%; height: auto; border-radius: 6px; }
 video { width: 100%; max-width: 40rem; background: #000; margin-bottom: 1.25rem; }

@@ -75,7 +75,10 @@ def evaluate(
         batch = batch_for(waiting, batch)
         unknown = {"kind": "in memory", "variant": loaded.model.variant}
         card = card or (unknown if in_memory else cards.of_checkpoint(tracker))
-        cards.add_evaluation(results.path, card, benchmark=benchmark.title, batch=batch)
+        data = {"fingerprint": benchmark.fingerprint(), "sequences": len(benchmark), "frames": sum(map(len, benchmark))}
+        cards.add_evaluation(
+            results.path, card, loaded.config, benchmark=benchmark.title, data=data, rules=rules, batch=batch
+        )
     evaluation = _track(benchmark, waiting, loaded, values, batch, results, boxes)
     if not benchmark.server:
         _measure(evaluation, rules)
@@ -181,14 +184,14 @@ def _measure(evaluation, rules):
     sequences = {s.name: s for s in evaluation.benchmark}
     for key, boxes in evaluation.boxes.items():
         sequence = sequences[key]
-        still, truth, visible = metrics.never_moves(sequence), sequence.boxes_xywh, sequence.visible
-        flags = visible if metrics.RULES[rules].visible else None
+        still, truth, counted = metrics.never_moves(sequence), sequence.boxes_xywh, sequence.counted
+        flags = counted if metrics.RULES[rules].visible else None
         evaluation.curves[key] = metrics.measure(boxes, truth, flags, rules)
         evaluation.still[key] = metrics.measure(still, truth, flags, rules)
         if evaluation.benchmark.name == "got10k":
             size = sequence.read_frame(0).shape[1::-1]
-            evaluation.overlaps[key] = metrics.got10k_overlaps(boxes, truth, size, visible)
-            evaluation.still_overlaps[key] = metrics.got10k_overlaps(still, truth, size, visible)
+            evaluation.overlaps[key] = metrics.got10k_overlaps(boxes, truth, size, counted)
+            evaluation.still_overlaps[key] = metrics.got10k_overlaps(still, truth, size, counted)
 
 
 def _write_summary(folder, evaluation, about):

@@ -40,13 +40,22 @@ def write_latex(path, heads, rows, *, label="tracker", comment=""):
       UserError: cannot be written.
     """
     best = [_best(row[k] for row in rows.values()) for k in range(len(heads))]
-    lines = [f"% {comment}"] if comment else []
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(heads)}}}", r"\toprule"]
-    lines += [" & ".join(map(latex, [label, *heads])) + r" \\", r"\midrule"]
-    for name, row in rows.items():
-        cells = [_percent(value, *ranks) for value, ranks in zip(row, best, strict=True)]
-        lines.append(" & ".join([latex(name), *cells]) + r" \\")
-    _write(path, "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n")
+    cells = {k: [_percent(v, *ranks) for v, ranks in zip(row, best, strict=True)] for k, row in rows.items()}
+    _write_tabular(path, [label, *heads], cells, comment)
+
+
+def write_latex_intervals(path, heads, rows, *, label="difference", comment=""):
+    """Writes a table of differences for booktabs: percentage points with one decimal and their interval in brackets,
+    bold where the interval leaves 0 out.
+
+    Args: as `write_latex`, but
+      rows: label -> (difference, low, high) of numbers in [0, 1], one a head, NaN for none.
+
+    Raises:
+      UserError: cannot be written.
+    """
+    cells = {name: [_interval(*values) for values in row] for name, row in rows.items()}
+    _write_tabular(path, [label, *heads], cells, comment)
 
 
 def write_json(path, value):
@@ -72,6 +81,15 @@ def without_nan(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _write_tabular(path, heads, rows, comment):
+    """rows: label -> cells as LaTeX, one a head but the first."""
+    lines = [f"% {comment}"] if comment else []
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}", r"\toprule"]
+    lines += [" & ".join(map(latex, heads)) + r" \\", r"\midrule"]
+    lines += [" & ".join([latex(name), *cells]) + r" \\" for name, cells in rows.items()]
+    _write(path, "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n")
+
+
 def _best(column):
     """The best and the second best value, as they are printed, of a column; None where there is none."""
     printed = sorted({_rounded(v) for v in column if not _unknown(v)}, reverse=True)
@@ -85,6 +103,14 @@ def _percent(value, best, second):
     if _rounded(value) == best:
         return rf"\textbf{{{text}}}"
     return rf"\underline{{{text}}}" if _rounded(value) == second else text
+
+
+def _interval(difference, low, high):
+    if _unknown(difference):
+        return "--"
+    number, low_text, high_text = (f"{100 * v:+.1f}" for v in (difference, low, high))
+    number = rf"\mathbf{{{number}}}" if low > 0 or high < 0 else number
+    return f"${number}$ [${low_text}$, ${high_text}$]"
 
 
 def _rounded(value):

@@ -45,7 +45,8 @@ def same_as_folders(readers, dataset, split):
         assert record["name"].decode() == sequence.name
         assert record["category"].decode() == (sequence.category or "")
         assert record["boxes_xywh"].tobytes() == sequence.boxes_xywh.tobytes()
-        assert np.array_equal(record["visible"].astype(bool), sequence.visible) and record["still"] == sequence.still
+        assert np.array_equal(record["visible"] == 1, sequence.visible) and record["still"] == sequence.still
+        assert np.array_equal(record["visible"] > 0, sequence.counted)
         assert record["frames"] == len(sequence)
         for k in range(len(sequence)):
             frame = frames[int(record["first_frame"]) + k]

@@ -127,7 +127,7 @@ def test_an_index_is_the_same_whatever_thread_is_first(counted, tmp_path, monkey
         monkeypatch.setattr(index, "_READERS", readers)
         source = dataclasses.replace(LASOT, read=late)
         made.append(arrays(open_dataset(source, "train", root, tmp_path / f"cache{readers}")))
-    assert made[0] == made[1] and len(made[0]) == 8
+    assert made[0] == made[1] and len(made[0]) == 9
 
 
 CHILD = """

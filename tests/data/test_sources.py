@@ -53,7 +53,8 @@ def test_lasot_hides_occluded_frames_and_those_out_of_view(roots, tmp_path):
     test = open_dataset(sources.source("lasot"), "test", roots, tmp_path)
     train = open_dataset(sources.source("lasot"), "train", roots, tmp_path)
     assert [s.name for s in test] == ["airplane-1", "bear-2"] and [s.name for s in train] == ["airplane-2", "bear-1"]
-    assert np.flatnonzero(~test[0].visible).tolist() == [5, 6, 7, 10]
+    assert np.flatnonzero(~test[0].visible).tolist() == [5, 6, 7, 10, 15], "the box of the last has no area"
+    assert np.flatnonzero(~test[0].counted).tolist() == [5, 6, 7, 10], "no flag hides it"
     assert np.isfinite(test[0].boxes_xywh).all() and test[0].category == "airplane"
     assert test.missing == 278 and "278 of the published 280 are not here" in test.summary()
 
@@ -80,6 +81,7 @@ def test_lasot_ext_hides_by_either_flag_and_keeps_to_its_classes(roots, tmp_path
 def test_got10k_frames_count_where_the_target_is_not_absent_nor_covered_whole(roots, tmp_path):
     train = opened("got10k", "train", roots, tmp_path)
     assert hidden(train[0]) == [3, 4, 5], "frames that the image border cuts stay"
+    assert np.flatnonzero(~train[0].counted).tolist() == [4, 5], "its toolkit does not ask whether the target is absent"
     assert train[0].category == "polar bear" and train[0].where(0).endswith("GOT-10k_Train_000001/00000001.jpg")
     assert np.isfinite(train[0].boxes_xywh).all() and len(train[0]) == miniature.FRAMES
 

@@ -90,6 +90,7 @@ def test_what_was_built_is_what_the_folders_hold(name, split, roots, built, tmp_
         assert (one.name, one.category, one.still) == (other.name, other.category, other.still)
         assert one.boxes_xywh.tobytes() == other.boxes_xywh.tobytes() and one.boxes_xywh.dtype == np.float64
         assert one.visible.tobytes() == other.visible.tobytes() and one.visible.dtype == bool
+        assert one.counted.tobytes() == other.counted.tobytes() and one.counted.dtype == bool
         for k in range(len(other)):
             assert one.read_encoded(k) == other.read_encoded(k)
         assert np.array_equal(one.read_frame(0), other.read_frame(0)) and other.name in one.where(0)

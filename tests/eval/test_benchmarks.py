@@ -1,6 +1,7 @@
 """Benchmarks: every dataset opens under its rules, and what of a published split is not here is counted and named."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,22 @@ def test_a_built_dataset_is_the_same_benchmark(root, tmp_path, monkeypatch):
     for one, other in zip(built, folders, strict=True):
         assert one.name == other.name and one.read_encoded(3) == other.read_encoded(3)
         np.testing.assert_array_equal(one.visible, other.visible)
+        np.testing.assert_array_equal(one.counted, other.counted)
+    assert built.fingerprint() == folders.fingerprint()
+
+
+def test_other_truth_has_another_fingerprint(root, tmp_path):
+    whole = open_benchmark("lasot", root, cache=tmp_path)
+    first, second = whole
+    moved, shown = first.boxes_xywh.copy(), first.counted.copy()
+    moved[3, 2] += 0.01
+    shown[5] = True
+    others = [
+        (replace(first, boxes_xywh=moved), second), (replace(first, shown=shown), second),
+        (replace(first, name="airplane-3"), second), (second, first), (first,),
+    ]  # fmt: skip
+    found = {replace(whole, sequences=sequences).fingerprint() for sequences in ((first, second), *others)}
+    assert whole.fingerprint() in found and len(found) == 1 + len(others)
 
 
 def test_a_folder_of_sequences(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval import hardest, metrics, tables
 from relo_jax.eval.account import oddities
 from relo_jax.eval.benchmarks import Benchmark, open_benchmark
+from relo_jax.eval.bootstrap import draw
 from relo_jax.eval.comparison import compare
 from relo_jax.report_command import named_folders, report_command
 from tests.data import miniature
@@ -81,6 +82,22 @@ def test_numbers_are_those_of_the_metrics(benchmark, folders):
     assert comparison.scored("good")[1].sum() == 5 * (FRAMES - 1) - 4  # not where the target is away
 
 
+def test_every_number_has_an_interval_of_its_difference(benchmark, folders):
+    comparison = compare(benchmark, folders, resamples=500)
+    good, fair = (comparison.overall(label) for label in ("good", "fair"))
+    for column in comparison.columns:
+        interval = comparison.interval("good", "fair", column)
+        assert interval.difference == pytest.approx(good[column] - fair[column])
+        drawn = draw(5, 500)
+        means = [drawn @ comparison.values(label, column) / 5 for label in ("good", "fair")]
+        assert [interval.low, interval.high] == pytest.approx(np.percentile(means[0] - means[1], [2.5, 97.5]).tolist())
+    assert comparison.interval("good", "fair") == comparison.interval("good", "fair", "auc")
+    assert comparison.interval("good", "bad", "p20").excludes_zero
+    # Both are within 20 pixels everywhere, but not as good in overlap.
+    assert not comparison.interval("good", "fair", "p20").excludes_zero
+    assert comparison.wins("good", "fair", "p20") == (0, 5, 0) and comparison.wins("good", "fair", "ao") == (5, 0, 0)
+
+
 def test_a_benchmarks_own_rules_hold(benchmark, folders):
     hidden = [replace(s, visible=np.arange(FRAMES) % 3 > 0) for s in benchmark]
     by_rules = compare(Benchmark(None, None, "five", tuple(hidden), rules="lasot"), folders)
@@ -88,6 +105,26 @@ def test_a_benchmarks_own_rules_hold(benchmark, folders):
     expected = metrics.measure(boxes, hidden[0].boxes_xywh, hidden[0].visible, "lasot").numbers()
     assert by_rules.entries["good"].numbers["a"] == pytest.approx(expected)
     assert expected["auc"] < compare(benchmark, folders).entries["good"].numbers["a"]["auc"]
+
+
+def test_a_lasot_box_without_area_is_hidden_by_a_flag_alone(tmp_path):
+    """The field's rule: in a frame that is flagged nothing is right, in one whose box has no area NP is."""
+    miniature.lasot(tmp_path / "LaSOT")
+    benchmark = open_benchmark("lasot", tmp_path, cache=tmp_path / "cache")
+    away = {"airplane-1": [5, 6, 7, 10], "bear-2": []}
+    (tmp_path / "results").mkdir()
+    for sequence in benchmark:
+        boxes = sequence.boxes_xywh.copy()
+        boxes[(boxes[:, 2:] == 0).any(1)] = 1, 1, 5, 5
+        np.savetxt(tmp_path / "results" / f"{sequence.name}.txt", boxes, delimiter=",")
+    entry = compare(benchmark, {"truth": tmp_path / "results"}).entries["truth"]
+    for name, flagged in away.items():
+        without_area = int(name == "airplane-1")
+        frames = miniature.FRAMES
+        numbers = entry.numbers[name]
+        assert numbers["np20"] == pytest.approx((frames - len(flagged)) / frames)
+        assert numbers["p20"] == pytest.approx((frames - len(flagged) - without_area) / frames)
+        assert numbers["auc"] == pytest.approx(numbers["p20"] * 20 / 21)
 
 
 def test_what_one_tracker_lacks_is_left_out_for_all_and_named(benchmark, folders):
@@ -159,10 +196,18 @@ def test_got10k_is_counted_as_its_toolkit_counts(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         np.savetxt(folder / f"{sequence.name}_001.txt", boxes, fmt="%.6f", delimiter=",")
         size = (miniature.WIDTH, miniature.HEIGHT)
-        overlaps.append(metrics.got10k_overlaps(boxes, sequence.boxes_xywh, size, sequence.visible))
+        overlaps.append(metrics.got10k_overlaps(boxes, sequence.boxes_xywh, size, sequence.counted))
     comparison = compare(benchmark, {"noisy": tmp_path / "results"})
     assert comparison.main == "ao"
     assert comparison.overall("noisy") == pytest.approx(metrics.got10k_numbers(overlaps), abs=1e-6)
+    still = {s.name: metrics.never_moves(s) for s in benchmark}
+    for name, boxes in still.items():
+        (tmp_path / "still").mkdir(exist_ok=True)
+        np.savetxt(tmp_path / "still" / f"{name}.txt", boxes, fmt="%.6f", delimiter=",")
+    comparison = compare(benchmark, {"noisy": tmp_path / "results", "still": tmp_path / "still"}, resamples=100)
+    noisy, still = (comparison.overall(label) for label in ("noisy", "still"))
+    for column in ("ao", "sr50", "sr75"):  # by frames, as the numbers themselves
+        assert comparison.interval("noisy", "still", column).difference == pytest.approx(noisy[column] - still[column])
 
 
 def test_uav123_has_its_attributes_in_the_report(tmp_path, monkeypatch):
@@ -198,8 +243,24 @@ def test_tables_are_files_for_others_to_read(benchmark, folders, tmp_path, monke
     assert lines[5].startswith(r"good\_one 100\% & \textbf{") and r"& \underline{" in lines[6]
     summary = json.loads((tmp_path / "out" / "report.json").read_text())
     assert set(summary["trackers"]) == {"good_one 100%", "fair"} and len(summary["sequences"]) == 4
-    (difference,) = summary["differences"]
-    assert difference["low"] <= difference["difference"] <= difference["high"] and difference["better"] == 4
+    differences = {d["number"]: d for d in summary["differences"]}
+    assert list(differences) == ["auc", "p20", "np20", "ao"]
+    assert all(d["low"] <= d["difference"] <= d["high"] for d in differences.values())
+    assert differences["auc"]["better"] == 4 and differences["p20"]["equal"] == 4
+    heads, *rows = csv.reader((tmp_path / "out" / "differences.csv").open())
+    assert heads[:6] == ["first", "second", "number", "difference", "low", "high"]
+    assert [row[:3] for row in rows] == [["good_one 100%", "fair", title] for title in ("AUC", "P", "NP", "AO")]
+    for row, d in zip(rows, differences.values(), strict=True):
+        assert [float(v) for v in row[3:6]] == pytest.approx([d["difference"], d["low"], d["high"]], rel=1e-5)
+    row = (tmp_path / "out" / "differences.tex").read_text().splitlines()[5]
+    auc = "{difference:+.1f}}}$ [${low:+.1f}$, ${high:+.1f}$]"
+    auc = auc.format(**{key: 100 * differences["auc"][key] for key in ("difference", "low", "high")})
+    assert row.startswith(rf"good\_one 100\% minus fair & $\mathbf{{{auc} & $+0.0$ [$+0.0$, $+0.0$] & ")
+    text = (tmp_path / "out" / "report.html").read_text()
+    cells = re.search(r"<th>fair minus</th><th>P</th><th>NP</th><th>AO</th>.*?<tbody>(.*?)</tbody>", text)[1]
+    overlap = differences["ao"]  # of the pair the other way round
+    bounds = f"{-overlap['high']:+.3f} to {-overlap['low']:+.3f}".replace("-", "\u2212")
+    assert cells.count("<td") == 4 and f'<div class="note">{bounds}</div></td>' in cells and "class=best" in cells
     for kind in ("svg", "pdf", "png"):
         assert (tmp_path / "out" / f"success.{kind}").stat().st_size > 5000
 
@@ -207,15 +268,14 @@ def test_tables_are_files_for_others_to_read(benchmark, folders, tmp_path, monke
 def test_one_tracker_alone_has_a_report_too(benchmark, folders, tmp_path, monkeypatch):
     monkeypatch.setattr("relo_jax.report_command.open_benchmark", lambda *_: benchmark)
     (tmp_path / "out").mkdir()
-    for name in ("report.json", "attributes.tex", "differences.svg", "differences-2.png", "notes.txt"):
+    earlier = {"attributes.tex", "differences.tex", "differences.svg", "differences-2.png"}
+    for name in ("report.json", *earlier, "notes.txt"):
         (tmp_path / "out" / name).write_text("of an earlier report, or of its reader")
     report_command([f"_<i>中 $x{'y' * 60}={folders['good']}"], out=tmp_path / "out", worst=0)
     text = (tmp_path / "out" / "report.html").read_text()
     assert "five: 1 tracker<" in text and "Results" in text and "_&lt;i&gt;中 $xyyy" in text and "<i>中" not in text
     assert "more than chance" not in text and "sequence by sequence" not in text and "does worst" not in text
-    assert not {"attributes.tex", "differences.svg", "differences-2.png"} & {
-        p.name for p in (tmp_path / "out").iterdir()
-    }
+    assert not earlier & {p.name for p in (tmp_path / "out").iterdir()}
     assert (tmp_path / "out" / "notes.txt").is_file()
     with pytest.raises(UserError, match="no tracker is called b: they are good"):
         report_command([str(folders["good"])], against="b")

@@ -194,6 +194,13 @@ def test_got10k_counts_visible_frames_after_the_first_together():
     assert all(np.isnan(v) for v in got10k_numbers([]).values())
 
 
+def test_got10k_counts_a_box_without_area_as_missed_where_nothing_covers_it():
+    truth = np.array([[50, 50, 10, 10], [50, 50, 10, 10], [50, 50, 0, 0], [50, 50, 0, 0], [np.nan] * 4])
+    predicted = np.array([[50, 50, 10, 10.0]] * 5)
+    assert got10k_overlaps(predicted, truth, (200, 100), [True, True, True, False, True]).tolist() == [1.0, 0.0]
+    assert got10k_overlaps(predicted, truth, (200, 100)).tolist() == [1.0]
+
+
 def test_got10k_cuts_boxes_at_the_borders():
     """A corner outside moves to the border and the box keeps its size there, as in the toolkit."""
     truth = np.array([[0, 0, 10, 10], [90, 40, 10, 10.0], [90, 40, 10, 10]])

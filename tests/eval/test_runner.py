@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from relo_jax import card as cards
 from relo_jax import checkpoint, convert, program
 from relo_jax.data.folder import read_folder, read_sequence
 from relo_jax.data.sequence import Sequence
@@ -92,6 +93,23 @@ def test_lockstep_gives_the_boxes_of_the_release(loaded, shared):
         sequences.append(Sequence(name, whole.boxes_xywh[: len(expected)], whole.visible, whole.read_frame))
     for tracked in Lockstep(loaded.model, loaded.variables, options, batch=3).run(sequences):
         np.testing.assert_allclose(tracked.boxes_xywh, boxes[tracked.sequence.name], rtol=0, atol=0.05)
+
+
+def test_eight_real_excerpts_at_a_time_are_tracked_as_one_at_a_time(shared):
+    """In float32, by the starter: videos of different size and content side by side."""
+    starter = checkpoint.load("starter")
+    assert starter.model.dtype == "float32"
+    excerpts = []
+    for whole in read_folder(shared / "data" / "otb_mini"):
+        excerpts.append(Sequence(whole.name, whole.boxes_xywh[:15], whole.visible[:15], whole.read_frame))
+    assert len(excerpts) == 8
+    found = []
+    for batch in (1, 8):
+        engine = Lockstep(starter.model, starter.variables, starter.config["tracker"], batch)
+        found.append({t.sequence.name: t.boxes_xywh for t in engine.run(excerpts)})
+    for name, boxes in found[0].items():
+        assert boxes.shape == (15, 4)
+        np.testing.assert_allclose(found[1][name], boxes, rtol=0, atol=0.05, err_msg=name)
 
 
 def test_batches_change_nothing_and_compile_nothing(loaded, folder, one_by_one):
@@ -264,6 +282,26 @@ def test_a_result_that_does_not_fit_its_sequence_is_made_again(loaded, folder, t
         (tmp_path / "out" / "pair.txt").write_text(damaged)
         evaluate(sequences, loaded, tmp_path / "out", batch=1)
         np.testing.assert_array_equal(np.loadtxt(tmp_path / "out" / "pair.txt", delimiter=","), before)
+
+
+def test_the_card_beside_results_has_what_the_checkpoint_has(loaded, folder, tmp_path):
+    """What a paper needs: config, numbers, code and packages of the training, and the same of the evaluation."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    trained = {"kind": "trained", "data": {"fingerprint": "ab12"}, "sessions": [cards.session(first_step=0)]}
+    checkpoint.save_variables(run, loaded.model, loaded.variables)
+    numbers = {"step": 0, "train": {"loss": 0.25}, "held_out": {}}
+    (run / "card.json").write_text(json.dumps(trained))
+    (run / "metrics.json").write_text(json.dumps(numbers))
+    benchmark = benchmarks.Benchmark(None, None, "pair", (read_sequence(folder / "pair"),))
+    evaluate(benchmark, str(run), out, batch=1)
+    card = json.loads((out / "card.json").read_text())
+    assert card["checkpoint"] == {
+        "name": "run", "metrics": numbers, **trained, "config": json.loads((run / "config.json").read_text()),
+    }  # fmt: skip
+    (session,) = card["sessions"]
+    assert session["data"] == {"fingerprint": benchmark.fingerprint(), "sequences": 1, "frames": LENGTHS["pair"]}
+    assert {"revision", "changed"} <= set(session["code"]) and session["packages"]["jax"] == jax.__version__
+    assert json.loads((out / "summary.json").read_text())["benchmark"]["fingerprint"] == benchmark.fingerprint()
 
 
 def test_results_of_another_tracker_are_refused(evaluation, loaded, folder):

@@ -11,6 +11,8 @@ import pytest
 from relo_jax.data.folder import read_folder
 from relo_jax.data.images import list_images
 from relo_jax.eval import metrics
+from relo_jax.eval.benchmarks import open_benchmark
+from relo_jax.eval.comparison import compare
 from relo_jax.eval.pack import pack
 from relo_jax.eval.result_files import beside, find_results, read_result, read_times
 
@@ -55,8 +57,15 @@ def size_of(sequence):
 
 
 def covered(sequence):
-    """Frames in which this test says that the target is covered, as GOT-10k does."""
+    """Frames in which this test says that the target is covered altogether, as GOT-10k does."""
     return np.arange(len(sequence)) % 9 == 5
+
+
+def truth_of(sequence):
+    """Its boxes, float64 [F, 4]; of frames 13 and 14 they have no area, and the second of them is covered."""
+    boxes = sequence.boxes_xywh.copy()
+    boxes[13:15, 2:] = 0
+    return boxes
 
 
 def lay_out_got10k(folder, sequence, frames):
@@ -64,10 +73,11 @@ def lay_out_got10k(folder, sequence, frames):
     folder.mkdir(parents=True)
     for number, frame in enumerate(frames, 1):
         (folder / f"{number:08d}.jpg").symlink_to(frame)
-    np.savetxt(folder / "groundtruth.txt", sequence.boxes_xywh, delimiter=",")
+    np.savetxt(folder / "groundtruth.txt", truth_of(sequence), delimiter=",")
     (folder / "meta_info.ini").write_text(f"[METAINFO]\nresolution: {size_of(sequence)}\n")
-    absent = covered(sequence)
-    for label, values in (("cover", 8 * ~absent), ("absence", absent), ("cut_by_image", 0 * absent)):
+    # Of the frames marked as absent some are not covered: the toolkit counts them.
+    cover, absent = 8 * ~covered(sequence), np.arange(len(sequence)) % 6 == 5
+    for label, values in (("cover", cover), ("absence", absent), ("cut_by_image", 0 * absent)):
         np.savetxt(folder / f"{label}.label", values, fmt="%d")
 
 
@@ -94,7 +104,7 @@ def make_up(folder, sequence, seed):
 def check_got10k(predicted, sequences, theirs):
     """AO, SR and success curve, of all frames and of each sequence."""
     overlaps = [
-        metrics.got10k_overlaps(p, s.boxes_xywh, size_of(s), ~covered(s))
+        metrics.got10k_overlaps(p, truth_of(s), size_of(s), ~covered(s))
         for p, s in zip(predicted, sequences, strict=True)
     ]
     mine, curve = metrics.got10k_numbers(overlaps), np.array(theirs["overall"]["succ_curve"])
@@ -104,6 +114,21 @@ def check_got10k(predicted, sequences, theirs):
     for part, one in zip(overlaps, theirs["seq_wise"].values(), strict=True):
         mine = metrics.got10k_numbers([part])
         assert [mine["ao"], mine["sr50"]] == pytest.approx([one["ao"], one["sr"]], abs=1e-6)
+
+
+def check_comparison(root, theirs):
+    """The same of our own way from the folders: reader, comparison, and the table that it comes to."""
+    benchmark = open_benchmark("got10k", root, "val", cache=root / "cache")
+    folders = {tracker: root / "results" / "GOT-10k" / tracker for tracker in theirs}
+    comparison = compare(benchmark, folders, resamples=100)
+    for tracker, numbers in theirs.items():
+        mine, curve = comparison.overall(tracker), numbers["overall"]["succ_curve"]
+        expected = [numbers["overall"]["ao"], numbers["overall"]["sr"], curve[75]]
+        assert [mine["ao"], mine["sr50"], mine["sr75"]] == pytest.approx(expected, abs=1e-6)
+        for name, one in numbers["seq_wise"].items():
+            mine = comparison.entries[tracker].numbers[name]
+            assert [mine["ao"], mine["sr50"]] == pytest.approx([one["ao"], one["sr"]], abs=1e-6)
+    assert comparison.names == tuple(theirs["RELO"]["seq_wise"])
 
 
 def check_otb(predicted, sequences, theirs):
@@ -138,6 +163,7 @@ def test_the_toolkit_runs_relo_and_its_numbers_are_ours(toolkits, shared, tmp_pa
         check_otb(predicted, sequences, numbers["otb"][tracker])
         assert all((read_times(beside(path, "time"), len(s))[1:] > 0).all() for path, s in files)
         assert len(list(folder.glob("*/*_00?.txt"))) == len(sequences)  # one run each
+    check_comparison(tmp_path, numbers["got10k"])
     assert numbers["got10k"]["RELO"]["overall"]["ao"] > 0.3
     assert numbers["shift"] == pytest.approx([1, 1, 0, 0], abs=1e-3)
     for report in ("reports/GOT-10k/RELO/success_plot.png", "reports/OTB2015/RELO/precision_plots.png"):

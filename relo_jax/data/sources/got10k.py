@@ -3,7 +3,8 @@
 "vottrain" is training without the sequences that the VOT challenge forbids and without "votval"; published trackers
 train on it. What it leaves out are lists of positions in the training split (`data/got10k/`). A frame is visible where
 the target is not absent and a part of it is uncovered (cover is 0 to 8, in eighths); that the image border cuts it does
-not count. Of the test split only the first box is public.
+not count. Its toolkit measures all frames with a part uncovered, those marked as absent too. Of the test split only the
+first box is public.
 """
 
 from collections.abc import Iterator
@@ -51,14 +52,15 @@ def _position(name: str) -> int:
 
 def _read(root: Path, entry: Entry) -> Iterator[Record]:
     text, *labels, folder = entry.files
-    boxes, absent, category = read_boxes(root / text), {}, None
+    boxes, absent, shown, category = read_boxes(root / text), {}, None, None
     if labels:
         absence, cover, about = labels
-        absent = {absence: read_flags(root / absence) > 0, cover: read_flags(root / cover) == 0}
+        shown = read_flags(root / cover) > 0
+        absent = {absence: read_flags(root / absence) > 0, cover: ~shown}
         category = _category(root / about)
     yield record(
         entry.name, folder, list_frames(root / folder), boxes,
-        text=text, absent=absent, category=category, first_box_only=not labels,
+        text=text, absent=absent, shown=shown, category=category, first_box_only=not labels,
     )  # fmt: skip
 
 
