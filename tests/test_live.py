@@ -4,6 +4,8 @@ import contextlib
 import http.server
 import itertools
 import socket
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -194,6 +196,45 @@ def test_a_stream_of_video_over_http_and_udp(tmp_path):
             assert frames.live and len(list(itertools.islice(frames, 5))) == 5
     finally:
         done.set()
+
+
+SENDER = """
+import sys, time, av, numpy as np
+while True:
+    try:  # until somebody listens
+        container = av.open(sys.argv[1], "w", format="rtsp", options={"rtsp_transport": "tcp"})
+        stream = container.add_stream("libx264", rate=25, options={"tune": "zerolatency", "g": "5"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+        break
+    except OSError:
+        time.sleep(0.1)
+for t in range(60):
+    image = np.full((48, 64, 3), 40 + 3 * t, np.uint8)
+    container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+    time.sleep(0.02)
+container.close()
+"""
+
+
+def test_a_stream_of_rtsp(monkeypatch):
+    """H.264 as cameras send it, to a reader that listens: there is no server of RTSP here that could be asked.
+
+    The sender is a process of its own, since PyAV's holds the interpreter while it waits for the reader's answer.
+    """
+    monkeypatch.setattr(live, "_OPTIONS", {"rtsp_flags": "listen", "listen_timeout": "30"})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"rtsp://127.0.0.1:{free.getsockname()[1]}/live"
+    sender = subprocess.Popen([sys.executable, "-c", SENDER, address])
+    try:
+        with video.open_frames(address, 30, 0) as frames:
+            assert frames.live and frames.count is None
+            seen = [number(frame) for frame in frames]
+    finally:
+        sender.kill()
+        sender.wait()
+    assert seen == sorted(seen) and seen[-1] == 59 and len(seen) > 1
 
 
 def test_a_file_behind_an_address_is_a_file(tmp_path):
