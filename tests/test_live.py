@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import av
 import cv2
@@ -275,39 +274,6 @@ def test_a_server_that_never_answers_is_given_up():
             with video.open_frames(f"http://127.0.0.1:{silent.getsockname()[1]}/x", 0.5, 3):
                 pass
         assert time.monotonic() - start < 8
-
-
-class Camera:
-    """What OpenCV has of a camera; `script` gives a frame, None for one that fails, or seconds that it hangs for."""
-
-    scripts: list = []
-
-    def __init__(self, index):
-        self._script = iter(self.scripts.pop(0)) if self.scripts else None
-
-    def isOpened(self):
-        return self._script is not None
-
-    def get(self, _):
-        return 25.0
-
-    def read(self):
-        for step in self._script:
-            if isinstance(step, float):
-                time.sleep(step)
-                continue
-            time.sleep(0.02)
-            return step is not None, step
-        return False, None
-
-    def release(self):
-        self._script = iter(())
-
-
-@pytest.fixture
-def camera(monkeypatch):
-    monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    return SimpleNamespace(does=lambda *scripts: monkeypatch.setattr(Camera, "scripts", list(scripts)))
 
 
 def test_a_camera_that_stalls_is_waited_for_and_then_given_up(camera, capsys):
