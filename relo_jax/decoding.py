@@ -6,6 +6,7 @@ container gives no times that can be trusted (AVI), every packet that fails is s
 """
 
 import contextlib
+import math
 from fractions import Fraction
 
 import av
@@ -17,6 +18,7 @@ from relo_jax.frames import DEFAULT_RATE, Frames, Unreadable, tell
 # Codecs with packets that were never meant to be shown: theirs count as lost only after something did fail.
 _HIDDEN = {"vp8", "mpeg4", "msmpeg4v3"}
 _LIMITS = {"max_pixels": str(2**27)}  # a broken header may tell of a picture that fills the memory: 16 k x 8 k at most
+_LONGER = 1.0  # seconds that the sound may go on behind the last picture
 _NOTHING = "no picture came of it"
 _TRIES = 8  # of reading on where the container itself is broken, in a row
 
@@ -80,8 +82,51 @@ def _count(stream, rate):
     return None
 
 
+def _end(stream):
+    """Seconds at which a stream ends as its header says; infinite where that is not known, or not to be trusted."""
+    container = stream.container
+    if "avi" in container.format.name:
+        return math.inf
+    if stream.duration and stream.time_base:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    return ((container.start_time or 0) + container.duration) / av.time_base if container.duration else math.inf
+
+
+class _Times:
+    """When pictures are shown, and what that says of how many there should be, once the last was read.
+
+    The header's number may be wrong without anything missing: a film that was cut without encoding it anew has frames
+    that are never shown, and a length says little where the sound is longer or the rate varies.
+    """
+
+    def __init__(self, stream, rate):
+        self._stream, self._rate, self._first, self._latest, self._even = stream, rate, None, None, True
+
+    def add(self, picture):
+        if picture.pts is None:
+            return
+        time, latest = picture.pts * self._stream.time_base, self._latest
+        if latest is not None:
+            steps = (time - latest) * self._rate
+            # Times are rounded to the clock of the container, those of Matroska to a millisecond.
+            self._even &= steps > 0 and abs(steps - round(steps)) <= self._stream.time_base * self._rate
+        self._first, self._latest = time if latest is None else self._first, time
+
+    def count(self, number, promised):
+        """How many of them there should be where `number` were read, and the header `promised` some, or None."""
+        if self._latest is None:
+            return promised
+        if self._stream.frames:
+            return number if self._latest > _end(self._stream) - 2 / self._rate else promised
+        if self._latest <= _end(self._stream) - _LONGER:
+            return promised
+        # In even steps a longer one is a hole.
+        return round((self._latest - self._first) * self._rate) + 1 if self._even else number
+
+
 def _read(container, frames):
     number = left_out = 0
+    times = _Times(container.streams.video[0], frames.rate)
     for picture in _to_the_end(pictures(container), frames):
         if isinstance(picture, str):
             # Before the first picture there is nothing to be seen: recordings often begin between two key frames.
@@ -90,6 +135,7 @@ def _read(container, frames):
         else:
             item = upright(picture)
             frames.damaged += picture.is_corrupt
+            times.add(picture)
         if isinstance(item, Unreadable) and not number:
             continue
         if left_out and not number:
@@ -98,6 +144,7 @@ def _read(container, frames):
         yield item
     if not number:
         raise UserError(f"{frames.name} has no frames" + (" that decode" if left_out else ""))
+    frames.count = times.count(number, frames.count)
 
 
 def _to_the_end(shown, frames):

@@ -23,7 +23,9 @@ class Unreadable:
 class Frames:
     """A video being read. Iterate it once: uint8 RGB `[H, W, 3]`, or Unreadable.
 
-    name: what it is called in messages. count: number of frames, None where it is not known (a camera).
+    name: what it is called in messages.
+    count: number of frames that there should be, None where it is not known (a camera). Until a file was read it is
+      what its header leads to expect.
     rate: frames a second.
     live: frames come when they come, and those that nobody took in time are dropped.
     stop: set by whoever wants a live source to end, from any thread; the iteration ends then.

@@ -1,7 +1,9 @@
-"""What every test shares: JAX on the CPU with eight simulated devices, and where fixtures and borrowed data lie."""
+"""What tests share: JAX on the CPU with eight simulated devices, where fixtures and borrowed data lie, a camera."""
 
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 # Before the first import of JAX, which reads them once.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -10,6 +12,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 # JAX_DISABLE_MOST_OPTIMIZATIONS=0 tests the programs that users run.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
+import cv2
 import numpy as np
 import pytest
 
@@ -48,3 +51,43 @@ def natural_image():
         inside = ((x - cx) / a) ** 2 + ((y - cy) / b) ** 2 < 1
         image[inside] = 0.4 * image[inside] + 0.6 * rng.uniform(0, 255, 3)
     return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+
+
+class Camera:
+    """What OpenCV has of a camera; `script` gives a frame, None for one that fails, or seconds that it hangs for."""
+
+    scripts: list = []
+    rate = 25.0
+
+    def __init__(self, index):
+        self._script = iter(self.scripts.pop(0)) if self.scripts else None
+
+    def isOpened(self):
+        return self._script is not None
+
+    def get(self, _):
+        return self.rate
+
+    def read(self):
+        for step in self._script:
+            if isinstance(step, float):
+                time.sleep(step)
+                continue
+            time.sleep(0.02)
+            return step is not None, step
+        return False, None
+
+    def release(self):
+        self._script = iter(())
+
+
+@pytest.fixture
+def camera(monkeypatch):
+    """Stands in for every camera: `does` takes a script for each time that it is opened, then it is gone."""
+
+    def does(*scripts, rate=25.0):
+        monkeypatch.setattr(Camera, "scripts", list(scripts))
+        monkeypatch.setattr(Camera, "rate", rate)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    return SimpleNamespace(does=does)

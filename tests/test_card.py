@@ -118,6 +118,8 @@ def test_a_converted_checkpoint_names_its_file(fixtures, tmp_path):
     assert found["source"]["sha256"] == card.of_checkpoint(fixtures / "relo_tiny.pth.tar")["sha256"]
     assert "under their terms" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert card.of_checkpoint(tmp_path / "out" / "checkpoints" / "0") == {"name": "out", "step": 0, **found}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"card.json", "MODEL_CARD.md", "config.json", "checkpoints"}  # no numbers of a training
 
 
 def test_parameters_are_counted_by_part():

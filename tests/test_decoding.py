@@ -91,6 +91,65 @@ def test_a_file_that_is_cut_off_gives_what_it_has(tmp_path, capsys):
     assert frames.count == 48 and 20 < sum(frame is not None for frame in readable(items)) < 48
 
 
+def of_varying_rate(path):
+    with video.write_video(path, 30) as write:
+        for t, seconds in enumerate((0, 0.031, 0.07, 0.11, 2.003, 4, 4.05, 4.1)):
+            write(picture(t), seconds=seconds)
+
+
+def with_sound_that_goes_on(path):
+    encode(path.with_name("silent.mkv"), 30)
+    with av.open(str(path.with_name("silent.mkv"))) as silent, av.open(str(path), "w") as container:
+        stream, sound = container.add_stream_from_template(silent.streams.video[0]), container.add_stream("aac", 8000)
+        for packet in silent.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+        for t in range(16):  # 2 s, where 30 frames are 1.2 s
+            quiet = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), format="fltp", layout="mono")
+            quiet.sample_rate, quiet.pts = 8000, 1000 * t
+            container.mux(sound.encode(quiet))
+        container.mux(sound.encode())
+
+
+def cut_without_encoding_anew(path):
+    """As `ffmpeg -ss -c copy` does it: frames before the cut are in the file, and never shown."""
+    encode(path.with_name("longer.mp4"), 30)
+    with av.open(str(path.with_name("longer.mp4"))) as longer, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(longer.streams.video[0])
+        for packet in longer.demux(video=0):
+            if packet.size:
+                before = round(6 / (25 * packet.time_base))
+                packet.stream, packet.pts, packet.dts = stream, packet.pts - before, packet.dts - before
+                container.mux(packet)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "header", "count"),
+    [
+        (of_varying_rate, "film.mkv", 124, 8),
+        (with_sound_that_goes_on, "film.mkv", 50, 30),
+        (cut_without_encoding_anew, "film.mp4", 30, 24),
+    ],
+)
+def test_a_film_that_is_whole_is_not_said_to_be_short(tmp_path, make, name, header, count):
+    """Whatever its header led to expect."""
+    make(tmp_path / name)
+    with video.open_frames(tmp_path / name) as frames:
+        assert abs(frames.count - header) <= 4  # what a coder of sound adds
+        assert len(list(frames)) == count == frames.count
+
+
+@pytest.mark.parametrize(("name", "rest"), [("film.mkv", 0.6), ("film.ts", 0.6), ("film.mkv", 1.0)])
+def test_frames_that_left_no_trace_are_missed_in_the_number(tmp_path, name, rest):
+    """A piece is gone from the middle of the file, or all behind it."""
+    path = encode(tmp_path / name, 144)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + data[int(rest * len(data)) :])
+    items, frames = read(path)
+    assert len(items) < 140 and frames.count == 144
+
+
 def test_a_recording_that_begins_between_key_frames_begins_with_the_first(tmp_path, capsys):
     path = encode(tmp_path / "film.mp4", keyint_min="12")
     with av.open(str(path)) as container:

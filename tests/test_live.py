@@ -4,9 +4,10 @@ import contextlib
 import http.server
 import itertools
 import socket
+import subprocess
+import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import av
 import cv2
@@ -196,6 +197,45 @@ def test_a_stream_of_video_over_http_and_udp(tmp_path):
         done.set()
 
 
+SENDER = """
+import sys, time, av, numpy as np
+while True:
+    try:  # until somebody listens
+        container = av.open(sys.argv[1], "w", format="rtsp", options={"rtsp_transport": "tcp"})
+        stream = container.add_stream("libx264", rate=25, options={"tune": "zerolatency", "g": "5"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+        break
+    except OSError:
+        time.sleep(0.1)
+for t in range(60):
+    image = np.full((48, 64, 3), 40 + 3 * t, np.uint8)
+    container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+    time.sleep(0.02)
+container.close()
+"""
+
+
+def test_a_stream_of_rtsp(monkeypatch):
+    """H.264 as cameras send it, to a reader that listens: there is no server of RTSP here that could be asked.
+
+    The sender is a process of its own, since PyAV's holds the interpreter while it waits for the reader's answer.
+    """
+    monkeypatch.setattr(live, "_OPTIONS", {"rtsp_flags": "listen", "listen_timeout": "30"})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"rtsp://127.0.0.1:{free.getsockname()[1]}/live"
+    sender = subprocess.Popen([sys.executable, "-c", SENDER, address])
+    try:
+        with video.open_frames(address, 30, 0) as frames:
+            assert frames.live and frames.count is None
+            seen = [number(frame) for frame in frames]
+    finally:
+        sender.kill()
+        sender.wait()
+    assert seen == sorted(seen) and seen[-1] == 59 and len(seen) > 1
+
+
 def test_a_file_behind_an_address_is_a_file(tmp_path):
     """Its length is known: no frame of it is dropped, however slow the tracker is."""
     with video.write_video(tmp_path / "film.mp4", 25) as write:
@@ -234,39 +274,6 @@ def test_a_server_that_never_answers_is_given_up():
             with video.open_frames(f"http://127.0.0.1:{silent.getsockname()[1]}/x", 0.5, 3):
                 pass
         assert time.monotonic() - start < 8
-
-
-class Camera:
-    """What OpenCV has of a camera; `script` gives a frame, None for one that fails, or seconds that it hangs for."""
-
-    scripts: list = []
-
-    def __init__(self, index):
-        self._script = iter(self.scripts.pop(0)) if self.scripts else None
-
-    def isOpened(self):
-        return self._script is not None
-
-    def get(self, _):
-        return 25.0
-
-    def read(self):
-        for step in self._script:
-            if isinstance(step, float):
-                time.sleep(step)
-                continue
-            time.sleep(0.02)
-            return step is not None, step
-        return False, None
-
-    def release(self):
-        self._script = iter(())
-
-
-@pytest.fixture
-def camera(monkeypatch):
-    monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    return SimpleNamespace(does=lambda *scripts: monkeypatch.setattr(Camera, "scripts", list(scripts)))
 
 
 def test_a_camera_that_stalls_is_waited_for_and_then_given_up(camera, capsys):

@@ -85,7 +85,7 @@ def play(display):
         code = ROBOT + textwrap.dedent(script) + "\nprint(json.dumps(out))\n"
         done = subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "DISPLAY": display}, capture_output=True, text=True,
-            timeout=60, cwd=Path(__file__).parents[1],
+            timeout=120, cwd=Path(__file__).parents[1],
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
@@ -150,6 +150,49 @@ def test_a_target_is_selected_followed_paused_and_selected_again(play):
     assert index == 1 and box == [250, 150, 50, 50] and abs(number - out["paused_at"]) <= 1
     assert out["seen"][0] in out["colours"] and out["seen"][1] == [30, 40, 60]
     assert out["story"] == "the story"
+
+
+def test_relo_track_follows_what_the_mouse_selects(play, tmp_path):
+    """The command itself: what is selected in the window, and selected again while it is paused, is in the rows."""
+    out = play(f"""
+        import contextlib, cv2, io
+        from pathlib import Path
+        from relo_jax.track_command import track_command
+
+        path, open_window = Path({str(tmp_path / "o.jsonl")!r}), window.open_window
+        picture = cv2.resize(np.random.default_rng(0).integers(90, 130, (30, 40, 3), np.uint8), (400, 300))
+        for (x, y, w, h), colour in (((50, 60, 100, 80), (230, 60, 30)), ((250, 150, 50, 50), (20, 60, 220))):
+            picture[y : y + h, x : x + w] = colour  # two things that stand still
+            picture[y + h // 4 : y + h // 2, x + w // 4 : x + w // 2] = 250
+        def rows():
+            return [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
+
+        @contextlib.contextmanager
+        def watched(*args):
+            with open_window(*args) as shown:
+                robot(shown,
+                    lambda: drag(shown, (50, 60), (150, 140)),
+                    lambda: len(rows()) > 3,
+                    lambda: key(shown, "space"),
+                    lambda: out.update(paused_at=len(rows())),
+                    lambda: out.update(moved=len(rows()) - out["paused_at"]),
+                    lambda: out.update(before=len(rows())) or drag(shown, (300, 200), (250, 150)),
+                    lambda: key(shown, "space"),
+                    lambda: len(rows()) > out["before"] + 3,
+                    lambda: key(shown, "q"),
+                )
+                yield shown
+
+        window.open_window = watched
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()) as said:
+            track_command((picture for _ in range(10_000)), json_path=path)
+        out.update(rows=rows(), said=said.getvalue())
+    """)
+    boxes, before = [row["box"] for row in out["rows"]], out["before"]
+    assert boxes[0] == [50, 60, 100, 80] and out["moved"] <= 1
+    for selected, followed in (((100, 100), boxes[:before]), ((275, 175), boxes[before:])):
+        assert all(abs(x + w / 2 - selected[0]) < 60 and abs(y + h / 2 - selected[1]) < 60 for x, y, w, h in followed)
+    assert f"interrupted after {len(boxes)} frames" in out["said"]
 
 
 def test_a_large_frame_is_scaled_and_the_box_is_in_its_pixels(play):
