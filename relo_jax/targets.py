@@ -49,9 +49,9 @@ class Targets:
         self._warm_up()
 
     @staticmethod
-    def _load(path, overrides):
+    def _load(path, dtype, overrides):
         """Model, variables and options of a checkpoint; see `Tracker.from_pretrained`."""
-        loaded = checkpoint.load_tracker(path)
+        loaded = checkpoint.load_tracker(path, dtype)
         return loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides}
 
     def prepare(self, height, width, chunk=None):

@@ -296,6 +296,14 @@ def test_a_model_saved_before_there_was_a_choice_is_the_papers():
         ("t256", {"drop_path": 1.0}, "drop_path is 1.0"),
         ("t256", {"propagation": "deep"}, r"propagation is 'deep' \(known: layer_aligned"),
         ("t256", {"localizer": "heat-map"}, "did you mean 'heatmap'"),
+        ("t256", {"dtype": "float46"}, "did you mean 'float16'"),
+        ("t256", {"init_scheme": "similar"}, "did you mean 'similarity'"),
+        ("t256", {"stem_blocks": "(1,"}, r"stem_blocks is '\(1,', expected two integers"),
+        ("t256", {"stem_blocks": (1, 2, 3)}, "expected two integers"),
+        ("t256", {"drop_path": "none"}, "drop_path is 'none', expected a share"),
+        ("t256", {"head_width": 0}, "head_width is 0, expected a positive integer"),
+        ("t256", {"layer_scale": "small"}, "layer_scale is 'small', expected a number"),
+        ("t256", {"remat": "yes"}, "remat is 'yes', expected True or False"),
     ],
 )
 def test_names_and_values_that_make_no_model_are_refused(variant, overrides, message):
