@@ -42,6 +42,7 @@ class Objects:
         keep_compiled_programs()  # before JAX is imported: a toolkit may start a process for every sequence
         from relo_jax import checkpoint as checkpoints
         from relo_jax import tracker
+        from relo_jax.model.kernels import cast_kernels
 
         known = checkpoint in checkpoints.STARTERS or Path(checkpoint).is_absolute() or Path(checkpoint).exists()
         if not known:
@@ -49,7 +50,8 @@ class Objects:
             raise UserError(f"{checkpoint}: no such checkpoint in {here}: give its whole path")
         loaded = checkpoints.load_tracker(checkpoint, dtype)
         options = {**loaded.config.get("tracker", {}), **(options or {})}
-        self._make = lambda: tracker.Tracker(loaded.model, loaded.variables, options)
+        variables = cast_kernels(loaded.model, loaded.variables)  # here, so that all objects have the same ones
+        self._make = lambda: tracker.Tracker(loaded.model, variables, options)
         self._trackers, self._count = [self._make()], 0
         for height, width in sizes:
             self._trackers[0].prepare(height, width)
