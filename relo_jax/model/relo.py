@@ -106,10 +106,18 @@ class RELO(nn.Module):
         rows = carried_rows(self.propagation, self.depth)
         return jnp.zeros((rows, batch, self.temporal_tokens, self.width), self.dtype)
 
-    def encode_clip(self, templates, search, train=False):
-        """Features `[B, T, N, D]` and tokens `[L, B, T, n, D]` of all frames of clips, each from its beginning."""
+    def encode_clip(self, templates, search, train=False, no_gradient=False):
+        """All frames of clips, each from its beginning.
+
+        Args:
+          templates, search, train: as of `clip`.
+          no_gradient: nobody asks for one; the last block then computes no more than the heads read.
+
+        Returns:
+          features `[B, T, N, D]`, tokens `[L, B, T, n, D]`.
+        """
         batch = search.shape[0]
-        return self.encoder(templates, search, self.initial_tokens(batch), jnp.ones(batch, bool), train)
+        return self.encoder(templates, search, self.initial_tokens(batch), jnp.ones(batch, bool), train, no_gradient)
 
     def frame(self, templates, search, tokens, first, train=False):
         """One frame, given the tokens of the last: the body of a `lax.scan`, and the tracker's step. Not for gradients.

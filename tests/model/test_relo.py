@@ -92,6 +92,14 @@ def test_the_clip_path_equals_the_frame_path(propagation):
         first = np.zeros(CLIPS, bool)
 
 
+@pytest.mark.parametrize("propagation", PROPAGATION)
+def test_a_clip_that_nobody_differentiates_has_the_same_features_and_tokens(propagation):
+    encode = functools.partial(small(propagation=propagation).apply, no_gradient=True, method="encode_clip")
+    found = jax.jit(encode)(variables(), encode_templates(), clips()[2])
+    for lean, whole in zip(found, encoded(propagation), strict=True):
+        np.testing.assert_allclose(lean, whole, rtol=1e-5, atol=1e-5)
+
+
 def test_only_what_a_first_frame_hands_on_tells_the_propagations_apart():
     aligned, deep, none = (encoded(propagation)[0] for propagation in PROPAGATION)
     for other in (deep, none):
