@@ -10,7 +10,11 @@ from relo_jax.model.temporal import PROPAGATION
 LOCALIZERS = ("policy", "heatmap")
 DTYPES = ("float32", "bfloat16", "float16")
 INIT_SCHEMES = ("release", "similarity")
-_CHOICES = {"propagation": PROPAGATION, "localizer": LOCALIZERS, "dtype": DTYPES, "init_scheme": INIT_SCHEMES}
+REMAT_POLICIES = ("nothing", "dots")
+_CHOICES = {
+    "propagation": PROPAGATION, "localizer": LOCALIZERS, "dtype": DTYPES, "init_scheme": INIT_SCHEMES,
+    "remat_policy": REMAT_POLICIES,
+}  # fmt: skip
 _SIZES = ("width", "depth", "heads", "temporal_tokens", "templates", "search_size", "template_size", "head_width")
 _LARGE = dict(search_size=256, template_size=128, head_width=256)
 
@@ -79,6 +83,8 @@ def _check_fields(variant, fields):
     for name, known in _CHOICES.items():
         if fields.get(name, known[0]) not in known:
             raise UserError(f"variant {variant!r}: {name} is {fields[name]!r}{nearest(fields[name], known)}")
+    if fields.get("remat_policy") == "dots" and not fields.get("remat"):
+        raise UserError(f"variant {variant!r}: remat_policy is 'dots', and nothing reads it without remat=True")
 
 
 def model_config(model):
