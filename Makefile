@@ -42,8 +42,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.track --variant tiny
+	$(BIN)/python -m benchmarks.attention --variant tiny
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.train_step --variant tiny
+	$(BIN)/python -m benchmarks.train_step --variant tiny --stage warmup --frames 2
 	$(BIN)/python -m benchmarks.compile_time --variant tiny
 	$(BIN)/python -m benchmarks.scaling --variant tiny
 	$(BIN)/python -m benchmarks.memory --variant tiny

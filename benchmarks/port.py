@@ -15,6 +15,7 @@ import numpy as np
 from relo_jax.boxes import clip_box_xywh
 from relo_jax.crop import box_from_crop, crop_host
 from relo_jax.data.clips import SEARCH_FACTOR
+from relo_jax.flops import matmul_flops
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.program import template_view
 from relo_jax.step import hann_window
@@ -45,6 +46,11 @@ class Port:
         box = box_from_crop(np.asarray(box, np.float64), self._box, resize_factor, self.model.search_size)
         self._box = clip_box_xywh(box, *image.shape[:2])
         return self._box
+
+    def flops(self):
+        """Of a frame like the last one that was given to `update`."""
+        crop = jax.ShapeDtypeStruct((1, self.model.search_size, self.model.search_size, 3), np.uint8)
+        return matmul_flops(self._frame, self._variables, self._layers, *self._template, crop, self._tokens)
 
 
 def frame(model, variables, layers, templates, template_boxes, crop, tokens):

@@ -11,7 +11,8 @@ Window power: LaSOT 2.9, LaSOT_ext, GOT-10k 2.7, TrackingNet 2.0, TNL2K, NFS 3.2
 Template updates: TrackingNet every 25 frames above 20, GOT-10k every 3 above 46, elsewhere none.
 Data: the paper's five, below the folder that RELO_DATA_DIR or --config.data.root names (docs/datasets.md).
 Hours: not measured. Warm-up: 140,625 steps of 64 clips of 2 frames; RL: 14,063 steps of 16 clips of 8 frames, forward
-only through the encoder. Out of memory in the warm-up? `--config.model.remat=True`.
+only through the encoder. Out of memory in the warm-up? `--config.model.remat=True`; where there is room for
+more, `--config.model.remat_policy=dots` besides: the linear layers are not computed twice.
 """
 
 from relo_jax import config as relo_config

@@ -58,7 +58,7 @@ class Calibration:
 
 def calibrate_command(
     checkpoint, dataset="procedural", data_root=None, split=None, *, one_based=False, count=SEQUENCES, seed=SEED,
-    false_alarms=FALSE_ALARMS, batch=8, out=None,
+    false_alarms=FALSE_ALARMS, batch=8, out=None, dtype=None,
 ):  # fmt: skip
     """Calibrates, writes the weights and the threshold into the checkpoint's config, and prints the figures.
 
@@ -70,18 +70,21 @@ def calibrate_command(
       false_alarms: share of the frames with the target away or the box wrong that may be called found.
       batch: sequences at a time.
       out: folder for FILE and PICTURE; None takes the checkpoint's.
+      dtype: what to compute in while the score is fitted, see `relo_jax.checkpoint.load`; it is noted in FILE, and the
+        checkpoint stays as it was.
 
     Raises:
       UserError: the checkpoint has no config to write to or cannot track; see `open_benchmark` and `calibrate`.
     """
     file = config_file(checkpoint)
-    loaded = checkpoints.load_tracker(checkpoint)
+    loaded = checkpoints.load_tracker(checkpoint, dtype)
     out = Path(out or file.parent)
     if not out.is_dir():
         raise UserError(f"--out {out}: there is no such folder")
     sequences, what = open_sequences(dataset, data_root, split, one_based, count, seed)
     found = calibrate(loaded, sequences, false_alarms, batch)
-    write(found, loaded, file, out, {"checkpoint": str(checkpoint), "data": what, "false_alarms": false_alarms})
+    about = {"checkpoint": str(checkpoint), "dtype": loaded.model.dtype, "data": what, "false_alarms": false_alarms}
+    write(found, loaded, file, out, about)
     print(table(found, false_alarms))
     print(f"written to {file}; {out / FILE}, {out / PICTURE}")
 

@@ -14,7 +14,7 @@ release, or the starter that comes with the package.
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flax.serialization
@@ -46,25 +46,35 @@ RELEASED_WINDOW_POWER = {"t256": 2.0, "s256": 2.0, "b256": 3.0, "l256": 2.7}  # 
 class Loaded:
     """A checkpoint in memory."""
 
-    model: RELO
+    model: RELO  # as it is to be computed; the config has it as it was made
     variables: dict  # {"params", "batch_stats"}, float32, on the default device
     config: dict  # sections "model" and "tracker" at least
 
 
-def load(path="starter", model=None):
+def load(path="starter", model=None, dtype=None):
     """A checkpoint, whatever it is.
 
     Args:
       path: a run directory (its newest step), one of its `checkpoints/<step>`, a `.pth.tar` or `.pt` of the release
         (see `relo_jax.convert`), an exported `.msgpack`, or "starter" or "starter-warmup", which come with the package.
       model: the `RELO` to load it into; None takes the one that the checkpoint was made with.
+      dtype: what to compute in, "float32" or "bfloat16"; None is as that model has it. The variables are float32.
 
     Returns:
       Loaded.
 
     Raises:
-      UserError: no such checkpoint, damaged, or of another variant (names the first parameter that differs).
+      UserError: no such checkpoint, damaged, or of another variant (names the first parameter that differs); no such
+        dtype.
     """
+    loaded = _load(path, model)
+    if dtype is None:
+        return loaded
+    return replace(loaded, model=model_from_config({**model_config(loaded.model), "dtype": dtype}))
+
+
+def _load(path, model):
+    """`load`, in the model's own dtype."""
     path = STARTERS.get(str(path), Path(path))
     if not path.exists():
         raise UserError(f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar or 'starter')")
@@ -246,14 +256,14 @@ def _saw_a_batch(norms):
     return any(bool(norm["mean"].any()) for norm in norms.values())
 
 
-def load_tracker(path):
-    """`load`, of a checkpoint that can track.
+def load_tracker(path, dtype=None):
+    """`load`, of a checkpoint that can track; dtype as there.
 
     Raises:
       UserError: as `load`; or the map that its model says where by was never trained: a warm-up's policy knows nothing,
         nor does a centre map that had no focal loss.
     """
-    loaded = load(path)
+    loaded = load(path, dtype=dtype)
     if loaded.model.localizer == "heatmap":
         if not _saw_a_batch(loaded.variables["batch_stats"]["regression"]["center"]):
             raise UserError(f"{path} says where by its centre map, which was never trained: "

@@ -27,6 +27,7 @@ def eval_command(args):
     runner.eval_command(
         args.checkpoint, args.data_root, args.dataset, split=args.split, batch=args.batch, out=args.out,
         one_based=args.one_based, rules=args.rules, count=args.count, seed=args.seed, options=tracker_options(args),
+        dtype=args.dtype,
     )  # fmt: skip
 
 
@@ -52,8 +53,9 @@ def reproduce_command(args):
     from relo_jax.eval import reproduce
 
     reproduce.reproduce_command(
-        args.variant, args.checkpoint, args.data_root, out=args.out, batch=args.batch, datasets=args.dataset
-    )
+        args.variant, args.checkpoint, args.data_root, out=args.out, batch=args.batch, datasets=args.dataset,
+        dtype=args.dtype,
+    )  # fmt: skip
 
 
 def track_command(args):
@@ -62,7 +64,7 @@ def track_command(args):
 
     track_command.track_command(
         args.source, args.box, args.checkpoint, args.save, args.json, args.txt, tracker_options(args), args.chunk,
-        show=args.show, timeout=args.timeout, retries=args.retries,
+        show=args.show, timeout=args.timeout, retries=args.retries, dtype=args.dtype,
     )  # fmt: skip
 
 
@@ -72,7 +74,7 @@ def calibrate_command(args):
 
     calibrate_command.calibrate_command(
         args.checkpoint, args.dataset, args.data_root, args.split, one_based=args.one_based, count=args.count,
-        seed=args.seed, false_alarms=args.false_alarms, batch=args.batch, out=args.out,
+        seed=args.seed, false_alarms=args.false_alarms, batch=args.batch, out=args.out, dtype=args.dtype,
     )  # fmt: skip
 
 
@@ -191,6 +193,7 @@ def add_evaluation(commands):
     calibrate.add_argument("--seed", type=int, default=1000, help="which procedural sequences")
     calibrate.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")
     calibrate.add_argument("--out", type=Path, help="folder of calibration.json and reliability.png (the checkpoint's)")
+    add_dtype(calibrate)
 
     report = add(commands, "report", report_command, "any trackers' result files compared: one page, plots and tables")
     report.add_argument("results", nargs="+", metavar="NAME=FOLDER", help="result files of a tracker; or FOLDER alone")
@@ -219,6 +222,7 @@ def add_evaluation(commands):
     reproduce.add_argument("--dataset", action="append", default=[], metavar="NAME", help="only this (repeat for more)")
     reproduce.add_argument("--out", type=Path, help="folder of the results (default results/CHECKPOINT)")
     reproduce.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")
+    add_dtype(reproduce)
 
 
 def add_tracking(commands):
@@ -309,11 +313,17 @@ def add_tracker(command):
         default="starter",
         help="run directory, its checkpoints/<step>, .pth.tar, or the small model that comes with relo_jax (starter)",
     )
+    add_dtype(command)
     options = command.add_argument_group("tracker", "What is not given is as the checkpoint has it.")
     options.add_argument("--window-power", type=float, metavar="K", help="preference for the middle of the region")
     options.add_argument("--update-interval", type=int, metavar="N", help="frames between template updates; 0: none")
     options.add_argument("--update-threshold", type=float, metavar="R", help="response above which it is updated")
     return options
+
+
+def add_dtype(command):
+    """What the network is computed in."""
+    command.add_argument("--dtype", choices=["float32", "bfloat16"], help="to compute in (default: the checkpoint's)")
 
 
 def tracker_options(args):
@@ -323,12 +333,14 @@ def tracker_options(args):
 
 
 def field(text):
-    """`heads=3` -> ("heads", 3)."""
+    """`heads=3` -> ("heads", 3); what is no Python literal is a string, `dtype=bfloat16` -> ("dtype", "bfloat16")."""
     name, _, value = text.partition("=")
+    if not (name and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE, such as heads=3")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE, such as heads=3") from None
+        return name, value
 
 
 def add(commands, name, run, text):

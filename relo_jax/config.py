@@ -19,6 +19,7 @@ __all__ = [
 _CHOICES = {
     "stage": ("warmup", "rl"),
     "model.init_scheme": ("release", "similarity"),
+    "model.remat_policy": ("nothing", "dots"),
     "model.dtype": ("float32", "bfloat16", "float16"),
     "model.propagation": ("layer_aligned", "deep_to_shallow", "none"),
     "model.localizer": ("policy", "heatmap"),

@@ -46,6 +46,7 @@ def base():
     config.model.layer_scale = config_dict.placeholder(float)
     config.model.init_scheme = config_dict.placeholder(str)
     config.model.remat = config_dict.placeholder(bool)
+    config.model.remat_policy = "nothing"  # with remat, what of a block is stored; "dots": outputs of linear layers
     config.model.dtype = config_dict.placeholder(str)
     config.model.propagation = "layer_aligned"  # of temporal tokens; to compare with: "deep_to_shallow", "none"
     config.model.localizer = "policy"  # what says where when tracking; to compare with: "heatmap", the centre map

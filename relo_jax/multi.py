@@ -28,9 +28,9 @@ class MultiTracker(Targets):
         super().__init__(model, variables, targets, options, device_crops)
 
     @classmethod
-    def from_pretrained(cls, path="starter", *, targets, sizes=(), **overrides):
+    def from_pretrained(cls, path="starter", *, targets, sizes=(), dtype=None, **overrides):
         """See `Tracker.from_pretrained`; targets is K."""
-        model, variables, options = cls._load(path, overrides)
+        model, variables, options = cls._load(path, dtype, overrides)
         tracker = cls(model, variables, targets, options)
         for height, width in sizes:
             tracker.prepare(height, width)

@@ -17,6 +17,7 @@ from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
 from relo_jax.crop import crop_host, crop_windows, cut_host
 from relo_jax.data.clips import SEARCH_FACTOR
 from relo_jax.errors import UserError
+from relo_jax.model.kernels import cast_kernels
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Targets:
         # All on one device and committed to it: the shapes and places that the warm-up compiles for are those in use.
         self._device = jax.local_devices()[0]
         self._device_crops = self._device.platform != "cpu" if device_crops is None else device_crops
-        self._variables = jax.device_put(score.with_weights(variables, self.options), self._device)
+        variables = score.with_weights(cast_kernels(model, variables), self.options)
+        self._variables = jax.device_put(variables, self._device)
         # On the device; None compiles nothing for them.
         rule = program.Updates.of(self.options) if self.options["update_interval"] else None
         self._updates = jax.device_put(rule, self._device)
@@ -49,9 +51,9 @@ class Targets:
         self._warm_up()
 
     @staticmethod
-    def _load(path, overrides):
+    def _load(path, dtype, overrides):
         """Model, variables and options of a checkpoint; see `Tracker.from_pretrained`."""
-        loaded = checkpoint.load_tracker(path)
+        loaded = checkpoint.load_tracker(path, dtype)
         return loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides}
 
     def prepare(self, height, width, chunk=None):

@@ -33,7 +33,7 @@ def parse_box(text):
 
 def track_command(
     source, box=None, checkpoint="starter", save=None, json_path=None, txt_path=None, options=None, chunk=None,
-    show=None, timeout=live.TIMEOUT, retries=live.RETRIES,
+    show=None, timeout=live.TIMEOUT, retries=live.RETRIES, dtype=None,
 ):  # fmt: skip
     """Tracks through a video, writes what was asked for, and prints how it went.
 
@@ -50,13 +50,14 @@ def track_command(
       chunk: frames that the device is given at a time, see `relo_jax.track`; for files.
       show: whether there is a window; None where no box is given, and for a live source where somebody is looking.
       timeout, retries: see `relo_jax.live.open_address`.
+      dtype: see `Tracker.from_pretrained`.
 
     Raises:
       UserError: bad source, box, checkpoint, option or output; no output is written then.
     """
     if not timeout > 0:
         raise UserError(f"--timeout is {timeout!r}: give seconds, such as 10")
-    boxes = _boxes(box)
+    boxes, options = _boxes(box), {**(options or {}), "dtype": dtype}
     outputs = _outputs(source, max(len(boxes), 1), save, json_path, txt_path)
     with contextlib.ExitStack() as stack:
         frames = stack.enter_context(video.open_frames(source, timeout, retries))
@@ -109,9 +110,9 @@ def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, j
         for box in boxes:
             check_box(box, first)  # before the model is loaded and compiled
         if len(boxes) > 1:
-            tracker = MultiTracker.from_pretrained(checkpoint, targets=len(boxes), **(options or {}))
+            tracker = MultiTracker.from_pretrained(checkpoint, targets=len(boxes), **options)
         else:
-            tracker = Tracker.from_pretrained(checkpoint, **(options or {}))
+            tracker = Tracker.from_pretrained(checkpoint, **options)
         if not tracker.calibrated:
             tell(f"the score of {checkpoint} is not calibrated, so that 'found' says little: see relo calibrate")
         if frames.stop.is_set():

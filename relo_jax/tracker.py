@@ -37,18 +37,20 @@ class Tracker(Targets):
         super().__init__(model, variables, 1, options, device_crops)
 
     @classmethod
-    def from_pretrained(cls, path="starter", *, sizes=(), **overrides):
+    def from_pretrained(cls, path="starter", *, sizes=(), dtype=None, **overrides):
         """A tracker from a checkpoint, with the options that came with it.
 
         Args:
           path: what `relo_jax.checkpoint.load` takes: run directory, checkpoint, `.pth.tar`, "starter".
           sizes: (height, width) of frames to expect; what was not expected is compiled by `init`.
+          dtype: what to compute in, "float32" or "bfloat16"; None is as the checkpoint says.
           **overrides: options to replace, such as `window_power=2.0`.
 
         Raises:
-          UserError: the checkpoint cannot be loaded or was never taught where to look, or an option does not exist.
+          UserError: the checkpoint cannot be loaded or was never taught where to look, or a dtype or an option does not
+            exist.
         """
-        tracker = cls(*cls._load(path, overrides))
+        tracker = cls(*cls._load(path, dtype, overrides))
         for height, width in sizes:
             tracker.prepare(height, width)
         return tracker

@@ -3,6 +3,8 @@
 `fixtures/relo_tiny.pth.tar` is a checkpoint in the authors' layout, of made-up weights.
 """
 
+import dataclasses
+import functools
 import json
 import resource
 import shutil
@@ -98,6 +100,18 @@ def test_a_release_file_is_loaded_as_it_is(model, variables):
     assert loaded.config["model"] == model_config(model) and "window_power" in loaded.config["tracker"]
     assert checkpoint.describe(RELO.from_variant("l256"))["tracker"]["window_power"] == 2.7
     one_line(checkpoint.load, CHECKPOINT, match="heads=N")
+
+
+def test_a_checkpoint_is_computed_in_the_dtype_that_is_asked_for(saved, model, variables):
+    """The weights stay as they are, and so does what the config says of how it was made."""
+    loaded = checkpoint.load(saved, dtype="bfloat16")
+    assert loaded.model == dataclasses.replace(model, dtype="bfloat16") != model
+    assert_same(loaded.variables, variables)
+    assert loaded.config == checkpoint.read_config(saved) and loaded.config["model"]["dtype"] == "float32"
+    assert checkpoint.load(CHECKPOINT, model, dtype="bfloat16").model == loaded.model
+    half = checkpoint.load_tracker("starter", "bfloat16")
+    assert half.model.dtype == "bfloat16" and half.config == checkpoint.load("starter").config
+    one_line(functools.partial(checkpoint.load, dtype="bfloat61"), saved, match="dtype is 'bfloat61' .*'bfloat16'")
 
 
 def test_an_exported_starter_is_small_and_close(tmp_path, model, variables):

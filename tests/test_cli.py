@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from relo_jax import cli
+from relo_jax import checkpoint, cli
 from relo_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +82,52 @@ def test_a_mistake_is_one_line_and_status_1(argv, named, capsys, tmp_path, monke
 def test_the_data_may_be_in_a_bucket(command):
     args = cli.parser().parse_args([*command.split(), "--data-root", "gs://bucket/built"])
     assert str(args.data_root) == "gs://bucket/built"
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "track film --box 1,1,9,9",
+        "eval --data-root sequences",
+        "reproduce --variant b256 --checkpoint b.pth.tar --data-root .",
+        "calibrate --checkpoint b.msgpack",
+    ],
+)
+def test_the_dtype_reaches_the_checkpoint(command, dtype, capsys, tmp_path, monkeypatch):
+    for folder, images in (("film", ""), ("sequences/one", "img")):
+        (tmp_path / folder / images).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / folder / images / "0001.png"), np.zeros((32, 32, 3), np.uint8))
+    (tmp_path / "sequences" / "one" / "groundtruth.txt").write_text("1,1,9,9\n")
+    monkeypatch.chdir(tmp_path)
+
+    def load_tracker(path, dtype=None):
+        raise UserError(f"loaded in {dtype}")
+
+    monkeypatch.setattr(checkpoint, "load_tracker", load_tracker)
+    assert cli.main([*command.split(), *(["--dtype", dtype] if dtype else [])]) == 1
+    assert one_line_of_error(capsys) == f"relo: loaded in {dtype}\n"
+
+
+def test_an_unknown_dtype_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["track", "film", "--box", "1,1,9,9", "--dtype", "float8"])
+    assert "argument --dtype: invalid choice: 'float8'" in capsys.readouterr().err
+
+
+def test_fields_of_a_model_may_be_words(tmp_path, capsys):
+    fixture = str(ROOT / "tests" / "fixtures" / "relo_tiny.pth.tar")
+    fields = ["--set", "heads=3", "--set", "templates=2", "--set", "dtype=bfloat16"]
+    assert cli.main(["convert", fixture, str(tmp_path / "out"), *fields]) == 0
+    written = checkpoint.load(tmp_path / "out").model
+    assert (written.heads, written.templates, written.dtype) == (3, 2, "bfloat16")
+    capsys.readouterr()
+    assert cli.main(["convert", fixture, str(tmp_path / "other"), "--set", "heads=three"]) == 1
+    assert "heads is 'three', expected a positive integer" in one_line_of_error(capsys)
+    for text in ("heads", "=3", "heads="):
+        with pytest.raises(SystemExit):
+            cli.main(["convert", fixture, str(tmp_path / "other"), "--set", text])
+        assert "is not FIELD=VALUE, such as heads=3" in capsys.readouterr().err
 
 
 def test_a_mistake_leaves_no_traceback_in_a_process_of_its_own(tmp_path):

@@ -119,6 +119,7 @@ def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
         ("warmup__train", "center"),  # as above
         ("model__localizer", "heatmap"),  # as above
         ("model__propagation", "shallow_to_deep"),
+        ("model__remat_policy", "all"),
     ],
 )
 def test_a_bad_value_is_named_with_its_field(field, value):

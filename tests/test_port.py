@@ -4,7 +4,9 @@ import numpy as np
 
 from benchmarks.port import Port
 from relo_jax import convert, tracker
+from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO
+from relo_jax.profile_model import compiled_frame
 
 GOLDEN_FIELDS = dict(
     width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
@@ -21,3 +23,6 @@ def test_it_gives_the_trackers_boxes(fixtures, natural_image):
         tracked.init(frames[0], (100, 80, 40, 30))
     for frame in frames[1:]:
         np.testing.assert_allclose(port.update(frame), ours.update(frame).box, rtol=0, atol=1e-3)
+    # Templates anew in each frame, and some more.
+    templates = matmul_flops(lambda v: model.apply(v, *port._template, method="encode_templates"), variables)
+    assert port.flops() - compiled_frame(ours)["matmul"] > templates > 0

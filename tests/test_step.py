@@ -13,6 +13,7 @@ from relo_jax.model import RELO
 from relo_jax.release_names import abstract_variables
 
 FIELDS = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32, localizer="heatmap")
+ADDED = ("localizer", "propagation", "remat_policy")  # fields that the first results did not have
 BOX = (100.0, 80.0, 40.0, 30.0)
 
 
@@ -96,7 +97,7 @@ def test_a_heat_map_has_no_weights_of_a_policys_evidence(model, variables):
 def test_results_from_before_there_was_a_choice_go_on_with_the_default_alone(variables, tmp_path):
     policy = RELO.from_variant("tiny", **{**FIELDS, "localizer": "policy"})
     made_by = fingerprint(policy, variables, {})
-    older = {name: value for name, value in made_by["model"].items() if name not in ("localizer", "propagation")}
+    older = {name: value for name, value in made_by["model"].items() if name not in ADDED}
     Results(tmp_path / "results", {**made_by, "model": older})
     Results(tmp_path / "results", made_by)
     with pytest.raises(UserError, match="model.localizer was policy, is heatmap"):

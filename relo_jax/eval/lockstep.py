@@ -27,6 +27,7 @@ from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
 from relo_jax.crop import crop_host
 from relo_jax.data.clips import SEARCH_FACTOR
 from relo_jax.errors import UserError
+from relo_jax.model.kernels import cast_kernels
 from relo_jax.score import EVIDENCE, is_calibrated, with_weights
 
 _BUSY = 0.8  # share of a batch on a CPU that must be at work; a full batch gains about as much as the rest loses
@@ -120,7 +121,7 @@ class Lockstep:
         self.model, self.options, self.batch = model, checked_options(options or {}, model), batch
         self.chunk, self._canvases, self._clock, self.seconds_compiling = chunk, [], 0.0, 0.0
         self._device = jax.local_devices()[0]
-        self._variables = self._put(with_weights(variables, self.options))
+        self._variables = self._put(with_weights(cast_kernels(model, variables), self.options))
         self._rule = program.Updates.of(self.options) if self.options["update_interval"] else None
         self._updates = self._put(self._rule)
         black = lambda box, factor, size: (np.zeros((size, size, 3), np.uint8), 1.0)

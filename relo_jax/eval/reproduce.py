@@ -26,7 +26,7 @@ JSON_FILE, PAGE_FILE = "reproduce.json", "reproduce.md"
 MEASURED, SERVER, ABSENT, FAILED = "measured", "server", "absent", "failed"
 
 
-def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8, datasets=()):
+def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8, datasets=(), dtype=None):
     """Evaluates on all datasets that are there, prints the table, and writes it as JSON and Markdown.
 
     Args:
@@ -36,6 +36,7 @@ def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8,
       out: folder of the results, one folder a dataset; None takes `results/<checkpoint>`, as `relo eval` does.
       batch: sequences at a time.
       datasets: names of those to run; () is all of the paper's table.
+      dtype: what to compute in, see `relo_jax.checkpoint.load`.
 
     Raises:
       UserError: a variant without published results, or a checkpoint of another; none of the datasets is there; and at
@@ -44,14 +45,14 @@ def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8,
     expected, root = _expected(variant, datasets), data_root or os.environ.get(ENVIRONMENT)
     if not root:
         raise UserError(f"where are the datasets? Give --data-root, or set {ENVIRONMENT} to the folder they are in")
-    loaded = checkpoints.load_tracker(checkpoint)
+    loaded = checkpoints.load_tracker(checkpoint, dtype)
     if loaded.model.variant != variant:
         raise UserError(
             f"{checkpoint} is of variant {loaded.model.variant}, not {variant}: compare it with its own row"
         )
     name, card = runner.checkpoint_name(checkpoint), cards.of_checkpoint(checkpoint)
     out = Path(out) if out else Path("results") / name
-    rows = {}
+    about, rows = {"checkpoint": card, "dtype": loaded.model.dtype}, {}
     for dataset in expected:
         try:
             benchmark = open_benchmark(dataset, root)
@@ -61,11 +62,11 @@ def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8,
         print(f"\n{benchmark.title}: {len(benchmark)} sequences", flush=True)
         evaluation = runner.evaluate(benchmark, loaded, out / dataset, batch=batch, name=name, card=card)
         rows[dataset] = _row(evaluation, expected[dataset], out / dataset)
-        _write(out, variant, card, rows)
+        _write(out, variant, about, rows)
     if all(row["state"] == ABSENT for row in rows.values()):
         print(table(variant, rows))
         raise UserError(f"none of these datasets is below {root}: {', '.join(rows)}")
-    _write(out, variant, card, rows)
+    _write(out, variant, about, rows)
     print(f"\n{table(variant, rows)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results a dataset")
     failed = {name: row["failed"] for name, row in rows.items() if row.get("failed")}
     if failed:
@@ -82,13 +83,14 @@ def table(variant, rows):
     return "\n".join(lines)
 
 
-def markdown(variant, card, rows):
+def markdown(variant, card, dtype, rows):
     """The rows as a page."""
     digest = f" (SHA-256 `{card['sha256']}`)" if "sha256" in card else ""
     lines = [
         f"# RELO-{variant.upper()}: measured beside published", "",
-        f"Checkpoint `{card['name']}`{digest}. AUC in per cent, of GOT-10k AO; the published numbers are those of the "
-        "paper's tables. The tracker's options are those published for each dataset (`summary.json` there has them).",
+        f"Checkpoint `{card['name']}`{digest}, computed in {dtype}. AUC in per cent, of GOT-10k AO; the "
+        "published numbers are those of the paper's tables. The tracker's options are those published for each "
+        "dataset (`summary.json` there has them).",
         "", "| dataset | published | measured | difference | frames/s | sequences |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, row in rows.items():
@@ -143,14 +145,14 @@ def _remark(row):
     return f"{of}{failed}{server}"
 
 
-def _write(out, variant, card, rows):
-    """Writes the JSON and the page. Raises UserError."""
+def _write(out, variant, about, rows):
+    """Writes the JSON and the page; about says what was evaluated: checkpoint and dtype. Raises UserError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}") from None
-    found = {"variant": variant, "checkpoint": card, "session": cards.session(), "datasets": rows}
+    found = {"variant": variant, **about, "session": cards.session(), "datasets": rows}
     with whole_file(out / JSON_FILE) as file:
         file.write_text(json.dumps(found, indent=2) + "\n")
     with whole_file(out / PAGE_FILE) as file:
-        file.write_text(markdown(variant, card, rows))
+        file.write_text(markdown(variant, about["checkpoint"], about["dtype"], rows))

@@ -83,7 +83,7 @@ def evaluate(
     if not benchmark.server:
         _measure(evaluation, rules)
     name = name or ("RELO" if in_memory else checkpoint_name(tracker))
-    about = {"tracker": name, "rules": rules, "options": values, "options_from": source}
+    about = {"tracker": name, "dtype": loaded.model.dtype, "rules": rules, "options": values, "options_from": source}
     _write_summary(results.path, evaluation, about)
     return evaluation
 
@@ -97,7 +97,7 @@ def chosen_options(loaded, benchmark, given=None):
 
 def eval_command(
     checkpoint="starter", data_root=None, dataset="folder", *, split=None, batch=8, out=None, one_based=False,
-    rules=None, count=20, seed=0, options=None,
+    rules=None, count=20, seed=0, options=None, dtype=None,
 ):  # fmt: skip
     """`relo eval`: evaluates, prints the table and where everything is.
 
@@ -109,13 +109,14 @@ def eval_command(
       rules: see `evaluate`.
       count, seed: how many procedural sequences, and which.
       options: options of `Tracker` to replace.
+      dtype: what to compute in, see `relo_jax.checkpoint.load`.
 
     Raises:
       UserError: see `evaluate` and `open_benchmark`; and at the end, when sequences failed.
     """
     benchmark = open_benchmark(dataset, data_root, split, one_based, count=count, seed=seed)
     out = Path(out) if out else results_folder(checkpoint, benchmark, seed)
-    loaded = checkpoints.load_tracker(checkpoint)
+    loaded = checkpoints.load_tracker(checkpoint, dtype)
     name = checkpoint_name(checkpoint)
     chosen = published.describe(*chosen_options(loaded, benchmark, options))
     print(f"{benchmark.title}: {len(benchmark)} sequences; {chosen}")

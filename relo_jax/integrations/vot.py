@@ -32,23 +32,26 @@ class Objects:
       checkpoint: what `relo_jax.checkpoint.load` takes; a path must be absolute where the toolkit starts the process.
       sizes: (height, width) of frames to compile for, where programs depend on them (all devices but the CPU).
       options: options of `Tracker` to replace.
+      dtype: what to compute in, see `relo_jax.checkpoint.load`.
 
     Raises:
-      UserError: the checkpoint cannot be loaded, or an option does not exist.
+      UserError: the checkpoint cannot be loaded, or a dtype or an option does not exist.
     """
 
-    def __init__(self, checkpoint="starter", sizes=(), options=None):
+    def __init__(self, checkpoint="starter", sizes=(), options=None, dtype=None):
         keep_compiled_programs()  # before JAX is imported: a toolkit may start a process for every sequence
         from relo_jax import checkpoint as checkpoints
         from relo_jax import tracker
+        from relo_jax.model.kernels import cast_kernels
 
         known = checkpoint in checkpoints.STARTERS or Path(checkpoint).is_absolute() or Path(checkpoint).exists()
         if not known:
             here = f"{os.getcwd()}, where the toolkit started this"
             raise UserError(f"{checkpoint}: no such checkpoint in {here}: give its whole path")
-        loaded = checkpoints.load_tracker(checkpoint)
+        loaded = checkpoints.load_tracker(checkpoint, dtype)
         options = {**loaded.config.get("tracker", {}), **(options or {})}
-        self._make = lambda: tracker.Tracker(loaded.model, loaded.variables, options)
+        variables = cast_kernels(loaded.model, loaded.variables)  # here, so that all objects have the same ones
+        self._make = lambda: tracker.Tracker(loaded.model, variables, options)
         self._trackers, self._count = [self._make()], 0
         for height, width in sizes:
             self._trackers[0].prepare(height, width)
@@ -87,6 +90,7 @@ class VOTTracker:
     Args:
       checkpoint: see `Objects`.
       sizes: such as "640x480,1280x720", see `Objects`.
+      dtype: see `Objects`.
       **options: options of `Tracker`, such as window_power="2.0".
 
     Raises:
@@ -95,9 +99,10 @@ class VOTTracker:
 
     multiobject = True  # the toolkit gives and takes lists
 
-    def __init__(self, checkpoint="starter", sizes="", **options):
+    def __init__(self, checkpoint="starter", sizes="", dtype=None, **options):
         sizes = [_size(text) for text in sizes.split(",") if text]
-        self._objects = Objects(checkpoint, sizes, dict(_option(f"{name}={v}") for name, v in options.items()))
+        options = dict(_option(f"{name}={v}") for name, v in options.items())
+        self._objects = Objects(checkpoint, sizes, options, dtype)
 
     def init(self, frame, new):
         """Begins a sequence; arguments and result as those of `update`."""
@@ -156,12 +161,13 @@ def main(argv=None):
     parser.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of the tracker, such as window_power=2.0"
     )
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="to compute in (default: the checkpoint's)")
     args = parser.parse_args(argv)
     try:
         import trax  # noqa: F401, before all that takes longer
 
         options = dict(_option(text) for text in args.option)
-        serve(Objects(args.checkpoint, [_size(text) for text in args.size], options))
+        serve(Objects(args.checkpoint, [_size(text) for text in args.size], options, args.dtype))
     except ModuleNotFoundError as missing:
         print(f"relo: {missing}: pip install 'relo-jax[vot]' brings what this needs", file=sys.stderr)
         return 1

@@ -16,6 +16,14 @@ STRIDE = 16
 conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
+# What of a block is stored for the backward pass, which computes the rest again (`RELO.remat_policy`). "dots": products
+# with weights. Those of attention, a matrix for each head of each frame, would be too large.
+REMAT_POLICIES = {
+    "nothing": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
 class ConvBlock(nn.Module):
     """A stem block: `x + Conv1x1(LN(GELU(Conv1x1(LN(x)))))`; a 1x1 convolution is a linear layer on channels."""
 
@@ -118,6 +126,7 @@ class Encoder(nn.Module):
     drop_path: float
     layer_scale: float
     remat: bool
+    remat_policy: str
     dtype: str
     propagation: str = "layer_aligned"
 
@@ -145,7 +154,10 @@ class Encoder(nn.Module):
         self.template_foreground_token = vector("template_foreground_token")
         self.template_background_token = vector("template_background_token")
 
-        block = nn.remat(Block, static_argnums=(4,), prevent_cse=False) if self.remat else Block
+        block = Block
+        if self.remat:
+            policy = REMAT_POLICIES[self.remat_policy]
+            block = nn.remat(Block, static_argnums=(4,), prevent_cse=False, policy=policy)
         self.blocks = nn.scan(
             block,
             variable_axes={"params": 0},

@@ -1,7 +1,7 @@
 """Layers that Flax does not ship as the release defines them: drop path, attention with biases, SwiGLU, batch norm.
 
-All of them keep parameters in float32 and compute in `dtype`; softmax and the statistics of every norm are float32
-(the released system, "Encoder" and "Heads").
+All of them make parameters in float32 and compute in `dtype`; softmax and the statistics of every norm are float32
+(the released system, "Encoder" and "Heads"). Where nothing learns, kernels may be held in `dtype` (`kernels.py`).
 """
 
 import flax.linen as nn

@@ -49,6 +49,8 @@ class RELO(nn.Module):
       layer_scale: initial value of g1 and g2.
       init_scheme: "release", or "similarity" for training from nothing; see `init_variables`.
       remat: recompute each main block in the backward pass instead of storing its activations.
+      remat_policy: what of a block is stored all the same: "nothing", or with "dots" the outputs of its linear layers,
+        so that little but attention and norms is computed twice.
       dtype: compute dtype of encoder and towers; parameters, softmax, norms and outputs are float32.
       propagation: how temporal tokens go from frame to frame: "layer_aligned", "deep_to_shallow" or "none"; see
         `temporal.py`.
@@ -69,6 +71,7 @@ class RELO(nn.Module):
     layer_scale: float = 0.1
     init_scheme: str = "release"
     remat: bool = False
+    remat_policy: str = "nothing"
     dtype: str = "float32"
     propagation: str = "layer_aligned"
     localizer: str = "policy"
@@ -90,7 +93,7 @@ class RELO(nn.Module):
     def setup(self):
         self.encoder = Encoder(
             self.width, self.stem_blocks, self.depth, self.heads, self.temporal_tokens, self.search_size,
-            self.template_size, self.drop_path, self.layer_scale, self.remat, self.dtype,
+            self.template_size, self.drop_path, self.layer_scale, self.remat, self.remat_policy, self.dtype,
             self.propagation,
         )  # fmt: skip
         self.regression = RegressionHead(self.head_width, self.dtype)
@@ -106,10 +109,18 @@ class RELO(nn.Module):
         rows = carried_rows(self.propagation, self.depth)
         return jnp.zeros((rows, batch, self.temporal_tokens, self.width), self.dtype)
 
-    def encode_clip(self, templates, search, train=False):
-        """Features `[B, T, N, D]` and tokens `[L, B, T, n, D]` of all frames of clips, each from its beginning."""
+    def encode_clip(self, templates, search, train=False, no_gradient=False):
+        """All frames of clips, each from its beginning.
+
+        Args:
+          templates, search, train: as of `clip`.
+          no_gradient: nobody asks for one; the last block then computes no more than the heads read.
+
+        Returns:
+          features `[B, T, N, D]`, tokens `[L, B, T, n, D]`.
+        """
         batch = search.shape[0]
-        return self.encoder(templates, search, self.initial_tokens(batch), jnp.ones(batch, bool), train)
+        return self.encoder(templates, search, self.initial_tokens(batch), jnp.ones(batch, bool), train, no_gradient)
 
     def frame(self, templates, search, tokens, first, train=False):
         """One frame, given the tokens of the last: the body of a `lax.scan`, and the tracker's step. Not for gradients.

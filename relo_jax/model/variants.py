@@ -2,11 +2,20 @@
 
 import dataclasses
 import difflib
+import math
 
 from relo_jax.errors import UserError
 from relo_jax.model.temporal import PROPAGATION
 
 LOCALIZERS = ("policy", "heatmap")
+DTYPES = ("float32", "bfloat16", "float16")
+INIT_SCHEMES = ("release", "similarity")
+REMAT_POLICIES = ("nothing", "dots")
+_CHOICES = {
+    "propagation": PROPAGATION, "localizer": LOCALIZERS, "dtype": DTYPES, "init_scheme": INIT_SCHEMES,
+    "remat_policy": REMAT_POLICIES,
+}  # fmt: skip
+_SIZES = ("width", "depth", "heads", "temporal_tokens", "templates", "search_size", "template_size", "head_width")
 _LARGE = dict(search_size=256, template_size=128, head_width=256)
 
 # fmt: off
@@ -45,27 +54,37 @@ def variant_fields(variant, overrides):
         if name not in known:
             raise UserError(f"variant {variant!r} has no field {name!r}{nearest(name, known)}")
     fields = {**VARIANTS[variant], **overrides}
-    fields["stem_blocks"] = tuple(fields["stem_blocks"])
     _check_fields(variant, fields)
+    fields["stem_blocks"] = tuple(fields["stem_blocks"])
     return fields
 
 
 def _check_fields(variant, fields):
     """Raises UserError for values of which no network can be built."""
-    for name in ("width", "depth", "heads", "temporal_tokens", "templates", "search_size", "template_size"):
-        if not isinstance(fields[name], int) or fields[name] < 1:
-            raise UserError(f"variant {variant!r}: {name} is {fields[name]!r}, expected a positive integer")
+
+    def check(name, fits, expected):
+        if name in fields and not fits(fields[name]):
+            raise UserError(f"variant {variant!r}: {name} is {fields[name]!r}, expected {expected}")
+
+    is_number = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool)
+    for name in _SIZES:
+        check(name, lambda x: isinstance(x, int) and x >= 1, "a positive integer")
+    is_pair = lambda x: isinstance(x, (tuple, list)) and len(x) == 2
+    check("stem_blocks", lambda x: is_pair(x) and all(isinstance(n, int) and n >= 0 for n in x), "two integers, (1, 1)")
+    check("remat", lambda x: isinstance(x, bool), "True or False")
+    check("layer_scale", lambda x: is_number(x) and math.isfinite(x), "a number")
+    check("drop_path", lambda x: is_number(x) and 0 <= x < 1, "a share in [0, 1)")
     width, heads = fields["width"], fields["heads"]
     if width % 4 or width % heads:
         raise UserError(f"variant {variant!r}: width is {width}, expected a multiple of 4 and of heads={heads}")
     for name in ("search_size", "template_size"):
         if fields[name] % 16:
             raise UserError(f"variant {variant!r}: {name} is {fields[name]}, expected a multiple of 16")
-    for name, known in (("propagation", PROPAGATION), ("localizer", LOCALIZERS)):
+    for name, known in _CHOICES.items():
         if fields.get(name, known[0]) not in known:
             raise UserError(f"variant {variant!r}: {name} is {fields[name]!r}{nearest(fields[name], known)}")
-    if not 0 <= fields.get("drop_path", 0.0) < 1:
-        raise UserError(f"variant {variant!r}: drop_path is {fields['drop_path']}, expected a share in [0, 1)")
+    if fields.get("remat_policy") == "dots" and not fields.get("remat"):
+        raise UserError(f"variant {variant!r}: remat_policy is 'dots', and nothing reads it without remat=True")
 
 
 def model_config(model):

@@ -58,7 +58,7 @@ def encode(model, config, variables, batch, key=None, action_key=None):
 
 def _encode(model, config, variables, batch, key):
     """`encode`, of one part and teacher-forced."""
-    return jax.lax.stop_gradient(_encode_by(config.rl.path, model, config, variables, batch, key))
+    return jax.lax.stop_gradient(_encode_by(config.rl.path, model, config, variables, batch, key, no_gradient=True))
 
 
 def encode_with_gradient(model, config, variables, batch, key):
@@ -71,15 +71,15 @@ def encode_with_gradient(model, config, variables, batch, key):
     return _encode_by("clip", model, config, variables, batch, key)
 
 
-def _encode_by(path, model, config, variables, batch, key):
-    """The frames of a teacher-forced clip, by one of the paths of `rl.path`."""
+def _encode_by(path, model, config, variables, batch, key, no_gradient=False):
+    """The frames of a teacher-forced clip, by one of the paths of `rl.path`; no_gradient: see `RELO.encode_clip`."""
     train = config.rl.drop_path and key is not None
     keys = jax.random.split(key, 2) if train else (None, None)
     apply = lambda method, *args, k=None: model.apply(variables, *args, rngs=_rngs(k), method=method)
     templates = apply("encode_templates", batch["template_images"], batch["template_boxes_xywh"], train, k=keys[0])
     search = batch["search_images"]
     if path == "clip":
-        features, _ = apply("encode_clip", templates, search, train, k=keys[1])
+        features, _ = apply("encode_clip", templates, search, train, no_gradient, k=keys[1])
     else:
         features = _scan_frames(model, variables, templates, search, keys[1])
     return Frames(features, *apply("boxes", features), batch["search_boxes_xywh"])

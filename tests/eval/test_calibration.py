@@ -174,6 +174,7 @@ def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run
     }
     assert score.is_calibrated(config["tracker"]) and report["tracker"].items() <= config["tracker"].items()
     relo_config.from_dict(config)
+    assert report["dtype"] == "float32"
     assert report["measured"] == {"sequences": 16, "frames": 16 * 47} and report["folds"] == 5
     assert report["after"]["ece"] < report["before"]["ece"] and report["after"]["brier"] < report["before"]["brier"]
     low, high = report["false_alarm_interval"]

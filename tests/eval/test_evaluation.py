@@ -52,7 +52,7 @@ def evaluate(root, tmp_path, monkeypatch):
     """`relo eval` of a B256 that knows the truth; returns what it printed and its summary."""
     loaded = checkpoint.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {"window_power": 9.0}})
     monkeypatch.setattr(runner, "Lockstep", Oracle)
-    monkeypatch.setattr(runner.checkpoints, "load_tracker", lambda path: loaded)
+    monkeypatch.setattr(runner.checkpoints, "load_tracker", lambda path, dtype: loaded)
     monkeypatch.setattr(runner.cards, "of_checkpoint", lambda path: {"kind": "none"})
     monkeypatch.chdir(tmp_path)
 
@@ -83,6 +83,7 @@ def test_curves_of_a_benchmark(dataset, name, frames, success, precise, norm_pre
     assert row["frames"] == frames and row["ao"] == pytest.approx(1.0)
     assert row["auc"] == pytest.approx(success / frames * 20 / 21)
     assert (row["p20"], row["np20"]) == pytest.approx((precise / frames, norm_precise / frames))
+    assert summary["dtype"] == "float32"
     assert summary["rules"] == (dataset if dataset in ("lasot", "lasot_ext", "uav123") else "plain")
     assert summary["mean"]["auc"] == pytest.approx(np.mean([r["auc"] for r in summary["sequences"].values()]))
     head = printed.splitlines()[1]

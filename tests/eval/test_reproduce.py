@@ -27,7 +27,7 @@ def b256(tmp_path, monkeypatch):
     """A B256 that knows the truth, in a folder of its own."""
     loaded = checkpoint.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {}})
     monkeypatch.setattr(runner, "Lockstep", Oracle)
-    monkeypatch.setattr(reproduce.checkpoints, "load_tracker", lambda path: loaded)
+    monkeypatch.setattr(reproduce.checkpoints, "load_tracker", lambda path, dtype: loaded)
     card = {"kind": "file", "name": "b.pth.tar", "sha256": "12ab"}
     monkeypatch.setattr(reproduce.cards, "of_checkpoint", lambda path: card)
     monkeypatch.chdir(tmp_path)
@@ -38,6 +38,7 @@ def test_measured_stands_beside_published(root, tmp_path, capsys):
     found = json.loads((tmp_path / "results" / "b" / "reproduce.json").read_text())
     rows = found["datasets"]
     assert list(rows) == ["lasot", "lasot_ext", "trackingnet", "got10k", "tnl2k", "nfs", "uav123"]
+    assert found["dtype"] == "float32" and found["checkpoint"]["sha256"] == "12ab"
     states = {name: row["state"] for name, row in rows.items()}
     assert {name for name, state in states.items() if state == "absent"} == {"lasot", "got10k", "tnl2k", "uav123"}
     assert states["trackingnet"] == "server" and "measured" not in rows["trackingnet"]
@@ -50,7 +51,7 @@ def test_measured_stands_beside_published(root, tmp_path, capsys):
     (line,) = (line for line in printed.splitlines() if line.startswith("NFS  "))
     assert line.split()[1:] == ["70.0", "95.2", "(+25.2)", "100.0", "3", "of", "100"]  # 95.2: the truth has 20/21
     page = (tmp_path / "results" / "b" / "reproduce.md").read_text()
-    assert "| NFS | 70.0 | 95.2 | (+25.2) | 100.0 | 3 of 100 |" in page and "SHA-256 `12ab`" in page
+    assert "| NFS | 70.0 | 95.2 | (+25.2) | 100.0 | 3 of 100 |" in page and "`12ab`), computed in float32." in page
     assert "| LaSOT | 73.3 | - | - | - | not here: " in page and "relo pack trackingnet" in page
 
 

@@ -1,5 +1,6 @@
 """Evaluation: many sequences at once give what one at a time gives; nothing is run twice, lost or mixed up."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -314,6 +315,9 @@ def test_results_of_another_tracker_are_refused(evaluation, loaded, folder):
         evaluate(read_folder(folder), other, out)
     with pytest.raises(UserError, match=r"another tracker \(tracker.window_power was .*, is 0.5\)"):
         evaluate(read_folder(folder), loaded, out, options={"window_power": 0.5})
+    half = dataclasses.replace(loaded.model, dtype="bfloat16")
+    with pytest.raises(UserError, match=r"another tracker \(model.dtype was float32, is bfloat16\)"):
+        evaluate(read_folder(folder), checkpoint.Loaded(half, loaded.variables, loaded.config), out)
     (out / "run.json").write_text("{")
     with pytest.raises(UserError, match="run.json cannot be read"):
         evaluate(read_folder(folder), loaded, out)
@@ -431,7 +435,7 @@ def test_a_killed_evaluation_continues(evaluation, loaded, folder, tmp_path):
 def test_the_command_prints_the_table_and_fails_when_a_sequence_does(
     evaluation, loaded, folder, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(runner.checkpoints, "load", lambda path: loaded)
+    monkeypatch.setattr(runner.checkpoints, "load", lambda path, dtype: loaded)
     monkeypatch.chdir(tmp_path)
     small = tmp_path / "small"
     for name in ("pair", "tall"):
@@ -468,7 +472,7 @@ def test_boxes_and_frames_that_do_not_match_stop_it_before_anything_is_written(f
 def test_the_command_evaluates_held_out_procedural_sequences(loaded, monkeypatch):
     asked = []
     monkeypatch.setattr(benchmarks, "heldout", lambda seed, count, options: asked.append((seed, count)) or "abc")
-    monkeypatch.setattr(runner.checkpoints, "load", lambda path: loaded)
+    monkeypatch.setattr(runner.checkpoints, "load", lambda path, dtype: loaded)
     monkeypatch.setattr(runner, "evaluate", lambda *args, **options: asked.append(args) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         eval_command("runs/demo/checkpoints/500", dataset="procedural", count=3, seed=7)

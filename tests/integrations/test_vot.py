@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import boxes
+from relo_jax import boxes, checkpoint
 from relo_jax.errors import UserError
 from relo_jax.integrations import vot
 from relo_jax.tracker import Tracker
@@ -157,6 +157,19 @@ def test_the_python_protocol_takes_what_the_toolkit_gives(objects, frames):
     assert len(box) == 4 and 0 <= properties["confidence"] <= 1
     with pytest.raises(UserError, match="convert = rectangle"):
         tracker.init(channels, [(np.zeros((240, 320), np.uint8), {})])
+
+
+def test_the_dtype_reaches_the_checkpoint_by_both_protocols(monkeypatch, capsys):
+    def load_tracker(path, dtype=None):
+        raise UserError(f"loaded in {dtype}")
+
+    monkeypatch.setattr(checkpoint, "load_tracker", load_tracker)
+    monkeypatch.setitem(sys.modules, "trax", object())
+    for arguments, dtype in ((["--dtype", "bfloat16"], "bfloat16"), ([], None)):
+        assert vot.main(arguments) == 1
+        assert capsys.readouterr().err == f"relo: loaded in {dtype}\n"
+    with pytest.raises(UserError, match="loaded in bfloat16"):
+        vot.VOTTracker(dtype="bfloat16")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from relo_jax.errors import UserError
+from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO, init_variables, model_config, model_from_config
 from relo_jax.model.fast_itpn import Block, foreground_share
 from relo_jax.model.layers import BatchNorm, drop_path
@@ -92,6 +93,14 @@ def test_the_clip_path_equals_the_frame_path(propagation):
         first = np.zeros(CLIPS, bool)
 
 
+@pytest.mark.parametrize("propagation", PROPAGATION)
+def test_a_clip_that_nobody_differentiates_has_the_same_features_and_tokens(propagation):
+    encode = functools.partial(small(propagation=propagation).apply, no_gradient=True, method="encode_clip")
+    found = jax.jit(encode)(variables(), encode_templates(), clips()[2])
+    for lean, whole in zip(found, encoded(propagation), strict=True):
+        np.testing.assert_allclose(lean, whole, rtol=1e-5, atol=1e-5)
+
+
 def test_only_what_a_first_frame_hands_on_tells_the_propagations_apart():
     aligned, deep, none = (encoded(propagation)[0] for propagation in PROPAGATION)
     for other in (deep, none):
@@ -167,13 +176,30 @@ def test_shapes_are_the_documented_ones():
 
 
 def test_remat_changes_memory_not_numbers():
-    def loss(model, values):
-        return jnp.square(run_clip(model, values)[1].features).sum()
+    """The less of a block is stored, the more of it is computed twice: all, what is no linear layer, nothing."""
+    numbers, memory, flops = {}, {}, {}
+    for policy in ("nothing", "dots", None):
+        model = small(remat=True, remat_policy=policy) if policy else small()
 
-    plain, plain_grad = jax.jit(jax.value_and_grad(functools.partial(loss, small())))(variables())
-    again, again_grad = jax.jit(jax.value_and_grad(functools.partial(loss, small(remat=True))))(variables())
-    np.testing.assert_allclose(plain, again, rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3), plain_grad, again_grad)
+        def loss(values, images, boxes, search, model=model):
+            templates = model.apply(values, images, boxes, method="encode_templates")
+            return jnp.square(model.apply(values, templates, search, method="encode_clip")[0]).sum()
+
+        step = jax.jit(jax.value_and_grad(loss))
+        compiled_step = step.lower(variables(), *clips()).compile()
+        numbers[policy] = compiled_step(variables(), *clips())
+        memory[policy] = compiled_step.memory_analysis().temp_size_in_bytes
+        flops[policy] = matmul_flops(step, variables(), *clips())
+    close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-3)
+    for policy in ("nothing", "dots"):
+        jax.tree.map(close, numbers[policy], numbers[None])
+    assert memory["nothing"] < 0.95 * memory["dots"] and memory["dots"] < 0.9 * memory[None]
+    assert flops["nothing"] > flops["dots"] > flops[None]
+
+
+def test_remat_of_a_config_from_before_it_had_a_policy_stores_nothing():
+    older = {k: v for k, v in model_config(small(remat=True)).items() if k != "remat_policy"}
+    assert model_from_config(older) == small(remat=True) == small(remat=True, remat_policy="nothing")
 
 
 def test_bfloat16_computes_in_bfloat16_on_float32_parameters():
@@ -296,6 +322,16 @@ def test_a_model_saved_before_there_was_a_choice_is_the_papers():
         ("t256", {"drop_path": 1.0}, "drop_path is 1.0"),
         ("t256", {"propagation": "deep"}, r"propagation is 'deep' \(known: layer_aligned"),
         ("t256", {"localizer": "heat-map"}, "did you mean 'heatmap'"),
+        ("t256", {"dtype": "float46"}, "did you mean 'float16'"),
+        ("t256", {"init_scheme": "similar"}, "did you mean 'similarity'"),
+        ("t256", {"stem_blocks": "(1,"}, r"stem_blocks is '\(1,', expected two integers"),
+        ("t256", {"stem_blocks": (1, 2, 3)}, "expected two integers"),
+        ("t256", {"drop_path": "none"}, "drop_path is 'none', expected a share"),
+        ("t256", {"head_width": 0}, "head_width is 0, expected a positive integer"),
+        ("t256", {"layer_scale": "small"}, "layer_scale is 'small', expected a number"),
+        ("t256", {"remat": "yes"}, "remat is 'yes', expected True or False"),
+        ("t256", {"remat": True, "remat_policy": "dot"}, "did you mean 'dots'"),
+        ("t256", {"remat_policy": "dots"}, "remat_policy is 'dots', and nothing reads it without remat=True"),
     ],
 )
 def test_names_and_values_that_make_no_model_are_refused(variant, overrides, message):

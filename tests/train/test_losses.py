@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from relo_jax import config as config_lib
+from relo_jax.flops import matmul_flops
 from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
 from relo_jax.model import RELO, init_variables
-from relo_jax.train import rl, state, warmup
+from relo_jax.train import frozen, rl, state, warmup
 
 CLIPS, FRAMES = 4, 3
 
@@ -155,6 +156,22 @@ def test_clip_path_and_frame_path_give_the_same_update():
     close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
     jax.tree.map(close, clip_state.opt_state, frame_state.opt_state)
     jax.tree.map(close, clip_state.batch_stats, frame_state.batch_stats)
+
+
+def test_of_the_last_block_a_frozen_clip_takes_what_the_heads_read():
+    """The same features and boxes; template and temporal tokens are looked at in the last block, and go no further."""
+    run = config("rl", path="clip")
+    lean, whole = (
+        lambda variables, encode=encode: encode(model(), run, variables, batch(), None)
+        for encode in (frozen.encode, frozen.encode_with_gradient)
+    )
+    found, expected = jax.jit(lambda variables: (lean(variables), whole(variables)))(variables())
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, expected)
+    # 16 search, 4 template and 2 temporal tokens, width 32; q, out and three matrices of three times the width; and the
+    # products of attention, whose keys are the 22 and the last frame's 2.
+    unread, keys, width = 4 + 2, 22 + 2, 32
+    saved = 2 * unread * (11 * width**2 + 2 * keys * width)
+    assert matmul_flops(whole, variables()) - matmul_flops(lean, variables()) == CLIPS * FRAMES * saved
 
 
 def test_drop_path_in_the_frozen_encoder_is_a_choice():

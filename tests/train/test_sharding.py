@@ -172,9 +172,9 @@ def test_the_gradient_of_parts_is_that_of_the_whole_batch():
 def test_the_encoder_sees_one_part_of_the_batch_at_a_time(stage, train, monkeypatch):
     seen, encode_clip = [], RELO.encode_clip
 
-    def spy(self, templates, search, train=False):
+    def spy(self, templates, search, *options):
         seen.append(search.shape[0])
-        return encode_clip(self, templates, search, train)
+        return encode_clip(self, templates, search, *options)
 
     run = config(stage, accumulate_steps=4, rl__train=train)
     current, _ = begin(run, 1)
