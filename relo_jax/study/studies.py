@@ -48,7 +48,7 @@ STUDIES = {
     ),
     "end_to_end": Study(
         "Does it help when the encoder learns from the reward, too?",
-        ("expected", "end_to_end_last_blocks", "end_to_end_all", "end_to_end_fast", "end_to_end_unanchored"),
+        ("expected", "end_to_end_last_blocks", "end_to_end_all", "end_to_end_unanchored"),
     ),
 }
 
