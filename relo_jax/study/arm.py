@@ -102,7 +102,7 @@ def checked_stages(arm, seed, scale, workdir):
     for config, where in found:
         relo_config.validate(config)
         if any(path.name.isdigit() for path in (where / checkpoint.CHECKPOINTS).glob("*")):  # not half a save
-            _check_same_config(config, where, folder)
+            _check_same_config(config, where, folder, config is found[0][0])
             _check_same_start(config, where, folder)
     return found
 
@@ -113,12 +113,15 @@ def began_with(arm, seed, workdir):
     return cards.read(where).get("parent")
 
 
-def _check_same_config(config, where, folder):
+def _check_same_config(config, where, folder, is_first):
     model = RELO.from_variant(config.model.variant, **relo_config.model_overrides(config))
     given = {**relo_config.to_dict(config), "model": model_config(model)}
     _, step = checkpoint.run_and_step(where)
+    saved = checkpoint.read_config(where)
+    if not is_first:  # the stage before, beside it, by whatever way its folder was named then
+        saved = {**saved, "init_from": given["init_from"]}
     try:
-        relo_config.check_same_run(checkpoint.read_config(where), given, where / checkpoint.CONFIG_FILE, step)
+        relo_config.check_same_run(saved, given, where / checkpoint.CONFIG_FILE, step)
     except UserError as error:
         raise UserError(
             f"{error}; the study has changed since, or --scale is another: remove {folder} to train it again, or give "

@@ -138,6 +138,19 @@ def test_other_weights_of_the_same_name_are_refused_with_what_to_do(tmp_path, mo
         arm.checked_stages("near", 0, tiny.SCALE, tmp_path / "work")
 
 
+def test_a_study_may_be_moved_between_its_sessions(tmp_path):
+    for config, where in studies.stages("with_warmup", 0, 1.0, arm.folder_of(tmp_path, "with_warmup", 0)):
+        model = RELO.from_variant("tiny", **relo_config.model_overrides(config))
+        (where / "checkpoints" / str(config.total_steps)).mkdir(parents=True)
+        checkpoint.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (tmp_path / "arms").rename(moved / "arms")
+    assert [where.name for _, where in arm.checked_stages("with_warmup", 0, 1.0, moved)] == ["warmup", "rl"]
+    with pytest.raises(UserError, match="the study has changed since, or --scale is another"):
+        arm.checked_stages("with_warmup", 0, 0.5, moved)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"), [({"seeds": 0}, "--seeds is 0"), ({"scale": 0.0}, "--scale"), ({"scale": np.nan}, "--scale")]
 )
