@@ -91,3 +91,31 @@ def camera(monkeypatch):
 
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     return SimpleNamespace(does=does)
+
+
+@pytest.fixture(scope="session")
+def tracked(fixtures):
+    """A tracker with the small checkpoint of the golden numbers."""
+    from relo_jax import convert, tracker
+    from relo_jax.model import RELO
+
+    fields = dict(width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64)
+    model = RELO.from_variant("tiny", **fields, head_width=64, templates=2)
+    variables = convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
+    return tracker.Tracker(model, variables, {"window_power": 1.0})
+
+
+@pytest.fixture(scope="session")
+def saved(tracked, tmp_path_factory):
+    """`tracked` as a checkpoint on the disk."""
+    from relo_jax import checkpoint
+
+    path = tmp_path_factory.mktemp("runs") / "golden"
+    checkpoint.save_variables(path, tracked.model, tracked._variables, {"window_power": 1.0})
+    return path
+
+
+@pytest.fixture(scope="session")
+def frames(natural_image):
+    """Twelve frames of a camera that pans over a picture."""
+    return [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(12)]

@@ -6,37 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, tracker
+from relo_jax import tracker
 from relo_jax.errors import UserError
 from relo_jax.frames import Unreadable
-from relo_jax.model import RELO
 from relo_jax.track_command import track_command
 
-GOLDEN_FIELDS = dict(
-    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
-    head_width=64, templates=2,
-)  # fmt: skip
 BOX = (100.0, 80.0, 40.0, 30.0)
-
-
-@pytest.fixture(scope="module")
-def tracked(fixtures):
-    model = RELO.from_variant("tiny", **GOLDEN_FIELDS)
-    variables = convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
-    return tracker.Tracker(model, variables, {"window_power": 1.0})
-
-
-@pytest.fixture(scope="module")
-def saved(tracked, tmp_path_factory):
-    path = tmp_path_factory.mktemp("runs") / "golden"
-    checkpoint.save_variables(path, tracked.model, tracked._variables, {"window_power": 1.0})
-    return path
-
-
-@pytest.fixture(scope="module")
-def frames(natural_image):
-    """Twelve frames of a camera that pans over a picture."""
-    return [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(12)]
 
 
 def boxes(followed):

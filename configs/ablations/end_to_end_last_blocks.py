@@ -9,9 +9,6 @@ from relo_jax.study import recipe
 def get_config(stage="rl"):
     """The stage `rl`."""
     recipe.check_stage(stage, "rl")
-    config = recipe.rl()
-    config.rl.estimator = "expected"
+    config = recipe.end_to_end()
     config.rl.train = "last_blocks"
-    config.rl.path = "clip"  # the one with gradients for the encoder
-    config.optimizer.encoder_learning_rate = 1e-5
     return config

@@ -66,14 +66,19 @@ def _own_outline(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
       FrameError: it does not decode, has no transparency, or nothing in it is opaque.
     """
-    image = cv2.imdecode(np.frombuffer(read_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
+    data = read_bytes(path)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error:  # such as a header that tells of more pixels than OpenCV takes
+        image = None
     if image is None:
         raise FrameError("undecodable image", str(path), "does not decode as an image")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 4:
         raise FrameError("undecodable image", str(path), "has no transparency (RGBA, 8 bits): not a cut-out")
+    nothing = FrameError("undecodable image", str(path), "nothing in it is opaque: not a cut-out")
     rows, cols = (np.flatnonzero((image[..., 3] > 127).any(axis)) for axis in (1, 0))
     if not len(rows):
-        raise FrameError("undecodable image", str(path), "nothing in it is opaque: not a cut-out")
+        raise nothing
     image = image[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
     # Colours are spread with their opacity, or what is hidden would bleed into the edge.
     image[..., :3] = cv2.multiply(image[..., :3], cv2.cvtColor(image[..., 3], cv2.COLOR_GRAY2BGR), scale=1 / 255)
@@ -87,6 +92,8 @@ def _own_outline(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rgb = patch[..., 2::-1].astype(np.float32) * (255 / np.maximum(alpha, 1))[..., None]
     fine = cv2.resize(alpha, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
     contours, _ = cv2.findContours((fine > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:  # specks, of which nothing is left at this size
+        raise nothing
     outline = np.concatenate([cv2.approxPolyDP(contour, 1.0, True)[:, 0] for contour in contours]) / 4 + 0.125
     return np.clip(rgb, 0, 255).astype(np.uint8), alpha, outline
 

@@ -29,6 +29,16 @@ def heatmap():
     return config
 
 
+def end_to_end():
+    """RL of the whole model by the exact gradient, encoder at 1e-5, boxes held by the losses of the warm-up."""
+    config = rl()
+    config.rl.estimator = "expected"
+    config.rl.train = "all"
+    config.rl.path = "clip"  # the one with gradients for the encoder
+    config.optimizer.encoder_learning_rate = 1e-5
+    return config
+
+
 def warmup(steps):
     """The starter's warm-up, from nothing."""
     return _observed(relo_config.starter("warmup"), steps)

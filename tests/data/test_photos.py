@@ -92,16 +92,20 @@ def test_sequences_have_cut_outs_with_their_own_outline(with_cutouts):
 
 def test_what_is_no_cut_out_is_named(with_cutouts):
     path = with_cutouts / "cutouts" / "plain.png"
+    specks = np.zeros((960, 960, 4), np.uint8)
+    specks[::64, ::64] = 255
     for picture, reason in (
         (disc(50, 20)[..., :3], "plain.png: has no transparency"),
         (np.zeros((50, 50, 4), np.uint8), "plain.png: nothing in it is opaque"),
+        (specks, "plain.png: nothing in it is opaque"),
     ):
         assert cv2.imwrite(str(path), picture)
         with pytest.raises(UserError, match=reason):
             own_cutout(np.random.default_rng(0), path)
-    path.write_bytes(b"no")
-    with pytest.raises(UserError, match="plain.png: does not decode"):
-        own_cutout(np.random.default_rng(0), path)
+    for content in (b"no", b""):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="plain.png: does not decode"):
+            own_cutout(np.random.default_rng(0), path)
 
 
 def test_too_few_photographs_or_a_broken_one_are_named(folder, tmp_path):
