@@ -159,6 +159,8 @@ def _data():
     data.procedural.blur = 1.5  # largest blur of the camera, pixels
     data.procedural.grade = 0.5  # probability of paler or tinted colours
     data.procedural.compression = 0.15  # probability of visible JPEG compression
+    data.procedural.exposure = 0.0  # largest share of the time between two frames in which moving things smear
+    data.procedural.pixel = 0.0  # largest side of the camera's pixels in those of the frame; 0: crops are ever sharp
     data.procedural.bank_size = 256  # textures a split
     data.procedural.absence = 0.0  # probability that the target goes out of sight for a while
     return data

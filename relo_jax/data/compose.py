@@ -40,6 +40,8 @@ class Options:
     grade: float = 0.5  # probability that the camera's colours are paler or tinted
     compression: float = 0.15  # probability of visible JPEG compression
     bank_size: int = 256  # textures of a split
+    exposure: float = 0.0  # largest share of the time between two frames in which moving things smear
+    pixel: float = 0.0  # largest side of the camera's pixels in those of the frame (0: crops are as sharp as they like)
     absence: float = 0.0  # probability that the target goes out of sight for a while, see absence.py
 
 
@@ -239,6 +241,10 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     # Last, so that all that is drawn before them is as it is without.
     if options.switch and rng.random() < options.switch:
         scene = replace(scene, light=scene.light[:, None] * _switched(rng, frames))
+    if options.exposure and rng.random() < 0.5:
+        scene = replace(scene, exposure=rng.uniform(0, options.exposure))
+    if options.pixel:
+        scene = replace(scene, pixel=max(log_uniform(rng, options.pixel**-1, options.pixel), 1.0))
     return with_absence(rng, scene) if options.absence and rng.random() < options.absence else scene
 
 

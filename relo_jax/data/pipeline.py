@@ -59,17 +59,17 @@ class Batches:
         hosts, host = jax.process_count(), jax.process_index()
         share = self.batch_size // hosts
         dataset = grain.MapDataset.source(Share(self.source, self.batch_size, batch, host, hosts))
-        ahead = max(2 * self.threads, share) if self.threads else 0
-        dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=ahead))
-        if self.processes:
-            mark_flags_as_parsed()
-            dataset = dataset.mp_prefetch(
-                grain.MultiprocessingOptions(self.processes, per_worker_buffer_size=-(-share // self.processes)),
-                worker_init_fn=_begin_worker,
-            )
-        else:
+        if not self.processes:
             _no_threads_of_opencv()
-        return dataset.batch(share, drop_remainder=True)
+            ahead = max(2 * self.threads, share) if self.threads else 0
+            dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=ahead))
+            return dataset.batch(share, drop_remainder=True)
+        # Each worker makes whole batches: what this process has to do for a clip is what limits many of them.
+        mark_flags_as_parsed()
+        reading = grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=self.threads)
+        dataset = dataset.batch(share, drop_remainder=True).to_iter_dataset(reading)
+        workers = grain.MultiprocessingOptions(self.processes, per_worker_buffer_size=1)
+        return dataset.mp_prefetch(workers, worker_init_fn=_begin_worker)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from functools import cached_property, lru_cache
 import cv2
 import numpy as np
 
+from relo_jax.data import motion
+
 PATCH = 96  # cut-outs are PATCH x PATCH
 
 
@@ -97,7 +99,9 @@ class Scene:
     """width, height: of a frame; background: uint8 RGB with maps [F, 2, 3] to the frame; layers: back to front;
     target: indices of the layers that are the target; light: [F] or [F, 3] brightness; grain: uint8 noise around
     128, with its strength; offsets: int [F, 2] where in the noise a frame begins. The camera, last of all: grade, a
-    matrix [3, 4] on RGB; blur, in pixels of the frame; quality of a JPEG (0: none)."""
+    matrix [3, 4] on RGB; blur, in pixels of the frame; quality of a JPEG (0: none); exposure, the share of the time
+    between two frames in which the shutter is open and smears what moves; pixel, the side of its pixels in those of
+    the frame (0: it resolves whatever a crop enlarges)."""
 
     width: int
     height: int
@@ -112,6 +116,8 @@ class Scene:
     grade: np.ndarray
     blur: float = 0.0
     quality: int = 0
+    exposure: float = 0.0
+    pixel: float = 0.0
 
     def __len__(self) -> int:
         return len(self.background_maps)
@@ -126,16 +132,46 @@ def render(scene: Scene, index: int, x: float, y: float, scale: float, width: in
     matrix = _pixel_map(scene.background_maps[index], view)
     reflect = cv2.BORDER_REFLECT_101
     out = cv2.warpAffine(scene.background, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=reflect)
+    if scene.exposure:
+        middle = np.array([[x + width / scale / 2, y + height / scale / 2]])
+        source = motion.apply(motion.invert(scene.background_maps[index : index + 1]), middle)[0, 0]
+        out = smear(out, scene.exposure * scale * _travel(scene.background_maps, index, source), reflect)
     for layer in scene.layers:
-        _draw(out, layer, index, view)
+        _draw(out, layer, index, view, scene.exposure)
     return _film(scene, index, out, scale)
 
 
+def smear(image: np.ndarray, way: np.ndarray, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
+    """The mean of an image on all places of a straight way `way` (x, y in pixels), in whose middle it is."""
+    length = float(np.hypot(*way))
+    if length < 1:
+        return image
+    points = np.linspace(-0.5, 0.5, 2 * int(np.ceil(length)) + 1)[:, None] * way
+    reach = int(np.ceil(np.abs(points).max()))
+    kernel = np.zeros((2 * reach + 2, 2 * reach + 2), np.float32)
+    low = np.floor(points).astype(int)
+    part = points - low
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        share = np.abs(1 - dx - part[:, 0]) * np.abs(1 - dy - part[:, 1])
+        np.add.at(kernel, (low[:, 1] + dy + reach, low[:, 0] + dx + reach), share / len(points))
+    return cv2.filter2D(image, -1, kernel[::-1, ::-1], anchor=(reach + 1, reach + 1), borderType=border)
+
+
+def _travel(maps: np.ndarray, index: int, point: np.ndarray) -> np.ndarray:
+    """How far a point of the source of maps [F, 2, 3] moves in a frame's time: [2], in pixels of the frame."""
+    first, last = max(index - 1, 0), min(index + 1, len(maps) - 1)
+    move = maps[last] - maps[first]
+    return (move[:, :2] @ point + move[:, 2]) / max(last - first, 1)
+
+
 def _film(scene: Scene, index: int, image: np.ndarray, scale: float) -> np.ndarray:
-    """What the camera makes of it: blur, light and colours, grain, compression."""
+    """What the camera makes of it: blur, pixels, light and colours, grain, compression."""
     height, width = image.shape[:2]
     if scene.blur * scale > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), scene.blur * scale)
+    if scene.pixel * scale > 1:
+        few = (max(round(width / (scene.pixel * scale)), 1), max(round(height / (scene.pixel * scale)), 1))
+        image = cv2.resize(cv2.resize(image, few, interpolation=cv2.INTER_AREA), (width, height))
     image = cv2.transform(image, scene.grade * np.float32(scene.light[index]).reshape(-1, 1))
     if scene.grain_strength > 0:
         dx, dy = scene.offsets[index]
@@ -165,14 +201,19 @@ def _pixel_map(matrix: np.ndarray, view, level: int = 0, x: int = 0, y: int = 0)
     return np.array([[a, b, c + 0.5 * (a + b) - 0.5 - x], [d, e, f + 0.5 * (d + e) - 0.5 - y]])
 
 
-def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, float]) -> None:
-    """Blends a layer into the part of `out` that it covers."""
+def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, float], exposure: float = 0) -> None:
+    """Blends a layer into the part of `out` that it covers, smeared by what it moves while the shutter is open."""
     a, b, c, d, e, f = _seen(layer.maps[index], view)
     height, width = out.shape[:2]
     left = c + PATCH * (min(a, 0) + min(b, 0))
     right = c + PATCH * (max(a, 0) + max(b, 0))
     top = f + PATCH * (min(d, 0) + min(e, 0))
     bottom = f + PATCH * (max(d, 0) + max(e, 0))
+    way = None
+    if exposure:
+        way = exposure * view[0] * _travel(layer.maps, index, np.array([PATCH / 2, PATCH / 2]))
+        more_x, more_y = np.abs(way) / 2 + 1
+        left, right, top, bottom = left - more_x, right + more_x, top - more_y, bottom + more_y
     x1, x2, y1, y2 = max(int(left), 0), min(int(right) + 1, width), max(int(top), 0), min(int(bottom) + 1, height)
     if x1 >= x2 or y1 >= y2:
         return
@@ -184,6 +225,8 @@ def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, f
         reach = np.float32(layer.bending[index] * size / PATCH)
         patch = cv2.remap(patch, _grid(size) + reach * bend(layer.field)[level], None, cv2.INTER_LINEAR)
     warped = cv2.warpAffine(patch, matrix, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR)
+    if way is not None:
+        warped = smear(warped, way)
     color = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
     if layer.gain is not None:
         color = cv2.convertScaleAbs(color, alpha=float(layer.gain[index]))

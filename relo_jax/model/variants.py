@@ -20,9 +20,13 @@ _LARGE = dict(search_size=256, template_size=128, head_width=256)
 
 # fmt: off
 VARIANTS = {
-    # the demo, the tests and the shipped starter: real time on two cores, trained from nothing
+    # the demo, the studies and the tests: far faster than real time on two cores, trained from nothing
     "tiny": dict(width=128, stem_blocks=(1, 1), depth=6, heads=4, temporal_tokens=2, templates=1,
                  search_size=128, template_size=64, head_width=64, drop_path=0.0,
+                 layer_scale=1.0, init_scheme="similarity"),
+    # the shipped starter for real video, trained from nothing on one GPU
+    "mini": dict(width=160, stem_blocks=(1, 1), depth=8, heads=5, temporal_tokens=2, templates=2,
+                 search_size=192, template_size=96, head_width=64, drop_path=0.0,
                  layer_scale=1.0, init_scheme="similarity"),
     "t256": dict(width=384, stem_blocks=(1, 1), depth=12, heads=6, temporal_tokens=4, templates=1, **_LARGE),
     # described by the authors' code, never released: tokens and templates as in t256, the nearest
