@@ -15,6 +15,8 @@ from benchmarks.common import RESULTS
 
 DOCS = Path(__file__).parents[1] / "docs"
 ONLINE_AIM = 1.3  # times the frames/s of the port, of t256 in float32 on two cores
+# On a GPU: frames/s online, the share of a matrix product's rate, the frame path's time over the clip path's.
+GPU_ONLINE_AIMS, GPU_SHARE_AIM, GPU_PATH_AIM = {"t256": 800, "b256": 500, "l256": 250}, 0.45, 3.0
 INTRODUCTION = """# Performance
 
 Made by `python -m benchmarks.tables` from [`benchmarks/results/`](../benchmarks/results), where each row has its
@@ -24,7 +26,7 @@ rows are not to be divided by each other unless they are of the same run.
 {machines}
 The aims on a GPU are: 800 (t256), 500 (b256) and 250 (l256) frames/s online; 45% of the rate of a large matrix product
 in bfloat16, in lockstep and in an update of the RL stage; that update by the clip path in a third of the frame path's
-time.
+time. Where a row is of a GPU, the text above its table says how far it is.
 """
 
 
@@ -58,6 +60,12 @@ def origin(found):
         device = "" if device.startswith("cpu") else f", {device}"
         lines.append(f"`{row['command']}`, {where}{device}, {row['date'][:10]}")
     return "\n".join(f"- {line}" for line in dict.fromkeys(lines))
+
+
+def place(row):
+    """The device of a row, short: `CPU`, `NVIDIA H200`."""
+    kind, _, name = row["machine"].get("device", "cpu: cpu").partition(": ")
+    return "CPU" if kind == "cpu" else name
 
 
 def section(title, text, found, heads, cells):
@@ -160,7 +168,7 @@ def tracking():
     found = latest([r for r in rows("track") if "online_over_port" in r], "variant", "dtype", "batch", "chunk")
     cells = [
         [
-            r["variant"], r["dtype"], r["online_ms"]["median"], r["online_frames_per_second"],
+            r["variant"], place(r), r["dtype"], r["online_ms"]["median"], r["online_frames_per_second"],
             f"{r['online_over_port']} x",
             r["chunked_frames_per_second"], f"{r['lockstep_frames_per_second']} ({r['batch']})", r["gflops_a_frame"],
             f"{r['network_share_of_matmul']:.0%}",
@@ -173,8 +181,9 @@ def tracking():
         "computed with every frame). *Chunked*: frames/s by `--chunk`. *Lockstep*: frames/s of several videos in one\n"
         "batch. *Share*: of the rate of a large matrix product, reached by the network alone."
     )
-    text += "".join(map(_short_of_aim, found))
-    heads = ["variant", "dtype", "ms online", "frames/s", "port", "chunked", "lockstep (videos)", "GFLOP", "share"]
+    text += "".join(map(_short_of_aim, found)) + "".join(map(_on_gpu, found))
+    heads = ["variant", "on", "dtype", "ms online", "frames/s", "port", "chunked", "lockstep (videos)", "GFLOP"]
+    heads.append("share")
     return section("Tracking", text, found, heads, cells)
 
 
@@ -189,6 +198,20 @@ def _short_of_aim(row):
     return (
         f"\n\nThe aim for t256 in float32 on two cores was {ONLINE_AIM} times the port. It is not reached, the\n"
         f"column says what is: with one template the port does {more} arithmetic than the tracker."
+    )
+
+
+def _on_gpu(row):
+    """How far a row of a GPU is from the aim of its variant, and where its time goes."""
+    aim = GPU_ONLINE_AIMS.get(row["variant"])
+    if place(row) == "CPU" or aim is None:
+        return ""
+    network, whole = row["network_ms"]["median"], row["online_ms"]["median"]
+    return (
+        f"\n\n{row['variant']} in {row['dtype']} on one {place(row)}: {row['online_frames_per_second']:.0f} frames/s "
+        f"online, aim {aim}.\nThe network takes {network:.1f} of {whole:.1f} ms, the rest "
+        f"is the frame's way to the device and back. {row['batch']} videos in lockstep\nreach "
+        f"{row['lockstep_share_of_matmul']:.0%} of a matrix product's rate, aim {GPU_SHARE_AIM:.0%}."
     )
 
 
@@ -217,7 +240,7 @@ def training():
         for path in ("clip", "frame"):
             if told := row.get(f"{path}_path"):
                 cells.append([
-                    row["variant"], row["stage"], row["dtype"], row["clips"], row["frames"], path,
+                    row["variant"], place(row), row["stage"], row["dtype"], row["clips"], row["frames"], path,
                     told["ms"]["median"], told["clips_per_second"], told["gflops"], f"{told['utilisation']:.0%}",
                     told["peak_gib"],
                 ])  # fmt: skip
@@ -226,7 +249,14 @@ def training():
         "matrix products and convolutions a second, of the rate of one large matrix product measured in the same run.\n"
         "*GiB*: peak memory, the compiler's estimate."
     )
-    heads = ["variant", "stage", "dtype", "clips", "frames", "path", "ms", "clips/s", "GFLOP", "share", "GiB"]
+    for row in found:
+        if place(row) != "CPU" and "clip_path_over_frame_path" in row:
+            text += (
+                f"\n\n{row['variant']} in {row['dtype']} on one {place(row)}: the clip path reaches "
+                f"{row['clip_path']['utilisation']:.0%} of a matrix product's rate (aim {GPU_SHARE_AIM:.0%}) and\n"
+                f"{row['clip_path_over_frame_path']} times the clips/s of the frame path (aim {GPU_PATH_AIM:g})."
+            )
+    heads = ["variant", "on", "stage", "dtype", "clips", "frames", "path", "ms", "clips/s", "GFLOP", "share", "GiB"]
     return section("Training", text, found, heads, cells)
 
 

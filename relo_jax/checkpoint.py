@@ -37,7 +37,11 @@ CHECKPOINTS = "checkpoints"
 VARIABLES, TRAIN, DATA = "variables", "train", "data"
 
 _PACKAGED = Path(__file__).parent / "starter"
-STARTERS = {"starter": _PACKAGED / "final.msgpack", "starter-warmup": _PACKAGED / "warmup.msgpack"}
+STARTERS = {  # "starter-warmup": what demo and studies begin with
+    "starter": _PACKAGED / "mini.msgpack",
+    "starter-tiny": _PACKAGED / "tiny.msgpack",
+    "starter-warmup": _PACKAGED / "tiny_warmup.msgpack",
+}
 # The release's window powers where no benchmark is named (the released system, "Inference").
 RELEASED_WINDOW_POWER = {"t256": 2.0, "s256": 2.0, "b256": 3.0, "l256": 2.7}  # s256: never released, as t256
 
@@ -56,7 +60,7 @@ def load(path="starter", model=None, dtype=None):
 
     Args:
       path: a run directory (its newest step), one of its `checkpoints/<step>`, a `.pth.tar` or `.pt` of the release
-        (see `relo_jax.convert`), an exported `.msgpack`, or "starter" or "starter-warmup", which come with the package.
+        (see `relo_jax.convert`), an exported `.msgpack`, or one of `STARTERS`, which come with the package.
       model: the `RELO` to load it into; None takes the one that the checkpoint was made with.
       dtype: what to compute in, "float32" or "bfloat16"; None is as that model has it. The variables are float32.
 

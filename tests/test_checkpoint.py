@@ -109,13 +109,13 @@ def test_a_checkpoint_is_computed_in_the_dtype_that_is_asked_for(saved, model, v
     assert_same(loaded.variables, variables)
     assert loaded.config == checkpoint.read_config(saved) and loaded.config["model"]["dtype"] == "float32"
     assert checkpoint.load(CHECKPOINT, model, dtype="bfloat16").model == loaded.model
-    half = checkpoint.load_tracker("starter", "bfloat16")
-    assert half.model.dtype == "bfloat16" and half.config == checkpoint.load("starter").config
+    half = checkpoint.load_tracker("starter-tiny", "bfloat16")
+    assert half.model.dtype == "bfloat16" and half.config == checkpoint.load("starter-tiny").config
     one_line(functools.partial(checkpoint.load, dtype="bfloat61"), saved, match="dtype is 'bfloat61' .*'bfloat16'")
 
 
 def test_an_exported_starter_is_small_and_close(tmp_path, model, variables):
-    path = tmp_path / "starter" / "final.msgpack"
+    path = tmp_path / "starter" / "mini.msgpack"
     checkpoint.export_starter(variables, model, path, {"window_power": 2.0})
     count = sum(leaf.size for leaf in jax.tree.leaves(variables))
     assert path.stat().st_size < 2.1 * count + 20_000
@@ -126,16 +126,22 @@ def test_an_exported_starter_is_small_and_close(tmp_path, model, variables):
     assert_same(loaded.variables["batch_stats"], variables["batch_stats"])
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    one_line(checkpoint.load, path, match=r"final\.msgpack is damaged or truncated")
+    one_line(checkpoint.load, path, match=r"mini\.msgpack is damaged or truncated")
 
 
 def test_the_starter_is_found_by_its_name(tmp_path, monkeypatch, model, variables):
-    monkeypatch.setitem(checkpoint.STARTERS, "starter", tmp_path / "final.msgpack")
+    monkeypatch.setitem(checkpoint.STARTERS, "starter", tmp_path / "mini.msgpack")
     one_line(checkpoint.load, match="no such checkpoint")
-    checkpoint.export_starter(variables, model, tmp_path / "final.msgpack")
+    checkpoint.export_starter(variables, model, tmp_path / "mini.msgpack")
     assert checkpoint.load("starter").model == model
+
+
+def test_the_package_has_every_starter_and_stays_small():
     packaged = Path(checkpoint.__file__).parent / "starter"
-    assert checkpoint.STARTERS["starter-warmup"] == packaged / "warmup.msgpack"
+    assert {path.parent for path in checkpoint.STARTERS.values()} == {packaged}
+    variants = {name: checkpoint.load(name).config["model"]["variant"] for name in checkpoint.STARTERS}
+    assert variants == {"starter": "mini", "starter-tiny": "tiny", "starter-warmup": "tiny"}
+    assert sum(path.stat().st_size for path in packaged.iterdir()) < 15e6
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])

@@ -22,7 +22,7 @@ def test_the_score_of_the_starter_is_that_of_its_calibration():
         row = found[label]
         numbers = " | ".join(f"{row[name]:.3f}" for name in ("ece", "brier", "auroc", "false_alarm_rate"))
         assert f"| {numbers}{interval} | {row['found_rate']:.3f} |" in text
-    options = json.loads((ROOT / "relo_jax" / "starter" / "final.json").read_text())["tracker"]
+    options = json.loads((ROOT / "relo_jax" / "starter" / "mini.json").read_text())["tracker"]
     assert {name: options[name] for name in found["tracker"]} == found["tracker"]
 
 

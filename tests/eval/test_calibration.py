@@ -132,7 +132,7 @@ def test_the_diagram_is_a_picture(tmp_path):
 
 @pytest.fixture(scope="module")
 def starter():
-    return checkpoint.load("starter")
+    return checkpoint.load("starter-tiny")
 
 
 @pytest.fixture(scope="module")

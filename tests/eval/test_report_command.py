@@ -37,7 +37,7 @@ def results(excerpts, tmp_path_factory):
     """RELO's own; OpenCV's MIL, whole numbers in pytracking's layout; a box that never moves in GOT-10k's."""
     root = tmp_path_factory.mktemp("results")
     sequences = read_folder(excerpts)
-    evaluate(sequences, "starter", root / "relo", batch=3)
+    evaluate(sequences, "starter-tiny", root / "relo", batch=3)
     (root / "mil").mkdir()
     for sequence in sequences:
         tracker, boxes = cv2.TrackerMIL.create(), [sequence.boxes_xywh[0]]

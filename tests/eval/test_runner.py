@@ -98,7 +98,7 @@ def test_lockstep_gives_the_boxes_of_the_release(loaded, shared):
 
 def test_eight_real_excerpts_at_a_time_are_tracked_as_one_at_a_time(shared):
     """In float32, by the starter: videos of different size and content side by side."""
-    starter = checkpoint.load("starter")
+    starter = checkpoint.load("starter-tiny")
     assert starter.model.dtype == "float32"
     excerpts = []
     for whole in read_folder(shared / "data" / "otb_mini"):

@@ -26,7 +26,7 @@ from got10k.datasets import OTB
 from got10k.experiments import ExperimentGOT10k, ExperimentOTB
 from relo_jax.integrations.got10k import RELOTracker
 
-relo = RELOTracker("starter")
+relo = RELOTracker("starter-tiny")
 got10k = ExperimentGOT10k("GOT-10k", subset="val")
 got10k.run(relo)
 of_got10k = got10k.report(["RELO", "wild"])
@@ -44,7 +44,7 @@ files, truth = got10k.dataset[0][:2]
 first, second = (Image.open(file) for file in files[:2])
 relo.init(first, truth[0])
 answer = relo.update(second)
-from_one = RELOTracker("starter", one_based=True)
+from_one = RELOTracker("starter-tiny", one_based=True)
 from_one.init(first, truth[0] + [1, 1, 0, 0])
 shift = from_one.update(second) - answer
 Path("numbers.json").write_text(json.dumps({"got10k": of_got10k, "otb": of_otb, "shift": shift.tolist()}))

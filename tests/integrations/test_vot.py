@@ -17,14 +17,14 @@ TRACKERS = """\
 [RELO]
 label = RELO
 protocol = trax
-command = {python} -m relo_jax.integrations.vot --checkpoint starter
+command = {python} -m relo_jax.integrations.vot --checkpoint starter-tiny
 timeout = 300
 
 [RELOpython]
 label = RELO
 protocol = python
 command = relo_jax.integrations.vot:VOTTracker
-arg_checkpoint = starter
+arg_checkpoint = starter-tiny
 arg_window_power = 2.0
 convert = rectangle
 timeout = 300
@@ -70,7 +70,7 @@ def frames(natural_image):
 
 @pytest.fixture(scope="module")
 def objects():
-    return vot.Objects("starter")
+    return vot.Objects("starter-tiny")
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_objects_are_what_a_tracker_of_each_alone_says(objects, frames):
     objects.begin()
     states = [objects.step(frame, [given[t]] if t in given else []) for t, frame in enumerate(frames)]
     assert [len(row) for row in states] == [1, 1, 2, 2, 2, 2]
-    alone = Tracker.from_pretrained("starter")
+    alone = Tracker.from_pretrained("starter-tiny")
     for index, (start, box) in enumerate(given.items()):
         assert states[start][index] == (box, 1.0)
         alone.init(frames[start], box)

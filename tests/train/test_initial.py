@@ -22,7 +22,7 @@ def test_two_parts_put_together_are_the_whole():
 
 @pytest.fixture(scope="module")
 def starter():
-    return load("starter")
+    return load("starter-tiny")
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def fresh(starter, monkeypatch):
 @pytest.mark.parametrize("stage", ["warmup", "rl"])
 def test_a_part_begins_from_nothing_whatever_the_checkpoint_has(stage, starter, fresh):
     config = relo_config.starter(stage)
-    config.init_from, config.init_fresh = "starter", ("regression/center", "encoder/ttokens")
+    config.init_from, config.init_fresh = "starter-tiny", ("regression/center", "encoder/ttokens")
     begun = initial.initial_variables(config, starter.model, None)
     for collection, wanted in (("params", 12 + 6 + 1), ("batch_stats", 8)):
         new, old, nothing = (flatten_dict(x[collection], sep="/") for x in (begun, starter.variables, fresh))
@@ -52,7 +52,7 @@ def test_a_part_begins_from_nothing_whatever_the_checkpoint_has(stage, starter, 
 )
 def test_a_part_that_does_not_exist_is_one_line(path, hint, starter):
     config = relo_config.starter("warmup")
-    config.init_from, config.init_fresh = "starter", (path,)
+    config.init_from, config.init_fresh = "starter-tiny", (path,)
     with pytest.raises(UserError, match=hint) as error:
         initial.initial_variables(config, starter.model, None)
     assert "\n" not in str(error.value) and repr(path) in str(error.value)
