@@ -17,6 +17,9 @@ def get_config(stage="warmup"):
     config.model.variant = "mini"
     config.model.remat = False  # a GPU has room for all activations
     config.batch_size = config.optimizer.reference_batch = 64
+    config.tracker.window_power = 2.0
+    config.tracker.update_interval = 25
+    config.tracker.update_threshold = 18.0  # chosen on drawn sequences, see docs/starter.md
     config.warmup.search_frames = 4  # the scene is what costs the loader time, not its frames
     config.data.shift_jitter = 2.2
     config.data.scale_jitter = 0.3

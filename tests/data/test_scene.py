@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relo_jax.crop import crop_host
 from relo_jax.data import motion
 from relo_jax.data.compose import Options
 from relo_jax.data.composed import as_sequence
 from relo_jax.data.procedural import Procedural
-from relo_jax.data.scene import render
+from relo_jax.data.scene import render, smear
 
 CLEAN = Options(num_frames=40, bank_size=24, grain=0, blur=0, compression=0)
 
@@ -137,3 +140,78 @@ def test_wandering_has_unit_speed():
     paths = motion.wander(np.random.default_rng(0), 400, 400)
     speed = np.sqrt((np.diff(paths, axis=1) ** 2).mean())
     assert 0.85 < speed < 1.1
+
+
+@given(x=st.floats(-12, 12), y=st.floats(-12, 12))
+def test_a_smeared_point_is_a_line_along_its_way_with_the_point_in_the_middle(x, y):
+    image = np.zeros((41, 41), np.float32)
+    image[20, 20] = 1
+    smeared = smear(image, np.array([x, y]))
+    assert smeared.sum() == pytest.approx(1, abs=1e-5)
+    rows, cols = np.indices(image.shape)
+    offsets = np.stack([cols.ravel() - 20, rows.ravel() - 20], 1)
+    weight = smeared.ravel()
+    assert weight @ offsets == pytest.approx([0, 0], abs=1e-4)
+    length = np.hypot(x, y)
+    if length < 1:
+        np.testing.assert_array_equal(smeared, image)
+        return
+    spread = (offsets * weight[:, None]).T @ offsets
+    along = np.array([x, y]) / length
+    # A line of that length has a variance of length^2 / 12; sharing out between cells adds at most a quarter an axis.
+    assert length**2 / 12 - 0.1 < along @ spread @ along < (length + 1) ** 2 / 12 + 0.4
+    across = np.array([-along[1], along[0]])
+    assert across @ spread @ across < 0.5
+
+
+def test_while_the_shutter_is_open_what_moves_is_smeared_and_what_stands_is_not():
+    scene = Procedural(5, "heldout", Options(num_frames=12, bank_size=24, clutter=0, distractors=0)).scene(3)
+    maps = np.repeat(scene.background_maps[:1], 12, 0)
+    layers = [replace(layer, maps=np.repeat(layer.maps[:1], 12, 0)) for layer in scene.layers]
+    still = replace(scene, background_maps=maps, layers=tuple(layers), grain_strength=0.0, light=np.ones(12))
+    picture = lambda scene: render(scene, 6, 0, 0, 1, scene.width, scene.height).astype(int)
+    before = picture(still)
+    np.testing.assert_array_equal(picture(replace(still, exposure=0.8)), before)
+
+    def steps(image, axis):
+        """Mean square of how much it changes from pixel to pixel: of sharp edges far more than of smooth shades."""
+        return (np.diff(image, axis=axis) ** 2).mean()
+
+    panned = maps.copy()
+    panned[:, 0, 2] += 20 * (np.arange(12) - 6)  # the picture of frame 6 is the same
+    panning = replace(still, layers=(), background_maps=panned)
+    bare = picture(replace(still, layers=()))
+    np.testing.assert_array_equal(picture(panning), bare)
+    smeared = picture(replace(panning, exposure=0.8))
+    assert steps(smeared, 1) < 0.5 * steps(bare, 1)  # along the way of 16 pixels
+    moving = [replace(layer, maps=layer.maps.copy()) for layer in layers]
+    for layer in moving:
+        layer.maps[:, 1, 2] += 10 * (np.arange(12) - 6)
+    changed = np.abs(picture(replace(still, layers=tuple(moving), exposure=0.8)) - before).max(-1) > 0
+    assert changed.any() and not changed.all()
+
+
+def test_a_camera_of_large_pixels_shows_no_more_than_they_resolve():
+    scene = Procedural(5, "heldout", CLEAN).scene(2)
+    scene = replace(scene, grain_strength=0.0, quality=0, blur=0.0)
+    crop = lambda pixel: render(replace(scene, pixel=pixel), 5, 100, 80, 4, 192, 192).astype(float)
+    sharp, coarse = crop(0.0), crop(2.0)
+    resolved = cv2.resize(cv2.resize(sharp, (24, 24), interpolation=cv2.INTER_AREA), (192, 192))
+    assert np.abs(coarse - resolved).max() <= 2  # rounded before the colours
+    assert np.abs(sharp - resolved).mean() > 1
+    np.testing.assert_array_equal(crop(0.2), sharp)  # smaller than those of the crop
+
+
+def test_blur_by_motion_and_large_pixels_change_no_box():
+    plain, filmed = (
+        Procedural(5, "heldout", replace(CLEAN, **options)) for options in ({}, {"exposure": 0.8, "pixel": 3.0})
+    )
+    seen = []
+    for k in range(12):
+        before, after = plain.scene(k), filmed.scene(k)
+        assert before.exposure == before.pixel == 0
+        np.testing.assert_array_equal(plain[k].boxes_xywh, filmed[k].boxes_xywh)
+        seen.append((after.exposure, after.pixel))
+    exposure, pixel = np.array(seen).T
+    assert 0 < (exposure > 0).sum() < 12 and exposure.max() <= 0.8
+    assert pixel.min() == 1 and 1 < pixel.max() <= 3
