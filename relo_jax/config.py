@@ -71,7 +71,7 @@ def paper(stage):
 
 
 def starter(stage):
-    """The recipe of the starter and the demo: the variant `tiny` from nothing, on procedural clips.
+    """The recipe of the tiny starter and the demo: the variant `tiny` from nothing, on procedural clips.
 
     Without ImageNet weights the paper's warm-up teaches no comparing of template and search region, so this one is the
     release's: a centre map with a focal loss beside the box losses.
