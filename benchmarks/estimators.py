@@ -2,12 +2,12 @@
 
     python -m benchmarks.estimators --steps 120
 
-The starter's RL stage on procedural clips, from its warm-up with fresh heads. Encoder and regression head are frozen,
-so a batch goes through them once, and every arm (estimator x seed) makes its update on the same features: arms differ
-in the estimator, seeds in the heads' first weights and in the actions drawn; the clips are the same for all. Scatter is
-measured where the seeds of "expected" begin, are half-way, and end: the variance of the gradient of the policy head
-over draws of the actions, summed over its parameters, as a multiple of the squared length of its mean, with raw
-advantages. Training has the starter's standardised ones.
+The tiny starter's RL stage on procedural clips, from its warm-up with fresh heads. Encoder and regression head are
+frozen, so a batch goes through them once, and every arm (estimator x seed) makes its update on the same features: arms
+differ in the estimator, seeds in the heads' first weights and in the actions drawn; the clips are the same for all.
+Scatter is measured where the seeds of "expected" begin, are half-way, and end: the variance of the gradient of the
+policy head over draws of the actions, summed over its parameters, as a multiple of the squared length of its mean, with
+raw advantages. Training has the tiny starter's standardised ones.
 """
 
 import functools
@@ -34,7 +34,7 @@ TARGETS = (0.9, 0.95, 0.99)  # of the final greedy AUC of REINFORCE
 
 
 def config_of(estimator, steps):
-    """The starter's RL stage with an estimator."""
+    """The tiny starter's RL stage with an estimator."""
     config = relo_config.starter("rl")
     config.rl.estimator, config.total_steps = estimator, steps
     config.optimizer.warmup_steps = min(config.optimizer.warmup_steps, steps // 10)

@@ -37,10 +37,10 @@ def rows(name):
 
 
 def latest(found, *keys):
-    """The last row for each combination of the fields `keys`, in the order of their first."""
+    """The last row of each device for each combination of the fields `keys`, in the order of their first."""
     last = {}
     for row in found:
-        last[tuple(str(row.get(key)) for key in keys)] = row
+        last[place(row), *(str(row.get(key)) for key in keys)] = row
     return list(last.values())
 
 
@@ -64,8 +64,14 @@ def origin(found):
 
 def place(row):
     """The device of a row, short: `CPU`, `NVIDIA H200`."""
-    kind, _, name = row["machine"].get("device", "cpu: cpu").partition(": ")
-    return "CPU" if kind == "cpu" else name
+    machine = row["machine"]
+    kind, _, name = (machine.get("device", "") if isinstance(machine, dict) else "").partition(": ")
+    return name if kind in ("gpu", "tpu") else "CPU"
+
+
+def is_gpu(row):
+    """Whether a row is of a kind that the aims are about."""
+    return isinstance(row["machine"], dict) and row["machine"].get("device", "").startswith("gpu")
 
 
 def section(title, text, found, heads, cells):
@@ -204,13 +210,13 @@ def _short_of_aim(row):
 def _on_gpu(row):
     """How far a row of a GPU is from the aim of its variant, and where its time goes."""
     aim = GPU_ONLINE_AIMS.get(row["variant"])
-    if place(row) == "CPU" or aim is None:
+    if not is_gpu(row) or aim is None or row["dtype"] != "bfloat16":
         return ""
     network, whole = row["network_ms"]["median"], row["online_ms"]["median"]
     return (
         f"\n\n{row['variant']} in {row['dtype']} on one {place(row)}: {row['online_frames_per_second']:.0f} frames/s "
         f"online, aim {aim}.\nThe network takes {network:.1f} of {whole:.1f} ms, the rest "
-        f"is the frame's way to the device and back. {row['batch']} videos in lockstep\nreach "
+        f"the crop, the copies and the host. {row['batch']} videos in lockstep\nreach "
         f"{row['lockstep_share_of_matmul']:.0%} of a matrix product's rate, aim {GPU_SHARE_AIM:.0%}."
     )
 
@@ -250,7 +256,8 @@ def training():
         "*GiB*: peak memory, the compiler's estimate."
     )
     for row in found:
-        if place(row) != "CPU" and "clip_path_over_frame_path" in row:
+        meant = is_gpu(row) and row["dtype"] == "bfloat16" and row["variant"] in GPU_ONLINE_AIMS
+        if meant and "clip_path_over_frame_path" in row:
             text += (
                 f"\n\n{row['variant']} in {row['dtype']} on one {place(row)}: the clip path reaches "
                 f"{row['clip_path']['utilisation']:.0%} of a matrix product's rate (aim {GPU_SHARE_AIM:.0%}) and\n"

@@ -8,7 +8,7 @@ Markdown with the lines on top that the Hugging Face hub reads; everything in it
 def page(card, metrics=None):
     """The card as Markdown."""
     variant, total = card.get("variant", "?"), sum(card.get("parameters", {}).values())
-    title = f"RELO-{variant.upper() if variant != 'tiny' else variant}"
+    title = f"RELO-{variant if variant in ('tiny', 'mini') else variant.upper()}"
     lines = ["---", "library_name: relo_jax", "tags:", "- visual-object-tracking", "---", "", f"# {title}", ""]
     lines += [f"{_what(card)} {total / 1e6:.1f} M parameters: {_counts(card.get('parameters', {}))}.", ""]
     if card.get("stage") != "warmup":

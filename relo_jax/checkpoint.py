@@ -81,7 +81,10 @@ def _load(path, model):
     """`load`, in the model's own dtype."""
     path = STARTERS.get(str(path), Path(path))
     if not path.exists():
-        raise UserError(f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar or 'starter')")
+        raise UserError(
+            f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar, .msgpack, or one of "
+            f"{', '.join(STARTERS)})"
+        )
     if path.is_dir():
         return _load_step(*run_and_step(path), model)
     if path.suffix == ".msgpack":

@@ -311,7 +311,7 @@ def add_tracker(command):
     command.add_argument(
         "--checkpoint",
         default="starter",
-        help="run directory, its checkpoints/<step>, .pth.tar, or the small model that comes with relo_jax (starter)",
+        help="run directory, its checkpoints/<step>, .pth.tar, or a small model of relo_jax (starter, starter-tiny)",
     )
     add_dtype(command)
     options = command.add_argument_group("tracker", "What is not given is as the checkpoint has it.")

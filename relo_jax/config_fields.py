@@ -21,7 +21,7 @@ def base():
     config = ConfigDict()
     config.seed = 0  # of initialisation, drop path and sampled actions
     config.stage = "warmup"
-    config.init_from = ""  # run directory, checkpoint, .pth.tar, "starter-warmup", or an ImageNet Fast-iTPN .pt
+    config.init_from = ""  # run directory, checkpoint, .pth.tar, a starter, or an ImageNet Fast-iTPN .pt
     config.init_fresh = ()  # parts of the model that begin from nothing whatever init_from has: ("regression/center",)
     config.batch_size = 64  # clips, over all devices and hosts; release: 8 a GPU on 8 GPUs
     config.accumulate_steps = 1  # parts of a batch that go through the encoder one after the other: less memory
@@ -128,7 +128,9 @@ def _data():
     data.one_based = False  # of "folder": boxes count pixels from 1 (OTB, UAV123)
     data.seed = 0
     data.workers = 2  # reader threads
-    data.processes = 0  # reader processes, each with so many threads; 0: the threads of this one
+    # Reader processes, each with so many threads; 0: the threads of this one. Each holds up to workers + 4 batches
+    # ready, most of them in shared memory (/dev/shm).
+    data.processes = 0
     data.epoch = 100_000  # clips between two accounts of what was read
     data.reduced_decode = True  # decode a JPEG at 1/2, 1/4, 1/8 where its crops are shrunk at least as much
     data.max_gap = 400  # frames between a clip's base frame and any other
@@ -160,7 +162,7 @@ def _data():
     data.procedural.grade = 0.5  # probability of paler or tinted colours
     data.procedural.compression = 0.15  # probability of visible JPEG compression
     data.procedural.exposure = 0.0  # largest share of the time between two frames in which moving things smear
-    data.procedural.pixel = 0.0  # largest side of the camera's pixels in those of the frame; 0: crops are ever sharp
+    data.procedural.pixel = 0.0  # largest side of the camera's pixels, in those of the frame, from 1; 0: as drawn
     data.procedural.bank_size = 256  # textures a split
     data.procedural.absence = 0.0  # probability that the target goes out of sight for a while
     return data

@@ -45,7 +45,7 @@ def run(workdir, *, seed=0, full=False):
     Args:
       workdir: run directory; the checkpoint in it is an ordinary one. A demo that was interrupted continues.
       seed: of the heads, the sampled actions and the training clips; the evaluation's sequences are always the same.
-      full: both stages from nothing, instead of the RL stage from the starter's warm-up.
+      full: both stages from nothing, instead of the RL stage from the tiny starter's warm-up.
 
     Returns:
       What `demo.json` holds: dict.
@@ -87,7 +87,7 @@ def run(workdir, *, seed=0, full=False):
 
 def announcement(workdir, full):
     """What will happen and how long it takes, in the demo's first lines."""
-    what = "both training stages from nothing" if full else "the RL stage, from the starter's warm-up"
+    what = "both training stages from nothing" if full else "the RL stage, from the tiny starter's warm-up"
     return (
         f"RELO demo: {what}, then evaluation on {SEQUENCES} held-out sequences and a video of one of them.\n"
         f"About {MINUTES[full]} minutes on two cores. All of it is left in {workdir}; Ctrl-C stops, the same command "
@@ -96,7 +96,7 @@ def announcement(workdir, full):
 
 
 def stage_config(stage, seed, total_steps, init_from=""):
-    """The starter's recipe at the demo's budget."""
+    """The tiny starter's recipe at the demo's budget."""
     config = relo_config.starter(stage)
     config.seed = config.data.seed = seed
     config.init_from = init_from

@@ -89,7 +89,7 @@ def pipeline_rate(batches: pipeline.Batches, clips: int) -> float:
     """Clips a second that the pipeline gives when they are taken at once."""
     iterator = iter(batches.starting_at(0))
     try:
-        for _ in range(_read_ahead(batches)):  # while threads and processes started
+        for _ in range(batches.read_ahead):  # while threads and processes started
             next(iterator)
         start, count = time.perf_counter(), max(1, clips // batches.batch_size)
         for _ in range(count):
@@ -112,7 +112,7 @@ def training(config, model: RELO, batches: pipeline.Batches, steps: int) -> dict
             state, metrics = update(state, batch.arrays)
             return metrics["loss"]
 
-        return waiting(step, feed, steps, _read_ahead(batches))
+        return waiting(step, feed, steps, batches.read_ahead)
 
 
 def waiting(step: Callable, feed: Iterator, steps: int, read_ahead: int) -> dict[str, float]:
@@ -135,10 +135,6 @@ def waiting(step: Callable, feed: Iterator, steps: int, read_ahead: int) -> dict
         jax.block_until_ready(result)
     fed, alone = (time.perf_counter() - start) / steps, statistics.median(alone)
     return {"step_ms": 1e3 * alone, "fed_step_ms": 1e3 * fed, "waiting_share": max(0.0, 1 - alone / fed)}
-
-
-def _read_ahead(batches: pipeline.Batches) -> int:
-    return 1 + -(-max(2 * batches.threads, batches.batch_size) // batches.batch_size)
 
 
 def table(stage_seconds: dict[str, float], rate: float, steps: dict[str, float] | None) -> str:

@@ -18,7 +18,7 @@ import pytest
 from relo_jax import convert, release_names, torch_file
 from relo_jax.errors import UserError
 from relo_jax.mdp.action import decode_boxes
-from relo_jax.model import RELO
+from relo_jax.model import RELO, VARIANTS
 from relo_jax.positions import bicubic_weights, split_positions
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -257,7 +257,7 @@ def fake(model):
     }
 
 
-@pytest.mark.parametrize("variant", ["tiny", "t256", "s256", "b256", "l256"])
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_the_variant_is_found_from_the_shapes(variant):
     model = RELO.from_variant(variant)
     assert convert.model_for(fake(model)) == model

@@ -56,11 +56,14 @@ def test_an_aim_that_was_missed_is_named_with_its_reason(row, said, write):
 
 def test_rows_of_a_gpu_say_how_far_they_are_from_the_aims(write):
     gpu = {"machine": {**MACHINE, "device": "gpu: NVIDIA H200"}}
-    row = {**TRACK, **gpu, "network_ms": {"median": 20.0}, "lockstep_share_of_matmul": 0.07}
-    text = write("track", row)
-    assert "t256 in float32 on one NVIDIA H200: 17 frames/s online, aim 800." in text
+    cpu = {**TRACK, "dtype": "bfloat16", "network_ms": {"median": 20.0}, "lockstep_share_of_matmul": 0.07}
+    text = write("track", cpu, {**cpu, **gpu})
+    assert text.count("aim 800.") == 1
+    assert "t256 in bfloat16 on one NVIDIA H200: 17 frames/s online, aim 800." in text
     assert "takes 20.0 of 60.2 ms" in text and "reach 7% of a matrix product's rate, aim 45%" in text
-    assert "| t256 | NVIDIA H200 | float32 |" in text and "aim 800" not in write("track", TRACK)
+    assert "| t256 | CPU | bfloat16 |" in text and "| t256 | NVIDIA H200 | bfloat16 |" in text
+    for other in ({"dtype": "float32"}, {"machine": {**MACHINE, "device": "tpu: TPU v5 lite"}}):
+        assert "aim 800" not in write("track", {**cpu, **gpu, **other})
     path = {"ms": {"median": 20.0}, "clips_per_second": 10.0, "gflops": 1.0, "utilisation": 0.28, "peak_gib": 1.0}
     row = {"variant": "t256", "stage": "rl", "dtype": "bfloat16", "clips": 2, "frames": 8, "clip_path": path}
     row |= {"clip_path_over_frame_path": 1.25}

@@ -1,4 +1,4 @@
-"""Reward: the starter's RL stage by REINFORCE with the value baseline, from its warm-up, at a small budget.
+"""Reward: the tiny starter's RL stage by REINFORCE with the value baseline, from its warm-up, at a small budget.
 
     relo train --config configs/ablations/reward.py:rl --workdir runs/reward
 

@@ -10,7 +10,7 @@ from relo_jax.study import recipe
 
 
 def get_config(stage="warmup"):
-    """One stage, `warmup` (the starter's warm-up goes on, with this way of tokens) or `rl`."""
+    """One stage, `warmup` (the tiny starter's warm-up goes on, with this way of tokens) or `rl`."""
     recipe.check_stage(stage, "warmup", "rl")
     config = recipe.tokens_warmup() if stage == "warmup" else recipe.rl()
     config.model.propagation = "layer_aligned"

@@ -1,4 +1,4 @@
-"""Both stages from nothing: the starter's warm-up of 400 steps of 32 clips, then RL of the heads.
+"""Both stages from nothing: the tiny starter's warm-up of 400 steps of 32 clips, then RL of the heads.
 
     relo train --config configs/ablations/with_warmup.py:warmup --workdir runs/warmup
     relo train --config configs/ablations/with_warmup.py:rl --workdir runs/with-warmup --config.init_from=runs/warmup

@@ -40,8 +40,8 @@ class Options:
     grade: float = 0.5  # probability that the camera's colours are paler or tinted
     compression: float = 0.15  # probability of visible JPEG compression
     bank_size: int = 256  # textures of a split
-    exposure: float = 0.0  # largest share of the time between two frames in which moving things smear
-    pixel: float = 0.0  # largest side of the camera's pixels in those of the frame (0: crops are as sharp as they like)
+    exposure: float = 0.0  # largest share of the time between two frames in which moving things smear (half have none)
+    pixel: float = 0.0  # largest side of the camera's pixels in those of the frame, half have 1 (0: crops are as drawn)
     absence: float = 0.0  # probability that the target goes out of sight for a while, see absence.py
 
 
@@ -244,7 +244,8 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     if options.exposure and rng.random() < 0.5:
         scene = replace(scene, exposure=rng.uniform(0, options.exposure))
     if options.pixel:
-        scene = replace(scene, pixel=max(log_uniform(rng, options.pixel**-1, options.pixel), 1.0))
+        most = max(options.pixel, 1.0)
+        scene = replace(scene, pixel=max(1.0, log_uniform(rng, 1 / most, most)))
     return with_absence(rng, scene) if options.absence and rng.random() < options.absence else scene
 
 

@@ -43,13 +43,20 @@ HELDOUT_SEED = 7_919  # added to the data seed, so that held-out clips repeat no
 class Batches:
     """Endless batches of a clip source: dicts of numpy arrays with a leading axis B / hosts, this host's share.
 
-    threads read clips; with processes > 0 so many worker processes do, with their own threads.
+    threads read clips; with processes > 0 so many worker processes do, with their own threads, a batch each.
     """
 
     source: ClipSource
     batch_size: int
     threads: int = 2
     processes: int = 0
+
+    @property
+    def read_ahead(self) -> int:
+        """How many batches may lie ready, beside the one that is taken."""
+        if self.processes:
+            return self.processes * (self.threads + 4)  # of a worker its threads', and what Grain hands over
+        return 1 + -(-max(2 * self.threads, self.batch_size) // self.batch_size)
 
     def __iter__(self) -> Iterator[dict]:
         return iter(self.starting_at(0))
@@ -64,7 +71,7 @@ class Batches:
             ahead = max(2 * self.threads, share) if self.threads else 0
             dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=ahead))
             return dataset.batch(share, drop_remainder=True)
-        # Each worker makes whole batches: what this process has to do for a clip is what limits many of them.
+        # Workers make whole batches: stacking their clips here, one by one, took longer than many of them draw.
         mark_flags_as_parsed()
         reading = grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=self.threads)
         dataset = dataset.batch(share, drop_remainder=True).to_iter_dataset(reading)

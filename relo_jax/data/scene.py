@@ -16,6 +16,7 @@ import numpy as np
 from relo_jax.data import motion
 
 PATCH = 96  # cut-outs are PATCH x PATCH
+_PATCH_MIDDLE, _NOWHERE = np.full(2, PATCH / 2), np.zeros(2)
 
 
 @dataclass(frozen=True)
@@ -129,20 +130,24 @@ def render(scene: Scene, index: int, x: float, y: float, scale: float, width: in
     The scene goes on outside the frame; blacking out what a cropper would not see is `read_crop`'s.
     """
     view = (scale, x, y)
-    matrix = _pixel_map(scene.background_maps[index], view)
-    reflect = cv2.BORDER_REFLECT_101
-    out = cv2.warpAffine(scene.background, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=reflect)
-    if scene.exposure:
-        middle = np.array([[x + width / scale / 2, y + height / scale / 2]])
-        source = motion.apply(motion.invert(scene.background_maps[index : index + 1]), middle)[0, 0]
-        out = smear(out, scene.exposure * scale * _travel(scene.background_maps, index, source), reflect)
+    middle = np.array([[scene.width, scene.height]]) / 2
+    source = motion.apply(motion.invert(scene.background_maps[index : index + 1]), middle)[0, 0]
+    way = _way(scene, scene.background_maps, index, source, scale)
+    more_x, more_y = _reach(way)  # drawn beyond the view too, since some of that smears into it
+    matrix = _pixel_map(scene.background_maps[index], view, 0, -more_x, -more_y)
+    size = (width + 2 * more_x, height + 2 * more_y)
+    out = cv2.warpAffine(
+        scene.background, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )  # fmt: skip
+    out = np.ascontiguousarray(smear(out, way)[more_y : more_y + height, more_x : more_x + width])
     for layer in scene.layers:
-        _draw(out, layer, index, view, scene.exposure)
+        _draw(out, layer, index, view, _way(scene, layer.maps, index, _PATCH_MIDDLE, scale))
     return _film(scene, index, out, scale)
 
 
-def smear(image: np.ndarray, way: np.ndarray, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
-    """The mean of an image on all places of a straight way `way` (x, y in pixels), in whose middle it is."""
+def smear(image: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """The mean of an image shifted along a straight path (x, y in pixels) that is centred on its place; zeros are
+    beyond the image."""
     length = float(np.hypot(*way))
     if length < 1:
         return image
@@ -154,14 +159,25 @@ def smear(image: np.ndarray, way: np.ndarray, border: int = cv2.BORDER_CONSTANT)
     for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
         share = np.abs(1 - dx - part[:, 0]) * np.abs(1 - dy - part[:, 1])
         np.add.at(kernel, (low[:, 1] + dy + reach, low[:, 0] + dx + reach), share / len(points))
-    return cv2.filter2D(image, -1, kernel[::-1, ::-1], anchor=(reach + 1, reach + 1), borderType=border)
+    return cv2.filter2D(image, -1, kernel[::-1, ::-1], anchor=(reach + 1, reach + 1), borderType=cv2.BORDER_CONSTANT)
 
 
-def _travel(maps: np.ndarray, index: int, point: np.ndarray) -> np.ndarray:
-    """How far a point of the source of maps [F, 2, 3] moves in a frame's time: [2], in pixels of the frame."""
+def _way(scene: Scene, maps: np.ndarray, index: int, point: np.ndarray, scale: float) -> np.ndarray:
+    """How far a point of the source of maps [F, 2, 3] moves while the shutter is open: [2], x and y in output pixels.
+
+    What crosses half of the frame in a frame's time was put elsewhere, as things out of sight are, and did not move.
+    """
+    if not scene.exposure:
+        return _NOWHERE
     first, last = max(index - 1, 0), min(index + 1, len(maps) - 1)
-    move = maps[last] - maps[first]
-    return (move[:, :2] @ point + move[:, 2]) / max(last - first, 1)
+    change = maps[last] - maps[first]
+    move = (change[:, :2] @ point + change[:, 2]) / max(last - first, 1)
+    return scene.exposure * scale * move if np.abs(move).max() < min(scene.width, scene.height) / 2 else _NOWHERE
+
+
+def _reach(way: np.ndarray) -> tuple[int, int]:
+    """How many pixels beyond its place something is smeared, in x and in y."""
+    return tuple(int(np.ceil(abs(w) / 2)) + 1 if np.hypot(*way) >= 1 else 0 for w in way.tolist())
 
 
 def _film(scene: Scene, index: int, image: np.ndarray, scale: float) -> np.ndarray:
@@ -201,32 +217,29 @@ def _pixel_map(matrix: np.ndarray, view, level: int = 0, x: int = 0, y: int = 0)
     return np.array([[a, b, c + 0.5 * (a + b) - 0.5 - x], [d, e, f + 0.5 * (d + e) - 0.5 - y]])
 
 
-def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, float], exposure: float = 0) -> None:
-    """Blends a layer into the part of `out` that it covers, smeared by what it moves while the shutter is open."""
+def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, float], way: np.ndarray) -> None:
+    """Blends a layer, smeared along its way, into the part of `out` that it covers."""
     a, b, c, d, e, f = _seen(layer.maps[index], view)
     height, width = out.shape[:2]
     left = c + PATCH * (min(a, 0) + min(b, 0))
     right = c + PATCH * (max(a, 0) + max(b, 0))
     top = f + PATCH * (min(d, 0) + min(e, 0))
     bottom = f + PATCH * (max(d, 0) + max(e, 0))
-    way = None
-    if exposure:
-        way = exposure * view[0] * _travel(layer.maps, index, np.array([PATCH / 2, PATCH / 2]))
-        more_x, more_y = np.abs(way) / 2 + 1
-        left, right, top, bottom = left - more_x, right + more_x, top - more_y, bottom + more_y
+    more_x, more_y = _reach(way)
+    left, right, top, bottom = left - more_x, right + more_x, top - more_y, bottom + more_y
     x1, x2, y1, y2 = max(int(left), 0), min(int(right) + 1, width), max(int(top), 0), min(int(bottom) + 1, height)
     if x1 >= x2 or y1 >= y2:
         return
     level = int(layer.level[index])
-    matrix = _pixel_map(layer.maps[index], view, level, x1, y1)
+    matrix = _pixel_map(layer.maps[index], view, level, x1 - more_x, y1 - more_y)
     patch = layer.cutout.levels[level]
     if layer.bending is not None:
         size = patch.shape[0]
         reach = np.float32(layer.bending[index] * size / PATCH)
         patch = cv2.remap(patch, _grid(size) + reach * bend(layer.field)[level], None, cv2.INTER_LINEAR)
-    warped = cv2.warpAffine(patch, matrix, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR)
-    if way is not None:
-        warped = smear(warped, way)
+    size = (x2 - x1 + 2 * more_x, y2 - y1 + 2 * more_y)
+    warped = smear(cv2.warpAffine(patch, matrix, size, flags=cv2.INTER_LINEAR), way)
+    warped = np.ascontiguousarray(warped[more_y : more_y + y2 - y1, more_x : more_x + x2 - x1])
     color = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
     if layer.gain is not None:
         color = cv2.convertScaleAbs(color, alpha=float(layer.gain[index]))

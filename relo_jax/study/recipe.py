@@ -1,4 +1,4 @@
-"""The small trainings that the studies compare: the starter's two stages at a budget of a minute on two cores.
+"""The small trainings that the studies compare: the tiny starter's two stages at a budget of a minute on two cores.
 
 The files of `configs/ablations/` are these with the one thing changed that they are about, so that any of them is also
 a config of `relo train`.
@@ -11,7 +11,7 @@ STEPS = 80  # of the stage that is compared
 
 
 def rl(steps=STEPS):
-    """The RL stage from the starter's warm-up: 80 steps of 16 clips."""
+    """The RL stage from the tiny starter's warm-up: 80 steps of 16 clips."""
     config = relo_config.starter("rl")
     config.init_from = "starter-warmup"
     config.optimizer.warmup_steps = 10
@@ -40,12 +40,12 @@ def end_to_end():
 
 
 def warmup(steps):
-    """The starter's warm-up, from nothing."""
+    """The tiny starter's warm-up, from nothing."""
     return _observed(relo_config.starter("warmup"), steps)
 
 
 def tokens_warmup():
-    """Goes on with the starter's warm-up for 100 steps of 16 clips of 4 frames, so that tokens have a way to go."""
+    """The tiny starter's warm-up goes on for 100 steps of 16 clips of 4 frames, so that tokens have a way to go."""
     config = warmup(steps=100)
     config.init_from = "starter-warmup"
     config.batch_size = config.optimizer.reference_batch = 16

@@ -217,3 +217,30 @@ def test_blur_by_motion_and_large_pixels_change_no_box():
     exposure, pixel = np.array(seen).T
     assert 0 < (exposure > 0).sum() < 12 and exposure.max() <= 0.8
     assert pixel.min() == 1 and 1 < pixel.max() <= 3
+
+
+def test_what_moves_is_smeared_in_a_crop_as_in_its_frame():
+    """Also where the border of the crop cuts it, and where it comes in from outside."""
+    scene = Procedural(5, "heldout", CLEAN).scene(4)
+    scene = replace(scene, exposure=0.8, grain_strength=0.0, quality=0, blur=0.0)
+    for layer in scene.layers:
+        layer.maps[:, 0, 2] += 15 * np.arange(len(scene))
+    whole = render(scene, 9, 0, 0, 1, scene.width, scene.height).astype(int)
+    still = render(replace(scene, exposure=0.0), 9, 0, 0, 1, scene.width, scene.height)
+    smeared = 0
+    for x, y in [(0, 0), (64, 40), (130, 90), (201, 77), (250, 180), (310, 200)]:
+        crop = render(scene, 9, x, y, 1, 128, 128)
+        part = np.s_[y : y + 128, x : x + 128]
+        assert np.abs(crop - whole[part]).max() <= 2
+        smeared += np.abs(whole[part] - still[part].astype(int)).mean() > 1
+    assert smeared >= 2
+
+
+def test_what_is_put_elsewhere_between_two_frames_is_not_smeared():
+    scene = Procedural(5, "heldout", replace(CLEAN, absence=0.0)).scene(4)
+    away = replace(scene.layers[0], maps=scene.layers[0].maps.copy())
+    away.maps[:9, 0, 2] -= 5000
+    moved = replace(scene, layers=(away, *scene.layers[1:]))
+    image = lambda scene, exposure: render(replace(scene, exposure=exposure), 9, 0, 0, 1, 448, 336)
+    only_there = replace(moved, layers=(away,), background_maps=np.repeat(scene.background_maps[:1], len(scene), 0))
+    np.testing.assert_array_equal(image(only_there, 0.8), image(only_there, 0.0))
