@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from relo_jax import checkpoint, convert, program, score, step, tracker, video
-from relo_jax.boxes import clip_box_xywh
+from relo_jax.boxes import clip_box_xywh, iou_xywh
 from relo_jax.crop import box_from_crop, crop_host
 from relo_jax.data.images import list_images, read_image
+from relo_jax.data.procedural import Options, heldout
 from relo_jax.errors import UserError
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
@@ -450,3 +451,16 @@ def test_ctrl_c_ends_the_wait_for_a_camera_that_hangs(saved, frames, tmp_path, m
     rows = json.loads(out["json_path"].read_text())["frames"]
     assert len(rows) >= 2 and rows[0]["time"] == 0 and rows[0]["dropped"] == 0
     assert np.loadtxt(out["txt_path"], delimiter=",", ndmin=2).shape == (len(rows), 4)
+
+
+def test_the_tracker_without_a_checkpoint_follows_and_renews_its_second_template():
+    video = heldout(77, 2, Options(num_frames=40, bank_size=24))[1]
+    boxes = {}
+    for interval in (25, 0):
+        tracked = tracker.Tracker.from_pretrained(update_interval=interval)
+        tracked.init(video.read_frame(0), video.boxes_xywh[0])
+        boxes[interval] = np.array([tracked.update(video.read_frame(t)).box for t in range(1, 40)])
+    overlap = [float(iou_xywh(box, truth)) for box, truth in zip(boxes[25], video.boxes_xywh[1:], strict=True)]
+    assert np.mean(overlap) > 0.6
+    np.testing.assert_array_equal(boxes[25][:25], boxes[0][:25])
+    assert np.abs(boxes[25][25:] - boxes[0][25:]).max() > 0.1

@@ -117,7 +117,7 @@ def test_folders_are_read_by_worker_processes_too(config, tmp_path):
         (folder / "groundtruth.txt").write_text(miniature.lines(boxes))
     config.data.name, config.data.root = "folder+procedural", str(tmp_path)
     source = pipeline.clip_source(config, MODEL)
-    here, there = (digests(pipeline.batches(source, 4, 1, processes), 0, 8) for processes in (0, 1))
+    here, there = (digests(pipeline.batches(source, 4, 1, processes), 1, 8) for processes in (0, 1))
     assert here == there
 
 
@@ -160,7 +160,7 @@ def digests(batches, first, count):
 
 def test_the_first_thousand_clips_are_the_same_for_any_number_of_threads_processes_and_hosts(lasot, monkeypatch):
     count, runs = 1000, {}
-    for threads, processes in ((0, 0), (1, 0), (4, 0), (1, 1), (1, 2)):
+    for threads, processes in ((0, 0), (1, 0), (4, 0), (0, 1), (1, 2)):
         runs[threads, processes] = digests(pipeline.batches(lasot, 8, threads, processes), 0, count)
     monkeypatch.setattr(pipeline.jax, "process_count", lambda: 2)
     hosts = {}
