@@ -136,9 +136,8 @@ def render(scene: Scene, index: int, x: float, y: float, scale: float, width: in
     more_x, more_y = _reach(way)  # drawn beyond the view too, since some of that smears into it
     matrix = _pixel_map(scene.background_maps[index], view, 0, -more_x, -more_y)
     size = (width + 2 * more_x, height + 2 * more_y)
-    out = cv2.warpAffine(
-        scene.background, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )  # fmt: skip
+    reflect = cv2.BORDER_REFLECT_101
+    out = cv2.warpAffine(scene.background, matrix, size, flags=cv2.INTER_LINEAR, borderMode=reflect)
     out = np.ascontiguousarray(smear(out, way)[more_y : more_y + height, more_x : more_x + width])
     for layer in scene.layers:
         _draw(out, layer, index, view, _way(scene, layer.maps, index, _PATCH_MIDDLE, scale))
