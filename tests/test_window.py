@@ -258,6 +258,7 @@ def test_ctrl_c_twice_ends_at_once(play):
     """The first asks the tracking to end, which here it does not; the second ends the window."""
     out = play("""
         import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it
         def work():
             for t in range(800):  # 40 s
                 shown.show(frame(t), [])
