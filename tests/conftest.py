@@ -98,9 +98,9 @@ def tracked(fixtures):
     """A tracker with the small checkpoint of the golden numbers."""
     from relo_jax import convert, tracker
     from relo_jax.model import RELO
+    from tests.golden import FIELDS
 
-    fields = dict(width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64)
-    model = RELO.from_variant("tiny", **fields, head_width=64, templates=2)
+    model = RELO.from_variant("tiny", **FIELDS)
     variables = convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
     return tracker.Tracker(model, variables, {"window_power": 1.0})
 

@@ -13,11 +13,7 @@ from relo_jax.card_page import page
 from relo_jax.errors import UserError
 from relo_jax.model import RELO
 from relo_jax.release_names import abstract_variables
-
-GOLDEN = dict(
-    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
-    head_width=64, templates=2,
-)  # fmt: skip
+from tests.golden import FIELDS as GOLDEN
 
 
 def run_config(**fields):

@@ -20,12 +20,9 @@ from relo_jax import checkpoint, convert
 from relo_jax.convert_command import convert_command
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, model_config
+from tests.golden import FIELDS as GOLDEN
 
 CHECKPOINT = Path(__file__).parent / "fixtures" / "relo_tiny.pth.tar"
-GOLDEN = dict(
-    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64, head_width=64,
-    templates=2,
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

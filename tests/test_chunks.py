@@ -11,11 +11,8 @@ from relo_jax.data.images import list_images, read_image
 from relo_jax.errors import UserError
 from relo_jax.model import RELO
 from relo_jax.track_command import track_command
+from tests.golden import FIELDS as GOLDEN_FIELDS
 
-GOLDEN_FIELDS = dict(
-    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
-    head_width=64, templates=2,
-)  # fmt: skip
 BOX = (100.0, 80.0, 40.0, 30.0)
 UPDATING = {"window_power": 2.0, "update_interval": 5, "update_threshold": -999.0}
 

@@ -20,13 +20,11 @@ from relo_jax.errors import UserError
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO, VARIANTS
 from relo_jax.positions import bicubic_weights, split_positions
+from tests.golden import FIELDS
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CHECKPOINT = FIXTURES / "relo_tiny.pth.tar"
-GOLDEN = dict(
-    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64, head_width=64,
-    templates=2, init_scheme="release",
-)  # fmt: skip
+GOLDEN = dict(FIELDS, init_scheme="release")
 TOLERANCE = 2e-5
 
 

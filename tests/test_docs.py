@@ -33,6 +33,8 @@ def test_the_starter_on_real_video_is_as_measured():
         assert f"| {name} | " + " | ".join(f"{row['auc'][t][name]:.3f}" for t in trackers) + " |" in text
     mean = json.loads((DOCS / "starter" / "otb_mini.json").read_text())["mean"]["auc"]
     assert mean == pytest.approx(row["mean_auc"]["starter"], abs=5e-5) and f"**{mean:.3f}**" in text
+    said = f"mean AUC of {mean:.3f}, OpenCV's CSRT {row['mean_auc']['OpenCV CSRT']:.3f}"
+    assert said in " ".join((ROOT / "README.md").read_text().split())
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -10,11 +10,8 @@ from relo_jax import checkpoint, convert, overlay, program, tracker, video
 from relo_jax.errors import UserError
 from relo_jax.model import RELO
 from relo_jax.track_command import track_command
+from tests.golden import FIELDS as GOLDEN_FIELDS
 
-GOLDEN_FIELDS = dict(
-    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
-    head_width=64, templates=2,
-)  # fmt: skip
 BOXES = [(100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)]
 OPTIONS = {"window_power": 2.0, "update_interval": 3, "update_threshold": -999.0}
 

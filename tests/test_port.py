@@ -7,11 +7,7 @@ from relo_jax import convert, tracker
 from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO
 from relo_jax.profile_model import compiled_frame
-
-GOLDEN_FIELDS = dict(
-    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
-    head_width=64, templates=2,
-)  # fmt: skip
+from tests.golden import FIELDS as GOLDEN_FIELDS
 
 
 def test_it_gives_the_trackers_boxes(fixtures, natural_image):

@@ -22,11 +22,8 @@ from relo_jax.errors import UserError
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
 from relo_jax.track_command import parse_box, track_command
+from tests.golden import FIELDS as GOLDEN_FIELDS
 
-GOLDEN_FIELDS = dict(
-    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
-    head_width=64, templates=2,
-)  # fmt: skip
 BOX = (100.0, 80.0, 40.0, 30.0)
 # Jitted as the tracker does it, so that the tests compile each of them once.
 init_state = jax.jit(step.init_state, static_argnames=("model", "window_power"))

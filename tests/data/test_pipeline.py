@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -172,6 +172,32 @@ def test_the_first_thousand_clips_are_the_same_for_any_number_of_threads_process
     assert sorted(expected) == list(range(count)) and len(set(expected.values())) == count
     for how, found in runs.items():
         assert found == expected, how
+
+
+@dataclass(frozen=True)
+class Told:
+    """Clips that leave a file in a folder when they are read."""
+
+    folder: Path
+
+    def __len__(self):
+        return 1_000_000
+
+    def __getitem__(self, index):
+        (self.folder / str(index)).touch()
+        return {"index": np.int64(index)}
+
+
+@pytest.mark.parametrize(("threads", "processes"), [(2, 0), (1, 1)])
+def test_as_many_batches_lie_ready_as_it_says(threads, processes, tmp_path):
+    batches = pipeline.batches(Told(tmp_path), 4, threads, processes)
+    iterator, seen, count = iter(batches.starting_at(0)), -1, 0
+    next(iterator)
+    while count != seen:
+        time.sleep(1)
+        seen, count = count, len(list(tmp_path.iterdir()))
+    iterator.close()
+    assert batches.read_ahead - 1 <= count / 4 - 1 <= batches.read_ahead
 
 
 def test_worker_processes_leave_ctrl_c_to_the_one_that_reads_and_end_when_it_is_killed(lasot, tmp_path):

@@ -26,11 +26,8 @@ from relo_jax.eval.metrics import measure, never_moves
 from relo_jax.eval.runner import checkpoint_name, eval_command, evaluate
 from relo_jax.model import RELO
 from relo_jax.tracker import Tracker, follow
+from tests.golden import FIELDS as GOLDEN
 
-GOLDEN = dict(
-    width=96, heads=3, stem_blocks=(1, 1), depth=3, temporal_tokens=2, search_size=128, template_size=64,
-    head_width=64, templates=2,
-)  # fmt: skip
 UPDATING = {"window_power": 2.0, "update_interval": 3, "update_threshold": -999.0}
 LENGTHS = {"long": 14, "wide": 9, "single": 1, "tall": 6, "pair": 2}
 SIZES = {"wide": (96, 240), "tall": (220, 120)}
