@@ -100,7 +100,7 @@ def clips_per_second(sources, threads, clips, rounds):
     rates = {name: [] for name in sources}
     for turn in range(rounds):
         for name, source in sources.items():
-            iterator = iter(batches(source, BATCH, threads).starting_at(turn * clips // BATCH))
+            iterator = batches(source, BATCH, threads).starting_at(turn * clips // BATCH)
             next(iterator)
             start = time.perf_counter()
             for _ in range(clips // BATCH):
@@ -168,7 +168,7 @@ def measure_memory(folders, clips):
     """Resident memory every hundredth part of so many clips: a row with its curve."""
     parts = [Part(folder.name, read_folder(folder, cache=0)) for folder in folders]
     process, resident = psutil.Process(), []
-    iterator = iter(batches(ClipSource(parts, OPTIONS, 0), BATCH, 2).starting_at(0))
+    iterator = batches(ClipSource(parts, OPTIONS, 0), BATCH, 2).starting_at(0)
     start = time.perf_counter()
     for number in range(0, clips, BATCH):
         next(iterator)

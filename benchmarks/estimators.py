@@ -115,8 +115,8 @@ def learn(model, variables, args):
     """
     configs = {name: config_of(name, args.steps) for name in ESTIMATORS}
     see = encoder(model, configs["expected"], variables)
-    clips = iter(pipeline.make_dataset(configs["expected"], model).starting_at(0))
-    held_out = iter(pipeline.make_dataset(configs["expected"], model, train=False).starting_at(0))
+    clips = pipeline.make_dataset(configs["expected"], model).starting_at(0)
+    held_out = pipeline.make_dataset(configs["expected"], model, train=False).starting_at(0)
     tests = [see(pick(next(held_out))) for _ in range(args.heldout)]
     tests = jax.tree.map(lambda *parts: jnp.concatenate(parts), *tests)
     updates = {name: updater(model, config) for name, config in configs.items()}

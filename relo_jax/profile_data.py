@@ -87,7 +87,7 @@ def stages(source: ClipSource, clips: int, batch_size: int) -> dict[str, float]:
 
 def pipeline_rate(batches: pipeline.Batches, clips: int) -> float:
     """Clips a second that the pipeline gives when they are taken at once."""
-    iterator = iter(batches.starting_at(0))
+    iterator = batches.starting_at(0)
     try:
         for _ in range(batches.read_ahead):  # while threads and processes started
             next(iterator)

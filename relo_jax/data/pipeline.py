@@ -10,6 +10,7 @@ batches seen is the whole position of a run, whatever the number of hosts, threa
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cv2
@@ -59,10 +61,10 @@ class Batches:
         return 1 + -(-max(2 * self.threads, self.batch_size) // self.batch_size)
 
     def __iter__(self) -> Iterator[dict]:
-        return iter(self.starting_at(0))
+        return self.starting_at(0)
 
-    def starting_at(self, batch: int) -> grain.IterDataset:
-        """The batches from number `batch` on."""
+    def starting_at(self, batch: int) -> Iterator[dict]:
+        """The batches from number `batch` on; threads and processes begin with them, and end at its `close()`."""
         hosts, host = jax.process_count(), jax.process_index()
         share = self.batch_size // hosts
         dataset = grain.MapDataset.source(Share(self.source, self.batch_size, batch, host, hosts))
@@ -70,13 +72,17 @@ class Batches:
             _no_threads_of_opencv()
             ahead = max(2 * self.threads, share) if self.threads else 0
             dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=ahead))
-            return dataset.batch(share, drop_remainder=True)
+            return iter(dataset.batch(share, drop_remainder=True))
         # Workers make whole batches: stacking their clips here, one by one, took longer than many of them draw.
         mark_flags_as_parsed()
         reading = grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=self.threads)
         dataset = dataset.batch(share, drop_remainder=True).to_iter_dataset(reading)
         workers = grain.MultiprocessingOptions(self.processes, per_worker_buffer_size=1)
-        return dataset.mp_prefetch(workers, worker_init_fn=_begin_worker)
+        iterator = iter(dataset.mp_prefetch(workers, worker_init_fn=_begin_worker))
+        with _ctrl_c_held_back():
+            iterator.get_state()  # makes the workers, which the next line would otherwise not find
+            iterator.start_prefetch()
+        return iterator
 
 
 @dataclass(frozen=True)
@@ -228,12 +234,23 @@ def mark_flags_as_parsed() -> None:
         flags.FLAGS(sys.argv[:1])
 
 
-def _begin_worker(*_) -> None:
-    """A worker process ends with the one that started it, also where that was killed and could not tell it to.
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Threads and processes that begin here never get the signal of Ctrl-C; here it arrives afterwards.
 
-    Ctrl-C reaches both: the one that trains says what becomes of it.
+    Ctrl-C reaches all processes of a terminal, and the one that trains says what becomes of it. A worker that was left
+    to ignore it would begin to do so when it has imported what it needs, seconds later.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # beginning in there, it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(*_) -> None:
+    """A worker process ends with the one that started it, also where that was killed and could not tell it to."""
     _no_threads_of_opencv()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

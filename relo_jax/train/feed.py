@@ -40,7 +40,7 @@ class Feed:
         self._next = position["next_index"] if position else 0
         self._data = batches.source.fingerprint()
         agree("data sets", self._data, "copy them anew to the hosts that differ; relo data check says what is missing")
-        self._iterator = iter(batches.starting_at(self._next))
+        self._iterator = batches.starting_at(self._next)
         self._batch_size, self._epoch = batches.batch_size, epoch
         if epoch and jax.process_index() == 0:
             for line in batches.source.report():

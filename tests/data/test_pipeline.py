@@ -66,7 +66,7 @@ def test_a_batch_is_its_clips_in_the_order_of_their_indices(config):
 def test_any_batch_can_be_the_first(config):
     batches = pipeline.make_dataset(config, MODEL)
     expected = take(iter(batches), 4)[2:]
-    assert all(same(a, b) for a, b in zip(expected, take(iter(batches.starting_at(2)), 2), strict=True))
+    assert all(same(a, b) for a, b in zip(expected, take(batches.starting_at(2), 2), strict=True))
 
 
 def test_the_stage_sets_the_length_of_clips(config):
@@ -87,7 +87,7 @@ def test_the_batches_of_two_hosts_one_below_the_other_are_those_of_one(config, m
     seen = []
     for process in range(2):
         monkeypatch.setattr(pipeline.jax, "process_index", lambda p=process: p)
-        batches = take(iter(pipeline.make_dataset(config, MODEL).starting_at(3)), 2)
+        batches = take(pipeline.make_dataset(config, MODEL).starting_at(3), 2)
         seen.append([b["index"].tolist() for b in batches])
     assert [[*a, *b] for a, b in zip(*seen, strict=True)] == [[12, 13, 14, 15], [16, 17, 18, 19]]
     config.batch_size = 3
@@ -148,7 +148,7 @@ def digest(batch, row):
 
 def digests(batches, first, count):
     """Hashes of the clips from batch `first` on, by index, until there are `count`."""
-    iterator, found = iter(batches.starting_at(first)), {}
+    iterator, found = batches.starting_at(first), {}
     while len(found) < count:
         batch = next(iterator)
         for row, index in enumerate(batch["index"].tolist()):
@@ -191,7 +191,7 @@ class Told:
 @pytest.mark.parametrize(("threads", "processes"), [(2, 0), (1, 1)])
 def test_as_many_batches_lie_ready_as_it_says(threads, processes, tmp_path):
     batches = pipeline.batches(Told(tmp_path), 4, threads, processes)
-    iterator, seen, count = iter(batches.starting_at(0)), -1, 0
+    iterator, seen, count = batches.starting_at(0), -1, 0
     next(iterator)
     while count != seen:
         time.sleep(1)
@@ -204,17 +204,18 @@ def test_worker_processes_leave_ctrl_c_to_the_one_that_reads_and_end_when_it_is_
     source = tmp_path / "source.pickle"
     source.write_bytes(pickle.dumps(lasot))
     code = f"""
-import multiprocessing, os, pickle, signal
+import multiprocessing, os, pickle, signal, time
 from pathlib import Path
 from relo_jax.data import pipeline
 
 if __name__ == "__main__":
-    iterator = iter(pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 1, 2).starting_at(0))
-    next(iterator)
-    workers = [worker.pid for worker in multiprocessing.active_children()]
-    for worker in workers:
-        os.kill(worker, signal.SIGINT)
+    iterator = pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 1, 2).starting_at(0)
+    until = time.monotonic() + 20
+    while len(workers := [worker.pid for worker in multiprocessing.active_children()]) < 2:
+        assert time.monotonic() < until, "they do not begin"
     for _ in range(20):
+        for worker in workers:
+            os.kill(worker, signal.SIGINT)
         next(iterator)
     print(*workers, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -244,7 +245,7 @@ from tests.data.test_pipeline import digest
 log = Path({str(log)!r})
 batches = pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 2)
 done = len(log.read_text().splitlines()) // 8 if log.exists() else 0
-iterator = iter(batches.starting_at(done))
+iterator = batches.starting_at(done)
 for _ in range(done, 100):
     batch = next(iterator)
     lines = [f"{{index}} {{digest(batch, row)}}\\n" for row, index in enumerate(batch["index"])]

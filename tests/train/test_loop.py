@@ -206,7 +206,7 @@ class Interrupted:
         return getattr(self.dataset, name)
 
     def starting_at(self, batch):
-        inner, outer = iter(self.dataset.starting_at(batch)), self
+        inner, outer = self.dataset.starting_at(batch), self
 
         class Iterator:
             count = 0
