@@ -27,7 +27,7 @@ from relo_jax.crop import crop_host
 from relo_jax.data import tiled_jpeg
 from relo_jax.data.clip_source import ClipSource, Part
 from relo_jax.data.clips import ClipOptions, clip_rng, plan_clip
-from relo_jax.data.crops import decode_frame, vary
+from relo_jax.data.crops import Cut, decode_frame, vary
 from relo_jax.data.folder import read_folder
 from relo_jax.data.images import list_images
 from relo_jax.data.pipeline import batches
@@ -50,7 +50,7 @@ class Straightforward(ClipSource):
 
     def _crop(self, sequence, frame, around, factor, size):
         image = cv2.cvtColor(cv2.imread(sequence.where(frame)), cv2.COLOR_BGR2RGB)
-        return crop_host(image, around, factor, size)
+        return Cut(*crop_host(image, around, factor, size), image.shape[:2])
 
 
 def write_sequence(folder, frames, boxes):

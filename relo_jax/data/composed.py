@@ -104,7 +104,7 @@ def as_sequence(name: str, scene: Scene, category: str | None = None) -> Sequenc
         _black_outside(crop, x, y, scale, scene.width, scene.height)
         return crop, scale
 
-    return Sequence(name, boxes, visible, read_frame, read_crop, category)
+    return Sequence(name, boxes, visible, read_frame, read_crop, category, frame_size=(scene.height, scene.width))
 
 
 def _black_outside(crop: np.ndarray, x: int, y: int, scale: float, width: int, height: int) -> None:

@@ -9,6 +9,7 @@ and everything stays in bytes. At full size a crop is the evaluation's, byte for
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -35,6 +36,19 @@ class Picture:
     image: np.ndarray
     reduce: int = 1
     whole: tuple[tuple[int, int], tuple[int, int]] | None = None
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(height, width) of the frame; of one that is decoded at a reduced size up to `reduce` - 1 pixels more."""
+        return self.whole[0] if self.whole else tuple(self.reduce * side for side in self.image.shape[:2])
+
+
+class Cut(NamedTuple):
+    """A crop uint8 [S, S, 3], its resize factor S / side, and (height, width) of the frame that it is cut from."""
+
+    image: np.ndarray
+    resize_factor: float
+    frame_size: tuple[int, int]
 
 
 def draw(sequence: Sequence, plan: Plan, *, reduced: bool = True) -> dict[str, np.ndarray]:
@@ -77,13 +91,17 @@ def decode_frame(plan: Plan, frame: int, data: bytes, where: str, *, reduced: bo
     return Picture(decode(part.data, where, reduce), reduce, (part.whole, part.corner))
 
 
-def cut(picture: Picture, plan: Plan, k: int) -> tuple[np.ndarray, float]:
-    """Crop number k of the plan, uint8 [S, S, 3], and its resize factor S / side."""
+def cut(picture: Picture, plan: Plan, k: int) -> Cut:
+    """Crop number k of the plan."""
+    return Cut(*_resample(picture, plan, k), picture.frame_size)
+
+
+def _resample(picture: Picture, plan: Plan, k: int) -> tuple[np.ndarray, float]:
     size, around = int(plan.size[k]), plan.around_xywh[k]
     x1, y1, side = crop_window(around, plan.factor[k])
     height, width = picture.image.shape[:2]
-    whole, (left, top) = picture.whole or ((height * picture.reduce, width * picture.reduce), (0, 0))
-    if picture.reduce == 1 and side <= _LARGEST_PAD * max(whole):
+    left, top = picture.whole[1] if picture.whole else (0, 0)
+    if picture.reduce == 1 and side <= _LARGEST_PAD * max(picture.frame_size):
         return crop_host(picture.image, around, plan.factor[k], size, picture.whole)
     columns, x = _under(x1, side, left // picture.reduce, width, picture.reduce)
     rows, y = _under(y1, side, top // picture.reduce, height, picture.reduce)
@@ -108,30 +126,37 @@ def _under(start: int, side: int, first: int, count: int, reduce: int) -> tuple[
     return part, start / reduce - low
 
 
-def cut_from_sequence(sequence: Sequence, plan: Plan) -> list[tuple[np.ndarray, float]]:
+def cut_from_sequence(sequence: Sequence, plan: Plan) -> list[Cut]:
     """The plan's crops of a sequence that draws them, or its frames, by itself."""
+
+    def crop(frame, *where):
+        if sequence.read_crop is not None:
+            return Cut(*sequence.read_crop(frame, *where), sequence.frame_size)
+        image = sequence.read_frame(frame)
+        return Cut(*crop_host(image, *where), image.shape[:2])
+
     rows = zip(plan.frames.tolist(), plan.around_xywh, plan.factor.tolist(), plan.size.tolist(), strict=True)
-    return [sequence.crop(frame, around, factor, size) for frame, around, factor, size in rows]
+    return [crop(*row) for row in rows]
 
 
-def vary(plan: Plan, crops: list[tuple[np.ndarray, float]]) -> dict[str, np.ndarray]:
+def vary(plan: Plan, crops: list[Cut]) -> dict[str, np.ndarray]:
     """Crops to a clip: grey, brightness and flips in uint8, boxes normalised and flipped with them."""
     parts = {}
     for kind, part in (("template", slice(plan.templates)), ("search", slice(plan.templates, None))):
-        scales = np.array([scale for _, scale in crops[part]])[:, None]
+        scales = np.array([crop.resize_factor for crop in crops[part]])[:, None]
         boxes = box_to_crop_norm(plan.boxes_xywh[part], plan.around_xywh[part], scales, plan.size[part][:, None])
-        images = np.empty((len(boxes), *crops[part][0][0].shape), np.uint8)
-        for k, (image, _) in enumerate(crops[part]):
+        images = np.empty((len(boxes), *crops[part][0].image.shape), np.uint8)
+        for k, crop in enumerate(crops[part]):
             row = k + (part.start or 0)
-            image = augment.brighten(augment.grey(image) if plan.grey else image, plan.brightness[row])
+            image = augment.brighten(augment.grey(crop.image) if plan.grey else crop.image, plan.brightness[row])
             if plan.flip[row]:
                 image, boxes[k] = augment.flip(image, boxes[k])
             images[k] = image
         parts[f"{kind}_images"], parts[f"{kind}_boxes_xywh"] = images, boxes.astype(np.float32)
-    return parts if plan.world is None else _world(plan, parts)
+    return parts if plan.world is None else _world(plan, parts, [crop.frame_size for crop in crops[plan.templates :]])
 
 
-def _world(plan: Plan, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _world(plan: Plan, parts: dict[str, np.ndarray], frame_sizes: list[tuple[int, int]]) -> dict[str, np.ndarray]:
     """A clip whose search crops are canvases, with where they are cut from, as `draw` gives it."""
     search = slice(plan.templates, None)
     windows = [crop_window(*cut) for cut in zip(plan.around_xywh[search], plan.factor[search], strict=True)]
@@ -140,6 +165,7 @@ def _world(plan: Plan, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "template_boxes_xywh": parts["template_boxes_xywh"],
         "canvas_images": parts["search_images"],
         "canvas_windows": np.array(windows, np.float32),
+        "frame_sizes": np.array(frame_sizes, np.float32),
         "flips": plan.world.flip,
         "target_boxes_xywh": plan.boxes_xywh[search].astype(np.float32),
         "start_box_xywh": plan.world.start_xywh.astype(np.float32),

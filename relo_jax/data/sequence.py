@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relo_jax.crop import crop_host
-
 
 @dataclass(frozen=True)
 class Sequence:
@@ -27,7 +25,7 @@ class Sequence:
     where(index) -> what to call the frame in a message: its file, or its place in an archive.
     still: one image that stands for a video; it is repeated as often as a clip needs.
     shown: bool [F], frames in which the target shows by the flags that the dataset's benchmark counts by, whatever
-    their boxes; None: as `visible`.
+    their boxes; None: as `visible`. frame_size: (height, width) of all frames, where there is `read_crop`.
     """
 
     name: str
@@ -40,6 +38,7 @@ class Sequence:
     where: Callable[[int], str] | None = None
     still: bool = False
     shown: np.ndarray | None = None
+    frame_size: tuple[int, int] | None = None
 
     @property
     def counted(self) -> np.ndarray:
@@ -48,9 +47,3 @@ class Sequence:
 
     def __len__(self) -> int:
         return len(self.boxes_xywh)
-
-    def crop(self, index: int, box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
-        """The square of `factor` times the box's side around it: uint8 [size, size, 3] and the resize factor."""
-        if self.read_crop is not None:
-            return self.read_crop(index, box_xywh, factor, size)
-        return crop_host(self.read_frame(index), box_xywh, factor, size)

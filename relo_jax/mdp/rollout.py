@@ -2,10 +2,10 @@
 
 Teacher-forced clips cut every search region around the ground truth, so that no action matters to the next frame. Here
 the loader supplies for each frame a larger piece of the picture around the target, the canvas, and the region is cut
-from it on the device, by the tracker's own geometry: around the last box, in pixels of the picture. Where a canvas has
-as many pixels as what it shows, a region on it is the tracker's to the byte; else it is off by half a pixel of the
-canvas at most. Beyond the canvas all is black. An episode ends when its region leaves the canvas, that is when its
-centre does, or when it is the larger of the two: the target is lost.
+from it on the device, by the tracker's own geometry: around the last box, in pixels of the picture, at whose border a
+box is kept. Where a canvas has as many pixels as what it shows, a region on it is the tracker's to the byte; else it is
+off by half a pixel of the canvas at most. Beyond the canvas all is black. An episode ends when its region leaves the
+canvas, that is when its centre does, or when it is the larger of the two: the target is lost.
 
 Frames of all clips go through `lax.scan` together; what an ended episode still computes is not looked at.
 """
@@ -14,10 +14,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from relo_jax.boxes import clip_box_xywh
 from relo_jax.crop import box_from_crop, box_to_crop_norm, crop_device, crop_windows
 from relo_jax.data.clips import SEARCH_FACTOR
-
-SMALLEST = 10.0  # pixels, sides of a box that is tracked on; the tracker's own (the released system, "Inference")
 
 
 @flax.struct.dataclass
@@ -29,6 +28,7 @@ class World:
 
     canvas_images: jax.Array  # uint8 [B, T, C, C, 3], square, around the target
     canvas_windows: jax.Array  # float32 [B, T, 3], x1, y1 and side of what they show
+    frame_sizes: jax.Array  # float32 [B, T, 2], heights and widths of the pictures
     flips: jax.Array  # bool [B, T], whether the network sees the frame mirrored
     target_boxes_xywh: jax.Array  # float32 [B, T, 4]
     start_box_xywh: jax.Array  # float32 [B, 4], what the first region is cut around
@@ -92,20 +92,19 @@ def unroll(policy, memory, world, inputs, size):
 
     def frame(carry, now):
         memory, box, alive = carry
-        (canvas, canvas_window, flip), given = now
+        (canvas, canvas_window, frame_size, flip), given = now
         crops, side, on_canvas = cut_regions(canvas, canvas_window, box, size)
         alive &= on_canvas
         crops = jnp.where(flip[:, None, None, None], crops[:, :, ::-1], crops)
         memory, chosen, out = policy(memory, crops, given)
         mirrored = chosen.at[:, 0].set(1 - chosen[:, 0])
         chosen = jnp.where(flip[:, None], mirrored, chosen)
-        new = box_from_crop(chosen, box, size / side[:, None], size)
-        new = jnp.concatenate([new[:, :2], jnp.maximum(new[:, 2:], SMALLEST)], -1)
+        new = clip_box_xywh(box_from_crop(chosen, box, size / side[:, None], size), *frame_size.T)
         happened = Episode(around_xywh=box, side=side, alive=alive, boxes_xywh=new)
         return (memory, jnp.where(alive[:, None], new, box), alive), (out, happened)
 
     frames_first = lambda tree: jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), tree)
-    seen = frames_first(((world.canvas_images, world.canvas_windows, world.flips), inputs))
+    seen = frames_first(((world.canvas_images, world.canvas_windows, world.frame_sizes, world.flips), inputs))
     start = memory, world.start_box_xywh, jnp.ones(len(world.start_box_xywh), bool)
     _, (outs, episode) = jax.lax.scan(frame, start, seen)
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), (outs, episode))

@@ -1,5 +1,6 @@
 """Pictures of a plan: no frame read twice, small crops from small pictures, and the same crops whatever the way."""
 
+import dataclasses
 import struct
 
 import cv2
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relo_jax.crop import crop_host
-from relo_jax.data import crops
+from relo_jax.data import crops, procedural
 from relo_jax.data.clips import ClipOptions, clip_rng, plan_clip
 from relo_jax.data.images import FrameError, decode
 from relo_jax.data.sequence import Sequence
@@ -122,6 +123,20 @@ def test_a_window_much_larger_than_the_frame_takes_no_more_memory(frame, monkeyp
     plan = plan_clip(clip_rng(0, 0), source, PLAIN)
     clip = crops.draw(source, plan)
     assert clip["search_images"].shape == (6, 128, 128, 3) and clip["search_images"].max() > 0
+
+
+def test_a_closed_loop_is_told_the_size_of_the_frames(frame):
+    """Whatever way they come: in parts, at a reduced size, as they are, or as crops that are drawn."""
+    files = [encode(frame, **flags) for flags in ({}, {"JPEG_RST_INTERVAL": 8})] + [encode(frame, ".png")]
+    ways = [sequence(data, side) for data in files for side in (130.0, 20.0)]
+    ways.append(dataclasses.replace(ways[0], read_encoded=None))
+    options = dataclasses.replace(PLAIN, closed_loop=True)
+    for way in ways:
+        clip = crops.draw(way, plan_clip(clip_rng(0, 0), way, options))
+        np.testing.assert_array_equal(clip["frame_sizes"], [[HEIGHT, WIDTH]] * 6)
+    scene = procedural.sequence(0, 0, num_frames=30, bank_size=8)
+    clip = crops.draw(scene, plan_clip(clip_rng(0, 0), scene, options))
+    np.testing.assert_array_equal(clip["frame_sizes"], [scene.read_frame(0).shape[:2]] * 6)
 
 
 @pytest.mark.parametrize(

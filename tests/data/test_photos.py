@@ -122,6 +122,6 @@ def test_real_photographs(shared):
     source = read_photos(shared / "data" / "photos", 1, "heldout", OPTIONS)
     s = source[0]
     t = int(np.argmax(s.visible))
-    crop, factor = s.crop(t, s.boxes_xywh[t], 4.0, 128)
+    crop, factor = s.read_crop(t, s.boxes_xywh[t], 4.0, 128)
     assert crop.shape == (128, 128, 3) and factor > 0
     assert crop.std() > 5

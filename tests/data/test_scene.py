@@ -29,7 +29,7 @@ def test_the_crop_of_the_scene_is_the_crop_of_its_frame(scenes):
         s = as_sequence("x", scene)
         t = int(np.flatnonzero(s.visible)[k])
         box = s.boxes_xywh[t] + [3, -2, 4, 1]
-        drawn, factor = s.crop(t, box, 4.0, 128)
+        drawn, factor = s.read_crop(t, box, 4.0, 128)
         cut, factor_cut = crop_host(s.read_frame(t), box, 4.0, 128)
         assert factor == factor_cut
         difference = np.abs(drawn.astype(int) - cut).max(-1)
@@ -49,7 +49,7 @@ def test_outside_the_frame_a_crop_is_black_as_the_croppers(scenes):
     bright = replace(scenes[0], grade=np.eye(3, 4, dtype=np.float32) + np.array([0, 0, 0, 40], np.float32))
     s = as_sequence("x", bright)
     for box in ([-20, 30, 40, 40], [428, 296, 40, 50], [100, -30, 30, 30], [0, 0, 80, 60], [436, 322, 8, 8]):
-        drawn, _ = s.crop(5, np.array(box, float), 4.0, 160)
+        drawn, _ = s.read_crop(5, np.array(box, float), 4.0, 160)
         cut, scale = crop_host(s.read_frame(5), np.array(box, float), 4.0, 160)
         black, expected = (drawn == 0).all(-1), (cut == 0).all(-1)
         slack = 0.5 * scale + 1  # interpolation smears the border over half a pixel of the frame

@@ -17,6 +17,7 @@ import pytest
 
 from relo_jax import card as cards
 from relo_jax import checkpoint, convert, program
+from relo_jax.crop import crop_host
 from relo_jax.data.folder import read_folder, read_sequence
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
@@ -187,7 +188,7 @@ def test_sequences_that_draw_crops_are_asked_for_crops_alone(loaded, folder):
 
     def read_crop(*args):
         crops.append(args[0])
-        return whole.crop(*args)
+        return crop_host(whole.read_frame(args[0]), *args[1:])
 
     drawn = Sequence("drawn", whole.boxes_xywh, whole.visible, read_frame, read_crop)
     engine = Lockstep(loaded.model, loaded.variables, UPDATING, batch=1)
@@ -371,6 +372,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_runner
+from relo_jax.crop import crop_host
 from relo_jax.data.folder import read_folder
 from relo_jax.eval import results
 from relo_jax.eval.runner import evaluate

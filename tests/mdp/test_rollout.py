@@ -34,6 +34,7 @@ def say(memory, crops, box):
     return memory, box, crops
 
 
+cut = jax.jit(rollout.cut_regions, static_argnums=3)
 unroll = jax.jit(lambda world, boxes: rollout.unroll(say, 0, world, boxes, SIZE))
 
 
@@ -71,7 +72,6 @@ def test_a_clip_shows_what_its_teacher_forced_twin_does(sequence):
     middle = world.canvas_windows[..., :2] + world.canvas_windows[..., 2:] / 2
     center = world.target_boxes_xywh[..., :2] + world.target_boxes_xywh[..., 2:] / 2
     assert np.abs(middle - center).max() <= 0.5
-    cut = jax.jit(rollout.cut_regions, static_argnums=3)
     crop, _, on_canvas = cut(world.canvas_images[:, 0], world.canvas_windows[:, 0], world.start_box_xywh, SIZE)
     crop = jnp.where(world.flips[:, 0, None, None, None], crop[:, :, ::-1], crop)
     inside = on_canvas & (world.start_box_xywh[:, 2:].prod(-1) < BOX**2) & near(world, center)
@@ -88,7 +88,8 @@ def near(world, center):
 
 def test_a_bad_action_has_consequences(sequence):
     """A step to the side, and the next region is there: the target is no longer in its middle."""
-    world = world_of(sequence, scale_jitter=0.0, shift_jitter=0.0, flip=0.0, frame_flip=0.0)
+    inside = dataclasses.replace(sequence, boxes_xywh=sequence.boxes_xywh - [80, 0, 0, 0])
+    world = world_of(inside, scale_jitter=0.0, shift_jitter=0.0, flip=0.0, frame_flip=0.0)
     stay = np.tile(np.float32([0.5, 0.5, 0.25, 0.25]), (6, FRAMES, 1))
     aside = stay.copy()
     aside[:, 1, 0] = 0.75  # of a region 64 pixels wide
@@ -122,13 +123,26 @@ def test_an_episode_ends_when_its_region_leaves_the_canvas_and_does_not_begin_ag
 
 def test_a_target_that_comes_to_the_lost_region_does_not_bring_it_back(sequence):
     world = world_of(sequence, scale_jitter=0.0, shift_jitter=0.0, flip=0.0, frame_flip=0.0)
-    actions = jnp.asarray(np.tile(np.float32([2.5, 0.5, 0.25, 0.25]), (6, FRAMES, 1)))
+    actions = jnp.asarray(np.tile(np.float32([-1.5, 0.5, 0.25, 0.25]), (6, FRAMES, 1)))
     _, episode = unroll(world, actions)
     waiting = episode.around_xywh[:, 3, :2] + BOX / 2  # where the region stayed
     windows = world.canvas_windows.at[:, 3, :2].set(jnp.round(waiting) - 4 * BOX)
     _, again = unroll(world.replace(canvas_windows=windows), actions)
-    assert rollout.cut_regions(world.canvas_images[:, 3], windows[:, 3], again.around_xywh[:, 3], SIZE)[2].all()
+    assert cut(world.canvas_images[:, 3], windows[:, 3], again.around_xywh[:, 3], SIZE)[2].all()
     np.testing.assert_array_equal(again.alive, [[True, False, False, False, False]] * 6)
+
+
+def test_boxes_stay_in_the_picture_as_the_tracker_s_do(sequence):
+    """At the right border of a picture of 320 x 240; what is outside is cut off, and ten pixels are left at least."""
+    still = dataclasses.replace(sequence, boxes_xywh=np.tile([[300.0, 100.0, BOX, BOX]], (24, 1)))
+    world = world_of(still, scale_jitter=0.0, shift_jitter=0.0, flip=0.0, frame_flip=0.0)
+    actions = np.tile(np.float32([0.5, 0.5, 0.25, 0.25]), (6, FRAMES, 1))
+    actions[:, 1, 0] = 0.625  # eight pixels to the right
+    actions[:3, 1, 0] = 0.8  # nineteen
+    _, episode = unroll(world, jnp.asarray(actions))
+    np.testing.assert_allclose(episode.boxes_xywh[:3, 1], [[310, 100, 10, 16]] * 3, atol=1e-3)
+    np.testing.assert_allclose(episode.boxes_xywh[3:, 1], [[308, 100, 12, 16]] * 3, atol=1e-3)
+    np.testing.assert_array_equal(episode.around_xywh[:, 2], episode.boxes_xywh[:, 1])
 
 
 def test_boxes_do_not_shrink_below_what_the_tracker_keeps(sequence):
