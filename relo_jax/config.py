@@ -235,7 +235,8 @@ def check_same_run(saved, config, where, step):
     """Whether a run saved with one config may go on with another: only what does not touch the result may differ.
 
     `total_steps` may grow as long as no step that was done would have had another learning rate in the longer run:
-    before the drop of the schedule "step", and never with a cosine, which is laid out over all steps.
+    before the drop of the schedule "step", and never with a cosine or an entropy bonus, which are laid out over all
+    steps.
 
     Args:
       saved, config: nested dicts or ConfigDicts. A field that is younger than the saved run had its default there.
@@ -253,11 +254,14 @@ def check_same_run(saved, config, where, step):
         if name == "optimizer.reference_batch" and given["optimizer.scaling"] == "none":
             continue  # nothing is scaled by it
         if name == "total_steps" and old is not None and new > old:
-            if given["optimizer.schedule"] == "step" and step <= int(old * given["optimizer.drop_at"]):
+            same_rates = given["optimizer.schedule"] == "step" and step <= int(old * given["optimizer.drop_at"])
+            same_bonus = given["stage"] != "rl" or given["rl.entropy_weight"] == given["rl.entropy_weight_end"]
+            if same_rates and same_bonus:
                 continue
             raise UserError(
                 f"{where} was made with total_steps={old}, and with {new} the {step} steps done would have had other "
-                f"learning rates: keep {old}, or start another run from this one with --config.init_from"
+                f"{'entropy bonuses' if same_rates else 'learning rates'}: keep {old}, or start another run from this "
+                "one with --config.init_from"
             )
         raise UserError(f"{where} was made with {name}={old!r}, not {new!r}: give that value or another --workdir")
 

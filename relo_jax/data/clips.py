@@ -17,6 +17,7 @@ SEARCH_FACTOR = 4.0
 CANVAS_FACTOR = 2 * SEARCH_FACTOR  # of closed-loop rollouts; canvases have twice the pixels too
 MIN_LENGTH = 20  # frames, of an eligible sequence
 JITTER_TRIES = 10
+_ON_CANVAS = 0.99  # of a canvas, the largest first region: both are rounded
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,20 @@ def plan_clip(rng: np.random.Generator, sequence: Sequence, options: ClipOptions
 
 def with_canvases(plan: Plan) -> Plan:
     """The same clip for a closed-loop rollout: around each target a canvas, in the middle of which it is, with room for
-    regions that a policy cuts elsewhere. The first region's jitter stays what it was; the others come from actions."""
+    regions that a policy cuts elsewhere. The first region's jitter stays what it was, but for one so large that the
+    region would not be on its canvas; the others come from actions."""
     search = np.arange(len(plan.frames)) >= plan.templates
+    start, target = plan.around_xywh[plan.templates], plan.boxes_xywh[plan.templates]
+    sides = np.sqrt([start[2:].prod(), target[2:].prod()])
+    shrink = min(1.0, _ON_CANVAS * CANVAS_FACTOR / SEARCH_FACTOR * sides[1] / sides[0])
+    if shrink < 1:  # towards the target's centre
+        middle = target[:2] + target[2:] / 2
+        start = np.concatenate([middle + shrink * (start[:2] - middle), shrink * start[2:]])
     return replace(
         plan,
         around_xywh=plan.boxes_xywh,
         factor=np.where(search, CANVAS_FACTOR, plan.factor),
         size=np.where(search, round(CANVAS_FACTOR / SEARCH_FACTOR) * plan.size, plan.size),
         flip=plan.flip & ~search,
-        world=WorldPlan(plan.around_xywh[plan.templates], plan.flip[search]),
+        world=WorldPlan(start, plan.flip[search]),
     )

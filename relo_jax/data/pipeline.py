@@ -38,7 +38,7 @@ from relo_jax.data.source import ENVIRONMENT
 from relo_jax.data.tfds_source import is_built, open_built
 from relo_jax.errors import UserError
 
-HELDOUT_SEED = 7_919  # added to the data seed, so that held-out clips repeat no random numbers of training
+HELDOUT_SEED = 7_919  # of held-out clips: the same ones whatever `data.seed` is, so that runs can be compared
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def clip_source(
         reduced_decode=data.reduced_decode,
         closed_loop=stage == "rl" and config.rl.rollout == "closed_loop",
     )
-    return ClipSource(parts(data, train=train, cache=cache), options, data.seed + (0 if train else HELDOUT_SEED))
+    return ClipSource(parts(data, train=train, cache=cache), options, data.seed if train else HELDOUT_SEED)
 
 
 def parts(data, *, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> list[Part]:
@@ -195,11 +195,11 @@ def sequences(name: str, data, train: bool = True, cache: str | Path = DEFAULT_C
       NoHeldOut: `train=False`, and the dataset has none here.
       UserError: it is not there.
     """
-    split = "train" if train else "heldout"
+    split, seed = ("train", data.seed) if train else ("heldout", 0)
     if name == "procedural":
-        return Procedural(data.seed, split, Options(**data.procedural))
+        return Procedural(seed, split, Options(**data.procedural))
     if name == "photos":
-        return read_photos(data.root, data.seed, split, Options(**data.procedural))
+        return read_photos(data.root, seed, split, Options(**data.procedural))
     if name == "folder":
         # Frames are drawn at random: kept ones would fill the memory and hardly ever be asked for again.
         return read_folder(data.root, one_based=data.one_based, cache=0).split(train)

@@ -87,8 +87,9 @@ def frames_a_step(config):
 
 
 def is_finished(config, where):
-    """Whether a run directory has the checkpoint of the last step."""
-    return (where / checkpoint.CHECKPOINTS / str(config.total_steps)).is_dir()
+    """Whether a run directory has the checkpoint of the last step, and the last look at held-out clips."""
+    has_checkpoint = (where / checkpoint.CHECKPOINTS / str(config.total_steps)).is_dir()
+    return has_checkpoint and any(row["step"] == config.total_steps for row in read_metrics(where, "eval"))
 
 
 def checked_stages(arm, seed, scale, workdir):

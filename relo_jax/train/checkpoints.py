@@ -34,10 +34,10 @@ def opened(workdir, run_config, keep):
       keep: number of newest checkpoints kept.
 
     Raises:
-      UserError: the directory holds a run with another config (names the field), or the disk is full.
+      UserError: the directory holds a run with another config (names the field), cannot be made, or the disk is full.
     """
     try:
-        with one_line_when_full(workdir), checkpoint.manager(workdir, keep=keep) as manager:
+        with one_line_when_full(workdir), _made(workdir), checkpoint.manager(workdir, keep=keep) as manager:
             step = manager.latest_step()
             advice = f"{Path(workdir).absolute()} must be a directory on a disk that all of them share"
             agree("last checkpoint", step, advice)
@@ -57,6 +57,18 @@ def opened(workdir, run_config, keep):
             () if jax.process_index() else (Path(workdir) / checkpoint.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")
         ):
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _made(workdir):
+    """With the run directory there."""
+    try:
+        (Path(workdir) / checkpoint.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if _is_full(error):
+            raise
+        raise UserError(f"{workdir} cannot be a run directory ({error.strerror}): give another --workdir") from error
+    yield
 
 
 def _with_score_of(saved, run_config):

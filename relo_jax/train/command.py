@@ -1,5 +1,6 @@
 """The command line of `relo train`: a config file, a run directory, and single fields of the config."""
 
+import traceback
 from pathlib import Path
 
 from absl import flags
@@ -49,12 +50,33 @@ def parse(argv):
         # ml_collections puts the traceback of a config file into its message; the last line is the error itself.
         line = str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")
         raise UserError(f"relo train: {line}") from error
+    except Exception as error:  # anything that Python finds wrong with a config file
+        raise UserError(f"relo train: {_place(error, argv)}{type(error).__name__}: {error}") from error
     if rest:
         raise UserError(f"relo train: unexpected argument {rest[0]!r}; see relo train --help")
     for name in ("config", "workdir"):
         if getattr(values, name) is None:
             raise UserError(f"relo train: --{name} is missing; see relo train --help")
     return values.config, values.workdir, _cluster(values)
+
+
+def _place(error, argv):
+    """Where in a config file an error came up, as "FILE, line N: "; "" for anywhere else."""
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        lines.append((error.filename, error.lineno))
+    own = [f"{file}, line {line}: " for file, line in lines if Path(file).name == _config_file(argv).name]
+    return own[-1] if own else ""
+
+
+def _config_file(argv):
+    """The path after the last --config; no file where there is none."""
+    path = Path()
+    for i, arg in enumerate(argv):
+        name, equals, value = arg.lstrip("-").partition("=")
+        if arg.startswith("-") and name == "config":
+            path = Path((value if equals else " ".join(argv[i + 1 : i + 2])).split(":")[0])
+    return path
 
 
 def _cluster(values):
@@ -75,14 +97,12 @@ def _cluster(values):
 def _check_fields(argv):
     """Says in one line, before absl does at length, that a field or the config file does not exist."""
     known = config_lib.flatten(config_lib.base())
-    for i, arg in enumerate(argv):
-        name, equals, value = arg.lstrip("-").partition("=")
+    for arg in argv:
+        name = arg.lstrip("-").partition("=")[0]
         if not arg.startswith("-"):
             continue
-        if name == "config":
-            path = (value if equals else " ".join(argv[i + 1 : i + 2])).split(":")[0]
-            if not Path(path).is_file():
-                raise UserError(f"config file {path} does not exist: the files of configs/ are examples")
+        if name == "config" and not _config_file(argv).is_file():
+            raise UserError(f"config file {_config_file(argv)} does not exist: the files of configs/ are examples")
         field = name.removeprefix("no") if name.startswith("noconfig.") else name
         if field.startswith("config.") and field.removeprefix("config.") not in known:
             raise config_lib.unknown_field(field.removeprefix("config."))

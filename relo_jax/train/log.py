@@ -11,12 +11,15 @@ import time
 from pathlib import Path
 
 import jax
+import numpy as np
 import tensorboardX
 import tqdm
+from jax.experimental import multihost_utils
 
 from relo_jax.files import whole_file
 
 METRICS_FILE = "metrics.jsonl"
+_NOT_METRICS = ("step", "split", "clips_per_second")  # of a row
 
 
 class Log:
@@ -119,6 +122,21 @@ def read_metrics(workdir, split="train"):
     with open(Path(workdir) / METRICS_FILE) as file:
         rows = [json.loads(line) for line in file]
     return [row for row in rows if row["split"] == split]
+
+
+def owes_evaluation(workdir, step, config):
+    """Whether a run that goes on after `step` was killed, or stopped, when it should have looked at held-out clips."""
+    if not step or step % config.eval_every and step != config.total_steps:
+        return False
+    # Process 0 keeps the file; all others have to look with it.
+    owes = jax.process_index() == 0 and all(row["step"] != step for row in read_metrics(workdir, "eval"))
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(owes)))
+
+
+def last_means(workdir, step):
+    """The training metrics of a step as they were logged, but for the speed; {} where there are none."""
+    rows = [row for row in read_metrics(workdir) if row["step"] == step] if jax.process_index() == 0 else []
+    return {name: rows[-1][name] for name in rows[-1] if name not in _NOT_METRICS} if rows else {}
 
 
 def _drop_after(path, step):

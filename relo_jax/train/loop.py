@@ -42,7 +42,8 @@ def train_and_evaluate(config, workdir):
       workdir: run directory; with checkpoints of the same config in it, the run continues from the last.
 
     Returns:
-      Metrics of the last held-out evaluation (empty when there was none: nothing to do, or stopped by a signal).
+      Metrics of the last held-out evaluation (empty when there was none: nothing to do, or stopped by a signal). One
+      that a killed or stopped run did not come to is made up for first.
 
     Raises:
       UserError: bad config, data or checkpoint; a loss that is not finite; a full disk.
@@ -73,6 +74,18 @@ def train_and_evaluate(config, workdir):
             parameters = card.count_parameters(variables_of(state))
             card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
         logger = stack.enter_context(log.opened(workdir, config.stage, first_step, last_step, config.batch_size))
+
+        def look(step, train):
+            """At the held-out clips."""
+            with logger.paused():
+                found = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
+            logger.evaluation(step, found)
+            if jax.process_index() == 0:
+                card.write_metrics(workdir, step, train, found)
+            return found
+
+        if log.owes_evaluation(workdir, first_step, config):
+            held_out = look(first_step, log.last_means(workdir, first_step))
         batch = next(feed) if first_step < last_step else None
         for step in range(first_step + 1, last_step + 1):
             with jax.transfer_guard("disallow"):
@@ -95,11 +108,7 @@ def train_and_evaluate(config, workdir):
             if last or save_now:
                 checkpoints.save(manager, workdir, step, state, position)
             if step == last_step or (evaluate_now and not stopping):
-                with logger.paused():
-                    held_out = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
-                logger.evaluation(step, held_out)
-                if jax.process_index() == 0:
-                    card.write_metrics(workdir, step, mean(rows), held_out)
+                held_out = look(step, mean(rows))
             if stopping and step < last_step:
                 logger.stopped(step)
                 break

@@ -102,14 +102,18 @@ def learning_rate_schedule(config, peak):
 
 
 def optimizer(config):
-    """AdamW with global-norm clipping; the encoder has a learning rate of its own (spec, "Warm-up")."""
+    """AdamW with global-norm clipping; the encoder has a learning rate of its own (spec, "Warm-up").
+
+    In the RL stage so has the boxes' head, where it learns: it comes from the warm-up like the encoder.
+    """
     opt = config.optimizer
+    at_encoder_rate = {"encoder", "regression"} if config.stage == "rl" else {"encoder"}
     adamw = lambda rate: optax.adamw(learning_rate_schedule(config, rate), weight_decay=opt.weight_decay)
     by_module = optax.multi_transform(
         {"encoder": adamw(opt.encoder_learning_rate), "heads": adamw(opt.learning_rate)},
-        lambda params: {name: "encoder" if name == "encoder" else "heads" for name in params},
+        lambda params: {name: "encoder" if name in at_encoder_rate else "heads" for name in params},
     )
-    return optax.chain(optax.clip_by_global_norm(opt.clip_norm), by_module)
+    return optax.chain(optax.clip_by_global_norm(opt.clip_norm), by_module) if opt.clip_norm else by_module
 
 
 def create_state(config, variables, key):
