@@ -57,7 +57,7 @@ class Calibration:
 
 
 def calibrate_command(
-    checkpoint, dataset="procedural", data_root=None, split=None, *, one_based=False, count=SEQUENCES, seed=SEED,
+    checkpoint, dataset="procedural", data_root=None, split=None, *, one_based=False, count=None, seed=None,
     false_alarms=FALSE_ALARMS, batch=8, out=None, dtype=None,
 ):  # fmt: skip
     """Calibrates, writes the weights and the threshold into the checkpoint's config, and prints the figures.
@@ -66,7 +66,7 @@ def calibrate_command(
       checkpoint: run directory or exported `.msgpack`: something with a config that can be written.
       dataset: "procedural", or what `benchmarks.open_benchmark` takes.
       data_root, split, one_based: as there; a dataset's own held-out split where none is named.
-      count, seed: how many procedural sequences, and which.
+      count, seed: how many procedural sequences (`SEQUENCES`), and which (`SEED`).
       false_alarms: share of the frames with the target away or the box wrong that may be called found.
       batch: sequences at a time.
       out: folder for FILE and PICTURE; None takes the checkpoint's.
@@ -118,11 +118,11 @@ def config_file(checkpoint):
     return file
 
 
-def open_sequences(dataset, data_root=None, split=None, one_based=False, count=SEQUENCES, seed=SEED):
+def open_sequences(dataset, data_root=None, split=None, one_based=False, count=None, seed=None):
     """(sequences, what they are as a JSON-able dict); arguments as of `calibrate_command`."""
+    benchmarks.check_choice(dataset, data_root, split, one_based, count, seed)
     if dataset == "procedural":
-        if split is not None:
-            raise UserError(f"dataset procedural has no splits: leave --split {split} out")
+        count, seed = SEQUENCES if count is None else count, SEED if seed is None else seed
         return procedural(count, seed), {"dataset": dataset, "seed": seed, "sequences": count, "frames": FRAMES}
     if split is None and dataset in sources.NAMES:
         split = sources.source(dataset).heldout

@@ -79,6 +79,8 @@ def load(path="starter", model=None, dtype=None):
 
 def _load(path, model):
     """`load`, in the model's own dtype."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise UserError(f"checkpoint is {path!r}: give a path, or one of {', '.join(STARTERS)}")
     path = STARTERS.get(str(path), Path(path))
     if not path.exists():
         raise UserError(
@@ -310,6 +312,8 @@ def _load_exported(path, model):
     model = model or _model_of(config, path.with_suffix(".json"))
     try:
         variables = flax.serialization.msgpack_restore(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except Exception as error:  # msgpack's own exceptions, and numpy's
         raise _damaged(path, error) from error
     check_fits(variables, model, path)
@@ -317,7 +321,8 @@ def _load_exported(path, model):
 
 
 def _model_of(config, file):
-    if not isinstance(config, dict) or "variant" not in config.get("model", {}):
+    sections = isinstance(config, dict) and all(isinstance(config.get(name, {}), dict) for name in ("model", "tracker"))
+    if not sections or "variant" not in config.get("model", {}):
         raise UserError(f"{file} has no section 'model' with a variant: it is not the config of a checkpoint")
     return model_from_config(config["model"])
 

@@ -9,18 +9,20 @@ from relo_jax import score
 from relo_jax.errors import UserError
 from relo_jax.model.variants import nearest
 
+_TIMES_THE_FRAME = 2  # the longer side, for the side of a box as large as a square
 NOT_FINITE = "the network's box is not finite: are its weights? Use another checkpoint"
 
 
 def check_frame(frame):
-    """Raises UserError unless a frame is uint8 `[H, W, 3]`."""
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+    """Raises UserError unless a frame is uint8 `[H, W, 3]` and has pixels."""
+    fits = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+    if not fits or not frame.size:
         what = f"{frame.dtype} {list(frame.shape)}" if hasattr(frame, "dtype") else type(frame).__name__
         raise UserError(f"frame is {what}: give a numpy array, uint8 [height, width, 3], RGB")
 
 
 def check_box(box_xywh, frame):
-    """The box as float64 `[4]`. Raises UserError unless it is finite, has an area and touches the frame."""
+    """The box as float64 `[4]`. Raises UserError unless it is finite, has an area, touches the frame and fits to it."""
     try:
         x, y, w, h = box = np.array([float(v) for v in box_xywh])
     except (TypeError, ValueError):
@@ -32,6 +34,8 @@ def check_box(box_xywh, frame):
         raise UserError(f"{given} has no area: width and height must be above 0")
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         raise UserError(f"{given} lies outside the frame of {width} x {height} pixels")
+    if math.sqrt(w) * math.sqrt(h) > _TIMES_THE_FRAME * max(width, height):  # its crop would fill the memory
+        raise UserError(f"{given} is far larger than the frame of {width} x {height} pixels: is it x, y, w, h?")
     return box
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import relo_jax
 from relo_jax.compiled import keep_compiled_programs
 from relo_jax.errors import UserError
+from relo_jax.terminal import no_lost_interrupts, printing
 
 
 def demo_command(args):
@@ -177,8 +178,8 @@ def add_evaluation(commands):
     evaluate.add_argument("--one-based", action="store_true", help="the annotations of the folder count pixels from 1")
     rules = ["plain", "lasot", "lasot_ext", "uav123"]
     evaluate.add_argument("--rules", choices=rules, help="what frames without a target count for (default: NAME's own)")
-    evaluate.add_argument("--count", type=int, default=20, help="how many procedural sequences (default 20)")
-    evaluate.add_argument("--seed", type=int, default=0, help="which procedural sequences")
+    evaluate.add_argument("--count", type=int, help="how many procedural sequences (default 20)")
+    evaluate.add_argument("--seed", type=int, help="which procedural sequences (default 0)")
     add_tracker(evaluate)
 
     calibrate = add(commands, "calibrate", calibrate_command, "fits a checkpoint's score on held-out sequences")
@@ -189,8 +190,8 @@ def add_evaluation(commands):
     calibrate.add_argument("--one-based", action="store_true", help="the annotations of a folder count pixels from 1")
     text = "of the frames without the target or with a wrong box, how many may count as found (default 0.05)"
     calibrate.add_argument("--false-alarms", type=float, default=0.05, metavar="SHARE", help=text)
-    calibrate.add_argument("--count", type=int, default=160, help="how many procedural sequences (default 160)")
-    calibrate.add_argument("--seed", type=int, default=1000, help="which procedural sequences")
+    calibrate.add_argument("--count", type=int, help="how many procedural sequences (default 160)")
+    calibrate.add_argument("--seed", type=int, help="which procedural sequences (default 1000)")
     calibrate.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")
     calibrate.add_argument("--out", type=Path, help="folder of calibration.json and reliability.png (the checkpoint's)")
     add_dtype(calibrate)
@@ -355,9 +356,10 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     keep_compiled_programs()
     try:
-        if argv[:1] in (["train"], ["profile"]):
-            {"train": train_command, "profile": profile_command}[argv[0]](argv[1:])
-        else:
+        with no_lost_interrupts(), printing():
+            if argv[:1] in (["train"], ["profile"]):
+                {"train": train_command, "profile": profile_command}[argv[0]](argv[1:])
+                return 0
             args = parser().parse_args(argv)
             return args.run(args) or 0
     except UserError as error:
@@ -366,7 +368,8 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("relo: interrupted", file=sys.stderr)
         return 130
-    return 0
+    except BrokenPipeError:
+        return 141  # as a shell counts what SIGPIPE ended
 
 
 if __name__ == "__main__":

@@ -81,11 +81,11 @@ def base():
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4
-    config.optimizer.encoder_learning_rate = 1e-5
+    config.optimizer.encoder_learning_rate = 1e-5  # in the RL stage also of the boxes' head, where it learns
     config.optimizer.reference_batch = 64  # the batch size that the learning rates are meant for
     config.optimizer.scaling = "none"  # "linear", "sqrt": both rates times (batch_size / reference_batch) or its root
     config.optimizer.weight_decay = 1e-4
-    config.optimizer.clip_norm = 0.1
+    config.optimizer.clip_norm = 0.1  # global norm of the gradient; 0: not clipped
     config.optimizer.schedule = "step"
     config.optimizer.drop_at = 72 / 90  # fraction of all steps after which "step" multiplies by 0.1
     config.optimizer.warmup_steps = 0
@@ -126,7 +126,7 @@ def _data():
     data.weights = ()  # of a mixture, one each; (): equal parts
     data.root = ""  # folder of the datasets, or of the one; "": RELO_DATA_DIR. Not of "procedural"
     data.one_based = False  # of "folder": boxes count pixels from 1 (OTB, UAV123)
-    data.seed = 0
+    data.seed = 0  # of training clips; held-out clips are the same for all seeds
     data.workers = 2  # reader threads
     # Reader processes, each with so many threads; 0: the threads of this one. Each holds up to workers + 4 batches
     # ready, most of them in shared memory (/dev/shm).

@@ -14,18 +14,24 @@ def whole_file(path):
         with whole_file("boxes.txt") as unfinished:
             unfinished.write_text(...)
 
+    A link stays one: what it leads to is replaced.
+
     Raises:
-      UserError: no such folder, no permission, disk full; nothing is left then, and what was at `path` is as it was.
+      UserError: no such folder, no permission, disk full, a pipe or a device; nothing is left then, and what was at
+        `path` is as it was.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.is_dir():
         raise UserError(f"{path} cannot be written: it is a folder")
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
+    if path.exists() and not path.is_file() or path.absolute().is_relative_to("/dev"):
+        raise UserError(f"{path} cannot be written: it is a pipe or a device; give a file's name")
+    place = path.resolve()
+    unfinished = place.with_name(f".{place.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
         yield unfinished
-        os.replace(unfinished, path)
+        os.replace(unfinished, place)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

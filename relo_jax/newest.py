@@ -95,7 +95,8 @@ class _Newest:
                 reading.close()
             if reading.complete():
                 break
-            self._frames.lost += not failures and not stop.is_set()
+            if not failures and not stop.is_set():
+                self._lost()
             reading, failures = self._again(why, failures)
 
     def _again(self, why, failures):
@@ -121,6 +122,10 @@ class _Newest:
                 why = str(error).removeprefix(f"{name} ")
         return None, failures
 
+    def _lost(self):
+        with self._changed:  # both threads count
+            self._frames.lost += 1
+
     def _put(self, picture):
         with self._changed:
             self._frames.dropped += self._picture is not None
@@ -131,28 +136,32 @@ class _Newest:
         """For whoever tracks: the newest frame, waited for where it was taken before, until the end or `stop`."""
         start, stalls, frames = None, 0, self._frames
         while True:
-            picture, time_taken = self._wait()
+            picture, time_taken = self._wait(first=start is None)
             if picture is None:
                 if self._failure is not None and not frames.stop.is_set():
                     raise self._failure
                 if self._over or frames.stop.is_set():
                     return
                 stalls += 1
-                frames.lost += stalls == 1
+                if stalls == 1:
+                    self._lost()
                 ended = 0 <= self._retries < stalls
                 tell(f"{frames.name}: no frame for {stalls * self._watch:g} s" + (": the end" if ended else ""))
                 if ended:
                     return
                 continue
             if start is None:
-                start, frames.dropped = time_taken, 0  # nobody wanted those before
+                start = time_taken
             frames.seconds, stalls = time_taken - start - frames.zero, 0
             image, damaged = picture()
             frames.damaged += damaged
             yield image
 
-    def _wait(self):
-        """The newest picture, None at the end and after a time without one; and when it came."""
+    def _wait(self, first):
+        """The newest picture, None at the end and after a time without one; and when it came.
+
+        Those that the first one overtook are not counted: nobody wanted them.
+        """
         since = time.monotonic()
         with self._changed:
             while self._picture is None and not self._over and not self._frames.stop.is_set():
@@ -162,4 +171,6 @@ class _Newest:
                 if time.monotonic() - since > self._watch:
                     break
             picture, self._picture = self._picture, None
+            if first:
+                self._frames.dropped = 0
             return picture, self._time

@@ -10,7 +10,6 @@ Training: time of a step whose batch is there already, against steps fed by the 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,12 +119,12 @@ def waiting(step: Callable, feed: Iterator, steps: int, read_ahead: int) -> dict
 
     step: gives a batch to the device, returns something to wait for. read_ahead: batches that the feed may hold ready.
     """
-    batch, alone = next(feed), []
+    batch = next(feed)
     for number in range(_WARM_UP_STEPS + steps):
-        start = time.perf_counter()
+        if number == _WARM_UP_STEPS:
+            start = time.perf_counter()
         jax.block_until_ready(step(batch))
-        if number >= _WARM_UP_STEPS:
-            alone.append(time.perf_counter() - start)
+    alone = (time.perf_counter() - start) / steps
     for _ in range(read_ahead):  # what was read in the meantime would hide how fast it is read
         batch = next(feed)
     start = time.perf_counter()
@@ -133,7 +132,7 @@ def waiting(step: Callable, feed: Iterator, steps: int, read_ahead: int) -> dict
         result = step(batch)
         batch = next(feed)
         jax.block_until_ready(result)
-    fed, alone = (time.perf_counter() - start) / steps, statistics.median(alone)
+    fed = (time.perf_counter() - start) / steps
     return {"step_ms": 1e3 * alone, "fed_step_ms": 1e3 * fed, "waiting_share": max(0.0, 1 - alone / fed)}
 
 

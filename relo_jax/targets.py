@@ -134,6 +134,8 @@ class Targets:
         for frame in frames:
             check_frame(frame)
         length = length or len(frames)
+        if len(frames) > length:
+            raise UserError(f"update_chunk has {len(frames)} frames for length={length}: give no more than that")
         answers = self._look_at(*program.on_canvases([frames], length), length)
         return lambda: map(self._results, jax.device_get(answers)[: len(frames)])
 

@@ -171,6 +171,8 @@ def load(path):
         return _load_zip(path) if zipfile.is_zipfile(path) else _load_legacy(path)
     except UserError as error:
         raise UserError(f"{path} is not a readable PyTorch checkpoint: {error}") from None
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except Exception as error:  # whatever a hostile or cut pickle provokes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a PyTorch checkpoint, or it is truncated ({reason})") from None

@@ -5,7 +5,6 @@ Ctrl-C, and closing the window, end the tracking, not the files: they are closed
 """
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ from relo_jax.checks import check_box, check_frame
 from relo_jax.errors import UserError
 from relo_jax.following import are_several
 from relo_jax.frames import Unreadable, tell
+from relo_jax.terminal import nothing_to_stdout
 from relo_jax.tracker import MultiTracker, Tracker, follow
 
 
@@ -187,7 +187,7 @@ def _run(followed, frames, outputs, interrupted):
                     output(frame, result, frames)
             except BrokenPipeError:
                 enough = True
-                _nothing_to_stdout()
+                nothing_to_stdout()
             resized += shape not in (None, frame.shape)
             count, targets, carried, shape = count + 1, len(result), carried + result[0].carried, frame.shape
             found += sum(one.found for one in result)
@@ -213,11 +213,6 @@ def _notes(frames, carried, resized):
         "times broken off or stalled": frames.lost,
     }
     return [f"{what}: {count}" for what, count in notes.items() if count]
-
-
-def _nothing_to_stdout():
-    """Whoever read the standard output is gone: nothing more is written to it, the interpreter's end included."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 
 from relo_jax import live
-from relo_jax.data.images import FrameError, list_images, read_image
+from relo_jax.data.images import IMAGE_SUFFIXES, FrameError, list_images, read_image
 from relo_jax.decoding import open_file, reason
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
 from relo_jax.frames import DEFAULT_RATE, Frames, Unreadable
 
+_CODEC = "libx264" if "libx264" in av.codecs_available else "mpeg4"
 _CLOCK = Fraction(1, 1000)  # what times of frames are counted in, where they are given
 
 
@@ -46,8 +47,12 @@ def open_frames(source, timeout=live.TIMEOUT, retries=live.RETRIES):
         opened = live.open_address(source, timeout, retries)
     elif isinstance(source, (str, Path)) and not (str(source).isdigit() and not Path(source).exists()):
         path = Path(source)
-        if not path.exists():
-            raise UserError(f"{path}: no such video or folder of frames")
+        try:
+            path.stat()
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such video or folder of frames") from None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         opened = _folder(path) if path.is_dir() else open_file(path, str(path))
     elif isinstance(source, (str, int, np.integer)):
         opened = live.open_camera(int(source), timeout, retries)
@@ -64,7 +69,8 @@ def open_frames(source, timeout=live.TIMEOUT, retries=live.RETRIES):
 def _folder(path):
     images = list_images(path)
     if not images:
-        raise UserError(f"{path} has no images in it: give a folder of frames, or a video file")
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise UserError(f"{path} has no images in it ({known}): give a folder of frames, or a video file")
     yield Frames(str(path), len(images), DEFAULT_RATE, _read(images))
 
 
@@ -96,9 +102,11 @@ def write_video(path, rate=DEFAULT_RATE):
     """
     with whole_file(path) as unfinished:
         try:
+            with av.open(str(unfinished), "w") as trial:  # not every container takes the codec
+                trial.add_stream(_CODEC, rate=25)
             container = av.open(str(unfinished), "w")
         except ValueError as error:
-            raise UserError(f"{path}: no video is known by that suffix: use .mp4") from error
+            raise UserError(f"{path}: no video can be written to a file of that suffix: use .mp4") from error
         encoder = None
         try:
             with container:
@@ -120,12 +128,11 @@ def write_video(path, rate=DEFAULT_RATE):
 
 class _Encoder:
     def __init__(self, container, rate, shape, timed):
-        name = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         # MPEG-4 counts time in units of at most 1/65535 s.
-        self.stream = stream = container.add_stream(name, rate=Fraction(rate).limit_denominator(60_000))
+        self.stream = stream = container.add_stream(_CODEC, rate=Fraction(rate).limit_denominator(60_000))
         stream.height, stream.width = (side + side % 2 for side in shape[:2])  # 4:2:0 colour needs even sides
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20", "preset": "veryfast"} if name == "libx264" else {"qscale": "3"}
+        stream.options = {"crf": "20", "preset": "veryfast"} if _CODEC == "libx264" else {"qscale": "3"}
         if timed:
             stream.codec_context.time_base = _CLOCK
         self._last = -1

@@ -168,12 +168,14 @@ def test_another_variant_is_refused_by_the_first_parameter_that_differs(saved, r
 
 def test_what_is_no_checkpoint_is_refused(run, tmp_path):
     one_line(checkpoint.load, tmp_path / "missing", match="missing: no such checkpoint")
+    one_line(checkpoint.load, None, match="checkpoint is None: give a path, or one of starter")
     (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
     one_line(checkpoint.load, tmp_path / "empty", match="no finished checkpoint")
     one_line(checkpoint.load, tmp_path, match="is not a checkpoint")
     (tmp_path / "video.mp4").write_bytes(b"\0" * 100)
     one_line(checkpoint.load, tmp_path / "video.mp4", match=r"video\.mp4")
-    for content, message in [("{", "not valid JSON"), ("{}", "no section 'model'"), ("[]", "no section 'model'")]:
+    for content, message in [("{", "not valid JSON"), ("{}", "no section 'model'"), ("[]", "no section 'model'"),
+                             ('{"model": {"variant": "tiny"}, "tracker": null}', "no section 'model'")]:  # fmt: skip
         (run / "config.json").write_text(content)
         one_line(checkpoint.load, run, match=message)
     (run / "config.json").unlink()

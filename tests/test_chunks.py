@@ -77,6 +77,8 @@ def test_no_transfer_is_implicit_and_the_target_stays_in_its_buffers(trackers, f
     tracked.prepare(*frames[0].shape[:2], 7)
     before = tracked._target
     with jax.transfer_guard("disallow"):
+        with pytest.raises(UserError, match="update_chunk has 3 frames for length=2: give no more than that"):
+            tracked.update_chunk(frames[1:4], 2)
         results = tracked.update_chunk(frames[1:4], 7)
         assert len(list(results())) == 3
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))

@@ -156,6 +156,41 @@ def test_exit_status(raised, status, monkeypatch, capsys):
     one_line_of_error(capsys)
 
 
+def test_ctrl_c_in_a_callback_is_not_lost():
+    """JAX has one in each garbage collection; Python can only ignore what is raised there."""
+    code = """
+import gc, os, signal, time
+from relo_jax import cli
+
+def command(argv):
+    gc.callbacks.append(lambda phase, info: os.kill(os.getpid(), signal.SIGINT) if phase == "start" else None)
+    gc.collect()
+    gc.callbacks.clear()
+    time.sleep(30)
+
+cli.train_command = command
+raise SystemExit(cli.main(["train"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=25)
+    assert (done.returncode, done.stderr) == (130, "relo: interrupted\n")
+
+
+@pytest.mark.parametrize(("stdout", "status", "said"), [("gone", 141, ""), ("full", 1, "No space left on device\n")])
+def test_a_standard_output_that_takes_nothing_is_no_traceback(stdout, status, said):
+    code = """
+from relo_jax import cli
+
+cli.train_command = lambda argv: print("a table")
+raise SystemExit(cli.main(["train"]))
+"""
+    reading, writing = os.pipe() if stdout == "gone" else (None, os.open("/dev/full", os.O_WRONLY))
+    if reading is not None:
+        os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == status and done.stderr.endswith(said) and done.stderr.count("\n") == (said != "")
+
+
 def test_compiled_programs_are_kept_unless_the_user_said_where(monkeypatch, tmp_path):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     cli.keep_compiled_programs()

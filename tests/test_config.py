@@ -5,6 +5,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from relo_jax import config as relo_config
@@ -12,7 +13,7 @@ from relo_jax.data.compose import Options
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, VARIANTS, model_config
 from relo_jax.train import command
-from relo_jax.train.state import learning_rate_schedule
+from relo_jax.train.state import learning_rate_schedule, optimizer
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TINY = str(CONFIGS / "relo_tiny.py")
@@ -179,6 +180,35 @@ def test_a_run_may_grow_longer_while_no_step_done_would_have_had_another_rate(sc
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("stage", "weights", "may"), [("rl", (0.1, 0.0), False), ("rl", (0.1, 0.1), True), ("warmup", (0.1, 0.0), True)]
+)
+def test_a_run_may_not_grow_longer_where_its_entropy_bonus_would_have_been_another(stage, weights, may):
+    fields = dict(stage=stage, rl__entropy_weight=weights[0], rl__entropy_weight_end=weights[1])
+    saved, longer = change(total_steps=100, **fields), change(total_steps=150, **fields)
+    if may:
+        relo_config.check_same_run(saved, longer, "config.json", 50)
+    else:
+        with pytest.raises(UserError, match="the 50 steps done would have had other entropy bonuses: keep 100"):
+            relo_config.check_same_run(saved, longer, "config.json", 50)
+
+
+@pytest.mark.parametrize("stage", ["warmup", "rl"])
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_gradients_are_clipped_and_each_module_has_its_rate(stage, clip_norm):
+    """Adam divides by what its first gradient was; the encoder's, 1e-12, is small beside its epsilon, and shows it."""
+    fields = dict(optimizer__weight_decay=0.0, optimizer__learning_rate=1e-2, optimizer__encoder_learning_rate=1e-3)
+    values = change(stage=stage, optimizer__clip_norm=clip_norm, **fields)
+    tx = optimizer(relo_config.from_dict(values))
+    params = {name: np.float32([3.0, 4.0]) for name in ("encoder", "regression", "policy")}
+    grads = {name: np.float32([3e-12, 4e-12]) for name in params} | {"policy": np.float32([3.0, 4.0])}
+    updates, _ = tx.update(grads, tx.init(params), params)
+    rates = {"encoder": 1e-3, "policy": 1e-2, "regression": 1e-3 if stage == "rl" else 1e-2}
+    for name, rate in rates.items():
+        given = grads[name] / (5.0 if clip_norm else 1.0)
+        np.testing.assert_allclose(updates[name], -rate * given / (given + 1e-8), rtol=1e-4)
+
+
 @pytest.mark.parametrize(("scaling", "factor"), [("none", 1.0), ("sqrt", 2.0), ("linear", 4.0)])
 def test_learning_rates_are_for_the_reference_batch(scaling, factor):
     values = change(batch_size=256, optimizer__reference_batch=64, optimizer__scaling=scaling, total_steps=10)
@@ -219,4 +249,21 @@ def test_two_command_lines_in_one_process_do_not_mix():
 def test_a_mistake_on_the_command_line_is_one_line(argv, message):
     with pytest.raises(UserError) as error:
         command.parse(argv)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("return relo_config.paper(stag)", "mine.py, line 3: NameError: name 'stag' is not defined"),
+        ("return (", "mine.py, line 3: SyntaxError: '(' was never closed"),
+        ("import nowhere", "mine.py, line 3: ModuleNotFoundError: No module named 'nowhere'"),
+        ("return [][1]", "mine.py, line 3: IndexError: list index out of range"),
+    ],
+)
+def test_a_mistake_in_a_config_file_is_one_line(line, message, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"from relo_jax import config as relo_config\ndef get_config(stage='warmup'):\n    {line}\n")
+    with pytest.raises(UserError) as error:
+        command.parse([f"--config={file}", "--workdir=x"])
     assert message in str(error.value) and "\n" not in str(error.value)

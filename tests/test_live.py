@@ -277,7 +277,7 @@ def test_a_server_that_never_answers_is_given_up():
 
 
 def test_a_camera_that_stalls_is_waited_for_and_then_given_up(camera, capsys):
-    camera.does([picture(0), picture(1), 0.9, picture(2), 3.5])
+    camera.does([picture(0), 0.1, picture(1), 0.9, picture(2), 3.5])  # time to take the first
     start = time.monotonic()
     with video.open_frames(0, 0.3, 4) as frames:
         assert [number(frame) for frame in frames] == [0, 1, 2]

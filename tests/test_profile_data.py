@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,11 +45,17 @@ def test_a_slow_stage_shows_in_its_own_line(folder, monkeypatch):
     assert seconds["decode"] > 0.6 * sum(seconds.values())
 
 
-@pytest.mark.parametrize("reading, share", [(0.03, 0.67), (0.0, 0.0)])
-def test_waiting_is_what_a_fed_step_takes_longer(reading, share):
-    feed = iter(lambda: time.sleep(reading) or 1, 0)
-    told = profile_data.waiting(lambda batch: time.sleep(0.015), feed, 8, 2)
-    assert told["waiting_share"] == pytest.approx(share, abs=0.15)
+@pytest.mark.parametrize("reading, share", [(0.03, 2 / 3), (0.0, 0.0)])
+def test_waiting_is_what_a_fed_step_takes_longer(reading, share, monkeypatch):
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(profile_data, "time", clock)
+
+    def passes(seconds):
+        clock.now += seconds
+        return 1
+
+    told = profile_data.waiting(lambda batch: passes(0.015), iter(lambda: passes(reading), 0), 8, 2)
+    assert told["step_ms"] == pytest.approx(15.0) and told["waiting_share"] == pytest.approx(share)
     assert "of it is waiting" in profile_data.table({"read": 0.1}, 10.0, told)
 
 

@@ -252,6 +252,8 @@ def test_boxes_stay_in_the_image(plain, natural_image):
         ((10, 10, 5, -1), "has no area"),
         ((320, 10, 5, 5), "lies outside the frame of 320 x 240"),
         ((10, -8, 5, 8), "lies outside the frame"),
+        ((0, 0, 641, 640.5), "far larger than the frame of 320 x 240"),
+        ((0, 0, 1e308, 1e308), "far larger than the frame"),
         ((10, np.nan, 5, 5), "is not finite"),
         ((10, 10, 5), "give four numbers"),
         ("abcd", "give four numbers"),
@@ -265,7 +267,8 @@ def test_a_bad_box_is_one_line(plain, frames, box, message):
 
 
 @pytest.mark.parametrize(
-    "frame", [None, [1, 2], np.zeros((9, 9, 3)), np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8)]
+    "frame",
+    [None, [1, 2], np.zeros((9, 9, 3)), *(np.zeros(shape, np.uint8) for shape in ((9, 9), (9, 9, 4), (0, 9, 3)))],
 )
 def test_a_bad_frame_is_one_line(plain, frames, frame):
     with pytest.raises(UserError, match="give a numpy array, uint8"):

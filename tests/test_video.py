@@ -3,6 +3,7 @@
 import itertools
 import tracemalloc
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -59,7 +60,7 @@ def test_other_containers(tmp_path, suffix):
 
 
 def test_mpeg4_where_there_is_no_h264(tmp_path, monkeypatch):
-    monkeypatch.setattr(av, "codecs_available", {"mpeg4"})
+    monkeypatch.setattr(video, "_CODEC", "mpeg4")
     path = write(tmp_path / "film.mp4", moving_square(5))
     with av.open(str(path)) as container:
         assert container.streams.video[0].codec_context.name == "mpeg4"
@@ -110,6 +111,34 @@ def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
         assert frames.count == 4
         pictures = list(frames)
     assert [p[0, 0].tolist() for p in pictures] == [[100, 0, t] for t in (1, 2, 9, 10)]
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".tiff"])
+def test_frames_may_be_of_other_kinds(suffix, tmp_path):
+    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101]
+    cv2.imwrite(str(tmp_path / f"1{suffix}"), np.full((20, 30, 3), (1, 0, 100), np.uint8), lossless)
+    cv2.imwrite(str(tmp_path / "2.png"), np.full((20, 30, 3), (2, 0, 100), np.uint8))
+    with video.open_frames(tmp_path) as frames:
+        assert [p[0, 0].tolist() for p in frames] == [[100, 0, 1], [100, 0, 2]]
+
+
+def test_a_picture_that_is_not_read_is_no_silent_gap(tmp_path):
+    for name in ("1.png", "3.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "2.avif").touch()
+    with pytest.raises(UserError, match=r"2.avif cannot be read: convert to one of \.bmp, .*, or take them away"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["stat", "iterdir"])
+def test_what_may_not_be_read_is_one_line(name, tmp_path, monkeypatch):
+    def denied(path, *args, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr(Path, name, denied)
+    with pytest.raises(UserError, match=r"folder: cannot be (read|listed) \(Permission denied\)"):
+        read(tmp_path / "folder")
 
 
 def test_any_iterable_of_frames():
@@ -186,7 +215,9 @@ def test_films_that_cannot_be_written_are_one_line(tmp_path):
     (tmp_path / "taken.mp4").mkdir()
     for name, message in {
         "nowhere/film.mp4": "there is no folder",
-        "film.xyz": "no video is known by that suffix",
+        "film.xyz": "no video can be written to a file of that suffix: use .mp4",
+        "film.webm": "no video can be written to a file of that suffix: use .mp4",
+        "film.png": "no video can be written to a file of that suffix: use .mp4",
         "taken.mp4": "it is a folder",
         "empty.mp4": "there was no frame",
     }.items():

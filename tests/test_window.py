@@ -147,7 +147,7 @@ def test_a_target_is_selected_followed_paused_and_selected_again(play):
     assert out["moved"] <= 1 and out["while_pressed"] <= 1
     assert out["title"] == "relo - film.mp4 - target 2 - paused"
     ((index, number, *box),) = out["again"]  # a click is no selection
-    assert index == 1 and box == [250, 150, 50, 50] and abs(number - out["paused_at"]) <= 1
+    assert index == 1 and box == [250, 150, 50, 50] and abs(number - out["paused_at"] % 400) <= 1  # of 400 columns
     assert out["seen"][0] in out["colours"] and out["seen"][1] == [30, 40, 60]
     assert out["story"] == "the story"
 
@@ -220,7 +220,7 @@ def test_a_live_source_plays_on_until_the_mouse_is_pressed(play):
             robot(shown, lambda: None, lambda: drag(shown, (50, 60), (150, 140)))
             shown.run(work, source.stop.set)
     """)
-    assert out["box"] == [50, 60, 100, 80] and 1 <= out["after"] <= 10
+    assert out["box"] == [50, 60, 100, 80] and 1 <= out["after"] < 100  # and not the last one
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,9 @@ class ClipSource:
         index, failures = int(index), []
         for attempt in range(CLIP_TRIES):
             rng = clip_rng(self.seed, index, attempt)
-            number, sequence = self.pick(rng, index)
+            number = self._dataset(rng)
             try:
-                clip = self.draw(rng, sequence)
+                clip = self.draw(rng, self._sequence(rng, number, None if attempt else index))
             except FrameError as error:
                 failures.append((self.parts[number].name, error.reason, error.where))
                 continue
@@ -106,6 +106,7 @@ class ClipSource:
             state.update(f"{part.name} {share:.12f} {len(sequences)}".encode())
             for name in ("lengths", "visible_counts", "stills"):
                 state.update(np.ascontiguousarray(getattr(sequences, name, ())).tobytes())
+            state.update(getattr(sequences, "files_digest", "").encode())
         return state.hexdigest()
 
     def report(self) -> list[str]:
@@ -120,20 +121,28 @@ class ClipSource:
         return lines
 
     def pick(self, rng: np.random.Generator, index: int) -> tuple[int, Sequence]:
-        """Number of the dataset and an eligible sequence: the clip's own, or drawn at random."""
-        number = 0
-        if len(self.parts) > 1:
-            number = min(int(np.searchsorted(self._cumulative, rng.random(), "right")), len(self.parts) - 1)
+        """Number of the dataset and an eligible sequence: the clip's own, or drawn at random. May raise FrameError."""
+        number = self._dataset(rng)
+        return number, self._sequence(rng, number, index)
+
+    def _dataset(self, rng: np.random.Generator) -> int:
+        if len(self.parts) == 1:
+            return 0
+        return min(int(np.searchsorted(self._cumulative, rng.random(), "right")), len(self.parts) - 1)
+
+    def _sequence(self, rng: np.random.Generator, number: int, index: int | None) -> Sequence:
+        """index: of the clip; None where its own sequence has failed, and any other will do."""
         sequences, known = self.parts[number].sequences, self._eligible[number]
         if known is not None:
-            return number, sequences[int(known[rng.integers(len(known))])]
+            return sequences[int(known[rng.integers(len(known))])]
         count = len(sequences)
-        chosen = index % count if sequences.each_once else int(rng.integers(count))
+        own = index is not None and sequences.each_once
+        chosen = index % count if own else int(rng.integers(count))
         for _ in range(SEQUENCE_TRIES):
             sequence = sequences[chosen]
             visible = np.count_nonzero(sequence.visible)
             if eligible(len(sequence), visible, sequence.still, self._count):
-                return number, sequence
+                return sequence
             chosen = int(rng.integers(count))
         raise self._too_short(self.parts[number].name, f"{SEQUENCE_TRIES} drawn sequences", sequence.name)
 

@@ -1,16 +1,19 @@
 """A folder of sequences: `<name>/img/*.jpg` and `<name>/groundtruth.txt`, as the field hands its benchmarks around.
 
-Also read: `groundtruth_rect.txt`, images beside the text file, png / jpeg / bmp, commas, tabs, blanks or semicolons.
-A line is x,y,w,h or the four corners of a polygon, which becomes its bounding box. Images are decoded when asked for.
+Also read: `groundtruth_rect.txt`, images beside the text file, png, bmp, webp and tiff, commas, tabs, blanks or
+semicolons. A line is x,y,w,h or the four corners of a polygon, which becomes its bounding box. Images are decoded when
+asked for.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from relo_jax.data.annotations import read_boxes
 from relo_jax.data.images import IMAGE_SUFFIXES, decode, list_images, read_bytes
@@ -30,7 +33,7 @@ def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 1
       UserError: no annotation, no images, boxes and frames that differ in number, a first box that cannot be tracked.
     """
     folder = Path(folder)
-    text = next((folder / name for name in TEXT_NAMES if (folder / name).is_file()), None)
+    text = _annotation(folder)
     if text is None:
         raise UserError(f"{folder}: has no {' or '.join(TEXT_NAMES)}")
     boxes, images = read_boxes(text, one_based=one_based), list_images(folder)
@@ -116,32 +119,48 @@ class Folder:
 
 def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -> Folder:
     """All sequences under `root` (or `root` itself, if it is one): every folder with an annotation file.
-    `cache` decoded frames of each are kept.
+    `cache` decoded frames of each are kept. Folders with frames and without an annotation are told of on stderr.
 
     Raises:
-      UserError: no such folder, none with an annotation, or what `read_sequence` raises.
+      UserError: no such folder, or it cannot be read; none with an annotation; or what `read_sequence` raises.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder of sequences")
-
-    def annotated(folder: Path) -> bool:
-        return any((folder / name).is_file() for name in TEXT_NAMES)
-
-    folders = [root] if annotated(root) else sorted(p for p in root.iterdir() if p.is_dir() and annotated(p))
+    try:
+        if not root.is_dir():
+            raise UserError(f"{root}: no such folder of sequences")
+        below = [] if _annotation(root) else sorted(p for p in root.iterdir() if p.is_dir())
+        folders = [p for p in below or [root] if _annotation(p)]
+        without = [p for p in below if p not in folders and _frames(p)]
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}): see to its permissions") from None
+    names = " or ".join(TEXT_NAMES)
     if not folders:
-        raise UserError(f"{root}: no sequence in it (folders with {' or '.join(TEXT_NAMES)})")
+        raise UserError(f"{root}: no sequence in it (folders with {names})")
+    for folder in without:
+        tqdm.write(f"left out: {folder}: has frames and no {names}", file=sys.stderr)
     return Folder(tuple(read_sequence(p, one_based=one_based, cache=cache) for p in folders))
 
 
+def _annotation(folder: Path) -> Path | None:
+    return next((folder / name for name in TEXT_NAMES if (folder / name).is_file()), None)
+
+
+def _frames(folder: Path) -> list[str]:
+    return list_frames(folder / "img" if (folder / "img").is_dir() else folder)
+
+
 def _entries(root: Path, split: str) -> list[Entry]:
-    entries = []
+    entries, annotated = [], False
     for name in ("", *list_folders(root)):
-        text = next((file for file in TEXT_NAMES if (root / name / file).is_file()), None)
-        if text:
+        text = _annotation(root / name)
+        if text or name and _frames(root / name):  # what lacks its text is a problem to be told of
+            annotated |= text is not None
             images = Path(name, "img") if (root / name / "img").is_dir() else Path(name)
-            entries.append(Entry(name or root.name, (str(Path(name, text)), str(images))))
-    if not entries:
+            text = Path(name, text.name if text else TEXT_NAMES[0])
+            entries.append(Entry(name or root.name, (str(text), str(images))))
+        if name == "" and text:
+            break  # it is one sequence itself
+    if not annotated:
         raise SOURCE.not_found(root, f"sequence in it (folders with {' or '.join(TEXT_NAMES)})")
     return entries
 

@@ -15,7 +15,9 @@ import simplejpeg
 
 from relo_jax.errors import UserError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+# Pictures that are not read: passed over silently they would be missing frames.
+OTHER_SUFFIXES = {".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".pnm", ".exr", ".dng", ".raw"}
 # Of JPEG, reduced in the frequency domain: OpenCV's names for it, by denominator.
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -25,13 +27,29 @@ class FrameError(UserError):
 
     def __init__(self, reason: str, where: str, detail: str):
         super().__init__(f"{where}: {detail}")
-        self.reason, self.where = reason, where
+        self.reason, self.where, self.detail = reason, where, detail
+
+    def __reduce__(self):  # it comes out of worker processes
+        return type(self), (self.reason, self.where, self.detail)
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder (of its `img` where there is one) in the order of the numbers in their names."""
-    folder = folder / "img" if (folder / "img").is_dir() else folder
-    images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    """The images of a folder (of its `img` where there is one) in the order of the numbers in their names.
+
+    Raises:
+      UserError: it cannot be listed; there are pictures among them that cannot be read.
+    """
+    try:
+        folder = folder / "img" if (folder / "img").is_dir() else folder
+        files = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed ({error.strerror}): see to its permissions") from None
+    others = sorted(p.name for p in files if p.suffix.lower() in OTHER_SUFFIXES)
+    if others:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        more = f" and {len(others) - 1} more" if others[1:] else ""
+        raise UserError(f"{folder}: {others[0]}{more} cannot be read: convert to one of {known}, or take them away")
+    images = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(images, key=lambda p: natural_order(p.name))
 
 

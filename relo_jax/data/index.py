@@ -23,7 +23,7 @@ from tqdm import tqdm
 from relo_jax.data import annotations, images, index_files, lists, names
 from relo_jax.data import source as source_module
 from relo_jax.data.images import read_bytes
-from relo_jax.data.index_files import save
+from relo_jax.data.index_files import open_or_make, save
 from relo_jax.data.names import Names
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.source import MISSING_PART, Entry, Problem, Record, Source
@@ -173,21 +173,10 @@ def open_index(source: Source, split: str, root: str | Path | None, cache: str |
     # Two roots of one dataset keep an index each; a new one replaces that of its own root.
     place = f"{source.name}-{split}-{hashlib.blake2b(str(root).encode(), digest_size=4).hexdigest()}"
     folder = Path(cache) / f"{place}-{fingerprint(source, root, split, entries)}"
-    found = _load(source, root, split, folder)
-    if found is None:
-        _build(source, root, split, entries, folder, f"{place}-*")
-        found = _load(source, root, split, folder)
-    if found is None:
-        raise UserError(f"{folder}: this index was written and cannot be read: is the disk full? Remove it, try again")
-    return found
-
-
-def _load(source: Source, root: Path, split: str, folder: Path) -> InFolders | None:
-    """An index that was kept; None where there is none, or a damaged one."""
-    try:
-        return InFolders(source, root, split, folder)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return open_or_make(
+        folder, lambda: InFolders(source, root, split, folder),
+        lambda: _build(source, root, split, entries, folder, f"{place}-*"),
+    )  # fmt: skip
 
 
 def fingerprint(source: Source, root: Path, split: str, entries: list[Entry]) -> str:

@@ -7,13 +7,15 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from relo_jax.errors import UserError
 
-ARRAYS = ("boxes", "visible", "shown", "start", "text", "text_start", "visible_count", "still")
+# What reading one raises that is not whole: cut off, or empty as after a power failure.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError)
 _DAY = 24 * 3600  # seconds
 
 
@@ -55,7 +57,7 @@ def save(
         try:
             unfinished.rename(folder)
         except OSError:
-            if not _whole(folder):  # another process may have been first; a damaged one makes room
+            if not _whole(folder, arrays):  # another process may have been first; a damaged one makes room
                 shutil.rmtree(folder)
                 unfinished.rename(folder)
     except OSError as error:
@@ -64,12 +66,30 @@ def save(
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _whole(folder: Path) -> bool:
+def open_or_make(folder: Path, opened: Callable, make: Callable):
+    """`opened()`, after `make()` where there is no index at `folder` yet, or a damaged one.
+
+    Raises:
+      UserError: it cannot be read though it was just made; what `opened` and `make` raise.
+    """
+    for just_made in (False, True):
+        try:
+            return opened()
+        except UserError:  # has nothing to do with the arrays
+            raise
+        except _DAMAGED:
+            if just_made:
+                break
+            make()
+    raise UserError(f"{folder}: this index was written and cannot be read: is the disk full? Remove it, try again")
+
+
+def _whole(folder: Path, names: Iterable[str]) -> bool:
     """Whether an index has all its arrays, none of them cut off."""
     try:
         json.loads((folder / "problems.json").read_text())
-        return all(np.load(folder / f"{name}.npy", mmap_mode="r") is not None for name in ARRAYS)
-    except (OSError, ValueError):
+        return all(np.load(folder / f"{name}.npy", mmap_mode="r") is not None for name in names)
+    except _DAMAGED:
         return False
 
 

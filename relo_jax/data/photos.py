@@ -9,6 +9,7 @@ few hundred are kept.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -129,7 +130,8 @@ def own_cutout(
 class Photos:
     """An endless indexable of sequences over a folder of pictures, deterministic by (seed, split, index).
 
-    paths: photographs. cutouts: pictures with transparency, where there are any.
+    paths: photographs. cutouts: pictures with transparency, where there are any. files_digest: of all their names in
+    the folder, and their sizes.
     """
 
     paths: tuple[Path, ...]
@@ -137,6 +139,7 @@ class Photos:
     seed: int = 0
     split: str = "train"
     options: Options = field(default_factory=Options)
+    files_digest: str = ""
     each_once = True  # clip i uses sequence i
 
     def __len__(self) -> int:
@@ -201,4 +204,6 @@ def read_photos(root: str | Path, seed: int = 0, split: str = "train", options: 
     def kept(images: list[Path]) -> tuple[Path, ...]:
         return tuple(p for k, p in enumerate(images) if (k % HELDOUT_SHARE == 0) == (split == "heldout"))
 
-    return Photos(kept(paths), kept(cutouts), seed, split, options or Options())
+    states = "\n".join(f"{p.relative_to(root).as_posix()}\0{p.stat().st_size}" for p in images)
+    digest = hashlib.blake2b(states.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    return Photos(kept(paths), kept(cutouts), seed, split, options or Options(), digest)

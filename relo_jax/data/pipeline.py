@@ -79,7 +79,7 @@ class Batches:
         dataset = dataset.batch(share, drop_remainder=True).to_iter_dataset(reading)
         workers = grain.MultiprocessingOptions(self.processes, per_worker_buffer_size=1)
         iterator = iter(dataset.mp_prefetch(workers, worker_init_fn=_begin_worker))
-        with _ctrl_c_held_back():
+        with _no_signals_for_what_begins():
             iterator.get_state()  # makes the workers, which the next line would otherwise not find
             iterator.start_prefetch()
         return iterator
@@ -235,14 +235,15 @@ def mark_flags_as_parsed() -> None:
 
 
 @contextlib.contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Threads and processes that begin here never get the signal of Ctrl-C; here it arrives afterwards.
+def _no_signals_for_what_begins() -> Iterator[None]:
+    """Threads and processes that begin here are never ended by Ctrl-C or SIGTERM.
 
-    Ctrl-C reaches all processes of a terminal, and the one that trains says what becomes of it. A worker that was left
-    to ignore it would begin to do so when it has imported what it needs, seconds later.
+    A terminal and a batch system send them to all processes, and the one that trains says what becomes of it. A worker
+    that was left to ignore them would begin to do so when it has imported what it needs, seconds later. It still ends
+    with the one that trains: Grain stops it by SIGKILL, and `_begin_worker` where that process is gone.
     """
-    resource_tracker.ensure_running()  # beginning in there, it would let the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # beginning in there, it would let the signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:

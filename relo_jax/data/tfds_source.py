@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from relo_jax.data import sources, tfds_records
 from relo_jax.data.images import FrameError
-from relo_jax.data.index import DEFAULT_CACHE, Indexed, save
+from relo_jax.data.index import DEFAULT_CACHE, Indexed
+from relo_jax.data.index_files import open_or_make, save
 from relo_jax.data.source import Problem, Source
 from relo_jax.data.tfds_records import KINDS, VISIBLE
 from relo_jax.errors import UserError
@@ -106,9 +107,10 @@ def open_built(root, name: str, split: str, cache: str | Path = DEFAULT_CACHE) -
     # Two copies of one dataset keep an index each; a new one replaces that of its own copy.
     place = f"built-{name}-{split}-{hashlib.blake2b(str(folder).encode(), digest_size=4).hexdigest()}"
     index = Path(cache) / f"{place}-{_fingerprint(folder, split)}"
-    if not (index / "problems.json").is_file():
-        _index(source, folder, split, index, f"{place}-*")
-    return Built(source, str(folder), split, index)
+    return open_or_make(
+        index, lambda: Built(source, str(folder), split, index),
+        lambda: _index(source, folder, split, index, f"{place}-*"),
+    )  # fmt: skip
 
 
 class Built(Indexed):

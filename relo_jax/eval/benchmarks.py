@@ -94,7 +94,7 @@ class Benchmark:
 
 def open_benchmark(
     name: str, root: str | Path | None = None, split: str | None = None, one_based: bool = False, *,
-    count: int = 20, seed: int = 0, cache: str | Path = DEFAULT_CACHE,
+    count: int | None = None, seed: int | None = None, cache: str | Path = DEFAULT_CACHE,
 ) -> Benchmark:  # fmt: skip
     """A dataset as a benchmark: folders in their official layout, a dataset that `relo data build` made, a folder of
     sequences, or procedural ones.
@@ -104,7 +104,7 @@ def open_benchmark(
       root: the dataset's folder, or one that has it by its name; None takes the environment's RELO_DATA_DIR.
       split: None takes the one that papers report, "test". Neither "folder" nor "procedural" has any.
       one_based: the annotations of a "folder" count pixels from 1.
-      count, seed: how many procedural sequences, and which.
+      count, seed: how many procedural sequences (20), and which (0).
       cache: where indices of datasets are kept.
 
     Raises:
@@ -112,12 +112,10 @@ def open_benchmark(
     """
     if name not in NAMES:
         raise _unknown(name)
-    if name in ("folder", "procedural") and split is not None:
-        raise UserError(f"dataset {name} has no splits: leave --split {split} out")
-    if one_based and name != "folder":
-        raise UserError(f"only a folder of sequences may count from 1; the boxes of {name} are used as its files say")
+    check_choice(name, root, split, one_based, count, seed)
     if name == "procedural":
-        return Benchmark(name, None, "procedural", tuple(heldout(seed, count, Options())))
+        sequences = heldout(0 if seed is None else seed, 20 if count is None else count, Options())
+        return Benchmark(name, None, "procedural", tuple(sequences))
     if name == "folder":
         root = root or os.environ.get(ENVIRONMENT)
         if not root:
@@ -139,6 +137,18 @@ def open_benchmark(
         missing=max(0, published - len(sequences)) if published else found.left_out + len(unstarted),
         server=(name, split) in SERVERS and not any(np.isfinite(s.boxes_xywh[1:]).any() for s in sequences),
     )  # fmt: skip
+
+
+def check_choice(name, root, split, one_based, count, seed) -> None:
+    """Refuses what a dataset would not look at; arguments of `open_benchmark`."""
+    if name in ("folder", "procedural") and split is not None:
+        raise UserError(f"dataset {name} has no splits: leave --split {split} out")
+    if one_based and name != "folder":
+        raise UserError(f"only a folder of sequences may count from 1 (--dataset folder), and this is {name}")
+    if name == "procedural" and root is not None:
+        raise UserError(f"procedural sequences are drawn, not read: name the dataset that is at {root} with --dataset")
+    if name != "procedural" and not (count is None and seed is None):
+        raise UserError(f"--count and --seed choose procedural sequences; those of {name} are all evaluated")
 
 
 def default_split(source: Source) -> str:

@@ -101,8 +101,8 @@ def check_names(sequences):
 
 def _check_same(run, made_by):
     try:
-        before = flatten(json.loads(run.read_text()))
-    except (OSError, ValueError) as error:
+        before = flatten(dict(json.loads(run.read_text())))
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{run} cannot be read ({error}): remove {run.parent}, or name another folder") from None
     now = flatten(json.loads(json.dumps(made_by)))  # tuples as the lists that JSON makes of them
     # A field that is younger than the folder had its default there.

@@ -97,7 +97,7 @@ def chosen_options(loaded, benchmark, given=None):
 
 def eval_command(
     checkpoint="starter", data_root=None, dataset="folder", *, split=None, batch=8, out=None, one_based=False,
-    rules=None, count=20, seed=0, options=None, dtype=None,
+    rules=None, count=None, seed=None, options=None, dtype=None,
 ):  # fmt: skip
     """`relo eval`: evaluates, prints the table and where everything is.
 
@@ -107,7 +107,7 @@ def eval_command(
       batch: sequences at a time.
       out: folder for the results; None takes `results/<checkpoint>/<dataset>`, see `results_folder`.
       rules: see `evaluate`.
-      count, seed: how many procedural sequences, and which.
+      count, seed: how many procedural sequences (20), and which (0).
       options: options of `Tracker` to replace.
       dtype: what to compute in, see `relo_jax.checkpoint.load`.
 
@@ -135,9 +135,9 @@ def eval_command(
         raise UserError(f"{len(evaluation.failed)} of {len(benchmark)} sequences failed, the first: {first}: {reason}")
 
 
-def results_folder(checkpoint, benchmark, seed=0):
+def results_folder(checkpoint, benchmark, seed=None):
     """`results/<checkpoint>/<dataset>`, with the split where it is another than papers report; a folder by its name."""
-    what = {"folder": benchmark.title, "procedural": f"procedural-{seed}"}.get(benchmark.name, benchmark.name)
+    what = {"folder": benchmark.title, "procedural": f"procedural-{seed or 0}"}.get(benchmark.name, benchmark.name)
     if benchmark.split is not None and benchmark.split != default_split(sources.source(benchmark.name)):
         what = f"{what}-{benchmark.split}"
     return Path("results") / checkpoint_name(checkpoint) / what

@@ -1,4 +1,4 @@
-"""The small trainings that the studies compare: the tiny starter's two stages at a budget of a minute on two cores.
+"""The small trainings that the studies compare: the tiny starter's two stages at a budget of minutes on two cores.
 
 The files of `configs/ablations/` are these with the one thing changed that they are about, so that any of them is also
 a config of `relo train`.
@@ -30,7 +30,7 @@ def heatmap():
 
 
 def end_to_end():
-    """RL of the whole model by the exact gradient, encoder at 1e-5, boxes held by the losses of the warm-up."""
+    """RL of the whole model by the exact gradient, encoder and boxes at 1e-5, held by the losses of the warm-up."""
     config = rl()
     config.rl.estimator = "expected"
     config.rl.train = "all"

@@ -40,7 +40,7 @@ class Feed:
         self._next = position["next_index"] if position else 0
         self._data = batches.source.fingerprint()
         agree("data sets", self._data, "copy them anew to the hosts that differ; relo data check says what is missing")
-        self._iterator = batches.starting_at(self._next)
+        self._batches, self._iterator = batches, None
         self._batch_size, self._epoch = batches.batch_size, epoch
         if epoch and jax.process_index() == 0:
             for line in batches.source.report():
@@ -54,7 +54,8 @@ class Feed:
         return self
 
     def __exit__(self, *error):
-        self._iterator.close()
+        if self._iterator is not None:
+            self._iterator.close()
         if self._epoch and self._account.clips:
             self._report("begun")
 
@@ -63,6 +64,8 @@ class Feed:
 
     def __next__(self):
         """Reads and places a batch; raises UserError when too many clips fail, see `Account.add`."""
+        if self._iterator is None:  # not before: nothing is read for a run that has nothing more to do
+            self._iterator = self._batches.starting_at(self._next)
         arrays = dict(next(self._iterator))
         index = arrays.pop("index")
         before, self._next = self._next, self._next + 1

@@ -161,9 +161,9 @@ def heads_loss(model, config, params, batch_stats, frames, key, step):
 def end_to_end_loss(model, config, variables, batch, key, step):
     """The loss of the heads where the encoder learns from it as well, anchored by the warm-up's box losses.
 
-    The policy's gradient goes through its features into the encoder. The rewards are constants of every estimator's
-    loss: no box becomes better in order to be worth more. What keeps the boxes true while the features move from under
-    them is the warm-up's loss at the true centre, `config.rl.box_weight` times.
+    The gradients of policy and value go through their features into the encoder. The rewards are constants of every
+    estimator's loss: no box becomes better in order to be worth more. What keeps the boxes true while the features move
+    from under them is the warm-up's loss at the true centre, `config.rl.box_weight` times.
 
     Args:
       model, config: the network, and the run's config.

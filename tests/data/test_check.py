@@ -206,13 +206,15 @@ def test_images_of_half_the_size_are_seen_in_a_sample(vot, tmp_path):
 
 
 def test_any_folder_of_sequences_is_checked_the_same_way(tmp_path, capsys):
-    for name in ("a", "b", "c"):
+    for name in ("a", "b", "c", "d"):
         miniature.write_frames(tmp_path / "s" / name / "img", miniature.walk())
         (tmp_path / "s" / name / "groundtruth.txt").write_text(miniature.lines(miniature.walk()))
     replace_line(tmp_path / "s" / "b" / "groundtruth.txt", 1, "0,0,0,0")
     (tmp_path / "s" / "c" / "img" / "00000002.jpg").unlink()
+    (tmp_path / "s" / "d" / "groundtruth.txt").rename(tmp_path / "s" / "d" / "boxes.txt")
     findings, found = counts(FOLDER, tmp_path / "s", tmp_path, split="all")
-    assert found == {"no first box": 1, "boxes and frames differ": 1} and len(findings.dataset) == 1
+    assert found == {"no first box": 1, "boxes and frames differ": 1, "unreadable annotation": 1}
+    assert len(findings.dataset) == 1
     cache = ["--cache", str(tmp_path / "cache")]
     assert cli.main(["data", "check", "folder", "--root", str(tmp_path / "s" / "a"), *cache]) == 0
     assert cli.main(["data", "check", "folder", "--root", str(tmp_path / "s"), *cache]) == 1

@@ -1,5 +1,7 @@
 """Folders of sequences as the field hands them around, and what is said of broken ones."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -108,6 +110,25 @@ def test_missing_parts_are_named(tmp_path):
         read_folder(tmp_path)
     with pytest.raises(UserError, match="has no groundtruth.txt"):
         read_sequence(tmp_path)
+
+
+def test_a_folder_of_frames_without_an_annotation_is_told_of(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_sequence(tmp_path / name, as_lines())
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "b" / "groundtruth.txt").rename(tmp_path / "b" / "Groundtruth.txt")
+    assert [s.name for s in read_folder(tmp_path).sequences] == ["a"]
+    names = "groundtruth.txt or groundtruth_rect.txt"
+    assert capsys.readouterr().err == f"left out: {tmp_path / 'b'}: has frames and no {names}\n"
+
+
+def test_a_folder_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\): see to its permissions"):
+        read_folder(tmp_path)
 
 
 def test_a_folder_is_its_sequences_by_name_or_one_sequence(tmp_path):

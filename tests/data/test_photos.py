@@ -1,10 +1,16 @@
 """Sequences composed from photographs."""
 
+import pickle
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 
+from relo_jax.data.clip_source import ClipSource, Part, read_note
+from relo_jax.data.clips import ClipOptions
 from relo_jax.data.compose import Options
+from relo_jax.data.images import FrameError
 from relo_jax.data.photos import Photos, cut, own_cutout, read_photos
 from relo_jax.errors import UserError
 
@@ -116,6 +122,32 @@ def test_too_few_photographs_or_a_broken_one_are_named(folder, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no")
     with pytest.raises(UserError, match="broken.jpg: does not decode"):
         Photos((tmp_path / "broken.jpg",), options=OPTIONS)[0]
+
+
+def test_a_broken_photograph_costs_its_clips_and_no_more(folder, tmp_path):
+    """They are replaced and counted; the failure comes out of a worker process as what it is."""
+    shutil.copytree(folder, tmp_path / "photos")
+    (tmp_path / "photos" / "001.png").write_bytes(b"no")
+    photos = [read_photos(root, 0, "train", OPTIONS) for root in (folder, tmp_path / "photos")]
+    whole, torn = (ClipSource([Part("photos", p)], ClipOptions(1, 2, 16, 32), 0) for p in photos)
+    assert whole.fingerprint() != torn.fingerprint()
+    failed = 0
+    for index in range(12):
+        told = read_note(torn[index]["note"])
+        failed += bool(told)
+        assert all((dataset, reason) == ("photos", "undecodable image") for dataset, reason, _ in told)
+        assert np.array_equal(torn[index]["search_images"], whole[index]["search_images"]) == (not told)
+    assert 0 < failed < 12
+    error = pickle.loads(pickle.dumps(FrameError("missing frame", "a.jpg", "no such image")))
+    assert (str(error), error.reason, error.where) == ("a.jpg: no such image", "missing frame", "a.jpg")
+
+
+def test_photographs_are_known_by_their_names_and_sizes_wherever_they_lie(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    digest = lambda root: read_photos(root, 0, "train", OPTIONS).files_digest
+    assert digest(tmp_path / "copy") == digest(folder)
+    (tmp_path / "copy" / "000.png").rename(tmp_path / "copy" / "x.png")
+    assert digest(tmp_path / "copy") != digest(folder)
 
 
 def test_real_photographs(shared):

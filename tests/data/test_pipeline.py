@@ -76,9 +76,12 @@ def test_the_stage_sets_the_length_of_clips(config):
     assert pipeline.clip_source(config, MODEL)[0]["search_images"].shape[0] == 3
 
 
-def test_held_out_batches_are_others(config):
+def test_held_out_batches_are_others_and_the_same_for_all_seeds(config):
     train, heldout = (pipeline.clip_source(config, MODEL, train=t) for t in (True, False))
     assert not np.array_equal(train[0]["search_images"], heldout[0]["search_images"])
+    config.data.seed = 5
+    others, again = (pipeline.clip_source(config, MODEL, train=t) for t in (True, False))
+    assert not np.array_equal(train[0]["search_images"], others[0]["search_images"]) and same(heldout[0], again[0])
     assert heldout.describe(0).startswith("procedural-heldout")
 
 
@@ -193,18 +196,23 @@ def test_as_many_batches_lie_ready_as_it_says(threads, processes, tmp_path):
     batches = pipeline.batches(Told(tmp_path), 4, threads, processes)
     iterator, seen, count = batches.starting_at(0), -1, 0
     next(iterator)
-    while count != seen:
+    until = time.monotonic() + 30
+    while count != seen or count < 4 * batches.read_ahead and time.monotonic() < until:  # or it was busy elsewhere
         time.sleep(1)
         seen, count = count, len(list(tmp_path.iterdir()))
     iterator.close()
     assert batches.read_ahead - 1 <= count / 4 - 1 <= batches.read_ahead
 
 
-def test_worker_processes_leave_ctrl_c_to_the_one_that_reads_and_end_when_it_is_killed(lasot, tmp_path):
+@pytest.mark.parametrize(
+    ("end", "status"), [("os.kill(os.getpid(), signal.SIGKILL)", -9), ("pass", 0), ("sys.exit(3)", 3)]
+)
+def test_worker_processes_leave_signals_to_the_one_that_reads_and_end_with_it(end, status, lasot, tmp_path):
+    """However it ends, and though nobody closes the iterator."""
     source = tmp_path / "source.pickle"
     source.write_bytes(pickle.dumps(lasot))
     code = f"""
-import multiprocessing, os, pickle, signal, time
+import multiprocessing, os, pickle, signal, sys, time
 from pathlib import Path
 from relo_jax.data import pipeline
 
@@ -213,18 +221,19 @@ if __name__ == "__main__":
     until = time.monotonic() + 20
     while len(workers := [worker.pid for worker in multiprocessing.active_children()]) < 2:
         assert time.monotonic() < until, "they do not begin"
-    for _ in range(20):
+    for _ in range(10):
         for worker in workers:
             os.kill(worker, signal.SIGINT)
+            os.kill(worker, signal.SIGTERM)
         next(iterator)
     print(*workers, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+    {end}
 """
     (tmp_path / "reader.py").write_text(code)
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     reader = subprocess.Popen([sys.executable, tmp_path / "reader.py"], env=env, stdout=subprocess.PIPE, text=True)
     workers = [int(pid) for pid in reader.stdout.readline().split()]
-    assert reader.wait() == -9 and len(workers) == 2
+    assert reader.wait(60) == status and len(workers) == 2
     running = lambda pid: Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
     until = time.monotonic() + 20
     while any(map(running, workers)):
@@ -237,7 +246,7 @@ def test_a_killed_reader_goes_on_with_the_next_clip(lasot, tmp_path):
     log, source = tmp_path / "log", tmp_path / "source.pickle"
     source.write_bytes(pickle.dumps(lasot))
     code = f"""
-import pickle
+import pickle, time
 from pathlib import Path
 from relo_jax.data import pipeline
 from tests.data.test_pipeline import digest
@@ -251,6 +260,7 @@ for _ in range(done, 100):
     lines = [f"{{index}} {{digest(batch, row)}}\\n" for row, index in enumerate(batch["index"])]
     with log.open("a") as file:
         file.write("".join(lines))
+    time.sleep(0.01)  # time to be killed
 """
     noted = lambda: log.read_text().splitlines() if log.exists() else []
     for kills in range(3):

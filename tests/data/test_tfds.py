@@ -348,6 +348,16 @@ def test_an_index_is_made_again_when_the_dataset_was_built_again(lasot, tmp_path
     assert len(list(tmp_path.glob("built-lasot-train-*"))) == 1
 
 
+@pytest.mark.parametrize("left", [0.5, 0.0])
+@pytest.mark.parametrize("file", ["boxes.npy", "first.npy", "problems.json"])
+def test_a_damaged_index_of_a_built_dataset_is_made_again(file, left, built, tmp_path):
+    before = [s.boxes_xywh for s in open_built(built, "lasot", "train", tmp_path)]
+    (index,) = tmp_path.glob("built-lasot-train-*")
+    os.truncate(index / file, int(left * (index / file).stat().st_size))
+    after = [s.boxes_xywh for s in open_built(built, "lasot", "train", tmp_path)]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_sixteen_threads_read_the_right_bytes(roots, built, tmp_path):
     folders = open_dataset(sources.source("lasot"), "train", roots, tmp_path)
     again = open_built(built, "lasot", "train", tmp_path)

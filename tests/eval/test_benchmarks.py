@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from relo_jax import calibrate_command
 from relo_jax.data import sources, tfds_build
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks
@@ -126,11 +127,19 @@ def test_a_folder_of_sequences(tmp_path, monkeypatch):
         (("lasot", None, "val"), "LaSOT has no split 'val': it has train, test"),
         (("folder", None, "test"), "no splits"),
         (("otb100", None, None, True), "only a folder"),
+        (("procedural", "{empty}"), "are drawn, not read: name the dataset that is at .* with --dataset"),
+        (("procedural", None, None, True), "only a folder"),
+        (("lasot", None, None, False, 3), "--count and --seed choose procedural sequences"),
+        (("folder", None, None, False, None, 0), "--count and --seed choose procedural sequences"),
         (("got10k", "{empty}"), r"no folder test; .* \(looked for its test split; --split has vottrain, votval, train"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, message, root, tmp_path, monkeypatch):
     monkeypatch.setenv("RELO_DATA_DIR", str(root))
     arguments = [tmp_path if a == "{empty}" else a for a in arguments]
+    *chosen, one_based, count, seed = arguments + [None, None, False, None, None][len(arguments) - 1 :]
     with pytest.raises(UserError, match=message):
-        open_benchmark(*arguments, cache=tmp_path / "cache")
+        open_benchmark(*chosen, one_based, count=count, seed=seed, cache=tmp_path / "cache")
+    if chosen[0] == "procedural" or count is not None:
+        with pytest.raises(UserError, match=message):
+            calibrate_command.open_sequences(*chosen, one_based, count, seed)

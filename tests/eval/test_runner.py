@@ -316,9 +316,10 @@ def test_results_of_another_tracker_are_refused(evaluation, loaded, folder):
     half = dataclasses.replace(loaded.model, dtype="bfloat16")
     with pytest.raises(UserError, match=r"another tracker \(model.dtype was float32, is bfloat16\)"):
         evaluate(read_folder(folder), checkpoint.Loaded(half, loaded.variables, loaded.config), out)
-    (out / "run.json").write_text("{")
-    with pytest.raises(UserError, match="run.json cannot be read"):
-        evaluate(read_folder(folder), loaded, out)
+    for content in ("{", "[1]"):
+        (out / "run.json").write_text(content)
+        with pytest.raises(UserError, match="run.json cannot be read"):
+            evaluate(read_folder(folder), loaded, out)
     (out / "run.json").write_bytes(files[out / "run.json"])
     assert {path: path.read_bytes() for path in out.iterdir()} == files
     evaluate(read_folder(folder), loaded, out, options={"found_threshold": 0.9})  # no file depends on it

@@ -79,6 +79,26 @@ def test_a_clip_shows_what_its_teacher_forced_twin_does(sequence):
     np.testing.assert_array_equal(crop[inside], forced["search_images"][:, 0][inside])
 
 
+def test_every_episode_begins_with_a_region_on_its_canvas(sequence):
+    """Also with the paper's jitter, of which one in forty makes a region larger than a canvas; others stay the same."""
+    jitter = dict(scale_jitter=0.5, shift_jitter=3.5)
+    closed, forced = (plans(sequence, 400, closed_loop=value, **jitter) for value in (True, False))
+    count = 0
+    for plan, twin in zip(closed, forced, strict=True):
+        drawn, target = twin.around_xywh[1], plan.boxes_xywh[1]
+        large = np.sqrt(drawn[2:].prod()) > 0.99 * 2 * BOX
+        count += large
+        if large:
+            factor = 0.99 * 2 * BOX / np.sqrt(drawn[2:].prod())
+            middle = np.array([*(target[:2] + BOX / 2), 0, 0])
+            np.testing.assert_allclose(plan.world.start_xywh - middle, factor * (drawn - middle), atol=1e-9)
+        else:
+            np.testing.assert_array_equal(plan.world.start_xywh, drawn)
+    assert 0 < count < 40
+    world = rollout.World.of(batch_of(sequence, closed))
+    assert cut(world.canvas_images[:, 0], world.canvas_windows[:, 0], world.start_box_xywh, SIZE)[2].all()
+
+
 def near(world, center):
     """Which first regions lie on the canvas as a whole."""
     start = world.start_box_xywh

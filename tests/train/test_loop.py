@@ -191,7 +191,7 @@ def test_a_killed_run_ends_like_one_that_was_never_killed(warm, tmp_path):
     assert 12 not in done, "it finished before it could be killed"
     finish(start(make_config(), tmp_path / "killed"))
     assert_same(everything(tmp_path / "killed"), everything(warm))
-    assert rows(tmp_path / "killed") == rows(warm)
+    assert all(rows(tmp_path / "killed", split) == rows(warm, split) for split in ("train", "eval"))
     begun = [session["first_step"] for session in card.read(tmp_path / "killed")["sessions"]]
     assert begun == ([0, max(done)] if done else [0])
 
@@ -236,13 +236,28 @@ def interrupt(monkeypatch, **hooks):
 
 def test_sigterm_saves_and_the_run_goes_on_from_there(warm, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        interrupt(patch, event=lambda k: os.kill(os.getpid(), signal.SIGTERM) if k == 6 else None)
-        loop.train_and_evaluate(make_config(), tmp_path / "run")
+        interrupt(patch, event=lambda k: os.kill(os.getpid(), signal.SIGTERM) if k == 9 else None)
+        assert loop.train_and_evaluate(make_config(), tmp_path / "run") == {}
     stopped = max(int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir())
-    assert stopped == 5  # the sixth batch is read while step 5 runs
+    assert stopped == 8  # the ninth batch is read while step 8 runs; held-out clips would be due
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     loop.train_and_evaluate(make_config(), tmp_path / "run")
     assert_same(everything(tmp_path / "run"), everything(warm))
+    assert rows(tmp_path / "run", "eval") == rows(warm, "eval")
+
+
+def test_a_run_killed_in_its_last_look_makes_up_for_it(warm, tmp_path):
+    run = shutil.copytree(warm, tmp_path / "run")
+    metrics = (warm / "metrics.json").read_text()
+    *before, last = (run / log.METRICS_FILE).read_text().splitlines(keepends=True)
+    assert '"eval"' in last
+    (run / log.METRICS_FILE).write_text("".join(before))
+    (run / "metrics.json").write_text(metrics.replace('"step": 12', '"step": 8'))
+    held_out = loop.train_and_evaluate(make_config(), run)
+    assert {"step": 12, "split": "eval", **held_out} == rows(run, "eval")[-1]
+    assert rows(run, "eval") == rows(warm, "eval") and json.loads((run / "metrics.json").read_text()) == json.loads(
+        metrics
+    )
 
 
 def test_a_loss_that_is_not_finite_stops_at_its_step_with_the_last_good_state(warm, tmp_path, monkeypatch):
@@ -283,6 +298,12 @@ def test_the_score_fitted_to_a_finished_run_stays(warm):
     loop.train_and_evaluate(make_config(), warm)
     assert checkpoint.read_config(warm) == fitted
     checkpoint.write_config(warm, saved)
+
+
+def test_a_run_directory_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file cannot be a run directory \(Not a directory\): give another --workdir"):
+        loop.train_and_evaluate(make_config(), tmp_path / "file")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch):

@@ -129,7 +129,7 @@ def test_two_processes_go_on_for_one_are_killed_stopped_and_followed_by_one(alon
     pair = start(run, warm)
     wait_for_step(run, 13, pair)
     pair[1].kill()  # SIGKILL
-    statuses, (line, _) = ends(pair, 60)
+    statuses, (line, _) = ends(pair, 200)
     assert statuses[0] not in (0, None) and statuses[1] == -signal.SIGKILL
     # Ours, or, when it comes first, that of JAX's coordination service.
     assert "another process is gone" in line or "another task died" in line
@@ -175,7 +175,7 @@ def fails(*args, **kwargs):
     raise UserError("/data/lasot: no such folder")
 pipeline.make_dataset = fails
 """
-    statuses, errors = ends(start(tmp_path / "run", warm, code=("", fail)), 60)
+    statuses, errors = ends(start(tmp_path / "run", warm, code=("", fail)), 200)
     assert statuses == [1, 1]
     for said in errors:
         assert said.strip().endswith("relo: process 1 of 2: /data/lasot: no such folder")

@@ -1,0 +1,31 @@
+"""Files that are written whole or not at all: what lies at their path decides."""
+
+import os
+
+import pytest
+
+from relo_jax.errors import UserError
+from relo_jax.files import whole_file
+
+
+def write(path, text="new"):
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text)
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    real, link = tmp_path / "elsewhere" / "real.txt", tmp_path / "link.txt"
+    link.symlink_to(real)
+    for text in ("first", "second"):
+        write(link, text)
+        assert link.is_symlink() and real.read_text() == text
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["elsewhere", "link.txt", "real.txt"]
+
+
+def test_pipes_and_devices_are_left_alone(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/stdout", "/dev/new"):
+        with pytest.raises(UserError, match="cannot be written: it is a pipe or a device"):
+            write(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"] and (tmp_path / "pipe").is_fifo()
