@@ -124,10 +124,10 @@ def begun(alone, workdir, step):
 
 
 def test_two_processes_go_on_for_one_are_killed_stopped_and_followed_by_one(alone, warm, tmp_path, monkeypatch):
-    run = begun(alone, tmp_path / "run", 10)
+    run = begun(alone, tmp_path / "run", 20)  # with a look at held-out clips to make up for
     (run / log.METRICS_FILE).unlink()  # rows of later steps would be taken for theirs
     pair = start(run, warm)
-    wait_for_step(run, 13, pair)
+    wait_for_step(run, 23, pair)
     pair[1].kill()  # SIGKILL
     statuses, (line, _) = ends(pair, 200)
     assert statuses[0] not in (0, None) and statuses[1] == -signal.SIGKILL
@@ -137,13 +137,13 @@ def test_two_processes_go_on_for_one_are_killed_stopped_and_followed_by_one(alon
     assert max(checkpoints(run)) < STEPS
 
     pair = start(run, warm)
-    wait_for_step(run, 22, pair)
+    wait_for_step(run, 32, pair)
     for process in pair:
         process.terminate()  # SIGTERM
     statuses, (said, silent) = ends(pair, 30)
     assert statuses == [0, 0], (said, silent)
     stopped = max(checkpoints(run))
-    assert 22 <= stopped < STEPS and f"stopped after step {stopped}" in said
+    assert 32 <= stopped < STEPS and f"stopped after step {stopped}" in said
     assert "held-out" not in silent and "%" not in silent  # process 0 alone says how it goes
 
     monkeypatch.setattr(loop, "make_mesh", test_loop.one_device)
@@ -151,7 +151,7 @@ def test_two_processes_go_on_for_one_are_killed_stopped_and_followed_by_one(alon
     # Held-out clips meet the running means, which carry the biases that are rounding: see test_sharding.
     for split, rtol, name in (("train", 1e-5, "loss"), ("eval", 1e-3, "greedy_iou")):
         ours, theirs = (test_loop.rows(workdir, split) for workdir in (run, alone))
-        theirs = [row for row in theirs if row["step"] > 10]
+        theirs = [row for row in theirs if row["step"] > 20 or row["step"] == 20 and split == "eval"]
         assert [row["step"] for row in ours] == [row["step"] for row in theirs]
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(one[name], other[name], rtol=rtol, err_msg=f"{split} {one['step']}")
