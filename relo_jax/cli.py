@@ -11,7 +11,7 @@ from pathlib import Path
 import relo_jax
 from relo_jax.compiled import keep_compiled_programs
 from relo_jax.errors import UserError
-from relo_jax.terminal import no_lost_interrupts, printing
+from relo_jax.terminal import ReaderGone, no_lost_interrupts, printing
 
 
 def demo_command(args):
@@ -368,7 +368,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("relo: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except ReaderGone:
         return 141  # as a shell counts what SIGPIPE ended
 
 

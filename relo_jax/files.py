@@ -6,6 +6,8 @@ from pathlib import Path
 
 from relo_jax.errors import UserError
 
+_DEVICES = (Path("/dev"), Path("/dev/fd"))
+
 
 @contextlib.contextmanager
 def whole_file(path):
@@ -25,9 +27,15 @@ def whole_file(path):
         raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.is_dir():
         raise UserError(f"{path} cannot be written: it is a folder")
-    if path.exists() and not path.is_file() or path.absolute().is_relative_to("/dev"):
+    try:
+        place = path.resolve()
+        in_the_way = place.exists() and not place.is_file()
+    except (OSError, RuntimeError) as error:  # a link to itself
+        raise UserError(f"{path} cannot be written: {error}") from None
+    # What a device's name leads to, such as /dev/stdout, may be a file that somebody else is writing.
+    devices = [p for p in (path.absolute(), place) if p.parent in _DEVICES or p.is_relative_to("/proc")]
+    if in_the_way or devices:
         raise UserError(f"{path} cannot be written: it is a pipe or a device; give a file's name")
-    place = path.resolve()
     unfinished = place.with_name(f".{place.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
         yield unfinished

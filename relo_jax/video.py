@@ -20,6 +20,8 @@ from relo_jax.errors import UserError
 from relo_jax.files import whole_file
 from relo_jax.frames import DEFAULT_RATE, Frames, Unreadable
 
+# Of frames: passed over in silence they would shift all that come after.
+_OTHER_PICTURES = {".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".pnm", ".exr", ".dng", ".raw"}
 _CODEC = "libx264" if "libx264" in av.codecs_available else "mpeg4"
 _CLOCK = Fraction(1, 1000)  # what times of frames are counted in, where they are given
 
@@ -67,9 +69,12 @@ def open_frames(source, timeout=live.TIMEOUT, retries=live.RETRIES):
 
 @contextlib.contextmanager
 def _folder(path):
-    images = list_images(path)
+    images, known = list_images(path), ", ".join(sorted(IMAGE_SUFFIXES))
+    beside = images[0].parent if images else path
+    if others := sorted(p.name for p in beside.iterdir() if p.suffix.lower() in _OTHER_PICTURES):
+        more = f" and {len(others) - 1} more" if others[1:] else ""
+        raise UserError(f"{path}: {others[0]}{more} cannot be read: convert to one of {known}, or take them away")
     if not images:
-        known = ", ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{path} has no images in it ({known}): give a folder of frames, or a video file")
     yield Frames(str(path), len(images), DEFAULT_RATE, _read(images))
 

@@ -175,20 +175,66 @@ raise SystemExit(cli.main(["train"]))
     assert (done.returncode, done.stderr) == (130, "relo: interrupted\n")
 
 
-@pytest.mark.parametrize(("stdout", "status", "said"), [("gone", 141, ""), ("full", 1, "No space left on device\n")])
-def test_a_standard_output_that_takes_nothing_is_no_traceback(stdout, status, said):
+def test_ctrl_c_in_the_last_callback_is_not_sent_to_what_comes_after():
     code = """
+import gc, os, signal, time
 from relo_jax import cli
 
-cli.train_command = lambda argv: print("a table")
+def command(argv):
+    gc.callbacks.append(lambda phase, info: os.kill(os.getpid(), signal.SIGINT) if phase == "start" else None)
+    gc.collect()
+    gc.callbacks.clear()
+
+cli.train_command = command
+status = cli.main(["train"])
+time.sleep(0.2)
+raise SystemExit(status)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "relo: interrupted\n")
+
+
+PRINTS, HELPS, FAILS = 'print("a table")', "print('a table') or exit(0)", "print('a table') or fail()"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "flag", "command", "status", "said"),
+    [
+        ("gone", "-B", PRINTS, 141, ""),
+        ("gone", "-u", PRINTS, 141, ""),
+        ("gone", "-B", HELPS, 141, ""),
+        ("gone", "-B", FAILS, 1, "relo: a mistake\n"),
+        ("full", "-B", PRINTS, 1, "relo: the output cannot be written: No space left on device\n"),
+        ("full", "-u", PRINTS, 1, "relo: the output cannot be written: No space left on device\n"),
+        ("full", "-B", FAILS, 1, "relo: a mistake\n"),
+        ("closed", "-B", PRINTS, 0, ""),
+    ],
+)
+def test_a_standard_output_that_takes_nothing_is_no_traceback(stdout, flag, command, status, said, monkeypatch):
+    code = f"""
+from relo_jax import cli
+from relo_jax.errors import UserError
+
+def fail():
+    raise UserError("a mistake")
+
+cli.train_command = lambda argv: {command}
 raise SystemExit(cli.main(["train"]))
 """
-    reading, writing = os.pipe() if stdout == "gone" else (None, os.open("/dev/full", os.O_WRONLY))
-    if reading is not None:
-        os.close(reading)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
-    os.close(writing)
-    assert done.returncode == status and done.stderr.endswith(said) and done.stderr.count("\n") == (said != "")
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    shell = {"gone": '(sleep 0.2; exec "$@") | true', "full": '"$@" > /dev/full', "closed": '"$@" >&-'}[stdout]
+    shell = ["bash", "-c", f"set -o pipefail; {shell}", "bash", sys.executable, flag, "-c", code]
+    done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_other_pipes_that_break_are_a_defect_of_ours(monkeypatch):
+    def fail(argv):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(cli, "train_command", fail)
+    with pytest.raises(BrokenPipeError):
+        cli.main(["train"])
 
 
 def test_compiled_programs_are_kept_unless_the_user_said_where(monkeypatch, tmp_path):

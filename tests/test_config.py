@@ -259,6 +259,11 @@ def test_a_mistake_on_the_command_line_is_one_line(argv, message):
         ("return (", "mine.py, line 3: SyntaxError: '(' was never closed"),
         ("import nowhere", "mine.py, line 3: ModuleNotFoundError: No module named 'nowhere'"),
         ("return [][1]", "mine.py, line 3: IndexError: list index out of range"),
+        ("return {}['k']", "mine.py, line 3: KeyError: 'k'"),
+        ("return 1 + 'a'", "mine.py, line 3: TypeError: unsupported operand"),
+        ("raise RuntimeError('one\\ntwo')", "mine.py, line 3: RuntimeError: one"),
+        ("assert False", "mine.py, line 3: AssertionError"),
+        ("raise relo_config.UserError('config.x is 3: give 2')", "relo train: config.x is 3: give 2"),
     ],
 )
 def test_a_mistake_in_a_config_file_is_one_line(line, message, tmp_path):

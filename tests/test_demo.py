@@ -13,6 +13,7 @@ import pytest
 
 from relo_jax import checkpoint, demo
 from relo_jax import config as relo_config
+from relo_jax.data import pipeline
 from relo_jax.errors import UserError
 from relo_jax.train import initial
 from relo_jax.train.checkpoints import opened
@@ -133,7 +134,8 @@ def test_the_sequences_of_the_evaluation_are_none_of_training(small):
     config = demo.stage_config("rl", 0, 1)
     names = {sequence.name for sequence in demo.held_out()}
     assert len(names) == 3 and all(f"heldout-{demo.HELD_OUT_SEED}-" in name for name in names)
-    assert config.data.seed != demo.HELD_OUT_SEED
+    for train in (True, False):
+        assert pipeline.sequences("procedural", config.data, train).seed != demo.HELD_OUT_SEED
 
 
 def test_the_table_in_the_readme_is_that_of_the_results():

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all: what lies at their path decides."""
 
 import os
+import tempfile
 
 import pytest
 
@@ -25,7 +26,21 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_pipes_and_devices_are_left_alone(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", "/dev/stdout", "/dev/new"):
+    (tmp_path / "link").symlink_to("/dev/new")
+    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/stdout", "/dev/fd/1", "/dev/new"):
         with pytest.raises(UserError, match="cannot be written: it is a pipe or a device"):
             write(path)
-    assert [p.name for p in tmp_path.iterdir()] == ["pipe"] and (tmp_path / "pipe").is_fifo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "pipe"] and (tmp_path / "pipe").is_fifo()
+
+
+def test_a_link_to_itself_is_one_line(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UserError, match="loop cannot be written: "):
+        write(tmp_path / "loop")
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no /dev/shm")
+def test_files_in_memory_are_files():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        write(f"{folder}/boxes.txt")
+        assert os.listdir(folder) == ["boxes.txt"]

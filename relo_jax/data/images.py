@@ -16,8 +16,6 @@ import simplejpeg
 from relo_jax.errors import UserError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-# Pictures that are not read: passed over silently they would be missing frames.
-OTHER_SUFFIXES = {".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".pnm", ".exr", ".dng", ".raw"}
 # Of JPEG, reduced in the frequency domain: OpenCV's names for it, by denominator.
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -37,19 +35,13 @@ def list_images(folder: Path) -> list[Path]:
     """The images of a folder (of its `img` where there is one) in the order of the numbers in their names.
 
     Raises:
-      UserError: it cannot be listed; there are pictures among them that cannot be read.
+      UserError: it cannot be listed.
     """
     try:
         folder = folder / "img" if (folder / "img").is_dir() else folder
-        files = [p for p in folder.iterdir() if not p.name.startswith(".")]
+        images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed ({error.strerror}): see to its permissions") from None
-    others = sorted(p.name for p in files if p.suffix.lower() in OTHER_SUFFIXES)
-    if others:
-        known = ", ".join(sorted(IMAGE_SUFFIXES))
-        more = f" and {len(others) - 1} more" if others[1:] else ""
-        raise UserError(f"{folder}: {others[0]}{more} cannot be read: convert to one of {known}, or take them away")
-    images = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(images, key=lambda p: natural_order(p.name))
 
 
@@ -87,7 +79,7 @@ def decode(data: bytes, where: str, reduce: int = 1) -> np.ndarray:
     """An encoded image as uint8 [H, W, 3] RGB.
 
     Args:
-      data: a JPEG, PNG or BMP file.
+      data: a JPEG, or what OpenCV reads; of 16 bits the upper eight.
       where: what to call it in an error.
       reduce: 1, 2, 4 or 8: size divided by, rounded up.
 

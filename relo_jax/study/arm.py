@@ -15,7 +15,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval import runner
 from relo_jax.model import RELO, model_config
 from relo_jax.study.studies import stages
-from relo_jax.train.log import read_metrics
+from relo_jax.train.log import METRICS_FILE, read_metrics
 
 # What is held out is judged by what the tracker would do: the policy's best cell, or the heat map's.
 HELD_OUT_METRIC = {"rl": "greedy_auc", "warmup": "argmax_auc"}
@@ -88,8 +88,9 @@ def frames_a_step(config):
 
 def is_finished(config, where):
     """Whether a run directory has the checkpoint of the last step, and the last look at held-out clips."""
-    has_checkpoint = (where / checkpoint.CHECKPOINTS / str(config.total_steps)).is_dir()
-    return has_checkpoint and any(row["step"] == config.total_steps for row in read_metrics(where, "eval"))
+    if not ((where / checkpoint.CHECKPOINTS / str(config.total_steps)).is_dir() and (where / METRICS_FILE).is_file()):
+        return False
+    return any(row["step"] == config.total_steps for row in read_metrics(where, "eval"))
 
 
 def checked_stages(arm, seed, scale, workdir):

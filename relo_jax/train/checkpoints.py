@@ -135,6 +135,11 @@ def restore(manager, like, shardings, key):
     try:
         found = manager.restore(step, args=ocp.args.Composite(**items))
     except Exception as error:
+        if "tructure mismatch" in str(error):  # its arrays are read, and are of another optimiser
+            raise UserError(
+                f"{manager.directory / str(step)} was made by another version, which kept other arrays for training: "
+                "start another run from it with --config.init_from"
+            ) from error
         raise UserError(
             f"{manager.directory / str(step)} cannot be read: remove it to continue from the checkpoint before it"
         ) from error

@@ -1,5 +1,6 @@
 """The command line of `relo train`: a config file, a run directory, and single fields of the config."""
 
+import re
 import traceback
 from pathlib import Path
 
@@ -46,12 +47,8 @@ def parse(argv):
     config_flags.DEFINE_config_file("config", None, "config file", flag_values=values, sys_argv=argv)
     try:
         rest = values(argv)[1:]
-    except (flags.Error, ValueError, TypeError, KeyError, AttributeError) as error:
-        # ml_collections puts the traceback of a config file into its message; the last line is the error itself.
-        line = str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")
-        raise UserError(f"relo train: {line}") from error
-    except Exception as error:  # anything that Python finds wrong with a config file
-        raise UserError(f"relo train: {_place(error, argv)}{type(error).__name__}: {error}") from error
+    except Exception as error:  # of a flag, or anything that Python finds wrong with a config file
+        raise UserError(f"relo train: {_told(error, _config_file(argv))}") from error
     if rest:
         raise UserError(f"relo train: unexpected argument {rest[0]!r}; see relo train --help")
     for name in ("config", "workdir"):
@@ -60,13 +57,23 @@ def parse(argv):
     return values.config, values.workdir, _cluster(values)
 
 
-def _place(error, argv):
-    """Where in a config file an error came up, as "FILE, line N: "; "" for anywhere else."""
-    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError):
-        lines.append((error.filename, error.lineno))
-    own = [f"{file}, line {line}: " for file, line in lines if Path(file).name == _config_file(argv).name]
-    return own[-1] if own else ""
+def _told(error, config_file):
+    """An error as one line; "FILE, line N: TYPE: ..." where it came up in the config file."""
+    text = str(error).strip()
+    # ml_collections puts the traceback of a config file into the message of some errors; the last line is the error.
+    quoted = re.findall(r'File "(.+)", line (\d+)', text)
+    ours = f"{UserError.__module__}.UserError: "
+    if quoted:
+        line = text.splitlines()[-1]
+    else:
+        line = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+        quoted = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        if isinstance(error, SyntaxError):
+            quoted.append((error.filename, error.lineno))
+    places = [f"{file}, line {number}: " for file, number in quoted if Path(file).name == config_file.name]
+    if isinstance(error, UserError) or line.startswith(ours) or not places:
+        return (text.splitlines() or [line])[-1].removeprefix(ours)
+    return places[-1] + line
 
 
 def _config_file(argv):

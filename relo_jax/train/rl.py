@@ -73,7 +73,7 @@ def policy_metrics(logits, value, rewards, iou, auc, alive=None):
         "entropy": act.entropy(logits).mean(where=alive),
         "explained_variance": policy_gradient.explained_variance(value, rewards, alive),
     }
-    return metrics if alive is None else metrics | {"lost": 1 - alive.mean()}
+    return metrics if alive is None else metrics | {"lost": jnp.mean(~alive)}
 
 
 def estimator_loss(key, logits, value, frames, config):
@@ -217,6 +217,6 @@ def make_eval(model, config):
             return greedy_metrics(model.apply(variables, frames.features, method="policy_logits"), frames)
         iou = frame_iou(frames.size, frames.offset, frames.action, frames.box_xywh, frames.alive)
         metrics = {"greedy_iou": iou.mean(), "greedy_auc": reward.clip_auc(iou).mean()}
-        return metrics | {"lost": 1 - frames.alive.mean()}
+        return metrics | {"lost": jnp.mean(~frames.alive)}
 
     return jax.jit(evaluate)

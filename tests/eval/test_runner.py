@@ -373,7 +373,6 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_runner
-from relo_jax.crop import crop_host
 from relo_jax.data.folder import read_folder
 from relo_jax.eval import results
 from relo_jax.eval.runner import evaluate

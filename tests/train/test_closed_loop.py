@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from relo_jax import config as relo_config
-from relo_jax.boxes import cxcywh_to_xywh
+from relo_jax.boxes import clip_box_xywh, cxcywh_to_xywh
 from relo_jax.crop import box_from_crop, crop_windows
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
@@ -69,8 +69,7 @@ def regions(batch, frames):
         box = np.array(act.decode_boxes(frames.size[:, t], frames.offset[:, t], frames.action[:, t]))
         box[:, 0] = np.where(batch["flips"][:, t], 1 - box[:, 0], box[:, 0])
         side = crop_windows(around, 4.0)[:, 2:].astype(np.float32)
-        around = box_from_crop(box, around, SIZE / side, SIZE)
-        around[:, 2:] = np.maximum(around[:, 2:], 10)
+        around = clip_box_xywh(box_from_crop(box, around, SIZE / side, SIZE), 240, 320)
     return np.stack(followed, 1)
 
 
