@@ -6,6 +6,7 @@ load it), the optimiser's state and the position in the data.
 
 import contextlib
 import errno
+import re
 import shutil
 from pathlib import Path
 
@@ -135,7 +136,8 @@ def restore(manager, like, shardings, key):
     try:
         found = manager.restore(step, args=ocp.args.Composite(**items))
     except Exception as error:
-        if "tructure mismatch" in str(error):  # its arrays are read, and are of another optimiser
+        # Orbax has read what there is, and it is of another optimiser.
+        if re.search("structures? (mismatch|do not match)", str(error), re.IGNORECASE):
             raise UserError(
                 f"{manager.directory / str(step)} was made by another version, which kept other arrays for training: "
                 "start another run from it with --config.init_from"

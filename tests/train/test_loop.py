@@ -18,6 +18,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from orbax.checkpoint import CheckpointManager
@@ -326,6 +327,13 @@ def test_a_damaged_checkpoint_is_named(warm, tmp_path):
     run = shutil.copytree(warm, tmp_path / "run")
     shutil.rmtree(run / "checkpoints" / "12" / "train")
     with pytest.raises(UserError, match=r"12 cannot be read"):
+        loop.train_and_evaluate(make_config(total_steps=14), run)
+
+
+def test_a_checkpoint_of_another_optimiser_is_not_called_damaged(warm, tmp_path, monkeypatch):
+    run = shutil.copytree(warm, tmp_path / "run")
+    monkeypatch.setattr("relo_jax.train.state.optimizer", lambda config: optax.sgd(0.1, momentum=0.9))
+    with pytest.raises(UserError, match="checkpoints/12 was made by another version.* with --config.init_from"):
         loop.train_and_evaluate(make_config(total_steps=14), run)
 
 
