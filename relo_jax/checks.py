@@ -9,7 +9,7 @@ from relo_jax import score
 from relo_jax.errors import UserError
 from relo_jax.model.variants import nearest
 
-_TIMES_THE_FRAME = 2  # the longer side, for the side of a box as large as a square
+_ALWAYS_FITS = 1000  # pixels, side of a square as large as a box, however small the frame
 NOT_FINITE = "the network's box is not finite: are its weights? Use another checkpoint"
 
 
@@ -34,7 +34,7 @@ def check_box(box_xywh, frame):
         raise UserError(f"{given} has no area: width and height must be above 0")
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         raise UserError(f"{given} lies outside the frame of {width} x {height} pixels")
-    if math.sqrt(w) * math.sqrt(h) > _TIMES_THE_FRAME * max(width, height):  # its crop would fill the memory
+    if math.sqrt(w) * math.sqrt(h) > max(2 * width, 2 * height, _ALWAYS_FITS):  # its crop would fill the memory
         raise UserError(f"{given} is far larger than the frame of {width} x {height} pixels: is it x, y, w, h?")
     return box
 

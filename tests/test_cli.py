@@ -163,6 +163,7 @@ import gc, os, signal, time
 from relo_jax import cli
 
 def command(argv):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
     gc.callbacks.append(lambda phase, info: os.kill(os.getpid(), signal.SIGINT) if phase == "start" else None)
     gc.collect()
     gc.callbacks.clear()
@@ -181,6 +182,7 @@ import gc, os, signal, time
 from relo_jax import cli
 
 def command(argv):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
     gc.callbacks.append(lambda phase, info: os.kill(os.getpid(), signal.SIGINT) if phase == "start" else None)
     gc.collect()
     gc.callbacks.clear()

@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # From the bottom up: a module imports from its own line and from those above it in this list.
 LAYERS = [
     ["errors"],
-    ["compiled", "config", "config_fields", "boxes", "files", "flops", "frames", "published"],
+    ["compiled", "config", "config_fields", "boxes", "files", "flops", "frames", "published", "terminal"],
     ["crop", "overlay", "torch_file"],
     ["data"],
     ["decoding", "newest", "live", "video", "window", "sinks", "data_command"],

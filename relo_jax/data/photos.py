@@ -204,6 +204,7 @@ def read_photos(root: str | Path, seed: int = 0, split: str = "train", options: 
     def kept(images: list[Path]) -> tuple[Path, ...]:
         return tuple(p for k, p in enumerate(images) if (k % HELDOUT_SHARE == 0) == (split == "heldout"))
 
-    states = "\n".join(f"{p.relative_to(root).as_posix()}\0{p.stat().st_size}" for p in images)
+    size = lambda path: path.stat().st_size if path.exists() else -1  # a link to nothing is told of where it is read
+    states = "\n".join(f"{p.relative_to(root).as_posix()}\0{size(p)}" for p in images)
     digest = hashlib.blake2b(states.encode(errors="surrogateescape"), digest_size=8).hexdigest()
     return Photos(kept(paths), kept(cutouts), seed, split, options or Options(), digest)

@@ -146,6 +146,9 @@ def test_photographs_are_known_by_their_names_and_sizes_wherever_they_lie(folder
     shutil.copytree(folder, tmp_path / "copy")
     digest = lambda root: read_photos(root, 0, "train", OPTIONS).files_digest
     assert digest(tmp_path / "copy") == digest(folder)
+    (tmp_path / "copy" / "link.png").symlink_to(tmp_path / "nothing")
+    assert digest(tmp_path / "copy") != digest(folder)
+    (tmp_path / "copy" / "link.png").unlink()
     (tmp_path / "copy" / "000.png").rename(tmp_path / "copy" / "x.png")
     assert digest(tmp_path / "copy") != digest(folder)
 
