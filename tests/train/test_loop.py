@@ -286,8 +286,9 @@ def test_another_config_does_not_continue_a_run(warm):
     assert_same(everything(warm), before)
 
 
-def test_a_finished_run_has_nothing_more_to_do(warm):
+def test_a_finished_run_has_nothing_more_to_do(warm, monkeypatch):
     before = everything(warm)
+    monkeypatch.setattr(pipeline.Batches, "starting_at", lambda *_: pytest.fail("clips are read"))
     assert loop.train_and_evaluate(make_config(), warm) == {}
     assert_same(everything(warm), before)
 
