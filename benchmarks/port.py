@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from relo_jax.boxes import clip_box_xywh
-from relo_jax.crop import box_from_crop, crop_host
-from relo_jax.data.clips import SEARCH_FACTOR
+from relo_jax.crop import SEARCH_FACTOR, box_from_crop, crop_host
 from relo_jax.flops import matmul_flops
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.program import template_view

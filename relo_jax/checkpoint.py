@@ -33,6 +33,7 @@ from relo_jax.model import RELO, model_config, model_from_config
 from relo_jax.release_names import abstract_variables
 
 CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 VARIABLES, TRAIN, DATA = "variables", "train", "data"
 
@@ -219,6 +220,13 @@ def _read_json(file):
         raise UserError(f"{file.parent} has no {file.name}: it is not a checkpoint of relo train or convert") from None
     except ValueError as error:
         raise UserError(f"{file} is not valid JSON ({error}): restore it, or convert the checkpoint again") from None
+
+
+def read_metrics(workdir, split="train"):
+    """Rows of a run's metrics file of one split, as a list of dicts."""
+    with open(Path(workdir) / METRICS_FILE) as file:
+        rows = [json.loads(line) for line in file]
+    return [row for row in rows if row["split"] == split]
 
 
 def run_and_step(path):

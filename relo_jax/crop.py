@@ -15,6 +15,10 @@ import numpy as np
 from relo_jax import boxes
 from relo_jax.errors import UserError
 
+# Side of a crop over the side of the box that it is cut around.
+TEMPLATE_FACTOR = 2.0
+SEARCH_FACTOR = 4.0
+
 _ONE = 2048  # weights of OpenCV's linear interpolation have 11 bits
 
 

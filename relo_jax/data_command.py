@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from pathlib import Path
 
 from relo_jax.data import check, folder, sources, stats
 from relo_jax.data.index import DEFAULT_CACHE, open_dataset
 from relo_jax.data.source import Source
 from relo_jax.errors import UserError
-from relo_jax.files import whole_file
+from relo_jax.files import json_file
 
 
 def source_of(name: str) -> Source:
@@ -94,16 +92,6 @@ def stats_cells(row: dict) -> tuple[str, ...]:
         f"{row['classes'] or '-'}", " ".join(f"{row['box_side_px'][q]:.0f}" for q in ("5%", "50%", "95%")), share,
         f"{row['disk_bytes'] / 2**30:.2f} GiB" if row["disk_bytes"] else "-",
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def json_file(path: Path | None):
-    """Gives a function that writes; whether `path` can be written is known before the work. Raises UserError."""
-    if path is None:
-        yield lambda content: None
-        return
-    with whole_file(path) as unfinished:
-        yield lambda content: unfinished.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def build_command(

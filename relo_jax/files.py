@@ -1,6 +1,7 @@
 """Files that are written whole or not at all: under a temporary name first, renamed at the end."""
 
 import contextlib
+import json
 import os
 from pathlib import Path
 
@@ -44,3 +45,13 @@ def whole_file(path):
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def json_file(path):
+    """Gives a function that writes; whether `path` can be written is known before the work. Raises UserError."""
+    if path is None:
+        yield lambda content: None
+        return
+    with whole_file(path) as unfinished:
+        yield lambda content: unfinished.write_text(json.dumps(content, indent=1) + "\n")

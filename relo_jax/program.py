@@ -17,8 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from relo_jax.boxes import clip_box_xywh
-from relo_jax.crop import box_from_crop, box_to_crop_norm, crop_device, crop_window, crop_windows, cut_host
-from relo_jax.data.clips import SEARCH_FACTOR, TEMPLATE_FACTOR
+from relo_jax.crop import (
+    SEARCH_FACTOR,
+    TEMPLATE_FACTOR,
+    box_from_crop,
+    box_to_crop_norm,
+    crop_device,
+    crop_window,
+    crop_windows,
+    cut_host,
+)
 from relo_jax.step import State, init_state, replace_template, step
 
 # Columns of an answer; the evidence of the score is there where the variables have its weights.

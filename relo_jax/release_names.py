@@ -100,7 +100,7 @@ class Source:
 
     @property
     def part(self):
-        """ "encoder", "regression", "policy" or "value". """
+        """ "encoder", "regression", "policy" or "value"."""
         return self.path[1]
 
     @property

@@ -74,9 +74,7 @@ def test_the_clip_path_gives_the_numbers_of_the_release(model, variables, golden
         return model.apply(variables, templates, search, with_center=True, method="clip")
 
     out = run(variables, golden["template_images"], golden["template_boxes_xywh"], golden["search_images"])
-    assert_as_released(
-        golden, out.features, out.tokens, out.policy_logits, out.value, out.size, out.offset, out.center
-    )
+    assert_as_released(golden, out.features, out.tokens, out.policy_logits, out.value, out.size, out.offset, out.center)
 
 
 def test_the_frame_path_gives_the_numbers_of_the_release(model, variables, golden):

@@ -111,8 +111,9 @@ def hostile(tmp_path):
     )  # fmt: skip
     # state set on a real name: OrderedDict's class, and the function that rebuilds tensors
     yield "BUILD on a class", opcodes(b"ccollections\nOrderedDict\n}", text("__init__"), b"cos\nsystem\nsb")
-    yield "BUILD on a function", opcodes(
-        b"ctorch._utils\n_rebuild_tensor_v2\nN}", text("__code__"), text("x"), b"s\x86b"
+    yield (
+        "BUILD on a function",
+        opcodes(b"ctorch._utils\n_rebuild_tensor_v2\nN}", text("__code__"), text("x"), b"s\x86b"),
     )
     yield "operator", opcodes(b"coperator\nattrgetter\n", text("system"), b"\x85Rcos\nsystem\n\x85R")
 

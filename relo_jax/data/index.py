@@ -1,7 +1,7 @@
 """The index of a dataset: all its annotations read once, in parallel, and kept in a few arrays beside the runs.
 
 Opening a dataset of 30,000 sequences the second time lists it and looks at sizes and times of its files; nothing is
-read unless one of them changed, or the code that reads it. The arrays are mapped from disk, so that processes share
+read unless one of them, or `INDEX_VERSION`, changed. The arrays are mapped from disk, so that processes share
 them and a sequence costs nothing until it is asked for.
 """
 
@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +19,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from relo_jax.data import annotations, images, index_files, lists, names
-from relo_jax.data import source as source_module
+from relo_jax.data import images
 from relo_jax.data.images import read_bytes
-from relo_jax.data.index_files import open_or_make, save
+from relo_jax.data.index_files import INDEX_VERSION, open_or_make, save
 from relo_jax.data.names import Names
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.source import MISSING_PART, Entry, Problem, Record, Source
@@ -180,21 +178,9 @@ def open_index(source: Source, split: str, root: str | Path | None, cache: str |
 
 
 def fingerprint(source: Source, root: Path, split: str, entries: list[Entry]) -> str:
-    """Of everything that an index depends on: names, sizes and times of the files, and the code that reads them."""
+    """Of everything that an index depends on: names, sizes and times of the files, and `INDEX_VERSION`."""
     digest = hashlib.blake2b(digest_size=10)
-    here = sys.modules[__name__]
-    for module in (
-        sys.modules[source.read.__module__],
-        here,
-        annotations,
-        images,
-        index_files,
-        lists,
-        names,
-        source_module,
-    ):
-        digest.update(Path(module.__file__).read_bytes())
-    digest.update(f"{root}\0{split}\0".encode())
+    digest.update(f"{INDEX_VERSION}\0{root}\0{split}\0".encode())
     prefix = f"{root}{os.sep}"
     # A stat is short on a local disk, and waits on a network disk: many wait at a time.
     parts = [entries[k : k + _TOGETHER] for k in range(0, len(entries), _TOGETHER)]

@@ -14,6 +14,9 @@ import numpy as np
 
 from relo_jax.errors import UserError
 
+# Raise it when annotations are read or stored differently: every index of another version is then built anew.
+INDEX_VERSION = 1
+
 # What reading one raises that is not whole: cut off, or empty as after a power failure.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError)
 _DAY = 24 * 3600  # seconds

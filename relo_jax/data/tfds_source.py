@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from relo_jax.data import sources, tfds_records
+from relo_jax.data import sources
 from relo_jax.data.images import FrameError
 from relo_jax.data.index import DEFAULT_CACHE, Indexed
-from relo_jax.data.index_files import open_or_make, save
+from relo_jax.data.index_files import INDEX_VERSION, open_or_make, save
 from relo_jax.data.source import Problem, Source
 from relo_jax.data.tfds_records import KINDS, VISIBLE
 from relo_jax.errors import UserError
@@ -194,16 +194,14 @@ def _allow_open_files(count: int, folder) -> None:
 
 
 def _fingerprint(folder, split: str) -> str:
-    """Of a built split: where it is, what its files say and when they were written, and the code that reads it."""
-    state = hashlib.blake2b(f"{folder}\0{split}\0".encode(), digest_size=10)
+    """Of a built split: where it is, what its files say and when they were written, and `INDEX_VERSION`."""
+    state = hashlib.blake2b(f"{INDEX_VERSION}\0{folder}\0{split}\0".encode(), digest_size=10)
     for kind in KINDS:
         for name in ("dataset_info.json", "metadata.json"):
             file = folder / kind / VERSION / name
             state.update(file.read_bytes() + str(file.stat().mtime).encode() if file.exists() else b"-")
     plan = plan_note(folder / "sequences" / VERSION, split)  # a digest of all boxes: times are whole seconds
     state.update(plan.read_bytes() if plan.exists() else b"-")
-    for module in (__file__, tfds_records.__file__):
-        state.update(Path(module).read_bytes())
     return state.hexdigest()
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from relo_jax.checkpoint import read_metrics
 from relo_jax.eval import metrics
 from relo_jax.files import whole_file
-from relo_jax.train.log import read_metrics
 
 SUCCESS_FILE, PRECISION_FILE = FILES = ("success.png", "precision.png")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from relo_jax.boxes import clip_box_xywh
-from relo_jax.crop import box_from_crop, box_to_crop_norm, crop_device, crop_windows
-from relo_jax.data.clips import SEARCH_FACTOR
+from relo_jax.crop import SEARCH_FACTOR, box_from_crop, box_to_crop_norm, crop_device, crop_windows
 
 
 @flax.struct.dataclass

@@ -10,12 +10,12 @@ from pathlib import Path
 from relo_jax import card as cards
 from relo_jax import checkpoint
 from relo_jax import config as relo_config
+from relo_jax.checkpoint import METRICS_FILE, read_metrics
 from relo_jax.demo import train
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
 from relo_jax.model import RELO, model_config
 from relo_jax.study.studies import stages
-from relo_jax.train.log import METRICS_FILE, read_metrics
 
 # What is held out is judged by what the tracker would do: the policy's best cell, or the heat map's.
 HELD_OUT_METRIC = {"rl": "greedy_auc", "warmup": "argmax_auc"}

@@ -16,9 +16,9 @@ import tensorboardX
 import tqdm
 from jax.experimental import multihost_utils
 
+from relo_jax.checkpoint import METRICS_FILE, read_metrics
 from relo_jax.files import whole_file
 
-METRICS_FILE = "metrics.jsonl"
 _NOT_METRICS = ("step", "split", "clips_per_second")  # of a row
 
 
@@ -115,13 +115,6 @@ def opened(*args, **kwargs):
         yield log
     finally:
         log.close()
-
-
-def read_metrics(workdir, split="train"):
-    """Rows of a run's metrics file of one split, as a list of dicts."""
-    with open(Path(workdir) / METRICS_FILE) as file:
-        rows = [json.loads(line) for line in file]
-    return [row for row in rows if row["split"] == split]
 
 
 def owes_evaluation(workdir, step, config):

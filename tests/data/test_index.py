@@ -114,6 +114,17 @@ def test_two_roots_keep_an_index_each(counted, reads, tmp_path):
     assert reads == []
 
 
+def test_an_index_of_another_version_is_built_anew_and_of_this_one_is_kept(counted, tmp_path, monkeypatch):
+    root = make(tmp_path / "LaSOT", ["bear-1"])
+    names = []
+    for version in (index.INDEX_VERSION, index.INDEX_VERSION, index.INDEX_VERSION + 1):
+        monkeypatch.setattr(index, "INDEX_VERSION", version)
+        open_dataset(LASOT, "train", root, tmp_path / "cache")
+        names.append(sorted(path.name for path in (tmp_path / "cache").iterdir()))
+    assert names[0] == names[1] != names[2]
+    assert all(len(found) == 1 for found in names)
+
+
 def test_an_index_is_the_same_whatever_thread_is_first(counted, tmp_path, monkeypatch):
     root = make(tmp_path / "LaSOT", [f"bear-{k}" for k in (1, 3, 5, 7, 8, 9, 10)])
     (root / "bear" / "bear-5" / "groundtruth.txt").write_text("1,2,3\n")
