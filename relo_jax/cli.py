@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import relo_jax
-from relo_jax.compiled import keep_compiled_programs
+from relo_jax.compilation_cache import keep_compiled_programs
 from relo_jax.errors import UserError
 from relo_jax.terminal import ReaderGone, no_lost_interrupts, printing
 

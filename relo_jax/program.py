@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax.boxes import clip_box_xywh
-from relo_jax.crop import (
+from relo_jax.geometry.boxes import clip_box_xywh
+from relo_jax.geometry.crop import (
     SEARCH_FACTOR,
     TEMPLATE_FACTOR,
     box_from_crop,

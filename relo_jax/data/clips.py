@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from relo_jax.crop import SEARCH_FACTOR, TEMPLATE_FACTOR
 from relo_jax.data.sequence import Sequence
+from relo_jax.geometry.crop import SEARCH_FACTOR, TEMPLATE_FACTOR
 
 CANVAS_FACTOR = 2 * SEARCH_FACTOR  # of closed-loop rollouts; canvases have twice the pixels too
 MIN_LENGTH = 20  # frames, of an eligible sequence

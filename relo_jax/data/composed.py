@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from relo_jax.crop import crop_window
 from relo_jax.data import motion
 from relo_jax.data.scene import PATCH, Layer, Scene, bend, render
 from relo_jax.data.sequence import Sequence
+from relo_jax.geometry.crop import crop_window
 
 SEEN = 0.4  # of the target's surface, for a frame to count as visible
 SMALLEST = 4.0  # pixels, side of a visible box

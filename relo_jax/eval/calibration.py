@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
 from relo_jax import score
-from relo_jax.boxes import iou_xywh
 from relo_jax.errors import UserError
 from relo_jax.eval import plots
+from relo_jax.geometry.boxes import iou_xywh
 
 RIGHT_IOU = 0.5  # strictly above
 BINS = 10  # of the expected calibration error, equally wide

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from relo_jax import boxes
 from relo_jax.errors import UserError
+from relo_jax.geometry import boxes
 
 _WIDTH = 560  # pixels of a frame on the page
 _LOST = 5  # frames in a row without overlap

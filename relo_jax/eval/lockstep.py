@@ -24,8 +24,8 @@ import numpy as np
 
 from relo_jax import program
 from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
-from relo_jax.crop import SEARCH_FACTOR, crop_host
 from relo_jax.errors import UserError
+from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host
 from relo_jax.model.kernels import cast_kernels
 from relo_jax.score import EVIDENCE, is_calibrated, with_weights
 

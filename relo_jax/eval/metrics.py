@@ -11,8 +11,8 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from relo_jax import boxes
 from relo_jax.errors import UserError
+from relo_jax.geometry import boxes
 
 SUCCESS_THRESHOLDS = np.arange(21) * 0.05  # IoU, strictly above
 PRECISION_THRESHOLDS = np.arange(51.0)  # pixels between the centres, at most

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from relo_jax import boxes
 from relo_jax.eval import page, plots
+from relo_jax.geometry import boxes
 from relo_jax.overlay import draw
 
 _COLUMNS = {"auc": "AUC", "p20": "P20", "np20": "NP20", "ao": "AO"}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax import boxes
 from relo_jax.data.annotations import read_text
 from relo_jax.errors import UserError
+from relo_jax.geometry import boxes
 
 _BLANKS = str.maketrans(",;\t", "   ")
 _LARGEST = 1e9  # pixels: above it is no coordinate, and areas would lose their digits

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax.compiled import keep_compiled_programs
+from relo_jax.compilation_cache import keep_compiled_programs
 from relo_jax.errors import UserError
 
 

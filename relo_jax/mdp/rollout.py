@@ -14,8 +14,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from relo_jax.boxes import clip_box_xywh
-from relo_jax.crop import SEARCH_FACTOR, box_from_crop, box_to_crop_norm, crop_device, crop_windows
+from relo_jax.geometry.boxes import clip_box_xywh
+from relo_jax.geometry.crop import SEARCH_FACTOR, box_from_crop, box_to_crop_norm, crop_device, crop_windows
 
 
 @flax.struct.dataclass

@@ -8,7 +8,7 @@ leaves to future work: with `config.rl.train` the reward teaches the encoder too
 import jax
 import jax.numpy as jnp
 
-from relo_jax import boxes
+from relo_jax.geometry import boxes
 from relo_jax.mdp import action as act
 from relo_jax.mdp import expected, policy_gradient, reward
 from relo_jax.train.frozen import encode, encode_with_gradient

@@ -11,7 +11,7 @@ the very frames that the RL stage would give its policy: the hand-made opponent 
 import jax
 import jax.numpy as jnp
 
-from relo_jax import boxes
+from relo_jax.geometry import boxes
 from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
 from relo_jax.train.frozen import encode

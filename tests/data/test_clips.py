@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from relo_jax.crop import box_to_crop_norm, crop_host
 from relo_jax.data import augment
 from relo_jax.data.clip_source import ClipSource, Part
 from relo_jax.data.clips import ClipOptions, clip_rng, eligible, jitter_box, sample_order
 from relo_jax.data.folder import Folder
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
+from relo_jax.geometry.crop import box_to_crop_norm, crop_host
 
 OPTIONS = ClipOptions(templates=2, frames=3, template_size=64, search_size=128)
 PLAIN = ClipOptions(

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax.boxes import iou_xywh
 from relo_jax.data.compose import Options
 from relo_jax.data.procedural import Procedural, sequence
 from relo_jax.data.scene import render
 from relo_jax.data.textures import bank
 from relo_jax.errors import UserError
+from relo_jax.geometry.boxes import iou_xywh
 
 OPTIONS = Options(num_frames=60, bank_size=24)
 

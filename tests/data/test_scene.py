@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relo_jax.crop import crop_host
 from relo_jax.data import motion
 from relo_jax.data.compose import Options
 from relo_jax.data.composed import as_sequence
 from relo_jax.data.procedural import Procedural
 from relo_jax.data.scene import render, smear
+from relo_jax.geometry.crop import crop_host
 
 CLEAN = Options(num_frames=40, bank_size=24, grain=0, blur=0, compression=0)
 

@@ -17,7 +17,6 @@ import pytest
 
 from relo_jax import card as cards
 from relo_jax import checkpoint, convert, program
-from relo_jax.crop import crop_host
 from relo_jax.data.folder import read_folder, read_sequence
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
@@ -25,6 +24,7 @@ from relo_jax.eval import benchmarks, runner
 from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.metrics import measure, never_moves
 from relo_jax.eval.runner import checkpoint_name, eval_command, evaluate
+from relo_jax.geometry.crop import crop_host
 from relo_jax.model import RELO
 from relo_jax.tracker import Tracker, follow
 from tests.golden import FIELDS as GOLDEN

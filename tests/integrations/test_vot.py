@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import boxes, checkpoint
+from relo_jax import checkpoint
 from relo_jax.errors import UserError
+from relo_jax.geometry import boxes
 from relo_jax.integrations import vot
 from relo_jax.tracker import Tracker
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax.boxes import iou_xywh
+from relo_jax.geometry.boxes import iou_xywh
 from relo_jax.mdp import rollout
 from tests.mdp.worlds import BOX, FRAMES, SIZE, batch_of, drifting, plans
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relo_jax import boxes
+from relo_jax.geometry import boxes
 
 FORMATS = {"xywh", "xyxy", "cxcywh"}
 number = st.floats(-500, 500, allow_nan=False, width=32)

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax import boxes
 from relo_jax.errors import UserError
+from relo_jax.geometry import boxes
 
 # Side of a crop over the side of the box that it is cut around.
 TEMPLATE_FACTOR = 2.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relo_jax import crop
 from relo_jax.errors import UserError
+from relo_jax.geometry import crop
 
 quickly = settings(deadline=None, max_examples=40)
 cut_device = jax.jit(crop.crop_device, static_argnums=3)

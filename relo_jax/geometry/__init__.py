@@ -1,0 +1,1 @@
+"""Boxes and crops: pure functions of numbers, in NumPy or JAX."""
