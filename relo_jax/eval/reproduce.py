@@ -14,7 +14,7 @@ from pathlib import Path
 
 from relo_jax import card as cards
 from relo_jax import checkpoint as checkpoints
-from relo_jax import published
+from relo_jax.config import published
 from relo_jax.data import sources
 from relo_jax.data.source import ENVIRONMENT
 from relo_jax.errors import UserError

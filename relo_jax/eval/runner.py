@@ -5,7 +5,7 @@
 
 One pass over every sequence from its first box on (metrics.py), many at a time (lockstep.py), each written down when it
 ends (results.py), by the rules of its benchmark (benchmarks.py) and with the options that were published for it
-(relo_jax/published.py). A sequence that fails is reported with its reason and never silently left out of a mean.
+(relo_jax/config/published.py). A sequence that fails is reported with its reason and never silently left out of a mean.
 """
 
 import json
@@ -17,8 +17,8 @@ import tqdm
 
 from relo_jax import card as cards
 from relo_jax import checkpoint as checkpoints
-from relo_jax import published
 from relo_jax.checks import checked_options
+from relo_jax.config import published
 from relo_jax.data import sources
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics, plots

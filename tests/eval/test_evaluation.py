@@ -10,7 +10,8 @@ import math
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, published
+from relo_jax import checkpoint
+from relo_jax.config import published
 from relo_jax.data import sources
 from relo_jax.errors import UserError
 from relo_jax.eval import runner

@@ -1,20 +1,14 @@
-"""A training run's config: the recipes, the checks, and the way to JSON and back. Its fields: config_fields.py.
+"""Which configs are accepted: the checks of every field, the way to JSON and back, and what may change on resume.
 
-A file in `configs/` is a `get_config(stage)` over `base()`; `--config.field=value` changes single fields. A field that
-does not exist is an error that names the nearest one that does.
+An unknown field is an error that names the nearest known one.
 """
 
 import difflib
 import json
 import math
 
-from relo_jax.config_fields import BENCHMARKS, DATASETS, PAPER_DATA, base, flatten, steps
+from relo_jax.config.fields import DATASETS, base, flatten
 from relo_jax.errors import UserError
-
-__all__ = [
-    "BENCHMARKS", "DATASETS", "PAPER_DATA", "base", "check_same_run", "flatten", "from_dict", "model_overrides",
-    "paper", "starter", "steps", "to_dict", "unknown_field", "validate",
-]  # fmt: skip
 
 _CHOICES = {
     "stage": ("warmup", "rl"),
@@ -53,63 +47,6 @@ _MAY_CHANGE_ON_RESUME = {
 }  # fmt: skip
 
 
-def paper(stage):
-    """The paper's schedule of a stage, for a `get_config(stage)`: 90 epochs, learning rate x 0.1 after the 72nd.
-
-    Raises:
-      UserError: neither `warmup` nor `rl`.
-    """
-    config = base()
-    _check_value("stage", stage, str)
-    config.stage = stage
-    if stage == "rl":
-        config.batch_size = config.optimizer.reference_batch = 16  # release: 2 a GPU on 8 GPUs
-        config.total_steps = steps(epochs=90, clips=2_500, batch_size=16)
-        config.eval_every = 1_000
-        config.data.epoch = 2_500
-    return config
-
-
-def starter(stage):
-    """The recipe of the tiny starter and the demo: the variant `tiny` from nothing, on procedural clips.
-
-    Without ImageNet weights the paper's warm-up teaches no comparing of template and search region, so this one is the
-    release's: a centre map with a focal loss beside the box losses.
-
-    Raises:
-      UserError: neither `warmup` nor `rl`.
-    """
-    config = paper(stage)
-    config.model.variant = "tiny"
-    config.warmup.center_focal_weight = 1.0
-    config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_steps = 50
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.encoder_learning_rate = 1e-3  # nothing pretrained to be careful with
-    config.optimizer.clip_norm = 1.0
-    config.model.remat = True  # on CPUs recomputing a block is cheaper than the memory traffic of keeping it
-    config.batch_size = config.optimizer.reference_batch = 32
-    config.total_steps = 4_000
-    config.eval_every = 1_000
-    config.checkpoint_every = 250
-    # Milder than the paper's: a tracker meets its target near the centre of the region, at almost the last size.
-    config.data.scale_jitter = 0.25
-    config.data.shift_jitter = 2.5
-    if stage == "rl":
-        config.batch_size = config.optimizer.reference_batch = 16
-        config.total_steps = 300
-        config.optimizer.warmup_steps = 20
-        config.eval_every = 100
-        config.checkpoint_every = 100
-        # On two cores the activations of one frame stay in the cache, those of all frames of the clips do not.
-        config.rl.path = "frame"
-        config.rl.normalize_advantage = True
-        # Nearer still: the policy's own errors are small, so the centre is a good guess that it may learn.
-        config.data.shift_jitter = 1.75
-    config.tracker.window_power = 1.0
-    return config
-
-
 def model_overrides(config):
     """The fields of `config.model` that replace the variant's, for `RELO.from_variant(config.model.variant, **...)`."""
     return {k: v for k, v in config.model.to_dict().items() if k != "variant" and v is not None}
@@ -121,7 +58,7 @@ def unknown_field(name, where="config"):
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     tail = [k for k in known if k.split(".")[-1] == name.split(".")[-1]]
     nearest = (tail or match or [None])[0]
-    hint = f"did you mean {nearest!r}?" if nearest else "see relo_jax/config_fields.py"
+    hint = f"did you mean {nearest!r}?" if nearest else "see relo_jax/config/fields.py"
     return UserError(f"{where} has no field {name!r}: {hint}")
 
 
@@ -140,7 +77,7 @@ def validate(config):
         if name not in given:
             raise UserError(f"config lacks field {name!r} (default {default!r})")
     for name, value in given.items():
-        _check_value(name, value, _type(known, name))
+        check_value(name, value, _type(known, name))
     if config["optimizer"]["warmup_steps"] >= config["total_steps"]:
         raise UserError(f"config.optimizer.warmup_steps={config['optimizer']['warmup_steps']} leaves none of "
                         f"config.total_steps={config['total_steps']} for training")  # fmt: skip
@@ -221,7 +158,7 @@ def from_dict(values, where="config"):
         if name not in expected:
             raise unknown_field(name, where)
         if value is not None:
-            _check_value(name, value, _type(config, name), where)
+            check_value(name, value, _type(config, name), where)
             *sections, last = name.split(".")
             node = config
             for section in sections:
@@ -273,7 +210,7 @@ def _type(config, name):
     return config.get_type(last)
 
 
-def _check_value(name, value, kind, where="config"):
+def check_value(name, value, kind, where="config"):
     """Raises UserError unless the value has the field's type and range; None leaves a model's or benchmark's open."""
 
     def wrong(expected):

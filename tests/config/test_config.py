@@ -15,7 +15,7 @@ from relo_jax.model import RELO, VARIANTS, model_config
 from relo_jax.train import command
 from relo_jax.train.state import learning_rate_schedule, optimizer
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = str(CONFIGS / "relo_tiny.py")
 
 
@@ -263,7 +263,7 @@ def test_a_mistake_on_the_command_line_is_one_line(argv, message):
         ("return 1 + 'a'", "mine.py, line 3: TypeError: unsupported operand"),
         ("raise RuntimeError('one\\ntwo')", "mine.py, line 3: RuntimeError: one"),
         ("assert False", "mine.py, line 3: AssertionError"),
-        ("raise relo_config.UserError('config.x is 3: give 2')", "relo train: config.x is 3: give 2"),
+        ("raise relo_config.validation.UserError('config.x is 3: give 2')", "relo train: config.x is 3: give 2"),
     ],
 )
 def test_a_mistake_in_a_config_file_is_one_line(line, message, tmp_path):

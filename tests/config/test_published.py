@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from relo_jax import config, published
+from relo_jax import config
+from relo_jax.config import published
 from relo_jax.data import sources
 from relo_jax.errors import UserError
 
 VARIANTS = ("t256", "b256", "l256")
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def load(variant):
