@@ -18,10 +18,10 @@ import numpy as np
 from benchmarks import common
 from benchmarks.port import Port
 from relo_jax import program, step, tracker
-from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO, init_variables
-from relo_jax.model.kernels import cast_kernels
-from relo_jax.profile_model import matmul_rate
+from relo_jax.model.precision import cast_kernels
+from relo_jax.profiling.flops import matmul_flops
+from relo_jax.profiling.frame import matmul_rate
 
 BOX = (130.0, 100.0, 60.0, 45.0)
 

@@ -15,9 +15,9 @@ import jax
 
 from benchmarks import common
 from relo_jax import config as relo_config
-from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO, init_variables
-from relo_jax.profile_model import matmul_rate
+from relo_jax.profiling.flops import matmul_flops
+from relo_jax.profiling.frame import matmul_rate
 from relo_jax.train import rl, warmup
 from relo_jax.train.state import create_state, optimizer
 

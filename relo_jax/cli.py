@@ -127,12 +127,12 @@ def study_command(args):
 def profile_command(argv):
     """`relo profile`."""
     if argv[:1] == ["data"]:
-        from relo_jax import profile_data
+        from relo_jax.profiling import clip
 
-        return profile_data.profile_command(argv[1:])
-    from relo_jax import profile_model
+        return clip.profile_command(argv[1:])
+    from relo_jax.profiling import frame
 
-    return profile_model.profile_command(argv)
+    return frame.profile_command(argv)
 
 
 def parser():

@@ -16,7 +16,7 @@ from relo_jax import checkpoint, program, score
 from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_windows, cut_host
-from relo_jax.model.kernels import cast_kernels
+from relo_jax.model.precision import cast_kernels
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import numpy as np
 
 from benchmarks.port import Port
 from relo_jax import convert, tracker
-from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO
-from relo_jax.profile_model import compiled_frame
+from relo_jax.profiling.flops import matmul_flops
+from relo_jax.profiling.frame import compiled_frame
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
 

@@ -1,4 +1,4 @@
-"""The AUC counts T times: the gradient of the expected mean reward, see relo_jax/mdp/expected.py.
+"""The AUC counts T times: the gradient of the expected mean reward, see relo_jax/mdp/expected_gradient.py.
 
     relo train --config configs/ablations/auc_weight.py:rl --workdir runs/auc-weight
 

@@ -1,4 +1,4 @@
-"""The exact policy gradient, without sampling (relo_jax/mdp/expected.py).
+"""The exact policy gradient, without sampling (relo_jax/mdp/expected_gradient.py).
 
 Differs from reward.py:rl in `rl.estimator`.
 """

@@ -26,7 +26,7 @@ from relo_jax import program
 from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host
-from relo_jax.model.kernels import cast_kernels
+from relo_jax.model.precision import cast_kernels
 from relo_jax.score import EVIDENCE, is_calibrated, with_weights
 
 _BUSY = 0.8  # share of a batch on a CPU that must be at work; a full batch gains about as much as the rest loses

@@ -42,7 +42,7 @@ class Objects:
         keep_compiled_programs()  # before JAX is imported: a toolkit may start a process for every sequence
         from relo_jax import checkpoint as checkpoints
         from relo_jax import tracker
-        from relo_jax.model.kernels import cast_kernels
+        from relo_jax.model.precision import cast_kernels
 
         known = checkpoint in checkpoints.STARTERS or Path(checkpoint).is_absolute() or Path(checkpoint).exists()
         if not known:

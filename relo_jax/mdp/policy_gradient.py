@@ -1,7 +1,7 @@
 """The policy gradient from sampled actions: REINFORCE with a value baseline (Williams, 1992; paper, Eq. 7 to 9), and
 with the mean reward of other samples for a baseline (RLOO; Kool et al., 2019, "Buy 4 REINFORCE samples").
 
-`relo_jax.mdp.expected` has the gradient that both estimate.
+`relo_jax.mdp.expected_gradient` has the gradient that both estimate.
 """
 
 import jax

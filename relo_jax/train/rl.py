@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from relo_jax.geometry import boxes
 from relo_jax.mdp import action as act
-from relo_jax.mdp import expected, policy_gradient, reward
+from relo_jax.mdp import expected_gradient, policy_gradient, reward
 from relo_jax.train.frozen import encode, encode_with_gradient
 from relo_jax.train.state import make_step as make_update
 from relo_jax.train.state import variables_of
@@ -105,7 +105,7 @@ def estimator_loss(key, logits, value, frames, config):
         mean_iou, auc = drawn.mean(), reward.clip_auc(drawn, config.auc).mean()
     else:
         weights = dict(iou_weight=config.iou_weight, auc_weight=config.auc_weight, auc=config.auc)
-        total, metrics, rewards = expected.expected_loss(logits, value, iou, **weights, **options)
+        total, metrics, rewards = expected_gradient.expected_loss(logits, value, iou, **weights, **options)
         probs = jax.nn.softmax(logits, -1)
         mean_iou = jnp.sum(probs * iou, -1).mean()
         auc = jnp.sum(probs * reward.clip_auc(iou[..., None], config.auc), -1).mean()

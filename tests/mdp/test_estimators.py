@@ -10,7 +10,7 @@ import pytest
 from relo_jax import config as relo_config
 from relo_jax.errors import UserError
 from relo_jax.mdp import action as act
-from relo_jax.mdp import expected, policy_gradient, reward
+from relo_jax.mdp import expected_gradient, policy_gradient, reward
 from relo_jax.train import rl
 from relo_jax.train.frozen import Frames
 
@@ -69,7 +69,7 @@ def test_the_expected_gradient_is_the_mean_of_reinforces_over_all_actions(world,
         return jax.grad(loss, (0, 1))(logits, value), rewards
 
     parts = exact_mean(world, auc, jax.jit(gradient))
-    loss = lambda *x: expected.expected_loss(*x, table, **WEIGHTS, auc=auc)
+    loss = lambda *x: expected_gradient.expected_loss(*x, table, **WEIGHTS, auc=auc)
     ours, (_, rewards) = jax.grad(lambda *x: (loss(*x)[0], loss(*x)[1:]), (0, 1), has_aux=True)(logits, value)
     for b, (theirs, mean_rewards) in enumerate(parts):
         for mine, exact in zip(ours, theirs, strict=True):
@@ -80,7 +80,7 @@ def test_the_expected_gradient_is_the_mean_of_reinforces_over_all_actions(world,
 def test_leaving_one_out_adds_no_bias(world):
     logits, value, table = world
     actions = every_clip_of_actions()
-    exact = jax.grad(lambda x: expected.expected_loss(x, value, table, **WEIGHTS)[0])(logits)
+    exact = jax.grad(lambda x: expected_gradient.expected_loss(x, value, table, **WEIGHTS)[0])(logits)
     for b in range(CLIPS):
 
         def one(first, second, b=b):
@@ -98,7 +98,7 @@ def test_leaving_one_out_adds_no_bias(world):
 def test_the_loss_is_the_mean_of_the_sampled_losses_but_for_the_variance_of_the_reward(world):
     logits, value, table = world
     parts = exact_mean(world, "thresholds", lambda *x: (policy_gradient.reinforce_loss(*x)[1], jnp.square(x[-1])))
-    _, metrics, rewards = expected.expected_loss(*world, **WEIGHTS)
+    _, metrics, rewards = expected_gradient.expected_loss(*world, **WEIGHTS)
     policy, both, squares = (np.mean([f(p) for p in parts]) for f in (
         lambda p: p[0]["policy_loss"], lambda p: p[0]["value_loss"], lambda p: p[1]))  # fmt: skip
     np.testing.assert_allclose(metrics["policy_loss"], policy, rtol=1e-5)
@@ -108,7 +108,9 @@ def test_the_loss_is_the_mean_of_the_sampled_losses_but_for_the_variance_of_the_
 def test_what_a_frame_does_for_the_reward_of_the_others_is_no_part_of_it(world):
     """The release weighs the gradient of a frame with its own reward: of the AUC that is the frame's share alone."""
     logits, value, table = world
-    gradient = jax.grad(lambda x, iou, u: expected.expected_loss(x, value, iou, iou_weight=1.0, auc_weight=u)[0])
+    gradient = jax.grad(
+        lambda x, iou, u: expected_gradient.expected_loss(x, value, iou, iou_weight=1.0, auc_weight=u)[0]
+    )
     small, large = (gradient(logits, table, u) for u in (1.0, float(FRAMES)))
 
     def mean_reward(logits):  # of the clip, by definition

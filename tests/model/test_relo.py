@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from relo_jax.errors import UserError
-from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO, init_variables, model_config, model_from_config
 from relo_jax.model.fast_itpn import Block, foreground_share
 from relo_jax.model.layers import BatchNorm, drop_path
 from relo_jax.model.temporal import PROPAGATION
+from relo_jax.profiling.flops import matmul_flops
 from relo_jax.step import init_state, step
 
 SMALL = dict(width=32, heads=2, depth=3, head_width=16, templates=2, search_size=64, template_size=32)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from relo_jax import config as config_lib
-from relo_jax.flops import matmul_flops
 from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
 from relo_jax.model import RELO, init_variables
+from relo_jax.profiling.flops import matmul_flops
 from relo_jax.train import frozen, rl, state, warmup
 
 CLIPS, FRAMES = 4, 3

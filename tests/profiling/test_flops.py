@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO, init_variables
+from relo_jax.profiling.flops import matmul_flops
 
 
 def shape(*sizes):

@@ -20,8 +20,8 @@ import numpy as np
 from relo_jax import program
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
-from relo_jax.flops import matmul_flops
 from relo_jax.model import RELO, init_variables
+from relo_jax.profiling.flops import matmul_flops
 from relo_jax.tracker import Tracker
 
 BOX = np.array([100.0, 80.0, 60.0, 45.0])

@@ -12,7 +12,7 @@ from relo_jax import checkpoint, program, tracker
 from relo_jax.eval.lockstep import Lockstep
 from relo_jax.integrations import vot
 from relo_jax.model import RELO
-from relo_jax.model.kernels import cast_kernels
+from relo_jax.model.precision import cast_kernels
 from relo_jax.release_names import abstract_variables
 from relo_jax.step import step
 

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from relo_jax import cli, profile_data
+from relo_jax import cli
 from relo_jax.data import crops
 from relo_jax.data.clip_source import ClipSource, Part
 from relo_jax.data.clips import ClipOptions
 from relo_jax.data.folder import read_folder
+from relo_jax.profiling import clip
 from tests.data import miniature
 
 SMALL = [
@@ -41,22 +42,22 @@ def test_a_slow_stage_shows_in_its_own_line(folder, monkeypatch):
     source = ClipSource([Part("folder", read_folder(folder))], ClipOptions(1, 2, 16, 32), 0)
     slow = crops.decode_frame
     monkeypatch.setattr(crops, "decode_frame", lambda *a, **o: time.sleep(0.01) or slow(*a, **o))
-    seconds = profile_data.stages(source, 4, 4)
+    seconds = clip.stages(source, 4, 4)
     assert seconds["decode"] > 0.6 * sum(seconds.values())
 
 
 @pytest.mark.parametrize("reading, share", [(0.03, 2 / 3), (0.0, 0.0)])
 def test_waiting_is_what_a_fed_step_takes_longer(reading, share, monkeypatch):
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
-    monkeypatch.setattr(profile_data, "time", clock)
+    monkeypatch.setattr(clip, "time", clock)
 
     def passes(seconds):
         clock.now += seconds
         return 1
 
-    told = profile_data.waiting(lambda batch: passes(0.015), iter(lambda: passes(reading), 0), 8, 2)
+    told = clip.waiting(lambda batch: passes(0.015), iter(lambda: passes(reading), 0), 8, 2)
     assert told["step_ms"] == pytest.approx(15.0) and told["waiting_share"] == pytest.approx(share)
-    assert "of it is waiting" in profile_data.table({"read": 0.1}, 10.0, told)
+    assert "of it is waiting" in clip.table({"read": 0.1}, 10.0, told)
 
 
 @pytest.mark.parametrize(
