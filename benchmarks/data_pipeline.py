@@ -28,9 +28,9 @@ from relo_jax.data.clip_source import ClipSource, Part
 from relo_jax.data.clips import ClipOptions, clip_rng, plan_clip
 from relo_jax.data.crops import Cut, decode_frame, vary
 from relo_jax.data.folder import read_folder
-from relo_jax.data.images import list_images
 from relo_jax.data.pipeline import batches
 from relo_jax.geometry.crop import crop_host
+from relo_jax.media.images import list_images
 
 WIDTH, HEIGHT = 1280, 720
 # Colour at half the resolution, as frames of videos have it, and the files of the data sets; OpenCV's default is none.

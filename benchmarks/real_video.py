@@ -23,11 +23,11 @@ import numpy as np
 import tqdm
 
 from benchmarks import common
-from relo_jax import video
 from relo_jax.data.folder import read_folder
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
-from relo_jax.overlay import draw
+from relo_jax.media import video
+from relo_jax.media.overlay import draw
 from relo_jax.tracker import Tracker
 
 OPENCV = ("KCF", "MIL", "CSRT")

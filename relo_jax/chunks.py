@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from relo_jax.checks import check_frame
-from relo_jax.frames import Unreadable
+from relo_jax.media.frames import Unreadable
 
 _END = object()
 

@@ -15,15 +15,16 @@ from pathlib import Path
 
 import jax
 
-from relo_jax import __version__, calibrate_command, checkpoint, video
+from relo_jax import __version__, calibrate_command, checkpoint
 from relo_jax import config as relo_config
 from relo_jax.data.compose import Options
 from relo_jax.data.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import calibration, page, plots, report, runner
 from relo_jax.files import whole_file
+from relo_jax.media import video
+from relo_jax.media.overlay import draw
 from relo_jax.model import RELO
-from relo_jax.overlay import draw
 from relo_jax.tracker import Tracker, follow
 from relo_jax.train.initial import initial_variables
 from relo_jax.train.loop import train_and_evaluate

@@ -14,7 +14,7 @@ import numpy as np
 from relo_jax.checks import check_frame
 from relo_jax.chunks import in_chunks
 from relo_jax.errors import UserError
-from relo_jax.frames import Unreadable, tell
+from relo_jax.media.frames import Unreadable, tell
 from relo_jax.multi import MultiTracker
 from relo_jax.targets import Result
 

@@ -9,10 +9,10 @@ import json
 import sys
 from pathlib import Path
 
-from relo_jax import video
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
-from relo_jax.overlay import draw
+from relo_jax.media import video
+from relo_jax.media.overlay import draw
 
 STDOUT = "-"
 

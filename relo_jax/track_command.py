@@ -13,11 +13,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from relo_jax import live, sinks, video, window
+from relo_jax import sinks
 from relo_jax.checks import check_box, check_frame
 from relo_jax.errors import UserError
 from relo_jax.following import are_several
-from relo_jax.frames import Unreadable, tell
+from relo_jax.media import streams, video, window
+from relo_jax.media.frames import Unreadable, tell
 from relo_jax.terminal import nothing_to_stdout
 from relo_jax.tracker import MultiTracker, Tracker, follow
 
@@ -33,7 +34,7 @@ def parse_box(text):
 
 def track_command(
     source, box=None, checkpoint="starter", save=None, json_path=None, txt_path=None, options=None, chunk=None,
-    show=None, timeout=live.TIMEOUT, retries=live.RETRIES, dtype=None,
+    show=None, timeout=streams.TIMEOUT, retries=streams.RETRIES, dtype=None,
 ):  # fmt: skip
     """Tracks through a video, writes what was asked for, and prints how it went.
 
@@ -49,7 +50,7 @@ def track_command(
       options: options of `Tracker` to replace.
       chunk: frames that the device is given at a time, see `relo_jax.track`; for files.
       show: whether there is a window; None where no box is given, and for a live source where somebody is looking.
-      timeout, retries: see `relo_jax.live.open_address`.
+      timeout, retries: see `relo_jax.media.streams.open_address`.
       dtype: see `Tracker.from_pretrained`.
 
     Raises:

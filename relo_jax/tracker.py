@@ -9,8 +9,8 @@
 
 import contextlib
 
-from relo_jax import video
 from relo_jax.following import are_several, follow
+from relo_jax.media import video
 from relo_jax.multi import MultiTracker
 from relo_jax.targets import Result, Targets
 

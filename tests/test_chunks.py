@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, program, tracker, video
-from relo_jax.data.images import list_images, read_image
+from relo_jax import checkpoint, convert, program, tracker
 from relo_jax.errors import UserError
+from relo_jax.media import video
+from relo_jax.media.images import list_images, read_image
 from relo_jax.model import RELO
 from relo_jax.track_command import track_command
 from tests.golden import FIELDS as GOLDEN_FIELDS

@@ -8,7 +8,7 @@ import pytest
 
 from relo_jax import tracker
 from relo_jax.errors import UserError
-from relo_jax.frames import Unreadable
+from relo_jax.media.frames import Unreadable
 from relo_jax.track_command import track_command
 
 BOX = (100.0, 80.0, 40.0, 30.0)

@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, overlay, program, tracker, video
+from relo_jax import checkpoint, convert, program, tracker
 from relo_jax.errors import UserError
+from relo_jax.media import overlay, video
 from relo_jax.model import RELO
 from relo_jax.track_command import track_command
 from tests.golden import FIELDS as GOLDEN_FIELDS

@@ -1,6 +1,6 @@
 """`relo track` with somebody before a window, with cameras, and with a file that ends early: what is written, and said.
 
-The window is `relo_jax.window`'s without its screen: tests/test_window.py has mouse, keys and pictures.
+The window is `relo_jax.media.window`'s without its screen: tests/media/test_window.py has mouse, keys and pictures.
 """
 
 import contextlib
@@ -16,10 +16,11 @@ import av
 import numpy as np
 import pytest
 
-from relo_jax import newest, tracker, video, window
+from relo_jax import tracker
 from relo_jax.errors import UserError
+from relo_jax.media import latest_frame, video, window
+from relo_jax.media.window import Selection
 from relo_jax.track_command import track_command
-from relo_jax.window import Selection
 
 BOX, SECOND, AGAIN = (100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)
 
@@ -230,7 +231,7 @@ def test_frames_that_a_slow_tracker_missed_and_breaks_of_a_camera_are_said(
             yield taken[-1]
         yield None
 
-    monkeypatch.setattr(newest, "_LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(latest_frame, "_LONGEST_PAUSE", 0.1)
     monkeypatch.setattr(tracker.Tracker, "update", slow)
     camera.does(until_tracked(), [*frames[:3], None])
     track_command(0, BOX, saved, json_path=tmp_path / "o.json", retries=1, timeout=60)

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, program, score, step, tracker, video
-from relo_jax.data.images import list_images, read_image
+from relo_jax import checkpoint, convert, program, score, step, tracker
 from relo_jax.data.procedural import Options, heldout
 from relo_jax.errors import UserError
 from relo_jax.geometry.boxes import clip_box_xywh, iou_xywh
 from relo_jax.geometry.crop import box_from_crop, crop_host
 from relo_jax.mdp.action import decode_boxes
+from relo_jax.media import video
+from relo_jax.media.images import list_images, read_image
 from relo_jax.model import RELO
 from relo_jax.track_command import parse_box, track_command
 from tests.golden import FIELDS as GOLDEN_FIELDS

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from relo_jax.data import images, lists
-from relo_jax.data.images import FrameError
+from relo_jax.data import lists
 from relo_jax.data.index import InFolders, open_index
 from relo_jax.data.source import Problem, Source, list_archives
 from relo_jax.errors import UserError
+from relo_jax.media import images
+from relo_jax.media.images import FrameError
 
 FRAMES = ("sample", "all")
 SAMPLE = 5  # frames of a sequence

@@ -15,9 +15,9 @@ import numpy as np
 
 from relo_jax.data import crops
 from relo_jax.data.clips import ClipOptions, clip_rng, eligible, plan_clip
-from relo_jax.data.images import FrameError
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
+from relo_jax.media.images import FrameError
 
 SEQUENCE_TRIES = 100  # of datasets that do not know beforehand which of their sequences are long enough
 CLIP_TRIES = 20

@@ -16,9 +16,9 @@ import numpy as np
 
 from relo_jax.data import augment, tiled_jpeg
 from relo_jax.data.clips import Plan
-from relo_jax.data.images import decode
 from relo_jax.data.sequence import Sequence
 from relo_jax.geometry.crop import box_to_crop_norm, crop_host, crop_window
+from relo_jax.media.images import decode
 
 _REDUCTIONS = (8, 4, 2)
 _LARGEST_PAD = 2  # a window so many times the image is not padded, which would fill the memory with zeros

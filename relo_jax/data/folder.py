@@ -16,10 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 from relo_jax.data.annotations import read_boxes
-from relo_jax.data.images import IMAGE_SUFFIXES, decode, list_images, read_bytes
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.source import Entry, Problem, Source, list_folders, list_frames, record
 from relo_jax.errors import UserError
+from relo_jax.media.images import IMAGE_SUFFIXES, decode, list_images, read_bytes
 
 TEXT_NAMES = ("groundtruth.txt", "groundtruth_rect.txt")
 HELD_OUT_EVERY = 10

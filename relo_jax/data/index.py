@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from relo_jax.data import images
-from relo_jax.data.images import read_bytes
 from relo_jax.data.index_files import INDEX_VERSION, open_or_make, save
 from relo_jax.data.names import Names
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.source import MISSING_PART, Entry, Problem, Record, Source
 from relo_jax.errors import UserError
+from relo_jax.media import images
+from relo_jax.media.images import read_bytes
 
 DEFAULT_CACHE = Path("runs/data_index")
 _READERS = 16  # threads: an index is built from many small files, perhaps on a network disk

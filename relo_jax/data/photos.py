@@ -20,12 +20,12 @@ import numpy as np
 from relo_jax.data import objects, textures
 from relo_jax.data.compose import Cast, Options, compose
 from relo_jax.data.composed import as_sequence
-from relo_jax.data.images import IMAGE_SUFFIXES, FrameError, read_bytes, read_image
 from relo_jax.data.motion import log_uniform
 from relo_jax.data.procedural import SPLITS, generator
 from relo_jax.data.scene import PATCH, Cutout, cutout
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
+from relo_jax.media.images import IMAGE_SUFFIXES, FrameError, read_bytes, read_image
 
 WORKING_SIDE = 320  # shorter side of a decoded photograph, pixels
 HELDOUT_SHARE = 10  # every tenth photograph is kept for held-out sequences

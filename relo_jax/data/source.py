@@ -17,8 +17,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from relo_jax.data.images import IMAGE_SUFFIXES, natural_order
 from relo_jax.errors import UserError
+from relo_jax.media.images import IMAGE_SUFFIXES, natural_order
 
 ENVIRONMENT = "RELO_DATA_DIR"
 MISSING_PART = "missing part"  # the kind of problem that is no sequence's: a part of the dataset is not there

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax.data import sources
-from relo_jax.data.images import FrameError, decode
 from relo_jax.data.index import InFolders, open_dataset
 from relo_jax.data.source import Source
 from relo_jax.errors import UserError
+from relo_jax.media.images import FrameError, decode
 
 QUANTILES = (5, 25, 50, 75, 95)
 _SAMPLE = 32  # images

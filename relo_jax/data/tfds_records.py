@@ -17,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from relo_jax.data import images, tiled_jpeg
-from relo_jax.data.images import FrameError, natural_order
+from relo_jax.data import tiled_jpeg
 from relo_jax.data.index import InFolders
 from relo_jax.data.source import Problem
+from relo_jax.media import images
+from relo_jax.media.images import FrameError, natural_order
 
 KINDS = ("frames", "sequences")  # the two configs of a built dataset
 VISIBLE, SHOWN = 1, 2  # of a sequence's "visible": may be trained on; may not, but evaluation counts it (0: neither)

@@ -18,12 +18,12 @@ import numpy as np
 from tqdm import tqdm
 
 from relo_jax.data import sources
-from relo_jax.data.images import FrameError
 from relo_jax.data.index import DEFAULT_CACHE, Indexed
 from relo_jax.data.index_files import INDEX_VERSION, open_or_make, save
 from relo_jax.data.source import Problem, Source
 from relo_jax.data.tfds_records import KINDS, VISIBLE
 from relo_jax.errors import UserError
+from relo_jax.media.images import FrameError
 
 VERSION = "1.0.0"
 _AT_ONCE = 512  # sequence records read at a time

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relo_jax.data.images import FrameError, decode
 from relo_jax.errors import UserError
+from relo_jax.media.images import FrameError, decode
 
 PROGRAM = "jpegtran"
 TILE_WIDTH = 128  # pixels, about; narrower tiles cost more bytes, wider ones more decoding

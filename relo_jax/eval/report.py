@@ -12,7 +12,7 @@ import numpy as np
 
 from relo_jax.eval import page, plots
 from relo_jax.geometry import boxes
-from relo_jax.overlay import draw
+from relo_jax.media.overlay import draw
 
 _COLUMNS = {"auc": "AUC", "p20": "P20", "np20": "NP20", "ao": "AO"}
 # The colours of `overlay.draw`; its white is a grey on a white page.

@@ -179,7 +179,7 @@ def main(argv=None):
 
 def _pixels(frame):
     """uint8 `[H, W, 3]`, RGB, of a path or of a dict of channels."""
-    from relo_jax.data.images import read_image
+    from relo_jax.media.images import read_image
 
     return np.ascontiguousarray(frame["color"]) if isinstance(frame, dict) else read_image(frame)
 

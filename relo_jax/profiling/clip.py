@@ -21,9 +21,9 @@ from relo_jax import config as config_lib
 from relo_jax.data import crops, pipeline
 from relo_jax.data.clip_source import ClipSource
 from relo_jax.data.clips import clip_rng, plan_clip
-from relo_jax.data.images import FrameError
 from relo_jax.errors import UserError
 from relo_jax.files import json_file
+from relo_jax.media.images import FrameError
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import command, rl, warmup
 from relo_jax.train.feed import Feed

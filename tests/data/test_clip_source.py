@@ -13,9 +13,9 @@ from relo_jax.data.account import Account
 from relo_jax.data.clip_source import ClipSource, Part, read_note, write_note
 from relo_jax.data.clips import ClipOptions
 from relo_jax.data.folder import Folder
-from relo_jax.data.images import FrameError
 from relo_jax.data.index import open_dataset
 from relo_jax.errors import UserError
+from relo_jax.media.images import FrameError
 from tests.data import miniature
 
 OPTIONS = ClipOptions(templates=1, frames=2, template_size=16, search_size=32)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from relo_jax.data import crops, procedural
 from relo_jax.data.clips import ClipOptions, clip_rng, plan_clip
-from relo_jax.data.images import FrameError, decode
 from relo_jax.data.sequence import Sequence
 from relo_jax.geometry.crop import crop_host
+from relo_jax.media.images import FrameError, decode
 
 WIDTH, HEIGHT, FRAMES = 640, 360, 30
 PLAIN = ClipOptions(

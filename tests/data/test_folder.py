@@ -8,8 +8,8 @@ import pytest
 
 from relo_jax.data.annotations import read_boxes
 from relo_jax.data.folder import read_folder, read_sequence
-from relo_jax.data.images import list_images, read_image
 from relo_jax.errors import UserError
+from relo_jax.media.images import list_images, read_image
 
 BOXES = np.array([[10.5, 20, 30, 40], [12, 22, 31, 39], [14, 24, 32, 38.25]])
 

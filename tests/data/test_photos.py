@@ -10,9 +10,9 @@ import pytest
 from relo_jax.data.clip_source import ClipSource, Part, read_note
 from relo_jax.data.clips import ClipOptions
 from relo_jax.data.compose import Options
-from relo_jax.data.images import FrameError
 from relo_jax.data.photos import Photos, cut, own_cutout, read_photos
 from relo_jax.errors import UserError
+from relo_jax.media.images import FrameError
 
 OPTIONS = Options(num_frames=30)
 

@@ -22,11 +22,11 @@ from relo_jax import cli
 from relo_jax.data import sources, tfds_build, tfds_builder, tfds_shard
 from relo_jax.data.clip_source import ClipSource, Part
 from relo_jax.data.clips import ClipOptions
-from relo_jax.data.images import FrameError
 from relo_jax.data.index import open_dataset
 from relo_jax.data.tfds_records import KINDS, Records, digest, in_order
 from relo_jax.data.tfds_source import is_built, open_built
 from relo_jax.errors import UserError
+from relo_jax.media.images import FrameError
 from tests.data import builders, miniature
 
 SPLITS = [(name, split) for name in miniature.MAKERS for split in sources.source(name).splits]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relo_jax.data import tiled_jpeg
-from relo_jax.data.images import decode
 from relo_jax.errors import UserError
+from relo_jax.media.images import decode
 
 WIDTH, HEIGHT = 200, 120
 _420, _444 = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from relo_jax.data.folder import read_folder
-from relo_jax.data.images import list_images
 from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.comparison import compare
 from relo_jax.eval.pack import pack
 from relo_jax.eval.result_files import beside, find_results, read_result, read_times
+from relo_jax.media.images import list_images
 
 # OTB's experiment knows these names only. RELO is run; the results of "wild" are made up.
 OTB_NAMES = ("Basketball", "Biker", "Bird1", "BlurBody", "BlurCar2", "BlurFace", "BlurOwl", "Bolt")

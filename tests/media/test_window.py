@@ -85,7 +85,7 @@ def play(display):
         code = ROBOT + textwrap.dedent(script) + "\nprint(json.dumps(out))\n"
         done = subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "DISPLAY": display}, capture_output=True, text=True,
-            timeout=120, cwd=Path(__file__).parents[1],
+            timeout=120, cwd=Path(__file__).parents[2],
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
@@ -210,7 +210,7 @@ def test_a_large_frame_is_scaled_and_the_box_is_in_its_pixels(play):
 
 def test_a_live_source_plays_on_until_the_mouse_is_pressed(play):
     out = play("""
-        from relo_jax.frames import Frames
+        from relo_jax.media.frames import Frames
         images = (time.sleep(0.01) or frame(t) for t in range(1000))
         source = Frames("camera 0", None, 30, images, live=True)
         def work():

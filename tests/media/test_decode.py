@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import decoding, video
 from relo_jax.errors import UserError
-from relo_jax.frames import Unreadable
+from relo_jax.media import decode, video
+from relo_jax.media.frames import Unreadable
 
 
 def picture(t, height=96, width=128):
@@ -197,7 +197,7 @@ def test_hidden_packets_are_not_missed(tmp_path):
 def test_a_picture_that_would_fill_the_memory_is_not_decoded(tmp_path, monkeypatch):
     path = encode(tmp_path / "film.avi", 5, "mjpeg")
     assert len(read(path)[0]) == 5
-    monkeypatch.setitem(decoding._LIMITS, "max_pixels", str(96 * 128 - 1))
+    monkeypatch.setitem(decode._LIMITS, "max_pixels", str(96 * 128 - 1))
     with pytest.raises(UserError, match="no frames that decode"):
         read(path)
 

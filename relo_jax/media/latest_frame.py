@@ -15,9 +15,9 @@ from fractions import Fraction
 
 import av
 
-from relo_jax.decoding import reason
 from relo_jax.errors import UserError
-from relo_jax.frames import Frames, tell
+from relo_jax.media.decode import reason
+from relo_jax.media.frames import Frames, tell
 
 _LONGEST_PAUSE = 30.0  # seconds, between two tries
 

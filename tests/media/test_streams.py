@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import decoding, live, newest, video
 from relo_jax.errors import UserError
+from relo_jax.media import decode, latest_frame, streams, video
 
 BOUNDARY = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 
@@ -85,7 +85,7 @@ def mjpeg(first, last, pause=0.02, then=0.0):
 
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch):
-    monkeypatch.setattr(newest, "_LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(latest_frame, "_LONGEST_PAUSE", 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -144,8 +144,8 @@ def test_a_defect_in_the_thread_that_reads_is_raised_where_frames_are_taken():
         yield lambda: (picture(1), False)
         raise RuntimeError("of ours")
 
-    reading = newest.Reading(pictures(), lambda: None, 30)
-    with newest.newest("camera", reading, None, 0.5, 0) as frames, pytest.raises(RuntimeError, match="of ours"):
+    reading = latest_frame.Reading(pictures(), lambda: None, 30)
+    with latest_frame.newest("camera", reading, None, 0.5, 0) as frames, pytest.raises(RuntimeError, match="of ours"):
         assert [number(frame) for frame in frames] == [1]
 
 
@@ -221,7 +221,7 @@ def test_a_stream_of_rtsp(monkeypatch):
 
     The sender is a process of its own, since PyAV's holds the interpreter while it waits for the reader's answer.
     """
-    monkeypatch.setattr(live, "_OPTIONS", {"rtsp_flags": "listen", "listen_timeout": "30"})
+    monkeypatch.setattr(streams, "_OPTIONS", {"rtsp_flags": "listen", "listen_timeout": "30"})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"rtsp://127.0.0.1:{free.getsockname()[1]}/live"
@@ -311,7 +311,7 @@ def test_a_recording_that_a_server_plays_is_over_at_its_end(tmp_path):
             write(picture(t))
     for length, complete in ((1.0, True), (0.6, False)):
         (tmp_path / "part.mkv").write_bytes(path.read_bytes()[: int(length * path.stat().st_size)])
-        reading = live._stream(decoding.opened(tmp_path / "part.mkv", "part.mkv"))
+        reading = streams._stream(decode.opened(tmp_path / "part.mkv", "part.mkv"))
         assert list(reading.pictures)
         assert reading.complete() is complete
         reading.close()

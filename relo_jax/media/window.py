@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.overlay import COLOURS, draw
+from relo_jax.media.overlay import COLOURS, draw
 
 _POLL = 15  # milliseconds between two looks at what is new
 _LEAST = 4  # pixels of the frame: a shorter drag is a click

@@ -1,7 +1,7 @@
 """Videos in and out, one frame at a time: a film of two hours takes the memory of a few frames.
 
 Frames are uint8 RGB `[H, W, 3]` wherever they come from. Files are decoded and encoded by FFmpeg (PyAV), pictures read
-by OpenCV, whose BGR ends at this door; streams and cameras are in `relo_jax.live`.
+by OpenCV, whose BGR ends at this door; streams and cameras are in `relo_jax.media.streams`.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ import av
 import cv2
 import numpy as np
 
-from relo_jax import live
-from relo_jax.data.images import IMAGE_SUFFIXES, FrameError, list_images, read_image
-from relo_jax.decoding import open_file, reason
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
-from relo_jax.frames import DEFAULT_RATE, Frames, Unreadable
+from relo_jax.media import streams
+from relo_jax.media.decode import open_file, reason
+from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable
+from relo_jax.media.images import IMAGE_SUFFIXES, FrameError, list_images, read_image
 
 # Of frames: passed over in silence they would shift all that come after.
 _OTHER_PICTURES = {".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".pnm", ".exr", ".dng", ".raw"}
@@ -27,7 +27,7 @@ _CLOCK = Fraction(1, 1000)  # what times of frames are counted in, where they ar
 
 
 @contextlib.contextmanager
-def open_frames(source, timeout=live.TIMEOUT, retries=live.RETRIES):
+def open_frames(source, timeout=streams.TIMEOUT, retries=streams.RETRIES):
     """Opens a video for reading, and closes it when the block is left.
 
         with open_frames("in.mp4") as frames:
@@ -37,7 +37,7 @@ def open_frames(source, timeout=live.TIMEOUT, retries=live.RETRIES):
       source: a video file, a folder of frames (or of `img/` with them; in the order of the numbers in their names), the
         index of a camera (0, or "0"), the address of a stream ("rtsp://...", "http://...", "udp://..."), or an iterable
         of uint8 RGB frames.
-      timeout, retries: for cameras and addresses, see `relo_jax.live`.
+      timeout, retries: for cameras and addresses, see `relo_jax.media.streams`.
 
     Yields:
       Frames. A frame that cannot be read is an Unreadable in its place. Frames may change their size on the way.
@@ -45,8 +45,8 @@ def open_frames(source, timeout=live.TIMEOUT, retries=live.RETRIES):
     Raises:
       UserError: there is no such video, it cannot be read, or it is empty.
     """
-    if isinstance(source, str) and live.is_address(source):
-        opened = live.open_address(source, timeout, retries)
+    if isinstance(source, str) and streams.is_address(source):
+        opened = streams.open_address(source, timeout, retries)
     elif isinstance(source, (str, Path)) and not (str(source).isdigit() and not Path(source).exists()):
         path = Path(source)
         try:
@@ -57,7 +57,7 @@ def open_frames(source, timeout=live.TIMEOUT, retries=live.RETRIES):
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         opened = _folder(path) if path.is_dir() else open_file(path, str(path))
     elif isinstance(source, (str, int, np.integer)):
-        opened = live.open_camera(int(source), timeout, retries)
+        opened = streams.open_camera(int(source), timeout, retries)
     elif isinstance(source, Iterable):
         count = len(source) if hasattr(source, "__len__") else None
         opened = contextlib.nullcontext(Frames("frames", count, DEFAULT_RATE, iter(source)))

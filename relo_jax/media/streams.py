@@ -1,4 +1,4 @@
-"""Cameras, and streams behind addresses: how they are opened. What is done with them is in `relo_jax.newest`."""
+"""Cameras, and streams behind addresses: how they are opened. What is done with them is in `relo_jax.media.latest_frame`."""
 
 import contextlib
 import math
@@ -8,10 +8,10 @@ from fractions import Fraction
 import av
 import cv2
 
-from relo_jax.decoding import from_file, opened, pictures, upright
 from relo_jax.errors import UserError
-from relo_jax.frames import DEFAULT_RATE
-from relo_jax.newest import Reading, newest
+from relo_jax.media.decode import from_file, opened, pictures, upright
+from relo_jax.media.frames import DEFAULT_RATE
+from relo_jax.media.latest_frame import Reading, newest
 
 TIMEOUT = 10.0  # seconds without a frame after which something is wrong
 RETRIES = 5

@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.frames import DEFAULT_RATE, Frames, Unreadable, tell
+from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable, tell
 
 # Codecs with packets that were never meant to be shown: theirs count as lost only after something did fail.
 _HIDDEN = {"vp8", "mpeg4", "msmpeg4v3"}

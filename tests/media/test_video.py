@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import overlay, video
 from relo_jax.errors import UserError
+from relo_jax.media import overlay, video
 
 
 def moving_square(count, height=48, width=64, red=200):
