@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 
 from relo_jax import __version__, score
-from relo_jax import checkpoint as checkpoints
+from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checks import checked_options
 from relo_jax.data import sources
 from relo_jax.data.compose import Options

@@ -1,6 +1,7 @@
 """`relo convert IN OUT`: a PyTorch checkpoint to a run directory, with an account of every tensor."""
 
-from relo_jax import card, checkpoint, convert
+from relo_jax.checkpoints import load, model_card
+from relo_jax.checkpoints.pytorch import convert
 from relo_jax.model import RELO
 
 
@@ -17,12 +18,12 @@ def convert_command(in_path, out_path, variant=None, overrides=None, ignore=()):
     Raises:
       UserError: see `convert.from_torch`, `convert.model_for` and `checkpoint.save_variables`.
     """
-    checkpoint.check_free(out_path)
+    load.check_free(out_path)
     overrides = overrides or {}
     model = RELO.from_variant(variant, **overrides) if variant else convert.model_for(in_path, overrides)
     conversion = convert.convert(in_path, model, ignore=ignore)
-    source = card.of_converted(in_path, model, card.count_parameters(conversion.variables), conversion.kind)
-    checkpoint.save_variables(out_path, model, conversion.variables, card=source)
+    source = model_card.of_converted(in_path, model, model_card.count_parameters(conversion.variables), conversion.kind)
+    load.save_variables(out_path, model, conversion.variables, card=source)
     print(account(conversion, model))
     print(f"written to {out_path}; its score is not calibrated yet: relo calibrate --checkpoint {out_path}")
 

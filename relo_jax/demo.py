@@ -15,8 +15,9 @@ from pathlib import Path
 
 import jax
 
-from relo_jax import __version__, calibrate_command, checkpoint
+from relo_jax import __version__, calibrate_command
 from relo_jax import config as relo_config
+from relo_jax.checkpoints import load
 from relo_jax.data.compose import Options
 from relo_jax.data.procedural import heldout
 from relo_jax.errors import UserError
@@ -65,7 +66,7 @@ def run(workdir, *, seed=0, full=False):
     stages["RL stage"], trained = workdir, time.perf_counter()
     sections = calibrated(workdir)
 
-    sequences, options = held_out(), checkpoint.read_config(workdir)["tracker"]  # the same ones: one program for both
+    sequences, options = held_out(), load.read_config(workdir)["tracker"]  # the same ones: one program for both
     folder = workdir / "evaluation"
     before = runner.evaluate(sequences, policy_before(config), folder / "before", options=options, name=BEFORE)
     after = runner.evaluate(sequences, workdir, folder / "after", name=AFTER)
@@ -111,7 +112,7 @@ def stage_config(stage, seed, total_steps, init_from=""):
 def train(config, workdir):
     """One stage, to its end. Raises UserError when a signal ended it before."""
     train_and_evaluate(config, workdir)
-    if not (Path(workdir) / checkpoint.CHECKPOINTS / str(config.total_steps)).is_dir():
+    if not (Path(workdir) / load.CHECKPOINTS / str(config.total_steps)).is_dir():
         raise UserError(f"stopped before the end; the same command continues the run in {workdir}")
 
 
@@ -119,7 +120,7 @@ def policy_before(config):
     """What the RL stage of a config begins with, as a `checkpoint.Loaded`: fresh heads on the warm-up's features."""
     model = RELO.from_variant(config.model.variant, **relo_config.model_overrides(config))
     key, _ = jax.random.split(jax.random.key(config.seed))  # as in train.initial.first_state
-    return checkpoint.Loaded(model, initial_variables(config, model, key), relo_config.to_dict(config))
+    return load.Loaded(model, initial_variables(config, model, key), relo_config.to_dict(config))
 
 
 def held_out(sequences=None, frames=None):
@@ -171,7 +172,7 @@ def calibrated(workdir):
     Returns:
       list of HTML; none of it when the tracker is so good or so bad that there is nothing to fit to, which is said.
     """
-    loaded = checkpoint.load_tracker(workdir)
+    loaded = load.load_tracker(workdir)
     if not calibrate_command.restore(workdir, loaded):
         clips = calibrate_command.procedural(CALIBRATION_SEQUENCES, CALIBRATION_SEED, CALIBRATION_FRAMES)
         what = {
@@ -186,7 +187,7 @@ def calibrated(workdir):
             print(f"the score stays uncalibrated: {error}")
             return []
         about = {"checkpoint": str(workdir), "data": what, "false_alarms": FALSE_ALARMS}
-        calibrate_command.write(found, loaded, workdir / checkpoint.CONFIG_FILE, workdir, about)
+        calibrate_command.write(found, loaded, workdir / load.CONFIG_FILE, workdir, about)
     return [reliability(workdir)]
 
 

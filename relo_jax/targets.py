@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from relo_jax import checkpoint, program, score
+from relo_jax import program, score
+from relo_jax.checkpoints import load
 from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_windows, cut_host
@@ -52,7 +53,7 @@ class Targets:
     @staticmethod
     def _load(path, dtype, overrides):
         """Model, variables and options of a checkpoint; see `Tracker.from_pretrained`."""
-        loaded = checkpoint.load_tracker(path, dtype)
+        loaded = load.load_tracker(path, dtype)
         return loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides}
 
     def prepare(self, height, width, chunk=None):

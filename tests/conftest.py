@@ -96,7 +96,8 @@ def camera(monkeypatch):
 @pytest.fixture(scope="session")
 def tracked(fixtures):
     """A tracker with the small checkpoint of the golden numbers."""
-    from relo_jax import convert, tracker
+    from relo_jax import tracker
+    from relo_jax.checkpoints.pytorch import convert
     from relo_jax.model import RELO
     from tests.golden import FIELDS
 
@@ -108,10 +109,10 @@ def tracked(fixtures):
 @pytest.fixture(scope="session")
 def saved(tracked, tmp_path_factory):
     """`tracked` as a checkpoint on the disk."""
-    from relo_jax import checkpoint
+    from relo_jax.checkpoints import load
 
     path = tmp_path_factory.mktemp("runs") / "golden"
-    checkpoint.save_variables(path, tracked.model, tracked._variables, {"window_power": 1.0})
+    load.save_variables(path, tracked.model, tracked._variables, {"window_power": 1.0})
     return path
 
 

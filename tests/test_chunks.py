@@ -6,7 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, program, tracker
+from relo_jax import program, tracker
+from relo_jax.checkpoints import load
+from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
 from relo_jax.media import video
 from relo_jax.media.images import list_images, read_image
@@ -144,7 +146,7 @@ def test_a_chunk_of_no_frames_is_one_line(chunk, trackers, frames):
 
 def test_the_command_tracks_in_chunks(trackers, frames, tmp_path):
     film, run = tmp_path / "film.mp4", tmp_path / "run"
-    checkpoint.save_variables(run, trackers["plain"].model, trackers["plain"]._variables, {"window_power": 1.0})
+    load.save_variables(run, trackers["plain"].model, trackers["plain"]._variables, {"window_power": 1.0})
     with video.write_video(film, 25) as write:
         for frame in frames[:9]:
             write(frame)

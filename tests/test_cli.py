@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, cli
+from relo_jax import cli
+from relo_jax.checkpoints import load
 from relo_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +105,7 @@ def test_the_dtype_reaches_the_checkpoint(command, dtype, capsys, tmp_path, monk
     def load_tracker(path, dtype=None):
         raise UserError(f"loaded in {dtype}")
 
-    monkeypatch.setattr(checkpoint, "load_tracker", load_tracker)
+    monkeypatch.setattr(load, "load_tracker", load_tracker)
     assert cli.main([*command.split(), *(["--dtype", dtype] if dtype else [])]) == 1
     assert one_line_of_error(capsys) == f"relo: loaded in {dtype}\n"
 
@@ -119,7 +120,7 @@ def test_fields_of_a_model_may_be_words(tmp_path, capsys):
     fixture = str(ROOT / "tests" / "fixtures" / "relo_tiny.pth.tar")
     fields = ["--set", "heads=3", "--set", "templates=2", "--set", "dtype=bfloat16"]
     assert cli.main(["convert", fixture, str(tmp_path / "out"), *fields]) == 0
-    written = checkpoint.load(tmp_path / "out").model
+    written = load.load(tmp_path / "out").model
     assert (written.heads, written.templates, written.dtype) == (3, 2, "bfloat16")
     capsys.readouterr()
     assert cli.main(["convert", fixture, str(tmp_path / "other"), "--set", "heads=three"]) == 1

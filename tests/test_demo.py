@@ -11,8 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, demo
 from relo_jax import config as relo_config
+from relo_jax import demo
+from relo_jax.checkpoints import load
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
 from relo_jax.train import initial
@@ -94,14 +95,14 @@ def test_it_leaves_what_it_promises(finished):
 
 def test_the_policy_before_is_the_one_that_training_began_with_and_only_the_heads_moved(finished, tmp_path):
     workdir, _ = finished
-    config = relo_config.from_dict(checkpoint.read_config(workdir))
+    config = relo_config.from_dict(load.read_config(workdir))
     before = demo.policy_before(config)
     mesh = make_mesh(config)
     with jax.set_mesh(mesh), opened(tmp_path, relo_config.to_dict(config), 1) as manager:
         state, _ = initial.first_state(config, before.model, mesh, manager)
     began = variables_of(state)["params"]
     jax.tree.map(np.testing.assert_array_equal, before.variables["params"], began)
-    warmup, after = (checkpoint.load(path).variables["params"] for path in (workdir / "warmup", workdir))
+    warmup, after = (load.load(path).variables["params"] for path in (workdir / "warmup", workdir))
     for module in ("encoder", "regression"):
         for tree in (began, after):
             jax.tree.map(np.testing.assert_array_equal, warmup[module], tree[module])

@@ -6,7 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, program, tracker
+from relo_jax import program, tracker
+from relo_jax.checkpoints import load
+from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
 from relo_jax.media import overlay, video
 from relo_jax.model import RELO
@@ -96,7 +98,7 @@ def test_a_picture_that_is_scaled_takes_its_boxes_with_it(three, frames):
 @pytest.fixture(scope="module")
 def saved(model, variables, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "golden"
-    checkpoint.save_variables(path, model, variables, OPTIONS)
+    load.save_variables(path, model, variables, OPTIONS)
     return path
 
 

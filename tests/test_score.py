@@ -5,15 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, program, score, step, tracker
 from relo_jax import config as relo_config
+from relo_jax import program, score, step, tracker
+from relo_jax.checkpoints import load
+from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.checks import checked_options
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.eval.lockstep import Lockstep
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
-from relo_jax.release_names import abstract_variables
 
 SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
 WEIGHTS = dict(score_bias=-3.0, score_mass=0.2, score_value=2.0, score_likeness=1.5, score_nearness=1.0)
@@ -145,10 +146,10 @@ def test_the_boxes_know_nothing_of_it_and_other_weights_compile_nothing(model, v
 
 def test_the_weights_travel_with_the_checkpoint(model, variables, frames, tmp_path):
     options = {"window_power": 1.0, "found_threshold": 0.7, **WEIGHTS}
-    checkpoint.save_variables(tmp_path / "run", model, variables, options)
-    checkpoint.export_starter(variables, model, tmp_path / "run.msgpack", options)
+    load.save_variables(tmp_path / "run", model, variables, options)
+    load.export_starter(variables, model, tmp_path / "run.msgpack", options)
     for path in ("run", "run.msgpack"):
-        loaded = checkpoint.load(tmp_path / path)
+        loaded = load.load(tmp_path / path)
         assert loaded.config["tracker"] == options
         assert checked_options(loaded.config["tracker"], loaded.model).items() >= options.items()
     config = relo_config.to_dict(relo_config.base())

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, program, step, tracker
+from relo_jax import program, step, tracker
+from relo_jax.checkpoints import load
+from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
 from relo_jax.eval.results import Results, fingerprint
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
-from relo_jax.release_names import abstract_variables
 
 FIELDS = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32, localizer="heatmap")
 ADDED = ("localizer", "propagation", "remat_policy")  # fields that the first results did not have
@@ -40,8 +41,8 @@ def variables(model):
 def run(model, variables, tmp_path_factory):
     """A run directory as the warm-up leaves it."""
     path = tmp_path_factory.mktemp("runs") / "warmup"
-    checkpoint.save_variables(path, model, variables, {"window_power": 1.0})
-    checkpoint.write_config(path, {**checkpoint.read_config(path), "stage": "warmup"})
+    load.save_variables(path, model, variables, {"window_power": 1.0})
+    load.write_config(path, {**load.read_config(path), "stage": "warmup"})
     return path
 
 
@@ -84,9 +85,9 @@ def test_a_map_that_was_never_trained_does_not_track(run, model, variables, tmp_
         **variables["batch_stats"],
         "regression": jax.tree.map(np.zeros_like, variables["batch_stats"]["regression"]),
     }
-    checkpoint.save_variables(tmp_path / "paper", model, {**variables, "batch_stats": stats}, {})
+    load.save_variables(tmp_path / "paper", model, {**variables, "batch_stats": stats}, {})
     with pytest.raises(UserError, match=r"paper says where by its centre map, which was never trained: train it with"):
-        checkpoint.load_tracker(tmp_path / "paper")
+        load.load_tracker(tmp_path / "paper")
 
 
 def test_a_heat_map_has_no_weights_of_a_policys_evidence(model, variables):

@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint, convert, program, score, step, tracker
+from relo_jax import program, score, step, tracker
+from relo_jax.checkpoints import load
+from relo_jax.checkpoints.pytorch import convert
 from relo_jax.data.procedural import Options, heldout
 from relo_jax.errors import UserError
 from relo_jax.geometry.boxes import clip_box_xywh, iou_xywh
@@ -56,7 +58,7 @@ def updating(model, variables):
 def saved(model, variables, tmp_path_factory):
     """A run directory with the golden weights."""
     path = tmp_path_factory.mktemp("runs") / "golden"
-    checkpoint.save_variables(path, model, variables, {"window_power": 1.0})
+    load.save_variables(path, model, variables, {"window_power": 1.0})
     return path
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from relo_jax.checkpoint import read_metrics
+from relo_jax.checkpoints.load import read_metrics
 from relo_jax.eval import metrics
 from relo_jax.files import whole_file
 

@@ -12,8 +12,8 @@ import math
 import os
 from pathlib import Path
 
-from relo_jax import card as cards
-from relo_jax import checkpoint as checkpoints
+from relo_jax.checkpoints import load as checkpoints
+from relo_jax.checkpoints import model_card as cards
 from relo_jax.config import published
 from relo_jax.data import sources
 from relo_jax.data.source import ENVIRONMENT

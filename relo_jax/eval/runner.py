@@ -15,8 +15,8 @@ from pathlib import Path
 
 import tqdm
 
-from relo_jax import card as cards
-from relo_jax import checkpoint as checkpoints
+from relo_jax.checkpoints import load as checkpoints
+from relo_jax.checkpoints import model_card as cards
 from relo_jax.checks import checked_options
 from relo_jax.config import published
 from relo_jax.data import sources

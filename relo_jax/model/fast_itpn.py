@@ -1,6 +1,6 @@
 """Fast-iTPN: convolutional stem and sub-LN Transformer blocks (Tian et al., 2024; the released system, "Encoder").
 
-Names of parameters are listed in `relo_jax/release_names.py`, which maps the release's onto them.
+Names of parameters are listed in `relo_jax/checkpoints/pytorch/parameter_map.py`, which maps the release's onto them.
 """
 
 import flax.linen as nn

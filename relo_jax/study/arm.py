@@ -7,10 +7,10 @@ what was begun goes on.
 from dataclasses import dataclass
 from pathlib import Path
 
-from relo_jax import card as cards
-from relo_jax import checkpoint
 from relo_jax import config as relo_config
-from relo_jax.checkpoint import METRICS_FILE, read_metrics
+from relo_jax.checkpoints import load
+from relo_jax.checkpoints import model_card as cards
+from relo_jax.checkpoints.load import METRICS_FILE, read_metrics
 from relo_jax.demo import train
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
@@ -57,7 +57,7 @@ def run(arm, seed, scale, benchmarks, workdir):
     metric, each = HELD_OUT_METRIC[config.stage], frames_a_step(config)
     curve = [(row["step"], before + row["step"] * each, row[metric]) for row in read_metrics(where, "eval")]
     auc, still = {}, {}
-    loaded = checkpoint.load(where)
+    loaded = load.load(where)
     for benchmark in benchmarks:
         title = benchmark.title
         found = runner.evaluate(
@@ -88,7 +88,7 @@ def frames_a_step(config):
 
 def is_finished(config, where):
     """Whether a run directory has the checkpoint of the last step, and the last look at held-out clips."""
-    if not ((where / checkpoint.CHECKPOINTS / str(config.total_steps)).is_dir() and (where / METRICS_FILE).is_file()):
+    if not ((where / load.CHECKPOINTS / str(config.total_steps)).is_dir() and (where / METRICS_FILE).is_file()):
         return False
     return any(row["step"] == config.total_steps for row in read_metrics(where, "eval"))
 
@@ -103,7 +103,7 @@ def checked_stages(arm, seed, scale, workdir):
     found = stages(arm, seed, scale, folder)
     for config, where in found:
         relo_config.validate(config)
-        if any(path.name.isdigit() for path in (where / checkpoint.CHECKPOINTS).glob("*")):  # not half a save
+        if any(path.name.isdigit() for path in (where / load.CHECKPOINTS).glob("*")):  # not half a save
             _check_same_config(config, where, folder, config is found[0][0])
             _check_same_start(config, where, folder)
     return found
@@ -118,12 +118,12 @@ def began_with(arm, seed, workdir):
 def _check_same_config(config, where, folder, is_first):
     model = RELO.from_variant(config.model.variant, **relo_config.model_overrides(config))
     given = {**relo_config.to_dict(config), "model": model_config(model)}
-    _, step = checkpoint.run_and_step(where)
-    saved = checkpoint.read_config(where)
+    _, step = load.run_and_step(where)
+    saved = load.read_config(where)
     if not is_first:  # the stage before, beside it, by whatever way its folder was named then
         saved = {**saved, "init_from": given["init_from"]}
     try:
-        relo_config.check_same_run(saved, given, where / checkpoint.CONFIG_FILE, step)
+        relo_config.check_same_run(saved, given, where / load.CONFIG_FILE, step)
     except UserError as error:
         raise UserError(
             f"{error}; the study has changed since, or --scale is another: remove {folder} to train it again, or give "

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import tqdm
 
-from relo_jax import card as cards
 from relo_jax import demo
+from relo_jax.checkpoints import model_card as cards
 from relo_jax.errors import UserError
 from relo_jax.eval import tables
 from relo_jax.eval.benchmarks import Benchmark, open_benchmark

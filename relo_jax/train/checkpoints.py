@@ -16,7 +16,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from relo_jax import checkpoint, score
+from relo_jax import score
+from relo_jax.checkpoints import load
 from relo_jax.config import check_same_run
 from relo_jax.errors import UserError
 from relo_jax.train.processes import agree
@@ -38,24 +39,24 @@ def opened(workdir, run_config, keep):
       UserError: the directory holds a run with another config (names the field), cannot be made, or the disk is full.
     """
     try:
-        with one_line_when_full(workdir), _made(workdir), checkpoint.manager(workdir, keep=keep) as manager:
+        with one_line_when_full(workdir), _made(workdir), load.manager(workdir, keep=keep) as manager:
             step = manager.latest_step()
             advice = f"{Path(workdir).absolute()} must be a directory on a disk that all of them share"
             agree("last checkpoint", step, advice)
             if step is not None:
-                file = Path(workdir) / checkpoint.CONFIG_FILE
-                saved = checkpoint.read_config(workdir)
+                file = Path(workdir) / load.CONFIG_FILE
+                saved = load.read_config(workdir)
                 check_same_run(saved, run_config, file, step)
                 if step == run_config["total_steps"]:
                     run_config = _with_score_of(saved, run_config)
             if jax.process_index() == 0:
-                checkpoint.write_config(workdir, run_config)
+                load.write_config(workdir, run_config)
             yield manager
             manager.wait_until_finished()
     finally:
         # The manager is closed: nothing is being saved any more, so what is unfinished will never be finished.
         for unfinished in (
-            () if jax.process_index() else (Path(workdir) / checkpoint.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")
+            () if jax.process_index() else (Path(workdir) / load.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")
         ):
             shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -64,7 +65,7 @@ def opened(workdir, run_config, keep):
 def _made(workdir):
     """With the run directory there."""
     try:
-        (Path(workdir) / checkpoint.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        (Path(workdir) / load.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if _is_full(error):
             raise
@@ -99,13 +100,13 @@ def save(manager, workdir, step, state, position):
     train = {"step": state.step, "opt_state": flax.serialization.to_state_dict(state.opt_state)}
     variables = variables_of(state)
     items = {
-        checkpoint.VARIABLES: ocp.args.StandardSave(variables),
-        checkpoint.TRAIN: ocp.args.StandardSave(train),
-        checkpoint.DATA: ocp.args.JsonSave(position),
+        load.VARIABLES: ocp.args.StandardSave(variables),
+        load.TRAIN: ocp.args.StandardSave(train),
+        load.DATA: ocp.args.JsonSave(position),
     }
     with one_line_when_full(workdir):
         manager.wait_until_finished()  # Orbax would wait for the save before this one too; now the free space is known
-        checkpoint.check_space(workdir, (variables, train))
+        load.check_space(workdir, (variables, train))
         manager.save(step, args=ocp.args.Composite(**items))
 
 
@@ -129,9 +130,9 @@ def restore(manager, like, shardings, key):
     like = jax.tree.map(place, like, shardings)
     train = {"step": like.step, "opt_state": flax.serialization.to_state_dict(like.opt_state)}
     items = {
-        checkpoint.VARIABLES: ocp.args.StandardRestore(variables_of(like)),
-        checkpoint.TRAIN: ocp.args.StandardRestore(train),
-        checkpoint.DATA: ocp.args.JsonRestore(),
+        load.VARIABLES: ocp.args.StandardRestore(variables_of(like)),
+        load.TRAIN: ocp.args.StandardRestore(train),
+        load.DATA: ocp.args.JsonRestore(),
     }
     try:
         found = manager.restore(step, args=ocp.args.Composite(**items))
@@ -145,7 +146,7 @@ def restore(manager, like, shardings, key):
         raise UserError(
             f"{manager.directory / str(step)} cannot be read: remove it to continue from the checkpoint before it"
         ) from error
-    variables, train = found[checkpoint.VARIABLES], found[checkpoint.TRAIN]
+    variables, train = found[load.VARIABLES], found[load.TRAIN]
     flat = flatten_dict(variables["params"])
     pick = lambda like: unflatten_dict({name: flat[name] for name in flatten_dict(like)})
     state = like.replace(
@@ -157,7 +158,7 @@ def restore(manager, like, shardings, key):
         key=jax.device_put(key, shardings.key),
         halted=jax.device_put(np.zeros((), bool), shardings.halted),
     )
-    return state, found[checkpoint.DATA]
+    return state, found[load.DATA]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import tensorboardX
 import tqdm
 from jax.experimental import multihost_utils
 
-from relo_jax.checkpoint import METRICS_FILE, read_metrics
+from relo_jax.checkpoints.load import METRICS_FILE, read_metrics
 from relo_jax.files import whole_file
 
 _NOT_METRICS = ("step", "split", "clips_per_second")  # of a row

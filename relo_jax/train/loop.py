@@ -18,8 +18,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from relo_jax import card
 from relo_jax import config as config_lib
+from relo_jax.checkpoints import model_card
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, model_config
@@ -71,8 +71,8 @@ def train_and_evaluate(config, workdir):
         feed = stack.enter_context(Feed(clips, mesh, position, config.data.epoch))
         if jax.process_index() == 0 and first_step < last_step:
             fingerprints = clips.source.fingerprint(), held_out_clips.source.fingerprint()
-            parameters = card.count_parameters(variables_of(state))
-            card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
+            parameters = model_card.count_parameters(variables_of(state))
+            model_card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
         logger = stack.enter_context(log.opened(workdir, config.stage, first_step, last_step, config.batch_size))
 
         def look(step, train):
@@ -81,7 +81,7 @@ def train_and_evaluate(config, workdir):
                 found = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
             logger.evaluation(step, found)
             if jax.process_index() == 0:
-                card.write_metrics(workdir, step, train, found)
+                model_card.write_metrics(workdir, step, train, found)
             return found
 
         if log.owes_evaluation(workdir, first_step, config):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from relo_jax import calibrate_command as command
-from relo_jax import checkpoint, demo, score
 from relo_jax import config as relo_config
+from relo_jax import demo, score
+from relo_jax.checkpoints import load
 from relo_jax.data.compose import Options
 from relo_jax.data.procedural import heldout
 from relo_jax.errors import UserError
@@ -132,23 +133,23 @@ def test_the_diagram_is_a_picture(tmp_path):
 
 @pytest.fixture(scope="module")
 def starter():
-    return checkpoint.load("starter-tiny")
+    return load.load("starter-tiny")
 
 
 @pytest.fixture(scope="module")
 def run(starter, tmp_path_factory):
     """A run directory with the starter's weights, a config of training, and a score that is not calibrated."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    checkpoint.save_variables(path, starter.model, starter.variables)
+    load.save_variables(path, starter.model, starter.variables)
     config = relo_config.to_dict(relo_config.starter("rl"))
-    checkpoint.write_config(path, {**config, "model": checkpoint.read_config(path)["model"]})
+    load.write_config(path, {**config, "model": load.read_config(path)["model"]})
     return path
 
 
 @pytest.fixture(scope="module")
 def calibrated(run):
     """The command on a handful of clips with absences; what it printed is left out."""
-    before = checkpoint.read_config(run)
+    before = load.read_config(run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "FRAMES", 48)
         patch.setattr(command, "procedural", lambda count, seed: clips(count, seed))
@@ -164,7 +165,7 @@ def clips(count, seed):
 
 
 def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run):
-    config, report = checkpoint.read_config(run), json.loads((run / command.FILE).read_text())
+    config, report = load.read_config(run), json.loads((run / command.FILE).read_text())
     changed = {*score.FIELDS, "found_threshold"}
     assert {k: v for k, v in config["tracker"].items() if k not in changed} == {
         k: v for k, v in calibrated["tracker"].items() if k not in changed
@@ -194,23 +195,23 @@ def test_the_demo_shows_it(calibrated, run):
 
 def test_the_same_weights_get_the_same_calibration_back(calibrated, run, starter):
     """After training was started anew on a run that was finished, which writes the config as it was before."""
-    fitted = checkpoint.read_config(run)
-    checkpoint.write_config(run, calibrated)
-    assert command.restore(run, checkpoint.load(run)) and checkpoint.read_config(run) == fitted
+    fitted = load.read_config(run)
+    load.write_config(run, calibrated)
+    assert command.restore(run, load.load(run)) and load.read_config(run) == fitted
     other = {
         **starter.variables,
         "params": {**starter.variables["params"], "value": starter.variables["params"]["policy"]},
     }
-    assert not command.restore(run, checkpoint.Loaded(starter.model, other, fitted))
+    assert not command.restore(run, load.Loaded(starter.model, other, fitted))
     report = (run / command.FILE).read_text()
     (run / command.FILE).write_text(report[:100])
-    assert not command.restore(run, checkpoint.load(run)) and checkpoint.read_config(run) == fitted
+    assert not command.restore(run, load.load(run)) and load.read_config(run) == fitted
     (run / command.FILE).write_text(report)
 
 
 def test_the_score_falls_while_the_target_is_away_and_rises_when_it_is_back(calibrated, run):
     """Of the starter, over clips that the fit has not seen."""
-    loaded = checkpoint.load(run)
+    loaded = load.load(run)
     engine = Lockstep(loaded.model, loaded.variables, loaded.config["tracker"], batch=8)
     there, away, back = [], [], []
     for tracked in engine.run(clips(8, seed=6)):

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint
+from relo_jax.checkpoints import load
 from relo_jax.config import published
 from relo_jax.data import sources
 from relo_jax.errors import UserError
@@ -51,7 +51,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 def evaluate(root, tmp_path, monkeypatch):
     """`relo eval` of a B256 that knows the truth; returns what it printed and its summary."""
-    loaded = checkpoint.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {"window_power": 9.0}})
+    loaded = load.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {"window_power": 9.0}})
     monkeypatch.setattr(runner, "Lockstep", Oracle)
     monkeypatch.setattr(runner.checkpoints, "load_tracker", lambda path, dtype: loaded)
     monkeypatch.setattr(runner.cards, "of_checkpoint", lambda path: {"kind": "none"})

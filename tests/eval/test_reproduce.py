@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relo_jax import checkpoint
+from relo_jax.checkpoints import load
 from relo_jax.data import sources
 from relo_jax.errors import UserError
 from relo_jax.eval import reproduce, runner
@@ -25,7 +25,7 @@ def root(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def b256(tmp_path, monkeypatch):
     """A B256 that knows the truth, in a folder of its own."""
-    loaded = checkpoint.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {}})
+    loaded = load.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {}})
     monkeypatch.setattr(runner, "Lockstep", Oracle)
     monkeypatch.setattr(reproduce.checkpoints, "load_tracker", lambda path, dtype: loaded)
     card = {"kind": "file", "name": "b.pth.tar", "sha256": "12ab"}

@@ -15,8 +15,10 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import card as cards
-from relo_jax import checkpoint, convert, program
+from relo_jax import program
+from relo_jax.checkpoints import load
+from relo_jax.checkpoints import model_card as cards
+from relo_jax.checkpoints.pytorch import convert
 from relo_jax.data.folder import read_folder, read_sequence
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
@@ -37,7 +39,7 @@ SIZES = {"wide": (96, 240), "tall": (220, 120)}
 @pytest.fixture(scope="module")
 def loaded(fixtures):
     model = RELO.from_variant("tiny", **GOLDEN)
-    return checkpoint.Loaded(model, convert.from_torch(fixtures / "relo_tiny.pth.tar", model), {"tracker": {}})
+    return load.Loaded(model, convert.from_torch(fixtures / "relo_tiny.pth.tar", model), {"tracker": {}})
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_lockstep_gives_the_boxes_of_the_release(loaded, shared):
 
 def test_eight_real_excerpts_at_a_time_are_tracked_as_one_at_a_time(shared):
     """In float32, by the starter: videos of different size and content side by side."""
-    starter = checkpoint.load("starter-tiny")
+    starter = load.load("starter-tiny")
     assert starter.model.dtype == "float32"
     excerpts = []
     for whole in read_folder(shared / "data" / "otb_mini"):
@@ -287,7 +289,7 @@ def test_the_card_beside_results_has_what_the_checkpoint_has(loaded, folder, tmp
     """What a paper needs: config, numbers, code and packages of the training, and the same of the evaluation."""
     run, out = tmp_path / "run", tmp_path / "out"
     trained = {"kind": "trained", "data": {"fingerprint": "ab12"}, "sessions": [cards.session(first_step=0)]}
-    checkpoint.save_variables(run, loaded.model, loaded.variables)
+    load.save_variables(run, loaded.model, loaded.variables)
     numbers = {"step": 0, "train": {"loss": 0.25}, "held_out": {}}
     (run / "card.json").write_text(json.dumps(trained))
     (run / "metrics.json").write_text(json.dumps(numbers))
@@ -308,14 +310,14 @@ def test_results_of_another_tracker_are_refused(evaluation, loaded, folder):
     files = {path: path.read_bytes() for path in out.iterdir()}
     leaves, tree = jax.tree.flatten(loaded.variables)
     variables = jax.tree.unflatten(tree, [np.asarray(leaves[0]) + 1e-3, *leaves[1:]])
-    other = checkpoint.Loaded(loaded.model, variables, loaded.config)
+    other = load.Loaded(loaded.model, variables, loaded.config)
     with pytest.raises(UserError, match=r"folder holds results of another tracker \(weights was "):
         evaluate(read_folder(folder), other, out)
     with pytest.raises(UserError, match=r"another tracker \(tracker.window_power was .*, is 0.5\)"):
         evaluate(read_folder(folder), loaded, out, options={"window_power": 0.5})
     half = dataclasses.replace(loaded.model, dtype="bfloat16")
     with pytest.raises(UserError, match=r"another tracker \(model.dtype was float32, is bfloat16\)"):
-        evaluate(read_folder(folder), checkpoint.Loaded(half, loaded.variables, loaded.config), out)
+        evaluate(read_folder(folder), load.Loaded(half, loaded.variables, loaded.config), out)
     for content in ("{", "[1]"):
         (out / "run.json").write_text(content)
         with pytest.raises(UserError, match="run.json cannot be read"):
@@ -362,7 +364,7 @@ def test_weights_that_are_not_finite_fail_their_sequences(loaded, folder, tmp_pa
     variables = jax.tree.map(lambda x: np.asarray(x) * np.nan, loaded.variables)
     ours = evaluate(
         [read_sequence(folder / "pair"), read_sequence(folder / "single")],
-        checkpoint.Loaded(loaded.model, variables, {}), tmp_path / "out", batch=1,
+        load.Loaded(loaded.model, variables, {}), tmp_path / "out", batch=1,
     )  # fmt: skip
     assert list(ours.failed) == ["pair"] and "frame 1: the network's box is not finite" in ours.failed["pair"]
     assert list(ours.curves) == ["single"]
@@ -407,7 +409,7 @@ def test_a_killed_evaluation_continues(evaluation, loaded, folder, tmp_path):
     """SIGKILL in the middle: what was finished is kept and not looked at again, the rest is run, nothing is missing."""
     found, _ = evaluation
     run, out, log = tmp_path / "run", tmp_path / "out", tmp_path / "log.txt"
-    checkpoint.save_variables(run, loaded.model, loaded.variables)
+    load.save_variables(run, loaded.model, loaded.variables)
     code = KILLED.format(tests=str(Path(__file__).parent), log=str(log), folder=str(folder), run=str(run), out=str(out))
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})

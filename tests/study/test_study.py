@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relo_jax import card as cards
-from relo_jax import checkpoint
 from relo_jax import config as relo_config
+from relo_jax.checkpoints import load
+from relo_jax.checkpoints import model_card as cards
 from relo_jax.errors import UserError
 from relo_jax.eval.runner import SUMMARY_FILE
 from relo_jax.model import RELO, model_config
@@ -128,7 +128,7 @@ def test_other_weights_of_the_same_name_are_refused_with_what_to_do(tmp_path, mo
     (where / "checkpoints" / "2").mkdir(parents=True)
     ((config, _),) = studies.stages("near", 0, tiny.SCALE, where.parent)
     model = RELO.from_variant("tiny", **tiny.MODEL)
-    checkpoint.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
+    load.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
     for weights in (b"new", b"old"):
         parent = {"kind": "file", "name": "weights.msgpack", "sha256": hashlib.sha256(weights).hexdigest()}
         cards.write(where, {"kind": "trained", "parent": parent, "sessions": []})
@@ -142,7 +142,7 @@ def test_a_study_may_be_moved_between_its_sessions(tmp_path):
     for config, where in studies.stages("with_warmup", 0, 1.0, arm.folder_of(tmp_path, "with_warmup", 0)):
         model = RELO.from_variant("tiny", **relo_config.model_overrides(config))
         (where / "checkpoints" / str(config.total_steps)).mkdir(parents=True)
-        checkpoint.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
+        load.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     (tmp_path / "arms").rename(moved / "arms")

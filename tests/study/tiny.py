@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 
-from relo_jax import checkpoint, demo
+from relo_jax import demo
+from relo_jax.checkpoints import load
 from relo_jax.data.compose import Options
 from relo_jax.data.procedural import heldout
 from relo_jax.eval.benchmarks import Benchmark
@@ -45,9 +46,9 @@ def install(folder, replace, start):
 def write_start(path):
     """A checkpoint to start from, of random numbers; with all heads, so that none need be made (and compiled)."""
     model, rng = RELO.from_variant("tiny", **MODEL), np.random.default_rng(0)
-    like = checkpoint.abstract_variables(model)
+    like = load.abstract_variables(model)
     variables = jax.tree.map(lambda leaf: rng.uniform(0.01, 0.1, leaf.shape).astype(np.float32), like)
-    checkpoint.save_variables(path, model, variables)
+    load.save_variables(path, model, variables)
 
 
 def held_out(sequences, frames):

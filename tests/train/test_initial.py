@@ -6,7 +6,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from relo_jax import config as relo_config
-from relo_jax.checkpoint import load
+from relo_jax.checkpoints.load import load
 from relo_jax.errors import UserError
 from relo_jax.train import initial, state
 

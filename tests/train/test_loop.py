@@ -23,8 +23,8 @@ import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from orbax.checkpoint import CheckpointManager
 
-from relo_jax import card, checkpoint
 from relo_jax import config as relo_config
+from relo_jax.checkpoints import load, model_card
 from relo_jax.data import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
@@ -132,12 +132,12 @@ def finish(process):
 
 def everything(workdir, step=None):
     """All arrays of a checkpoint, by path, and its data position."""
-    with checkpoint.manager(workdir) as manager:
+    with load.manager(workdir) as manager:
         step = manager.latest_step() if step is None else step
         found = manager.restore(step, args=None)
-    arrays = {name: found[name] for name in (checkpoint.VARIABLES, checkpoint.TRAIN)}
+    arrays = {name: found[name] for name in (load.VARIABLES, load.TRAIN)}
     leaves = {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(arrays)}
-    return leaves, found[checkpoint.DATA]
+    return leaves, found[load.DATA]
 
 
 def assert_same(one, other):
@@ -161,18 +161,18 @@ def warm(compilation_cache, tmp_path_factory):
 
 
 def test_a_run_leaves_config_checkpoints_and_curves(warm):
-    saved = relo_config.from_dict(checkpoint.read_config(warm))
+    saved = relo_config.from_dict(load.read_config(warm))
     assert saved.model.depth == 1 and saved.model.stem_blocks == (1, 1)  # also what the variant chose
     assert sorted(p.name for p in (warm / "checkpoints").iterdir()) == ["12", "8"]
     assert [row["step"] for row in rows(warm)] == [2, 4, 6, 8, 10, 12]
     assert [row["step"] for row in rows(warm, "eval")] == [8, 12]
     assert all(np.isfinite(list(row[k] for k in ("loss", "iou", "grad_norm"))).all() for row in rows(warm))
     assert list((warm / "tensorboard").glob("events.*"))
-    metrics, made = json.loads((warm / "metrics.json").read_text()), card.read(warm)
+    metrics, made = json.loads((warm / "metrics.json").read_text()), model_card.read(warm)
     assert metrics["step"] == 12 and metrics["held_out"]["iou"] == rows(warm, "eval")[-1]["iou"]
     assert made["stage"] == "warmup" and len(made["data"]["fingerprint"]) == 16 and len(made["sessions"]) == 1
     assert "cannot track" in (warm / "MODEL_CARD.md").read_text()
-    loaded = checkpoint.load(warm)
+    loaded = load.load(warm)
     np.testing.assert_array_equal(
         loaded.variables["params"]["encoder"]["fc_norm"]["scale"],
         everything(warm)[0]["['variables']['params']['encoder']['fc_norm']['scale']"],
@@ -193,7 +193,7 @@ def test_a_killed_run_ends_like_one_that_was_never_killed(warm, tmp_path):
     finish(start(make_config(), tmp_path / "killed"))
     assert_same(everything(tmp_path / "killed"), everything(warm))
     assert all(rows(tmp_path / "killed", split) == rows(warm, split) for split in ("train", "eval"))
-    begun = [session["first_step"] for session in card.read(tmp_path / "killed")["sessions"]]
+    begun = [session["first_step"] for session in model_card.read(tmp_path / "killed")["sessions"]]
     assert begun == ([0, max(done)] if done else [0])
 
 
@@ -294,12 +294,12 @@ def test_a_finished_run_has_nothing_more_to_do(warm, monkeypatch):
 
 
 def test_the_score_fitted_to_a_finished_run_stays(warm):
-    saved = checkpoint.read_config(warm)
+    saved = load.read_config(warm)
     fitted = {**saved, "tracker": {**saved["tracker"], "score_value": 2.0, "found_threshold": 0.7}}
-    checkpoint.write_config(warm, fitted)
+    load.write_config(warm, fitted)
     loop.train_and_evaluate(make_config(), warm)
-    assert checkpoint.read_config(warm) == fitted
-    checkpoint.write_config(warm, saved)
+    assert load.read_config(warm) == fitted
+    load.write_config(warm, saved)
 
 
 def test_a_run_directory_that_cannot_be_made_is_one_line(tmp_path):

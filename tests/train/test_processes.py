@@ -17,8 +17,8 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import checkpoint
 from relo_jax import config as relo_config
+from relo_jax.checkpoints import load
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import command, log, loop, processes
@@ -101,7 +101,7 @@ def warm(tmp_path_factory):
     """What the RL stage begins with."""
     model = RELO.from_variant("tiny", **relo_config.model_overrides(test_loop.make_config()))
     path = tmp_path_factory.mktemp("runs") / "warm"
-    checkpoint.save_variables(path, model, init_variables(model, jax.random.key(0)))
+    load.save_variables(path, model, init_variables(model, jax.random.key(0)))
     return str(path)
 
 

@@ -7,11 +7,11 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from relo_jax import config as config_lib
+from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
 from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
 from relo_jax.model import RELO
-from relo_jax.release_names import abstract_variables
 from relo_jax.train import rl, state, warmup
 
 CLIPS, FRAMES = 3, 3

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from relo_jax import __version__
-from relo_jax.card_page import page
+from relo_jax.checkpoints.model_card_page import page
 from relo_jax.files import whole_file
 
 CARD_FILE, METRICS_FILE, PAGE_FILE = "card.json", "metrics.json", "MODEL_CARD.md"
@@ -142,7 +142,7 @@ def of_checkpoint(path):
     Args:
       path: as for `relo_jax.checkpoint.load`.
     """
-    from relo_jax.checkpoint import CHECKPOINTS, STARTERS
+    from relo_jax.checkpoints.load import CHECKPOINTS, STARTERS
 
     file = STARTERS.get(str(path), Path(path))
     if file.is_file():

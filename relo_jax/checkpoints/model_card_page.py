@@ -1,7 +1,7 @@
 """The model card as a page: what a checkpoint is, how it was made, its numbers, and what not to expect of it.
 
 Markdown with the lines on top that the Hugging Face hub reads; everything in it comes from `card.json` and
-`metrics.json` (see `relo_jax.card`).
+`metrics.json` (see `relo_jax.checkpoints.model_card`).
 """
 
 

@@ -6,7 +6,7 @@ Three kinds of files are known: a RELO checkpoint (everything), a warm-up checkp
 ImageNet-pretrained Fast-iTPN (encoder only, one square table of positions; the released system, "Encoder",
 Initialisation). What a kind lacks by design comes from a fresh initialisation, and is said. Every other tensor must be
 there, have the shape the model needs, and be used: anything else is an error that names it. Neither is PyTorch needed
-nor anything run that a file contains (`relo_jax/torch_file.py`); the mapping is in `relo_jax/release_names.py`.
+nor anything run that a file contains (`relo_jax/checkpoints/pytorch/reader.py`); the mapping is in `relo_jax/checkpoints/pytorch/parameter_map.py`.
 """
 
 import fnmatch
@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax import torch_file
+from relo_jax.checkpoints.pytorch import reader
+from relo_jax.checkpoints.pytorch.parameter_map import PREFIX, sources
+from relo_jax.checkpoints.pytorch.position_embedding import split_positions
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, VARIANTS, init_variables
-from relo_jax.positions import split_positions
-from relo_jax.release_names import PREFIX, sources
 
 RELO_KIND, WARMUP, PRETRAINED = "RELO checkpoint", "warm-up checkpoint", "pretrained Fast-iTPN"
 
@@ -148,7 +148,7 @@ def read(path_or_state_dict, ignore=()):
     loaded, where = path_or_state_dict, "the state dict"
     if not isinstance(loaded, Mapping):
         where = str(path_or_state_dict)
-        loaded = torch_file.load(path_or_state_dict)
+        loaded = reader.load(path_or_state_dict)
     for container in CONTAINERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(container), Mapping):
             loaded = loaded[container]

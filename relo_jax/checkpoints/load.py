@@ -1,6 +1,6 @@
 """Checkpoints on disk: one layout for trained, resumed and converted models.
 
-    runs/b256/card.json, MODEL_CARD.md    where it comes from, see `relo_jax.card`
+    runs/b256/card.json, MODEL_CARD.md    where it comes from, see `relo_jax.checkpoints.model_card`
     runs/b256/config.json                 the whole config; section "model" rebuilds the model, "tracker" its defaults
     runs/b256/checkpoints/<step>/         one Orbax checkpoint a step, complete or absent (Orbax renames it into place)
         variables                         {"params", "batch_stats"}, all of them, trained or frozen
@@ -25,12 +25,12 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 
 from relo_jax import config as relo_config
-from relo_jax import convert
-from relo_jax.card import write as write_card
+from relo_jax.checkpoints.model_card import write as write_card
+from relo_jax.checkpoints.pytorch import convert
+from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
 from relo_jax.model import RELO, model_config, model_from_config
-from relo_jax.release_names import abstract_variables
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -104,7 +104,7 @@ def save_variables(path, model, variables, tracker_config=None, card=None):
       model: `RELO`.
       variables: `{"params", "batch_stats"}`.
       tracker_config: the config's section "tracker"; the release's for this variant where not given.
-      card: the model card, see `relo_jax.card`; None writes none.
+      card: the model card, see `relo_jax.checkpoints.model_card`; None writes none.
 
     Raises:
       UserError: `path` is taken, or cannot be written (full disk, no permission).

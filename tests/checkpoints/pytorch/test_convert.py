@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax import convert, release_names, torch_file
+from relo_jax.checkpoints.pytorch import convert, parameter_map, reader
+from relo_jax.checkpoints.pytorch.position_embedding import bicubic_weights, split_positions
 from relo_jax.errors import UserError
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO, VARIANTS
-from relo_jax.positions import bicubic_weights, split_positions
 from tests.golden import FIELDS
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 CHECKPOINT = FIXTURES / "relo_tiny.pth.tar"
 GOLDEN = dict(FIELDS, init_scheme="release")
 TOLERANCE = 2e-5
@@ -51,7 +51,7 @@ def golden():
 
 @pytest.fixture(scope="module")
 def state_dict():
-    return {name: np.asarray(tensor) for name, tensor in torch_file.load(CHECKPOINT)["net"].items()}
+    return {name: np.asarray(tensor) for name, tensor in reader.load(CHECKPOINT)["net"].items()}
 
 
 def assert_as_released(golden, features, tokens, logits, value, size, offset, center):
@@ -99,7 +99,7 @@ def test_the_frame_path_gives_the_numbers_of_the_release(model, variables, golde
 def test_a_state_dict_of_arrays_is_as_good_as_the_file(model, variables, state_dict):
     again = convert.from_torch(state_dict, model)
     jax.tree.map(np.testing.assert_array_equal, again, variables)
-    assert jax.tree.structure(again) == jax.tree.structure(release_names.abstract_variables(model))
+    assert jax.tree.structure(again) == jax.tree.structure(parameter_map.abstract_variables(model))
     assert {leaf.dtype for leaf in jax.tree.leaves(again)} == {jnp.dtype("float32")}
 
 
@@ -130,7 +130,7 @@ def test_torch_reads_the_same_and_its_tensors_are_accepted(model, variables, mon
 def test_released_variants_have_the_released_parameters(variant, millions):
     model = RELO.from_variant(variant)
     counts = dict.fromkeys(("encoder", "regression", "policy", "value"), 0)
-    for source in release_names.sources(model):
+    for source in parameter_map.sources(model):
         if source.path[0] == "params":
             counts[source.part] += math.prod(source.shape)
     assert tuple(round(count / 1e6, 2) for count in counts.values()) == millions
@@ -248,7 +248,7 @@ def fake(model):
     """A state dict that is all shapes and no numbers."""
     return {
         name: np.broadcast_to(np.float32(0), source.release_shape)
-        for source in release_names.sources(model)
+        for source in parameter_map.sources(model)
         for name in source.names
     }
 

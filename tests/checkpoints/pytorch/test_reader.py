@@ -15,10 +15,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from relo_jax import torch_file
+from relo_jax.checkpoints.pytorch import reader
 from relo_jax.errors import UserError
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 RAMP = np.arange(24, dtype=np.float32)
 EXPECTED = {
     "whole": RAMP.reshape(4, 6),
@@ -41,7 +41,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", ["dtypes_zip.pt", "dtypes_legacy.pt"])
 def test_views_shared_storages_and_dtypes(name):
-    loaded = torch_file.load(FIXTURES / "torch" / name)
+    loaded = reader.load(FIXTURES / "torch" / name)
     assert list(loaded["net"]) == list(EXPECTED)
     for key, expected in EXPECTED.items():
         array = np.asarray(loaded["net"][key])
@@ -54,10 +54,10 @@ def test_views_shared_storages_and_dtypes(name):
 
 
 def test_objects_of_unknown_classes_are_inert():
-    loaded = torch_file.load(FIXTURES / "relo_tiny.pth.tar")
+    loaded = reader.load(FIXTURES / "relo_tiny.pth.tar")
     meter = loaded["stats"]["train"]["Loss/Total"]
-    assert isinstance(meter, torch_file.Inert) and type(meter).__name__ == "AverageMeter"
-    assert isinstance(loaded["settings"], torch_file.Inert) and vars(loaded["settings"]) == {}
+    assert isinstance(meter, reader.Inert) and type(meter).__name__ == "AverageMeter"
+    assert isinstance(loaded["settings"], reader.Inert) and vars(loaded["settings"]) == {}
     assert "lib" not in sys.modules
     assert loaded["epoch"] == 90
 
@@ -78,7 +78,7 @@ def write_zip(path, data):
 
 
 def write_legacy(path, data):
-    head = [torch_file.LEGACY_MAGIC, torch_file.LEGACY_PROTOCOL, {"little_endian": True}]
+    head = [reader.LEGACY_MAGIC, reader.LEGACY_PROTOCOL, {"little_endian": True}]
     path.write_bytes(b"".join(pickle.dumps(x, 2) for x in head) + data + pickle.dumps([], 2))
 
 
@@ -127,12 +127,12 @@ def test_nothing_in_a_file_runs(tmp_path, monkeypatch, write):
         path = tmp_path / "file.pt"
         write(path, data)
         try:
-            torch_file.load(path)
+            reader.load(path)
         except UserError:
             pass  # refused is as good as inert
         assert not (tmp_path / "mark").exists(), name
         assert "hostile_module" not in sys.modules, name
-    loaded = torch_file.load(FIXTURES / "torch" / "dtypes_zip.pt")  # the real functions are as they were
+    loaded = reader.load(FIXTURES / "torch" / "dtypes_zip.pt")  # the real functions are as they were
     np.testing.assert_array_equal(loaded["net"]["window"], EXPECTED["window"])
 
 
@@ -146,12 +146,12 @@ def test_the_hostile_pickles_would_run(tmp_path):
 
 
 def test_a_tensor_cannot_reach_out_of_its_storage():
-    storage = torch_file.Storage(np.float32, 6, lambda: RAMP[:6].tobytes())
-    np.testing.assert_array_equal(torch_file.Tensor(storage, 1, (2, 2), (3, 1)), [[1, 2], [4, 5]])
+    storage = reader.Storage(np.float32, 6, lambda: RAMP[:6].tobytes())
+    np.testing.assert_array_equal(reader.Tensor(storage, 1, (2, 2), (3, 1)), [[1, 2], [4, 5]])
     outside = [(2, (2, 2), (3, 1)), (0, (7,), (1,)), (-1, (1,), (1,)), (0, (2,), (-1,)), (0, (2,), ())]
     for offset, shape, strides in outside:
         with pytest.raises(UserError):
-            torch_file.Tensor(storage, offset, shape, strides)
+            reader.Tensor(storage, offset, shape, strides)
 
 
 @pytest.mark.parametrize("name", ["dtypes_zip.pt", "dtypes_legacy.pt"])
@@ -161,7 +161,7 @@ def test_a_truncated_file_says_so_in_one_line(tmp_path, name, share):
     path = tmp_path / name
     path.write_bytes(data[: min(int(share * len(data)), len(data) - 1)])
     with pytest.raises(UserError, match=name) as error:
-        torch_file.load(path)
+        reader.load(path)
     message = str(error.value)
     assert "\n" not in message and ("truncated" in message or "early" in message)
 
@@ -172,19 +172,19 @@ def test_a_damaged_storage_is_found_when_its_tensor_is_read(tmp_path):
         for name in whole.namelist():
             data = whole.read(name)
             cut.writestr(name, data[:-4] if "/data/" in name else data)
-    loaded = torch_file.load(path)
+    loaded = reader.load(path)
     with pytest.raises(UserError, match="truncated"):
         np.asarray(loaded["net"]["whole"])
 
 
 def test_other_files_are_refused_by_name(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        torch_file.load(tmp_path / "missing.pt")
+        reader.load(tmp_path / "missing.pt")
     text = tmp_path / "notes.txt"
     text.write_text("not a checkpoint\n")
     with pytest.raises(UserError, match=r"notes\.txt"):
-        torch_file.load(text)
+        reader.load(text)
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("photo.txt", "x")
     with pytest.raises(UserError, match="without data.pkl"):
-        torch_file.load(tmp_path / "photos.zip")
+        reader.load(tmp_path / "photos.zip")

@@ -1,0 +1,1 @@
+"""Checkpoints: run directories, model cards, the starter, and the authors' PyTorch files."""
