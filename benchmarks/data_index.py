@@ -65,10 +65,10 @@ def make_coco(root, images):
 
 def opening(name, root, cache):
     """Opens a dataset and takes a hundred of its sequences; seconds, and resident memory before and after."""
-    from relo_jax.data import sources
-    from relo_jax.data.index import open_dataset
+    from relo_jax.data.datasets import layouts
+    from relo_jax.data.datasets.index import open_dataset
 
-    source, before = sources.source(name), memory()
+    source, before = layouts.source(name), memory()
     start = time.perf_counter()
     dataset = open_dataset(source, "train", root, cache)
     seconds = time.perf_counter() - start

@@ -21,14 +21,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
+from relo_jax.data.clips.plan.pipeline import batches
+from relo_jax.data.clips.plan.plan import ClipOptions, clip_rng, plan_clip
+from relo_jax.data.clips.plan.read import Cut, decode_frame, vary
+from relo_jax.data.clips.plan.source import ClipSource, Part
 
 from benchmarks import common
-from relo_jax.data import tiled_jpeg
-from relo_jax.data.clip_source import ClipSource, Part
-from relo_jax.data.clips import ClipOptions, clip_rng, plan_clip
-from relo_jax.data.crops import Cut, decode_frame, vary
-from relo_jax.data.folder import read_folder
-from relo_jax.data.pipeline import batches
+from relo_jax.data.datasets.folder import read_folder
+from relo_jax.data.records import tiled_jpeg
 from relo_jax.geometry.crop import crop_host
 from relo_jax.media.images import list_images
 
@@ -54,7 +54,7 @@ class Straightforward(ClipSource):
 
 
 def write_sequence(folder, frames, boxes):
-    """A sequence in the layout of relo_jax.data.folder."""
+    """A sequence in the layout of relo_jax.data.datasets.folder."""
     (folder / "img").mkdir(parents=True)
     for k, image in enumerate(frames):
         cv2.imwrite(str(folder / "img" / f"{k + 1:08d}.jpg"), image, JPEG)

@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks import common
 from relo_jax.checkpoints import load
-from relo_jax.data.compose import Options
-from relo_jax.data.folder import read_folder
-from relo_jax.data.procedural import heldout
+from relo_jax.data.datasets.folder import read_folder
+from relo_jax.data.synthetic.compose import Options
+from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.eval.lockstep import Lockstep, batch_for
 
 SEQUENCES, FRAMES = 16, 60  # procedural; with their frames drawn beforehand, since drawing is no part of an evaluation

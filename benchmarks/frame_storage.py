@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from benchmarks import common
-from relo_jax.data import tfds_builder
+from relo_jax.data.records import tfds
 
 WIDTH, HEIGHT, QUALITY = 1280, 720, 90
 
@@ -53,8 +53,8 @@ class AsRecords:
 
         folder.mkdir()
         self.chunk, self.files = chunk, [folder / "shard"]
-        self.parse = tfds_builder.parser("frames")
-        serialize = tfds_builder.serializer("frames")
+        self.parse = tfds.parser("frames")
+        serialize = tfds.serializer("frames")
         writer = array_record.ArrayRecordWriter(str(self.files[0]), options)
         for start in range(0, len(images), chunk):
             part = images[start : start + chunk]

@@ -23,7 +23,7 @@ import numpy as np
 import tqdm
 
 from benchmarks import common
-from relo_jax.data.folder import read_folder
+from relo_jax.data.datasets.folder import read_folder
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
 from relo_jax.media import video
@@ -86,7 +86,9 @@ def film(path, sequence, frames, results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", required=True, type=Path, help="folder of sequences, see relo_jax.data.folder")
+    parser.add_argument(
+        "--root", required=True, type=Path, help="folder of sequences, see relo_jax.data.datasets.folder"
+    )
     parser.add_argument("--checkpoint", default="starter")
     parser.add_argument("--films", type=Path, help="folder for two videos")
     args = parser.parse_args()

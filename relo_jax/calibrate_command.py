@@ -18,9 +18,9 @@ import tqdm
 from relo_jax import __version__, score
 from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checks import checked_options
-from relo_jax.data import sources
-from relo_jax.data.compose import Options
-from relo_jax.data.procedural import heldout
+from relo_jax.data.datasets import layouts
+from relo_jax.data.synthetic.compose import Options
+from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, calibration
 from relo_jax.eval.lockstep import Lockstep, batch_for
@@ -124,8 +124,8 @@ def open_sequences(dataset, data_root=None, split=None, one_based=False, count=N
     if dataset == "procedural":
         count, seed = SEQUENCES if count is None else count, SEED if seed is None else seed
         return procedural(count, seed), {"dataset": dataset, "seed": seed, "sequences": count, "frames": FRAMES}
-    if split is None and dataset in sources.NAMES:
-        split = sources.source(dataset).heldout
+    if split is None and dataset in layouts.NAMES:
+        split = layouts.source(dataset).heldout
     found = benchmarks.open_benchmark(dataset, data_root, split, one_based)
     if found.server:
         raise UserError(f"the boxes of {found.title} are with its server: name another split, such as --split val")

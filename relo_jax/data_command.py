@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relo_jax.data import check, folder, sources, stats
-from relo_jax.data.index import DEFAULT_CACHE, open_dataset
-from relo_jax.data.source import Source
+from relo_jax.data.datasets import check, folder, layouts, stats
+from relo_jax.data.datasets.index import DEFAULT_CACHE, open_dataset
+from relo_jax.data.datasets.layout import Source
 from relo_jax.errors import UserError
 from relo_jax.files import json_file
 
 
 def source_of(name: str) -> Source:
     """A dataset by its name, or any folder of sequences. Raises UserError."""
-    return folder.SOURCE if name == "folder" else sources.source(name)
+    return folder.SOURCE if name == "folder" else layouts.source(name)
 
 
 def check_command(
@@ -109,9 +109,9 @@ def build_command(
     Raises:
       UserError: what `tfds_build.build` raises; none of the splits is there.
     """
-    from relo_jax.data import tfds_build, tiled_jpeg
+    from relo_jax.data.records import build, tiled_jpeg
 
-    source = sources.source(name)
+    source = layouts.source(name)
     if tiles is None:
         tiles = tiled_jpeg.can_add_restarts()
         if not tiles:
@@ -128,6 +128,6 @@ def build_command(
     if not there:
         raise next(iter(refused.values()))
     for split in there:
-        print(tfds_build.build(source, split, out, root, shard_mib, cache, tiles))
+        print(build.build(source, split, out, root, shard_mib, cache, tiles))
     for split, error in refused.items():
         print(f"{source.title} {split}: not built: {error}")

@@ -18,8 +18,8 @@ import jax
 from relo_jax import __version__, calibrate_command
 from relo_jax import config as relo_config
 from relo_jax.checkpoints import load
-from relo_jax.data.compose import Options
-from relo_jax.data.procedural import heldout
+from relo_jax.data.synthetic.compose import Options
+from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import calibration, page, plots, report, runner
 from relo_jax.files import whole_file

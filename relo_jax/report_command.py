@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import relo_jax
-from relo_jax.data import sources
-from relo_jax.data.attributes import attributes_of
+from relo_jax.data.datasets import layouts
+from relo_jax.data.datasets.attributes import attributes_of
 from relo_jax.errors import UserError
 from relo_jax.eval import comparison_page
 from relo_jax.eval.account import oddities
@@ -50,8 +50,8 @@ def report_command(
     benchmark = open_benchmark(dataset, data_root, split, one_based)
     comparison = compare(benchmark, folders, one_based=one_based_results, resamples=resamples, seed=seed)
     attributes = {}
-    if dataset in sources.NAMES:
-        attributes = attributes_of(sources.source(dataset), data_root, comparison.names)
+    if dataset in layouts.NAMES:
+        attributes = attributes_of(layouts.source(dataset), data_root, comparison.names)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

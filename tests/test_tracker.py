@@ -16,7 +16,7 @@ import pytest
 from relo_jax import program, score, step, tracker
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints.pytorch import convert
-from relo_jax.data.procedural import Options, heldout
+from relo_jax.data.synthetic.procedural import Options, heldout
 from relo_jax.errors import UserError
 from relo_jax.geometry.boxes import clip_box_xywh, iou_xywh
 from relo_jax.geometry.crop import box_from_crop, crop_host

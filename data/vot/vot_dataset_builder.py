@@ -1,6 +1,6 @@
-"""VOT for TFDS: its configs and records are those of relo_jax/data/tfds_builder.py."""
+"""VOT for TFDS: its configs and records are those of relo_jax/data/records/tfds.py."""
 
-from relo_jax.data.tfds_builder import TrackingBuilder, by_hand
+from relo_jax.data.records.tfds import TrackingBuilder, by_hand
 
 
 class Builder(TrackingBuilder):

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax.data import lists, sources
-from relo_jax.data.compose import Options
-from relo_jax.data.folder import read_folder
-from relo_jax.data.index import DEFAULT_CACHE, Indexed, open_dataset
-from relo_jax.data.procedural import heldout
+from relo_jax.data.datasets import layouts, split_lists
+from relo_jax.data.datasets.folder import read_folder
+from relo_jax.data.datasets.index import DEFAULT_CACHE, Indexed, open_dataset
+from relo_jax.data.datasets.layout import ENVIRONMENT, Source
+from relo_jax.data.records.read import is_built, open_built
 from relo_jax.data.sequence import Sequence
-from relo_jax.data.source import ENVIRONMENT, Source
-from relo_jax.data.tfds_source import is_built, open_built
+from relo_jax.data.synthetic.compose import Options
+from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 
-NAMES = ("folder", "procedural", *(name for name in sources.NAMES if name != "coco"))  # COCO is photographs
+NAMES = ("folder", "procedural", *(name for name in layouts.NAMES if name != "coco"))  # COCO is photographs
 SERVERS = (("got10k", "test"), ("trackingnet", "test"))  # whose boxes are with a server, but for the first
 CURVE_COLUMNS = {"auc": "AUC", "p20": "P20", "np20": "NP20"}
 GOT10K_COLUMNS = {"ao": "AO", "sr50": "SR.50", "sr75": "SR.75"}
@@ -123,7 +123,7 @@ def open_benchmark(
         # No frame is looked at twice, and frames of hundreds of sequences would not fit into memory.
         sequences = read_folder(root, one_based=one_based, cache=0).sequences
         return Benchmark(name, None, Path(root).absolute().name, sequences)
-    source = sources.source(name)
+    source = layouts.source(name)
     found = _open(source, root, split, cache)
     split, everything = found.split, tuple(found)
     starts = lambda s: bool((s.boxes_xywh[0, 2:] > 0).all())  # NaN is not
@@ -173,8 +173,8 @@ def _absent(source: Source, split: str, opened: set[str]) -> tuple[str, ...]:
     """Published names that were not opened, in the order of the list; none where there is no list of names."""
     if source.name == "got10k" and split in ("val", "test"):
         names = [f"GOT-10k_{split.title()}_{k + 1:06d}" for k in range(source.splits[split])]
-    elif split == "test" and (lists.dataset_folder(source.name) / "test.txt").is_file():
-        lines = lists.official(source.name, "test.txt")
+    elif split == "test" and (split_lists.dataset_folder(source.name) / "test.txt").is_file():
+        lines = split_lists.official(source.name, "test.txt")
         names = [line.split()[0] for line in lines] if source.name == "uav123" else lines
     else:
         names = []
@@ -193,7 +193,7 @@ def _unknown(name: str) -> UserError:
     if name == "coco":
         return UserError("coco has photographs, not videos: there is nothing to track in it")
     try:
-        sources.source(name)
+        layouts.source(name)
     except UserError as error:
         return UserError(f"{error}, folder, procedural" if "known are" in str(error) else str(error))
     return UserError(f"dataset {name!r} cannot be evaluated on")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from relo_jax.data import sources
+from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
 from relo_jax.eval.bootstrap import draw, paired_interval
@@ -191,7 +191,7 @@ def _bar(total, what, unit):
 
 def _read(label, folder, benchmark, one_based, advance):
     """The results of one tracker."""
-    aliases = sources.source(benchmark.name).folders if benchmark.name in sources.NAMES else ()
+    aliases = layouts.source(benchmark.name).folders if benchmark.name in layouts.NAMES else ()
     found = find_results(folder, (*aliases, benchmark.title, f"{benchmark.name}{benchmark.split}", str(benchmark.name)))
     matched, extra = match_results([s.name for s in benchmark], found)
     entry = Entry(label, folder, extra=tuple(extra))

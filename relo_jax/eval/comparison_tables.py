@@ -1,7 +1,7 @@
 """The numbers of a comparison as files: CSV, LaTeX and JSON, see tables.py for their forms."""
 
 import relo_jax
-from relo_jax.data.attributes import NAMES
+from relo_jax.data.datasets.attributes import NAMES
 from relo_jax.eval import tables
 from relo_jax.eval.account import oddities
 

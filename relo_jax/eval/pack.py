@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax.data import lists, sources
-from relo_jax.data.annotations import read_text
-from relo_jax.data.source import ENVIRONMENT
+from relo_jax.data.datasets import layouts, split_lists
+from relo_jax.data.datasets.annotations import read_text
+from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.errors import UserError
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.result_files import beside, find_results, match_results, read_result, read_times
@@ -51,7 +51,7 @@ SERVERS = {
     ),
     "trackingnet": Server(
         "TrackingNet", "http://eval.tracking-net.org",
-        lambda: lists.official("trackingnet", "test.txt"),
+        lambda: split_lists.official("trackingnet", "test.txt"),
         boxes="{0}.txt", times=None,
     ),
 }  # fmt: skip
@@ -96,7 +96,7 @@ def pack(server: str, results: str | Path, out: str | Path, data_root: str | Pat
         raise UserError(f"{out}: the server takes a zip: give a name that ends in .zip")
     firsts, notes = _first_boxes(server, data_root)
     names = kind.names()
-    found, extra = match_results(names, find_results(results, (server, *sources.source(server).folders)))
+    found, extra = match_results(names, find_results(results, (server, *layouts.source(server).folders)))
     extra = [name for name in extra if not name.startswith(tuple(f"{known}_" for known in names))]  # times alone
     problems, files, boxes = [], {}, 0
     for name, path in found.items():

@@ -15,8 +15,8 @@ from pathlib import Path
 from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checkpoints import model_card as cards
 from relo_jax.config import published
-from relo_jax.data import sources
-from relo_jax.data.source import ENVIRONMENT
+from relo_jax.data.datasets import layouts
+from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
 from relo_jax.eval.benchmarks import open_benchmark
@@ -70,7 +70,7 @@ def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8,
     print(f"\n{table(variant, rows)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results a dataset")
     failed = {name: row["failed"] for name, row in rows.items() if row.get("failed")}
     if failed:
-        named = ", ".join(f"{count} of {sources.source(name).title}" for name, count in failed.items())
+        named = ", ".join(f"{count} of {layouts.source(name).title}" for name, count in failed.items())
         raise UserError(f"sequences failed ({named}): the summary.json of each dataset says why")
 
 
@@ -79,7 +79,7 @@ def table(variant, rows):
     form = "{:<14}{:>10}{:>10}{:>12}{:>10}  {}"
     head = ("published", "measured", "difference", "frames/s", "sequences")
     lines = [form.format(f"RELO-{variant.upper()}", *head)]
-    lines += [form.format(sources.source(name).title, *_cells(row), _remark(row)) for name, row in rows.items()]
+    lines += [form.format(layouts.source(name).title, *_cells(row), _remark(row)) for name, row in rows.items()]
     return "\n".join(lines)
 
 
@@ -94,7 +94,7 @@ def markdown(variant, card, dtype, rows):
         "", "| dataset | published | measured | difference | frames/s | sequences |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, row in rows.items():
-        lines.append(f"| {' | '.join([sources.source(name).title, *_cells(row), _remark(row)])} |")
+        lines.append(f"| {' | '.join([layouts.source(name).title, *_cells(row), _remark(row)])} |")
     return "\n".join(lines) + "\n"
 
 

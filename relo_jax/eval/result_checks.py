@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax.data.annotations import read_text
+from relo_jax.data.datasets.annotations import read_text
 from relo_jax.errors import UserError
 from relo_jax.geometry import boxes
 

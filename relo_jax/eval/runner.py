@@ -19,7 +19,7 @@ from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checkpoints import model_card as cards
 from relo_jax.checks import checked_options
 from relo_jax.config import published
-from relo_jax.data import sources
+from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics, plots
 from relo_jax.eval.benchmarks import Benchmark, default_split, open_benchmark
@@ -138,7 +138,7 @@ def eval_command(
 def results_folder(checkpoint, benchmark, seed=None):
     """`results/<checkpoint>/<dataset>`, with the split where it is another than papers report; a folder by its name."""
     what = {"folder": benchmark.title, "procedural": f"procedural-{seed or 0}"}.get(benchmark.name, benchmark.name)
-    if benchmark.split is not None and benchmark.split != default_split(sources.source(benchmark.name)):
+    if benchmark.split is not None and benchmark.split != default_split(layouts.source(benchmark.name)):
         what = f"{what}-{benchmark.split}"
     return Path("results") / checkpoint_name(checkpoint) / what
 

@@ -20,7 +20,7 @@ from relo_jax.geometry.crop import SEARCH_FACTOR, box_from_crop, box_to_crop_nor
 
 @flax.struct.dataclass
 class World:
-    """Clips that can be acted in: what `relo_jax.data.crops.draw` gives for closed-loop rollouts, T frames of B clips.
+    """Clips that can be acted in: what `relo_jax.data.clips.read.draw` gives for closed-loop rollouts, T frames of B clips.
 
     Windows and boxes in pixels of the picture.
     """

@@ -18,9 +18,9 @@ import jax
 import numpy as np
 
 from relo_jax import config as config_lib
-from relo_jax.data import crops, pipeline
-from relo_jax.data.clip_source import ClipSource
-from relo_jax.data.clips import clip_rng, plan_clip
+from relo_jax.data.clips.plan import pipeline, read
+from relo_jax.data.clips.plan.plan import clip_rng, plan_clip
+from relo_jax.data.clips.plan.source import ClipSource
 from relo_jax.errors import UserError
 from relo_jax.files import json_file
 from relo_jax.media.images import FrameError
@@ -57,23 +57,23 @@ def stages(source: ClipSource, clips: int, batch_size: int) -> dict[str, float]:
         return {frame: sequence.read_encoded(frame) for frame in np.unique(plan.frames).tolist()}
 
     def cut_all(pictures, plan):
-        return [crops.cut(pictures[frame], plan, k) for k, frame in enumerate(plan.frames.tolist())]
+        return [read.cut(pictures[frame], plan, k) for k, frame in enumerate(plan.frames.tolist())]
 
     def decode_all(plan, files, sequence):
         reduced = source.options.reduced_decode
-        return {t: crops.decode_frame(plan, t, data, sequence.where(t), reduced=reduced) for t, data in files.items()}
+        return {t: read.decode_frame(plan, t, data, sequence.where(t), reduced=reduced) for t, data in files.items()}
 
     for index in range(clips):
         sequence, plan = timed("plan", plan_of, index)
         try:
             if sequence.read_encoded is None or sequence.read_crop is not None:
-                cropped = timed("draw", crops.cut_from_sequence, sequence, plan)
+                cropped = timed("draw", read.cut_from_sequence, sequence, plan)
             else:
                 files = timed("read", read_all, sequence, plan)
                 cropped = timed("crop", cut_all, timed("decode", decode_all, plan, files, sequence), plan)
         except FrameError:
             continue
-        done.append(timed("augment", crops.vary, plan, cropped))
+        done.append(timed("augment", read.vary, plan, cropped))
     if not done:
         raise UserError(f"none of the first {clips} clips could be read: see relo data check")
     seconds["batch"] = seconds["transfer"] = 0.0

@@ -38,7 +38,7 @@ def encode(model, config, variables, batch, key=None, action_key=None):
     Args:
       model, config: the network, and the run's config (`rl.path`, `rl.rollout`, `rl.drop_path`, `accumulate_steps`).
       variables: of the whole model; a teacher-forced clip needs encoder and regression head alone.
-      batch: of clips, see `relo_jax.data.crops.draw`.
+      batch: of clips, see `relo_jax.data.clips.read.draw`.
       key: PRNG key of drop path, active only with `rl.drop_path`, as in the release; None in evaluation.
       action_key: to draw the actions of closed-loop rollouts with; None takes the most probable ones.
 

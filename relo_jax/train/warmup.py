@@ -116,7 +116,7 @@ def _maps(model, config, variables, batch, key=None):
     Args:
       model, config: the network, and the run's config.
       variables: of the whole model.
-      batch: of clips, see `relo_jax.data.crops.draw`.
+      batch: of clips, see `relo_jax.data.clips.read.draw`.
       key: PRNG key of drop path; None in evaluation, with running statistics.
 
     Returns:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from relo_jax import config as relo_config
-from relo_jax.data.compose import Options
+from relo_jax.data.synthetic.compose import Options
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, VARIANTS, model_config
 from relo_jax.train import command

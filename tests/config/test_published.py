@@ -8,7 +8,7 @@ import pytest
 
 from relo_jax import config
 from relo_jax.config import published
-from relo_jax.data import sources
+from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 
 VARIANTS = ("t256", "b256", "l256")
@@ -29,7 +29,7 @@ def test_the_configs_say_what_the_table_says(variant):
     results = re.search(r"Paper row \(AUC; GOT-10k: AO\): (.*?); (\d+) frames/s", text)
     rows = dict(part.rsplit(" ", 1) for part in results[1].split(", "))
     assert {title: float(value) for title, value in rows.items()} == {
-        sources.source(name).title: value for name, value in published.RESULTS[variant].items()
+        layouts.source(name).title: value for name, value in published.RESULTS[variant].items()
     }
     assert int(results[2]) == published.FRAMES_PER_SECOND[variant]
     said, names = {}, []
@@ -39,9 +39,9 @@ def test_the_configs_say_what_the_table_says(variant):
         if number:
             said |= dict.fromkeys(names, float(number))
             names = []
-    assert said == {sources.source(name).title: power for name, power in published.WINDOW_POWER[variant].items()}
+    assert said == {layouts.source(name).title: power for name, power in published.WINDOW_POWER[variant].items()}
     updates = {
-        sources.source(name).title: f"every {interval} {'frames ' * (name == 'trackingnet')}above {threshold:g}"
+        layouts.source(name).title: f"every {interval} {'frames ' * (name == 'trackingnet')}above {threshold:g}"
         for name, (interval, threshold) in published.UPDATES.get(variant, {}).items()
     }
     assert all(f"{title} {rule}" in text for title, rule in updates.items())
@@ -51,8 +51,8 @@ def test_the_configs_say_what_the_table_says(variant):
 def test_a_row_is_a_dataset_that_can_be_read():
     for table in (published.WINDOW_POWER, published.UPDATES, published.RESULTS):
         for rows in table.values():
-            assert set(rows) <= set(sources.NAMES)
-    assert set(config.BENCHMARKS) == set(sources.NAMES) - {"coco"}
+            assert set(rows) <= set(layouts.NAMES)
+    assert set(config.BENCHMARKS) == set(layouts.NAMES) - {"coco"}
 
 
 def test_options_of_a_row():

@@ -4,9 +4,9 @@ import importlib
 
 import numpy as np
 
-from relo_jax.data import sources
-from relo_jax.data.index import open_dataset
-from relo_jax.data.tfds_records import KINDS
+from relo_jax.data.datasets import layouts
+from relo_jax.data.datasets.index import open_dataset
+from relo_jax.data.records.examples import KINDS
 from tests.data import miniature
 
 
@@ -57,7 +57,7 @@ def same_as_folders(readers, dataset, split):
 def check(name, tmp_path, monkeypatch):
     """Builds a miniature of the dataset the stock way and compares all of it with the folders."""
     monkeypatch.chdir(tmp_path)  # an index is kept below the working directory
-    source = sources.source(name)
+    source = layouts.source(name)
     miniature.MAKERS[name](tmp_path / "roots" / source.folders[0])
     readers = stock_build(name, tmp_path / "roots", tmp_path / "stock")
     assert set(readers["frames"]) == set(readers["sequences"]) == set(source.splits)

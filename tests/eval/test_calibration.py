@@ -10,8 +10,8 @@ from relo_jax import calibrate_command as command
 from relo_jax import config as relo_config
 from relo_jax import demo, score
 from relo_jax.checkpoints import load
-from relo_jax.data.compose import Options
-from relo_jax.data.procedural import heldout
+from relo_jax.data.synthetic.compose import Options
+from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import calibration
 from relo_jax.eval.lockstep import Lockstep

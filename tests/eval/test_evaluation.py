@@ -12,7 +12,7 @@ import pytest
 
 from relo_jax.checkpoints import load
 from relo_jax.config import published
-from relo_jax.data import sources
+from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
 from relo_jax.eval.lockstep import Tracked
@@ -44,7 +44,7 @@ def root(tmp_path_factory):
     """A folder of datasets, all in miniature."""
     root = tmp_path_factory.mktemp("datasets")
     for name in DATASETS:
-        miniature.MAKERS[name](root / sources.source(name).folders[0])
+        miniature.MAKERS[name](root / layouts.source(name).folders[0])
     return root
 
 
@@ -107,7 +107,7 @@ def test_got10k_counts_frames_that_are_not_covered(evaluate, capsys):
 @pytest.mark.parametrize(("dataset", "count", "published_count"), [("trackingnet", 1, 511), ("got10k", 2, 180)])
 def test_where_a_server_has_the_truth_nothing_is_measured(dataset, count, published_count, evaluate, capsys, tmp_path):
     printed, summary = evaluate(dataset, capsys)
-    assert f"a server has the boxes of {sources.source(dataset).title} test" in printed
+    assert f"a server has the boxes of {layouts.source(dataset).title} test" in printed
     assert f"relo pack {dataset} results/relo_b256/{dataset} --out relo_b256.zip" in printed
     assert "mean" not in summary and summary["benchmark"]["server"] and len(summary["sequences"]) == count
     folder = tmp_path / "results" / "relo_b256" / dataset

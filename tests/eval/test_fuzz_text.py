@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relo_jax.data.annotations import read_boxes, read_flags
+from relo_jax.data.datasets.annotations import read_boxes, read_flags
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
 from relo_jax.eval.result_files import find_results, match_results, read_result, read_scores, read_times

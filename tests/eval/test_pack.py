@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from relo_jax import cli
-from relo_jax.data import lists
+from relo_jax.data.datasets import split_lists
 from relo_jax.errors import UserError
 from relo_jax.eval.pack import PackError, pack
 from tests.data import miniature
@@ -66,7 +66,7 @@ def test_what_was_packed_packs_to_the_same_bytes(results, tmp_path):
 
 
 def test_trackingnet_is_flat_and_with_commas_whatever_the_results_have(datasets, tmp_path):
-    names = lists.official("trackingnet", "test.txt")
+    names = split_lists.official("trackingnet", "test.txt")
     assert len(names) == 511
     for name in names:
         (tmp_path / "results" / "trackingnet").mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax.data.folder import read_folder
+from relo_jax.data.datasets.folder import read_folder
 from relo_jax.eval.runner import evaluate
 
 ROOT = Path(__file__).parents[2]

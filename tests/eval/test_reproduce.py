@@ -5,7 +5,7 @@ import json
 import pytest
 
 from relo_jax.checkpoints import load
-from relo_jax.data import sources
+from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import reproduce, runner
 from relo_jax.eval.reproduce import reproduce_command
@@ -18,7 +18,7 @@ from tests.eval.test_evaluation import Oracle
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("datasets")
     for name in ("lasot_ext", "trackingnet", "nfs"):
-        miniature.MAKERS[name](root / sources.source(name).folders[0])
+        miniature.MAKERS[name](root / layouts.source(name).folders[0])
     return root
 
 

@@ -19,7 +19,7 @@ from relo_jax import program
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints import model_card as cards
 from relo_jax.checkpoints.pytorch import convert
-from relo_jax.data.folder import read_folder, read_sequence
+from relo_jax.data.datasets.folder import read_folder, read_sequence
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, runner
@@ -375,7 +375,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_runner
-from relo_jax.data.folder import read_folder
+from relo_jax.data.datasets.folder import read_folder
 from relo_jax.eval import results
 from relo_jax.eval.runner import evaluate
 

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from relo_jax.data.folder import read_folder
+from relo_jax.data.datasets.folder import read_folder
 from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.comparison import compare

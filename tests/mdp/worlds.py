@@ -4,9 +4,9 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
+from relo_jax.data.clips.plan.plan import ClipOptions, clip_rng, plan_clip
 
-from relo_jax.data import crops
-from relo_jax.data.clips import ClipOptions, clip_rng, plan_clip
+from relo_jax.data.clips.plan import read
 from relo_jax.data.sequence import Sequence
 
 SIZE, FRAMES, BOX = 64, 5, 16.0  # the canvas shows 8 x 16 pixels of the picture, and has 2 x 64
@@ -30,5 +30,5 @@ def plans(sequence, count, **changes):
 
 def batch_of(sequence, plans):
     """A batch of one clip a plan."""
-    clips = [crops.draw(sequence, plan) for plan in plans]
+    clips = [read.draw(sequence, plan) for plan in plans]
     return {name: jnp.asarray(np.stack([clip[name] for clip in clips])) for name in clips[0]}

@@ -5,12 +5,12 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from relo_jax.data.clips.plan.plan import ClipOptions
+from relo_jax.data.clips.plan.source import ClipSource, Part
 
 from relo_jax import cli
-from relo_jax.data import crops
-from relo_jax.data.clip_source import ClipSource, Part
-from relo_jax.data.clips import ClipOptions
-from relo_jax.data.folder import read_folder
+from relo_jax.data.clips.plan import read
+from relo_jax.data.datasets.folder import read_folder
 from relo_jax.profiling import clip
 from tests.data import miniature
 
@@ -40,8 +40,8 @@ def test_the_command_tells_stages_pipeline_and_waiting(folder, tmp_path, capsys)
 
 def test_a_slow_stage_shows_in_its_own_line(folder, monkeypatch):
     source = ClipSource([Part("folder", read_folder(folder))], ClipOptions(1, 2, 16, 32), 0)
-    slow = crops.decode_frame
-    monkeypatch.setattr(crops, "decode_frame", lambda *a, **o: time.sleep(0.01) or slow(*a, **o))
+    slow = read.decode_frame
+    monkeypatch.setattr(read, "decode_frame", lambda *a, **o: time.sleep(0.01) or slow(*a, **o))
     seconds = clip.stages(source, 4, 4)
     assert seconds["decode"] > 0.6 * sum(seconds.values())
 

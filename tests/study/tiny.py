@@ -5,8 +5,8 @@ import numpy as np
 
 from relo_jax import demo
 from relo_jax.checkpoints import load
-from relo_jax.data.compose import Options
-from relo_jax.data.procedural import heldout
+from relo_jax.data.synthetic.compose import Options
+from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.eval.benchmarks import Benchmark
 from relo_jax.model import RELO
 from relo_jax.study import command, studies

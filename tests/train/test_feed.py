@@ -3,13 +3,15 @@
 import jax
 import numpy as np
 import pytest
+from relo_jax.data.clips.plan.plan import ClipOptions
+from relo_jax.data.clips.plan.source import ClipSource, Part
 
-from relo_jax.data import pipeline, sources, tfds_build
-from relo_jax.data.clip_source import ClipSource, Part
-from relo_jax.data.clips import ClipOptions
-from relo_jax.data.folder import Folder
-from relo_jax.data.index import open_dataset
-from relo_jax.data.tfds_source import open_built
+from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.datasets import layouts
+from relo_jax.data.datasets.folder import Folder
+from relo_jax.data.datasets.index import open_dataset
+from relo_jax.data.records import build
+from relo_jax.data.records.read import open_built
 from relo_jax.errors import UserError
 from relo_jax.train.feed import Feed
 from tests.data import miniature
@@ -26,7 +28,7 @@ def source(tmp_path):
         for number in range(1, torn + 1):
             path = tmp_path / "LaSOT/airplane/airplane-2/img" / f"{number:08d}.jpg"
             path.write_bytes(path.read_bytes()[:-60])
-        dataset = open_dataset(sources.source("lasot"), "train", tmp_path, tmp_path / "cache")
+        dataset = open_dataset(layouts.source("lasot"), "train", tmp_path, tmp_path / "cache")
         return ClipSource([Part("lasot", dataset)], OPTIONS, 0)
 
     return make
@@ -74,7 +76,7 @@ def test_a_run_that_goes_on_with_other_data_says_so(source, mesh, capsys):
 
 def test_the_same_data_in_another_place_is_the_same(source, tmp_path):
     clips = source(0)
-    tfds_build.build(sources.source("lasot"), "train", tmp_path / "built", tmp_path, cache=tmp_path / "cache")
+    build.build(layouts.source("lasot"), "train", tmp_path / "built", tmp_path, cache=tmp_path / "cache")
     built = open_built(tmp_path / "built", "lasot", "train", tmp_path / "cache")
     assert ClipSource([Part("lasot", built)], OPTIONS, 0).fingerprint() == clips.fingerprint()
     assert ClipSource([Part("lasot", built)], OPTIONS, 1).fingerprint() != clips.fingerprint()

@@ -1,0 +1,1 @@
+"""From sequences to batches of clips: plans, reading, augmentation, the Grain pipeline."""

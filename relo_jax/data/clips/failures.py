@@ -1,0 +1,70 @@
+"""What was read: clips of each dataset, and those that were replaced because a frame could not be had.
+
+Counted by the process that trains from what the clips say of themselves, so threads and worker processes need not.
+One clip in a hundred may fail; beyond that something is wrong with the data, and training stops with the list.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from relo_jax.data.clips.plan.source import most_failures, read_note
+from relo_jax.errors import UserError
+
+EXAMPLES = 5  # files named for each dataset and reason
+
+
+class Account:
+    """Counts clips until `report` begins anew.
+
+    Args:
+      names: of the datasets, in the order of a clip's `dataset`.
+    """
+
+    def __init__(self, names: list[str]):
+        self._names = names
+        self._clear()
+
+    def _clear(self):
+        self.clips, self.failed = Counter(), Counter()  # by dataset; by (dataset, reason)
+        self._examples: dict[tuple[str, str], list[str]] = {}
+
+    def add(self, dataset: np.ndarray, failed: np.ndarray, note: np.ndarray) -> None:
+        """Counts a batch: arrays [B], [B], [B, 512] as clips have them.
+
+        Raises:
+          UserError: more than 1 % of the clips since the last report failed; lists them.
+        """
+        self.clips.update(self._names[k] for k in dataset.tolist())
+        for row in np.flatnonzero(failed):
+            told = read_note(note[row])
+            for name, reason, where in told:
+                self.failed[name, reason] += 1
+                examples = self._examples.setdefault((name, reason), [])
+                if len(examples) <= EXAMPLES and where not in examples:
+                    examples.append(where)
+            # A note has no room for dozens of failures; their number is never lost.
+            if len(told) < failed[row]:
+                self.failed[self._names[dataset[row]], "not noted"] += int(failed[row]) - len(told)
+        if self.failed.total() > most_failures(self.clips.total()):
+            share = self.failed.total() / (self.clips.total() + self.failed.total())
+            raise UserError(f"{share:.1%} of the clips could not be read, more than 1 %: {self._failures()}")
+
+    def report(self, title: str) -> str:
+        """One line on the clips since the last report, and begins anew."""
+        clips = ", ".join(f"{name} {self.clips[name]:,}" for name in self._names if self.clips[name])
+        replaced = f"; {self.failed.total():,} replaced: {self._failures()}" if self.failed else ", none replaced"
+        line = f"{title}: {self.clips.total():,} clips ({clips}){replaced}"
+        self._clear()
+        return line
+
+    def _failures(self) -> str:
+        parts = []
+        for (name, reason), count in self.failed.most_common():
+            examples = self._examples.get((name, reason), [])
+            more = ["..."] if len(examples) > EXAMPLES else []
+            files = f" ({', '.join(examples[:EXAMPLES] + more)})" if examples else ""
+            parts.append(f"{name}: {count:,} {reason}{files}")
+        return "; ".join(parts)

@@ -1,0 +1,1 @@
+"""Datasets on disk: official layouts, the index of their annotations, checks and statistics."""

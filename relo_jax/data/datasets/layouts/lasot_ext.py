@@ -1,0 +1,32 @@
+"""LaSOT_ext (Fan et al., IJCV 2021): 150 more sequences in the manner of LaSOT, of 15 other classes, for testing.
+
+As there, a frame whose target is fully occluded or out of view is not visible. The folder may be LaSOT's own: what is
+read is what the list names.
+"""
+
+from pathlib import Path
+
+from relo_jax.data.datasets import attributes, split_lists
+from relo_jax.data.datasets.layout import Entry, Source
+from relo_jax.data.datasets.layouts.lasot import ATTRIBUTES, in_classes, read
+
+
+def _entries(root: Path, split: str) -> list[Entry]:
+    listed = set(split_lists.official("lasot_ext", "test.txt"))
+    found = list(in_classes(root, listed.__contains__))
+    if not found:
+        raise SOURCE.not_found(root, "sequence of its 15 classes")
+    return found
+
+
+SOURCE = Source(
+    name="lasot_ext",
+    title="LaSOT_ext",
+    folders=("LaSOT_ext", "LaSOT_extension_subset", "LaSOTExt", "LaSOT-ext"),
+    splits={"test": 150},
+    heldout="test",
+    layout="atv/atv-1/{groundtruth.txt, full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
+    entries=_entries,
+    read=read,
+    attributes=attributes.from_flags(attributes.LASOT, *ATTRIBUTES),
+)

@@ -1,0 +1,53 @@
+"""OTB-100 (Wu, Lim, Yang, TPAMI 2015): 100 sequences in 98 folders.
+
+Three folders have an annotation a target, of which the sequence's name says the number: `Jogging.2` is
+`Jogging/groundtruth_rect.2.txt`. The annotation of some covers a part of the frames only, see `data/otb100/ranges.txt`.
+Values are parted by commas in two thirds of the files and by tabs in the others; one file mixes tabs and blanks.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from relo_jax.data.datasets import attributes, split_lists
+from relo_jax.data.datasets.annotations import read_boxes
+from relo_jax.data.datasets.layout import Entry, Source, frames_between, list_frames, record
+
+
+@cache
+def _ranges() -> dict[str, tuple[int, ...]]:
+    """Of the sequences that are a part of their folder: first frame, last frame, frame of the annotation's first."""
+    rows = (line.split() for line in split_lists.official("otb100", "ranges.txt"))
+    return {name: tuple(map(int, numbers)) for name, *numbers in rows}
+
+
+def _entries(root: Path, split: str) -> list[Entry]:
+    entries = []
+    for name in split_lists.official("otb100", "test.txt"):
+        folder, dot, number = name.partition(".")
+        if (root / folder).is_dir():
+            files = (f"{folder}/groundtruth_rect{dot}{number}.txt", f"{folder}/img")
+            entries.append(Entry(name, files, _ranges().get(name, ())))
+    if not entries:
+        raise SOURCE.not_found(root, "sequence of the benchmark")
+    return entries
+
+
+def _read(root: Path, entry: Entry):
+    text, images = entry.files
+    frames, boxes = list_frames(root / images), read_boxes(root / text)
+    if entry.extra:
+        first, last, start = entry.extra
+        frames, boxes = frames_between(frames, first, last), boxes[first - start :]
+    yield record(entry.name, images, frames, boxes, text=text)
+
+
+SOURCE = Source(
+    name="otb100",
+    title="OTB-100",
+    folders=("OTB100", "OTB-100", "OTB2015", "OTB"),
+    splits={"test": 100},
+    layout="Basketball/{groundtruth_rect.txt, img/0001.jpg}",
+    entries=_entries,
+    read=_read,
+    attributes=attributes.from_list("otb100", "attributes.txt"),
+)

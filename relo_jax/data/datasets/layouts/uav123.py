@@ -1,0 +1,47 @@
+"""UAV123 (Mueller et al., ECCV 2016): 123 sequences from drones.
+
+Several sequences are parts of one video and share its folder of frames; which frames are whose is a fact of the
+benchmark's configuration and listed in `data/uav123/test.txt`. Boxes are NaN while the target is away.
+"""
+
+from pathlib import Path
+
+from relo_jax.data.datasets import attributes, split_lists
+from relo_jax.data.datasets.annotations import read_boxes
+from relo_jax.data.datasets.layout import Entry, Source, frames_between, list_files, list_frames, record
+
+FRAMES, BOXES = "data_seq/UAV123", "anno/UAV123"
+
+
+def _entries(root: Path, split: str) -> list[Entry]:
+    for part in (FRAMES, BOXES):
+        if not (root / part).is_dir():
+            raise SOURCE.not_found(root, part)
+    rows = [line.split() for line in split_lists.official("uav123", "test.txt")]
+    present = set(list_files(root / BOXES))
+    entries = [
+        Entry(name, (f"{BOXES}/{name}.txt", f"{FRAMES}/{folder}"), (int(first), int(last)))
+        for name, folder, first, last in rows
+        if f"{name}.txt" in present
+    ]
+    if not entries:
+        raise SOURCE.not_found(root, f"annotation in {BOXES}")
+    return entries
+
+
+def _read(root: Path, entry: Entry):
+    text, images = entry.files
+    frames = frames_between(list_frames(root / images), *entry.extra)
+    yield record(entry.name, images, frames, read_boxes(root / text), text=text)
+
+
+SOURCE = Source(
+    name="uav123",
+    title="UAV123",
+    folders=("UAV123", "Dataset_UAV123", "UAV"),
+    splits={"test": 123},
+    layout="{anno/UAV123/bird1_1.txt, data_seq/UAV123/bird1/000001.jpg}",
+    entries=_entries,
+    read=_read,
+    attributes=attributes.from_flags(attributes.UAV123, f"{BOXES}/att"),
+)

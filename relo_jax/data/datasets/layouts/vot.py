@@ -1,0 +1,98 @@
+"""VOT (Kristan et al., 2013 on): one edition of the challenge, as its toolkit downloads it.
+
+`list.txt` names the sequences; where it is missing, the folders with a groundtruth.txt are taken. A line there is a
+rectangle, a polygon or, since 2020, a mask, of which the bounding box is used, or a single number, the toolkit's code
+for frames without a target.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from relo_jax.data.datasets.annotations import read_text
+from relo_jax.data.datasets.layout import Entry, Source, list_folders, list_frames, record
+from relo_jax.data.datasets.split_lists import read_list
+from relo_jax.errors import UserError
+
+NO_BOX = (np.nan,) * 4
+_LARGEST_SIDE = 1 << 14  # pixels, of a mask: beyond it the line is something else
+
+
+def _entries(root: Path, split: str) -> list[Entry]:
+    there = set(list_folders(root))
+    if (root / "list.txt").is_file():
+        names = read_list(root / "list.txt")
+    else:
+        names = sorted(p.parent.name for p in root.glob("*/groundtruth.txt"))
+    if there.isdisjoint(names):
+        raise SOURCE.not_found(root, "sequence with a groundtruth.txt")
+    in_color = {name for name in names if name in there and (root / name / "color").is_dir()}
+    images = {name: f"{name}/color" if name in in_color else name for name in names}
+    return [Entry(name, (f"{name}/groundtruth.txt", images[name])) for name in dict.fromkeys(names)]
+
+
+def _read(root: Path, entry: Entry):
+    text, images = entry.files
+    yield record(entry.name, images, list_frames(root / images), read_regions(root / text), text=text)
+
+
+def read_regions(path: Path) -> np.ndarray:
+    """float64 [F, 4] x, y, w, h: bounding boxes of a file of regions; NaN where a frame has none.
+
+    Raises:
+      UserError: the file holds nothing; a line (given by number) is no region.
+    """
+    lines = read_text(path).rstrip().splitlines()
+    if not lines:
+        raise UserError(f"{path}: holds no boxes")
+    boxes = np.empty((len(lines), 4))
+    for number, line in enumerate(lines):
+        try:
+            boxes[number] = _bounding_box(line.strip())
+        except ValueError:
+            raise UserError(
+                f"{path}, line {number + 1}: {line.strip()[:60]!r} is neither a rectangle, a polygon nor a mask"
+            ) from None
+    return boxes
+
+
+def _bounding_box(region: str):
+    """x, y, w, h of one region. Raises ValueError."""
+    if region.startswith("m"):
+        return _mask_box(np.array([int(v) for v in region[1:].split(",")]))
+    values = np.array([float(v) for v in region.replace(",", " ").split()])
+    if np.isinf(values).any():
+        raise ValueError
+    if len(values) == 1 or np.isnan(values).any():
+        return NO_BOX
+    if len(values) == 4:
+        return values
+    if len(values) < 6:
+        raise ValueError
+    corners = values.reshape(-1, 2)
+    return (*corners.min(0), *(corners.max(0) - corners.min(0)))
+
+
+def _mask_box(code: np.ndarray):
+    """Of a mask x, y, w, h, r0, r1, ...: its w x h pixels from the corner x, y, row by row, are r0 times 0, then r1
+    times 1, then r2 times 0, and so on; what the runs leave open at the end is 0. Raises ValueError."""
+    (x, y, width, height), runs = code[:4], code[4:]
+    if (code[2:] < 0).any() or max(width, height) > _LARGEST_SIDE or runs.sum() > width * height:
+        raise ValueError
+    inside = np.repeat(np.arange(len(runs)) % 2, runs)
+    mask = np.pad(inside, (0, width * height - len(inside))).reshape(height, width)
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not len(columns):
+        return NO_BOX
+    return x + columns[0], y + rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
+
+
+SOURCE = Source(
+    name="vot",
+    title="VOT",
+    folders=("VOT", *(f"{prefix}{year}" for year in range(2022, 2012, -1) for prefix in ("VOT", "vot-st"))),
+    splits={"test": None},
+    layout="{list.txt, bag/{groundtruth.txt, color/00000001.jpg}}",
+    entries=_entries,
+    read=_read,
+)

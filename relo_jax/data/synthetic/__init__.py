@@ -1,0 +1,1 @@
+"""Sequences that are drawn: textures, objects, motion, scenes; and those cut out of photographs."""

@@ -1,0 +1,268 @@
+"""Sets a cast of cut-outs in motion over a background: the motion engine of procedural and photograph sequences.
+
+A target wanders over a moving background, changes size, aspect, angle and light, passes behind things and beside
+look-alikes. In one frame it moves little against its size, as in real video; over the sequence it goes far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from relo_jax.data.synthetic import motion
+from relo_jax.data.synthetic.absence import with_absence
+from relo_jax.data.synthetic.motion import log_uniform
+from relo_jax.data.synthetic.scene import Cutout, Layer, Scene
+
+
+@dataclass(frozen=True)
+class Options:
+    """How hard the sequences are. Sizes in pixels of a width x height frame, speeds in target sizes a frame."""
+
+    width: int = 448
+    height: int = 336
+    num_frames: int = 120
+    distractors: int = 3  # at most
+    clutter: int = 6  # at most
+    occlusion: float = 0.5  # probability of something to pass behind
+    smallest: float = 20.0  # side of the target at the start
+    largest: float = 64.0
+    elongation: float = 0.0  # spread of log(w / h) that the target starts with, beside what its silhouette has
+    slowest: float = 0.03
+    fastest: float = 0.22
+    jump: float = 0.03  # largest probability a frame of a sudden displacement of 0.3 to 0.8 sizes
+    bending: float = 6.0  # largest bend of objects, in pixels of a 96 px patch (half of the objects are rigid)
+    shadow: float = 0.3  # probability of a shadow or a patch of light
+    switch: float = 0.0  # probability that the light comes on or goes out, at once or within a second
+    grain: float = 0.15  # largest strength of the camera's noise
+    blur: float = 1.5  # largest blur of the camera in pixels (three quarters of the sequences have none)
+    grade: float = 0.5  # probability that the camera's colours are paler or tinted
+    compression: float = 0.15  # probability of visible JPEG compression
+    bank_size: int = 256  # textures of a split
+    exposure: float = 0.0  # largest share of the time between two frames in which moving things smear (half have none)
+    pixel: float = 0.0  # largest side of the camera's pixels in those of the frame, half have 1 (0: crops are as drawn)
+    absence: float = 0.0  # probability that the target goes out of sight for a while, see absence.py
+
+
+@dataclass(frozen=True)
+class Cast:
+    """What is set in motion: cut-outs by role (limbs belong to the target; carriers are larger things that it is fixed
+    to, as a face to a body, and are not part of it), the background uint8 [h, w, 3], the camera's noise around 128."""
+
+    target: Cutout
+    limbs: tuple[Cutout, ...]
+    carriers: tuple[Cutout, ...]
+    distractors: tuple[Cutout, ...]
+    clutter: tuple[Cutout, ...]
+    occluders: tuple[Cutout, ...]
+    shadows: tuple[Cutout, ...]
+    background: np.ndarray
+    grain: np.ndarray
+
+
+class _Paths:
+    """Smooth random paths of speed 1, drawn all at once (one array operation a scene) and handed out one by one."""
+
+    def __init__(self, rng: np.random.Generator, count: int, frames: int):
+        self._paths, self._next = motion.wander(rng, count, frames), 0
+
+    def take(self, count: int) -> np.ndarray:
+        """[count, F]; of one, [F]."""
+        self._next += count
+        return self._paths[self._next - count : self._next]
+
+    def one(self) -> np.ndarray:
+        return self.take(1)[0]
+
+
+def _shape_path(rng: np.random.Generator, paths: _Paths):
+    """(log size, log aspect, angle), each [F], relative to the start."""
+    rates = log_uniform(rng, [0.003, 0.001, 0.003], [0.025, 0.015, 0.05])
+    size, aspect, angle = paths.take(3) * rates[:, None]
+    if rng.random() < 0.2:  # turns on and on
+        angle = angle + rng.normal(0, 0.03) * np.arange(len(angle))
+    return size - size[0], np.clip(aspect - aspect[0], -0.7, 0.7), angle - angle[0]
+
+
+def _layer(piece: Cutout, center, size, aspect, angle, gain=None) -> Layer:
+    """size: [F], the square root of the bounding box's area before the rotation."""
+    scale, stretch = size / piece.extent, np.exp(aspect / 2)
+    return Layer(piece, motion.affine_maps(center, angle, scale * stretch, scale / stretch, piece.center), gain)
+
+
+def _bent(rng: np.random.Generator, layer: Layer, options: Options, paths: _Paths) -> Layer:
+    """The layer as something soft that changes its shape; or rigid, as it was."""
+    if options.bending <= 0 or rng.random() < 0.5:
+        return layer
+    path = np.tanh(paths.one() * log_uniform(rng, 0.02, 0.2)) * rng.uniform(0.3, 1) * options.bending
+    return replace(layer, bending=path, field=int(rng.integers(64)))
+
+
+def _gain(rng: np.random.Generator, paths: _Paths) -> np.ndarray:
+    return np.exp(np.clip(paths.one() * log_uniform(rng, 0.001, 0.02), -0.5, 0.4))
+
+
+def _target_path(rng, options: Options, paths: _Paths, sizes: np.ndarray) -> np.ndarray:
+    """[F, 2] centres: wandering, drifting, jumping, turning back at the frame's border."""
+    frames = len(sizes)
+    speed = log_uniform(rng, options.slowest, options.fastest)
+    heading = rng.uniform(0, 2 * np.pi)
+    drift = rng.uniform(0.4, 1.0) * np.array([np.cos(heading), np.sin(heading)])
+    path = 0.8 * paths.take(2).T + drift * np.arange(frames)[:, None]
+    if rng.random() < 0.3:  # shaken by the camera or by its gait
+        path += rng.uniform(0, 0.8) * motion.wander(rng, 2, frames, 3, 9).T
+    path *= speed
+    path += motion.jumps(rng, frames, rng.uniform(0, options.jump), 0.3, 0.8)
+    limit = np.array([options.width, options.height], np.float64)
+    start = rng.uniform(0.15, 0.85, 2) * limit
+    margin = np.minimum(rng.uniform(-0.1, 0.5) * sizes.max(), 0.3 * limit.min())
+    return motion.fold(start + path * np.sqrt(sizes[0] * sizes)[:, None], margin, limit - margin)
+
+
+def _swing(rng, frames: int, slowest: float) -> np.ndarray:
+    return np.sin(2 * np.pi * np.arange(frames) / log_uniform(rng, slowest / 10, slowest) + rng.uniform(0, 2 * np.pi))
+
+
+def _limb_layer(rng, limb: Cutout, body: Layer) -> Layer:
+    """A part that swings about a joint on the body, hanging from the middle of its upper end."""
+    frames = len(body.maps)
+    joint = np.tile(rng.uniform(24, 72, 2), (frames, 1))
+    angle = rng.uniform(0, 2 * np.pi) + rng.uniform(0.1, 0.9) * _swing(rng, frames, 60)
+    scale = rng.uniform(0.3, 0.6)
+    anchor = (limb.center[0], limb.outline[:, 1].min() + 8)
+    return Layer(
+        limb, motion.compose(body.maps, motion.affine_maps(joint, angle, scale * 0.7, scale, anchor)), body.gain
+    )
+
+
+def _carrier_layer(rng, piece: Cutout, body: Layer) -> Layer:
+    """Something larger behind the target that moves with it."""
+    scale = rng.uniform(1.3, 3.0)
+    angle = rng.uniform(0, 2 * np.pi)
+    at = 48 + 40 * rng.uniform(0.3, scale) * np.array([[np.cos(angle), np.sin(angle)]])
+    placed = motion.affine_maps(at, rng.normal(0, 0.3, 1), scale, scale, piece.center)
+    return Layer(piece, motion.compose(body.maps, placed), body.gain)
+
+
+def _distractor_layer(rng, piece: Cutout, options: Options, paths: _Paths, center, sizes, stretch: float) -> Layer:
+    """Beside the target for a while (it may cross it), or on a way of its own; as long or as wide as the target."""
+    frames = len(center)
+    size, aspect, angle = _shape_path(rng, paths)
+    own = sizes[0] * np.exp(rng.normal(0, 0.2) + np.clip(size, -0.5, 0.5))
+    if rng.random() < 0.7:
+        turn = rng.uniform(0, 2 * np.pi) + 0.05 * paths.one()
+        reach = rng.uniform(0.9, 2.2) + rng.uniform(0.2, 1.6) * _swing(rng, frames, 200)
+        path = center + (reach * np.sqrt(sizes * own))[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1)
+    else:
+        limit = np.array([options.width, options.height])
+        steps = paths.take(2).T * log_uniform(rng, options.slowest, options.fastest) * sizes[0]
+        path = motion.fold(rng.uniform(0, 1, 2) * limit + steps, -0.1 * limit, 1.1 * limit)
+    layer = _layer(piece, path, own, aspect + stretch, angle + rng.normal(0, 0.8), _gain(rng, paths))
+    return _bent(rng, layer, options, paths)
+
+
+def _camera(rng, options: Options, background: np.ndarray, paths: _Paths, center: np.ndarray):
+    """(maps [F, 2, 3] of the background, maps [F, 2, 3] from the first frame's scene to the frame)."""
+    frames = len(center)
+    follow = rng.choice([0.0, rng.uniform(0, 1), 1.0], p=[0.35, 0.35, 0.3])
+    shake = motion.wander(rng, 2, frames, 4, 120).T * rng.choice([0.0, log_uniform(rng, 0.1, 3)])
+    # A camera that follows the target moves the scene against the target's own way.
+    travel = -follow * 1.5 * (center - center[0]) * rng.choice([1, -1], p=[0.8, 0.2]) + shake
+    turn = paths.one() * rng.choice([0.0, log_uniform(rng, 0.0005, 0.008)])
+    zoom = np.exp(np.clip(paths.one() * rng.choice([0, 0.003, 0.01]), -0.4, 0.4))
+    zoom = zoom / zoom[0]
+    middle = np.array([options.width, options.height]) / 2
+    world = motion.affine_maps(middle + travel, turn - turn[0], zoom, zoom, middle)
+    high, wide = background.shape[:2]
+    fill = max(options.width / wide, options.height / high) * log_uniform(rng, 0.7, 2.0)
+    angle = np.array([rng.normal(0, 0.15) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)])
+    placed = motion.affine_maps(middle[None], angle, fill, fill, (wide * rng.uniform(0.3, 0.7), high / 2))
+    return motion.compose(world, placed), world
+
+
+def _standing(rng, piece: Cutout, world: np.ndarray, at: np.ndarray, size: float, gain=None) -> Layer:
+    """Something that stands in the scene and moves only as the camera does."""
+    aspect = np.clip(rng.normal(0, 0.4, 1), -1, 1)
+    still = _layer(piece, np.asarray(at)[None], np.full(1, size), aspect, rng.normal(0, 0.3, 1))
+    return Layer(piece, motion.compose(world, still.maps), gain)
+
+
+def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
+    """The scene of a cast, all F frames at once; draws from `rng` only."""
+    frames = options.num_frames
+    paths = _Paths(rng, 14 + 8 * len(cast.distractors), frames)
+    size, aspect, angle = _shape_path(rng, paths)
+    sizes = log_uniform(rng, options.smallest, options.largest) * np.exp(size)
+    sizes = np.exp(motion.fold(np.log(sizes), np.log(14.0), np.log(0.36 * min(options.width, options.height))))
+    center = _target_path(rng, options, paths, sizes)
+    background_maps, world = _camera(rng, options, cast.background, paths, center)
+    angle = angle + (rng.normal(0, 0.3) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi))
+    stretch = rng.normal(0, options.elongation) if options.elongation else 0.0
+    body = _bent(rng, _layer(cast.target, center, sizes, aspect + stretch, angle, _gain(rng, paths)), options, paths)
+
+    limit = np.array([options.width, options.height])
+    behind, front = [], []
+    for piece in cast.clutter:
+        gain = np.full(frames, rng.uniform(0.5, 1.3))
+        behind.append(_standing(rng, piece, world, rng.uniform(-0.5, 1.5, 2) * limit, log_uniform(rng, 12, 130), gain))
+    for piece in cast.distractors:
+        layer = _distractor_layer(rng, piece, options, paths, center, sizes, stretch)
+        (front if rng.random() < 0.35 else behind).append(layer)
+    for piece in cast.occluders:
+        # Put where the target will be at some time, a little aside; in the coordinates of the first frame.
+        when = int(rng.integers(frames))
+        place = center[when] + rng.uniform(-0.7, 0.7, 2) * sizes[when]
+        place = motion.apply(motion.invert(world[when : when + 1]), place[None])[0, 0]
+        front.append(_standing(rng, piece, world, place, sizes[when] * rng.uniform(0.4, 1.5)))
+    for piece in cast.shadows:  # over everything, still in the scene
+        front.append(_standing(rng, piece, world, rng.uniform(0, 1, 2) * limit, log_uniform(rng, 80, 400)))
+    behind += [_carrier_layer(rng, piece, body) for piece in cast.carriers]
+    limbs = [_limb_layer(rng, limb, body) for limb in cast.limbs]
+    under = len(limbs) if rng.random() < 0.5 else 0  # limbs behind the body, or all before it
+    own = [*limbs[:under], body, *limbs[under:]]
+    first = len(behind) + under
+    target = (first, *(len(behind) + k for k in range(len(own)) if k != under))
+    scene = Scene(
+        options.width,
+        options.height,
+        cast.background,
+        background_maps,
+        (*behind, *own, *front),
+        target,
+        light=_gain(rng, paths) * rng.uniform(0.75, 1.15),
+        grain=cast.grain,
+        grain_strength=rng.uniform(0, options.grain),
+        offsets=rng.integers(0, 100, (frames, 2)),
+        grade=_grade(rng, options),
+        blur=rng.uniform(0.3, options.blur) if options.blur and rng.random() < 0.25 else 0.0,
+        quality=int(rng.integers(12, 60)) if rng.random() < options.compression else 0,
+    )
+    # Last, so that all that is drawn before them is as it is without.
+    if options.switch and rng.random() < options.switch:
+        scene = replace(scene, light=scene.light[:, None] * _switched(rng, frames))
+    if options.exposure and rng.random() < 0.5:
+        scene = replace(scene, exposure=rng.uniform(0, options.exposure))
+    if options.pixel:
+        most = max(options.pixel, 1.0)
+        scene = replace(scene, pixel=max(1.0, log_uniform(rng, 1 / most, most)))
+    return with_absence(rng, scene) if options.absence and rng.random() < options.absence else scene
+
+
+def _switched(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """[F, 3] in (0, 1]: a light of some colour that comes on or goes out during the sequence, as fast as it likes."""
+    dark, when, takes = log_uniform(rng, 0.2, 0.7), rng.uniform(0, frames), log_uniform(rng, 1, 25)
+    color = np.minimum(dark * np.exp(rng.normal(0, 0.2, 3)), 1)
+    lit = np.clip((np.arange(frames) - when) / takes, 0, 1)
+    return color ** (lit if rng.random() < 0.5 else 1 - lit)[:, None]
+
+
+def _grade(rng: np.random.Generator, options: Options) -> np.ndarray:
+    """float32 [3, 4]: the camera's colours; less saturated, of less contrast, tinted."""
+    matrix = np.eye(3, 4, dtype=np.float32)
+    if rng.random() < options.grade:
+        keep, contrast = rng.uniform(0.1, 1), rng.uniform(0.6, 1.1)
+        grey = np.array([0.299, 0.587, 0.114], np.float32)
+        matrix[:, :3] = contrast * rng.uniform(0.9, 1.1, (3, 1)) * (keep * np.eye(3) + (1 - keep) * grey)
+        matrix[:, 3] = (1 - contrast) * rng.uniform(0, 200)
+    return matrix

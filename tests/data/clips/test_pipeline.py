@@ -1,0 +1,276 @@
+"""The pipeline: batches by index, the same with any number of threads, resumable in the middle."""
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from relo_jax.data.clips.plan.plan import ClipOptions
+from relo_jax.data.clips.plan.source import ClipSource, Part
+
+from relo_jax import config as configs
+from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.datasets import layouts
+from relo_jax.data.datasets.index import open_dataset
+from relo_jax.data.synthetic.compose import Options
+from relo_jax.errors import UserError
+from tests.data import miniature
+
+ROOT = Path(__file__).parents[3]
+
+MODEL = SimpleNamespace(templates=2, template_size=32, search_size=64)
+
+
+@pytest.fixture
+def config():
+    c = configs.base()
+    c.batch_size = 4
+    c.warmup.search_frames, c.rl.clip_length = 1, 3
+    c.data.procedural.bank_size, c.data.procedural.num_frames = 24, 40
+    return c
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def take(iterator, count):
+    return [next(iterator) for _ in range(count)]
+
+
+def test_batches_do_not_depend_on_the_number_of_threads(config):
+    runs = []
+    for workers in (0, 1, 3):
+        config.data.workers = workers
+        runs.append(take(iter(pipeline.make_dataset(config, MODEL)), 3))
+    for other in runs[1:]:
+        assert all(same(a, b) for a, b in zip(runs[0], other, strict=True))
+
+
+def test_a_batch_is_its_clips_in_the_order_of_their_indices(config):
+    batch = take(iter(pipeline.make_dataset(config, MODEL)), 2)[1]
+    assert batch["index"].tolist() == [4, 5, 6, 7] and batch["index"].dtype == np.int64
+    assert batch["search_images"].shape == (4, 1, 64, 64, 3) and batch["search_images"].dtype == np.uint8
+    assert batch["template_boxes_xywh"].shape == (4, 2, 4)
+    source = pipeline.clip_source(config, MODEL)
+    assert same(source[6], {k: v[2] for k, v in batch.items()})
+    assert source.describe(6) == "procedural-train-0-000006"
+
+
+def test_any_batch_can_be_the_first(config):
+    batches = pipeline.make_dataset(config, MODEL)
+    expected = take(iter(batches), 4)[2:]
+    assert all(same(a, b) for a, b in zip(expected, take(batches.starting_at(2), 2), strict=True))
+
+
+def test_the_stage_sets_the_length_of_clips(config):
+    assert pipeline.clip_source(config, MODEL, "warmup")[0]["search_images"].shape[0] == 1
+    assert pipeline.clip_source(config, MODEL, "rl")[0]["search_images"].shape[0] == 3
+    config.stage = "rl"
+    assert pipeline.clip_source(config, MODEL)[0]["search_images"].shape[0] == 3
+
+
+def test_held_out_batches_are_others_and_the_same_for_all_seeds(config):
+    train, heldout = (pipeline.clip_source(config, MODEL, train=t) for t in (True, False))
+    assert not np.array_equal(train[0]["search_images"], heldout[0]["search_images"])
+    config.data.seed = 5
+    others, again = (pipeline.clip_source(config, MODEL, train=t) for t in (True, False))
+    assert not np.array_equal(train[0]["search_images"], others[0]["search_images"]) and same(heldout[0], again[0])
+    assert heldout.describe(0).startswith("procedural-heldout")
+
+
+def test_the_batches_of_two_hosts_one_below_the_other_are_those_of_one(config, monkeypatch):
+    monkeypatch.setattr(pipeline.jax, "process_count", lambda: 2)
+    seen = []
+    for process in range(2):
+        monkeypatch.setattr(pipeline.jax, "process_index", lambda p=process: p)
+        batches = take(pipeline.make_dataset(config, MODEL).starting_at(3), 2)
+        seen.append([b["index"].tolist() for b in batches])
+    assert [[*a, *b] for a, b in zip(*seen, strict=True)] == [[12, 13, 14, 15], [16, 17, 18, 19]]
+    config.batch_size = 3
+    with pytest.raises(UserError, match="batch_size=3"):
+        pipeline.make_dataset(config, MODEL)
+
+
+def test_a_folder_that_does_not_exist_is_named(config, tmp_path):
+    config.data.name, config.data.root = "folder", str(tmp_path / "none")
+    with pytest.raises(UserError, match="none: no such folder"):
+        pipeline.make_dataset(config, MODEL)
+
+
+def test_real_folders_and_photographs_train_by_the_same_config(config, shared):
+    config.data.name, config.data.root, config.data.one_based = "folder", str(shared / "data" / "otb_mini"), True
+    batch = next(iter(pipeline.make_dataset(config, MODEL)))
+    assert batch["search_images"].std() > 10
+    assert np.isfinite(batch["search_boxes_xywh"]).all()
+    config.data.name, config.data.root = "photos", str(shared / "data" / "photos")
+    assert next(iter(pipeline.make_dataset(config, MODEL)))["template_images"].std() > 10
+
+
+def test_folders_are_read_by_worker_processes_too(config, tmp_path):
+    for seed in range(2):
+        folder, boxes = tmp_path / f"walk{seed}", miniature.walk(seed=seed)
+        miniature.write_frames(folder / "img", boxes, seed=seed)
+        (folder / "groundtruth.txt").write_text(miniature.lines(boxes))
+    config.data.name, config.data.root = "folder+procedural", str(tmp_path)
+    source = pipeline.clip_source(config, MODEL)
+    here, there = (digests(pipeline.batches(source, 4, 1, processes), 1, 8) for processes in (0, 1))
+    assert here == there
+
+
+def test_held_out_clips_leave_out_what_weighs_nothing(config, tmp_path):
+    miniature.lasot(tmp_path / "LaSOT")
+    config.data.name, config.data.root, config.data.weights = "lasot+procedural", str(tmp_path), (0.0, 1.0)
+    assert [part.name for part in pipeline.parts(config.data, train=False, cache=tmp_path)] == ["procedural"]
+
+
+def test_the_config_lists_every_option_of_procedural_clips_with_its_default():
+    assert configs.base().data.procedural.to_dict() == asdict(Options())
+
+
+@pytest.fixture(scope="module")
+def lasot(tmp_path_factory):
+    """Clips of a folder on disk, tiny, as processes read them."""
+    root = tmp_path_factory.mktemp("lasot")
+    miniature.lasot(root)
+    dataset = open_dataset(layouts.source("lasot"), "train", root, tmp_path_factory.mktemp("cache"))
+    options = ClipOptions(templates=1, frames=2, template_size=16, search_size=32)
+    return ClipSource([Part("lasot", dataset), Part("again", dataset, 0.5)], options, seed=3)
+
+
+def digest(batch, row):
+    """A hash of all that one clip of a batch consists of."""
+    return hashlib.blake2b(b"".join(batch[name][row].tobytes() for name in sorted(batch))).hexdigest()
+
+
+def digests(batches, first, count):
+    """Hashes of the clips from batch `first` on, by index, until there are `count`."""
+    iterator, found = batches.starting_at(first), {}
+    while len(found) < count:
+        batch = next(iterator)
+        for row, index in enumerate(batch["index"].tolist()):
+            assert index not in found
+            found[index] = digest(batch, row)
+    iterator.close()
+    return found
+
+
+def test_the_first_thousand_clips_are_the_same_for_any_number_of_threads_processes_and_hosts(lasot, monkeypatch):
+    count, runs = 1000, {}
+    for threads, processes in ((0, 0), (1, 0), (4, 0), (0, 1), (1, 2)):
+        runs[threads, processes] = digests(pipeline.batches(lasot, 8, threads, processes), 0, count)
+    monkeypatch.setattr(pipeline.jax, "process_count", lambda: 2)
+    hosts = {}
+    for host in range(2):
+        monkeypatch.setattr(pipeline.jax, "process_index", lambda host=host: host)
+        hosts |= digests(pipeline.batches(lasot, 8, 1), 0, count // 2)
+    runs["two hosts"] = hosts
+    expected = runs.pop((0, 0))
+    assert sorted(expected) == list(range(count)) and len(set(expected.values())) == count
+    for how, found in runs.items():
+        assert found == expected, how
+
+
+@dataclass(frozen=True)
+class Told:
+    """Clips that leave a file in a folder when they are read."""
+
+    folder: Path
+
+    def __len__(self):
+        return 1_000_000
+
+    def __getitem__(self, index):
+        (self.folder / str(index)).touch()
+        return {"index": np.int64(index)}
+
+
+@pytest.mark.parametrize(("threads", "processes"), [(2, 0), (1, 1)])
+def test_as_many_batches_lie_ready_as_it_says(threads, processes, tmp_path):
+    batches = pipeline.batches(Told(tmp_path), 4, threads, processes)
+    iterator, seen, count = batches.starting_at(0), -1, 0
+    next(iterator)
+    until = time.monotonic() + 30
+    while count != seen or count < 4 * batches.read_ahead and time.monotonic() < until:  # or it was busy elsewhere
+        time.sleep(1)
+        seen, count = count, len(list(tmp_path.iterdir()))
+    iterator.close()
+    assert batches.read_ahead - 1 <= count / 4 - 1 <= batches.read_ahead
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [("os.kill(os.getpid(), signal.SIGKILL)", -9), ("pass", 0), ("sys.exit(3)", 3)]
+)
+def test_worker_processes_leave_signals_to_the_one_that_reads_and_end_with_it(end, status, lasot, tmp_path):
+    """However it ends, and though nobody closes the iterator."""
+    source = tmp_path / "source.pickle"
+    source.write_bytes(pickle.dumps(lasot))
+    code = f"""
+import multiprocessing, os, pickle, signal, sys, time
+from pathlib import Path
+from relo_jax.data import pipeline
+
+if __name__ == "__main__":
+    iterator = pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 1, 2).starting_at(0)
+    until = time.monotonic() + 20
+    while len(workers := [worker.pid for worker in multiprocessing.active_children()]) < 2:
+        assert time.monotonic() < until, "they do not begin"
+    for _ in range(10):
+        for worker in workers:
+            os.kill(worker, signal.SIGINT)
+            os.kill(worker, signal.SIGTERM)
+        next(iterator)
+    print(*workers, flush=True)
+    {end}
+"""
+    (tmp_path / "reader.py").write_text(code)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    reader = subprocess.Popen([sys.executable, tmp_path / "reader.py"], env=env, stdout=subprocess.PIPE, text=True)
+    workers = [int(pid) for pid in reader.stdout.readline().split()]
+    assert reader.wait(60) == status and len(workers) == 2
+    running = lambda pid: Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
+    until = time.monotonic() + 20
+    while any(map(running, workers)):
+        assert time.monotonic() < until, "they are still there"
+        time.sleep(0.1)
+
+
+def test_a_killed_reader_goes_on_with_the_next_clip(lasot, tmp_path):
+    """A process notes the hash of each clip, a batch at a time; it is killed twice, at no particular moment."""
+    log, source = tmp_path / "log", tmp_path / "source.pickle"
+    source.write_bytes(pickle.dumps(lasot))
+    code = f"""
+import pickle, time
+from pathlib import Path
+from relo_jax.data import pipeline
+from tests.data.test_pipeline import digest
+
+log = Path({str(log)!r})
+batches = pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 2)
+done = len(log.read_text().splitlines()) // 8 if log.exists() else 0
+iterator = batches.starting_at(done)
+for _ in range(done, 100):
+    batch = next(iterator)
+    lines = [f"{{index}} {{digest(batch, row)}}\\n" for row, index in enumerate(batch["index"])]
+    with log.open("a") as file:
+        file.write("".join(lines))
+    time.sleep(0.01)  # time to be killed
+"""
+    noted = lambda: log.read_text().splitlines() if log.exists() else []
+    for kills in range(3):
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        before = len(noted())
+        while process.poll() is None:
+            time.sleep(0.005)
+            if kills < 2 and len(noted()) > before + 100:
+                process.kill()
+        assert process.returncode == (0 if kills == 2 else -9)
+    expected = digests(pipeline.batches(lasot, 8, 0), 0, 800)
+    assert noted() == [f"{index} {hashed}" for index, hashed in expected.items()]

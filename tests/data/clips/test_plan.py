@@ -1,0 +1,202 @@
+"""Clips: order of frames, jitter, augmentation, normalised boxes; all a function of (seed, index)."""
+
+import numpy as np
+import pytest
+from relo_jax.data.clips.plan.plan import ClipOptions, clip_rng, eligible, jitter_box, sample_order
+from relo_jax.data.clips.plan.source import ClipSource, Part
+
+from relo_jax.data.clips.plan import augment
+from relo_jax.data.datasets.folder import Folder
+from relo_jax.data.sequence import Sequence
+from relo_jax.errors import UserError
+from relo_jax.geometry.crop import box_to_crop_norm, crop_host
+
+OPTIONS = ClipOptions(templates=2, frames=3, template_size=64, search_size=128)
+PLAIN = ClipOptions(
+    templates=2, frames=3, template_size=64, search_size=128, brightness=0, grey=0, flip=0, frame_flip=0
+)
+RED = np.array([250, 20, 20])
+
+
+def red_square(frames=40, name="square", visible=None):
+    """A red square with one green corner that crosses a textured grey field."""
+    rng = np.random.default_rng(0)
+    field = np.repeat(rng.integers(90, 110, (120, 160, 1)), 3, 2).astype(np.uint8)
+    boxes = np.stack([[20 + 2.0 * t, 40, 24, 18] for t in range(frames)])
+
+    def read_frame(t):
+        frame = field.copy()
+        x, y, w, h = boxes[t].astype(int)
+        frame[y : y + h, x : x + w] = RED
+        frame[y : y + h // 2, x : x + w // 2] = (20, 250, 20)
+        return frame
+
+    return Sequence(name, boxes, np.ones(frames, bool) if visible is None else visible, read_frame)
+
+
+def folder(sequences):
+    return [Part("folder", Folder(sequences))]
+
+
+def colored(image, channel):
+    """Corners x1, y1, x2, y2 of the pixels in which one channel stands out."""
+    other = [c for c in range(3) if c != channel]
+    mask = image[..., channel].astype(int) - image[..., other].max(-1) > 60
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1])
+
+
+def test_a_clip_has_the_shapes_and_types_that_training_takes():
+    clip = ClipSource(folder((red_square(),)), OPTIONS, seed=3)[5]
+    assert {k: (v.shape, str(v.dtype)) for k, v in clip.items()} == {
+        "template_images": ((2, 64, 64, 3), "uint8"),
+        "template_boxes_xywh": ((2, 4), "float32"),
+        "search_images": ((3, 128, 128, 3), "uint8"),
+        "search_boxes_xywh": ((3, 4), "float32"),
+        "index": ((), "int64"),
+        "dataset": ((), "int32"),
+        "failed": ((), "int32"),
+        "note": ((512,), "uint8"),
+    }
+    assert clip["index"] == 5 and clip["failed"] == 0 and not clip["note"].any()
+
+
+def test_the_same_seed_and_index_give_the_same_clip_and_others_do_not():
+    source, again = (ClipSource(folder((red_square(),)), OPTIONS, seed=3) for _ in range(2))
+    again[4]  # what was drawn before does not matter
+    for key, value in source[9].items():
+        assert np.array_equal(value, again[9][key])
+    assert not np.array_equal(source[9]["search_images"], source[10]["search_images"])
+    other = ClipSource(folder((red_square(),)), OPTIONS, seed=4)
+    assert not np.array_equal(source[9]["search_images"], other[9]["search_images"])
+
+
+@pytest.mark.parametrize("options", [PLAIN, OPTIONS], ids=["plain", "augmented"])
+def test_boxes_lie_on_the_target_in_templates_and_search_crops(options):
+    source, checked = ClipSource(folder((red_square(),)), options, seed=1), 0
+    for index in range(12):
+        clip = source[index]
+        for kind in ("template", "search"):
+            for image, box in zip(clip[f"{kind}_images"], clip[f"{kind}_boxes_xywh"], strict=True):
+                x, y, w, h = box * (image.shape[0] - 1)
+                if x < 1 or y < 1 or x + w > image.shape[0] - 2 or y + h > image.shape[0] - 2:
+                    continue
+                if np.abs(image.astype(int)[..., 0] - image[..., 1]).max() < 20:
+                    continue  # a grey clip
+                red, green = colored(image, 0), colored(image, 1)
+                found = np.concatenate([np.minimum(red[:2], green[:2]), np.maximum(red[2:], green[2:])])
+                assert np.abs(found - [x, y, x + w, y + h]).max() < 2.5
+                checked += 1
+    assert checked > 25
+
+
+def test_flips_mirror_target_and_box_together():
+    """The green corner lies on the left; in half of the frames it must appear on the right, the box still true."""
+    source, right = ClipSource(folder((red_square(),)), OPTIONS, seed=1), []
+    for index in range(40):
+        clip = source[index]
+        for image, box in zip(clip["template_images"], clip["template_boxes_xywh"], strict=True):
+            if np.abs(image.astype(int)[..., 0] - image[..., 1]).max() > 20:
+                right.append(colored(image, 1)[[0, 2]].mean() > (box[0] + box[2] / 2) * 63)
+    assert 0.3 < np.mean(right) < 0.7
+
+
+def test_two_flips_are_the_first_picture():
+    image = np.random.default_rng(0).integers(0, 255, (8, 8, 3)).astype(np.uint8)
+    box = np.array([0.1, 0.2, 0.3, 0.4])
+    once, box_once = augment.flip(image, box)
+    assert np.allclose(box_once, [0.6, 0.2, 0.3, 0.4])
+    twice, box_twice = augment.flip(once, box_once)
+    assert np.array_equal(twice, image) and np.allclose(box_twice, box)
+
+
+def test_brightness_multiplies_and_clamps():
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    assert np.array_equal(
+        augment.brighten(ramp, 1.2).ravel(), np.minimum(np.rint(ramp.astype(float) * 1.2), 255).ravel()
+    )
+    assert augment.brighten(ramp, 0.8).max() == 204
+
+
+def test_grey_and_flip_are_joint_and_brightness_is_not():
+    options = ClipOptions(templates=1, frames=3, template_size=64, search_size=64, grey=0.5, frame_flip=0)
+    source = ClipSource(folder((red_square(),)), options, seed=0)
+    greys, spread = [], []
+    for index in range(40):
+        clip = source[index]
+        images = [*clip["template_images"], *clip["search_images"]]
+        grey = [bool((i[..., 0] == i[..., 2]).all()) for i in images]
+        assert len(set(grey)) == 1
+        greys.append(grey[0])
+        levels = [np.median(i[i.sum(-1) > 0]) for i in images]
+        spread.append(np.ptp(levels))
+    assert 0.3 < np.mean(greys) < 0.7
+    assert np.median(spread) > 5
+
+
+def test_jitter_has_the_released_statistics():
+    box = np.array([50.0, 60, 40, 10])
+    drawn = np.stack([jitter_box(clip_rng(0, k), box, 0.5, 3.5) for k in range(6000)])
+    scale = np.log(drawn[:, 2:] / box[2:])
+    assert np.allclose(scale.mean(0), 0, atol=0.03) and np.allclose(scale.std(0), 0.5, atol=0.02)
+    assert abs(np.corrcoef(scale.T)[0, 1]) < 0.05  # a side for itself
+    shift = (drawn[:, :2] + drawn[:, 2:] / 2 - box[:2] - box[2:] / 2) / np.sqrt(drawn[:, 2:].prod(1))[:, None]
+    assert np.abs(shift).max() <= 1.75 and np.abs(shift).max() > 1.7
+    assert np.allclose(shift.std(0), 3.5 / np.sqrt(12), atol=0.03)
+    assert np.array_equal(jitter_box(clip_rng(0, 0), box, 0, 0), box)
+
+
+def test_a_wider_jitter_is_drawn_again_until_the_centre_is_in_the_crop():
+    box = np.array([50.0, 60, 40, 30])
+    for k in range(300):
+        drawn = jitter_box(clip_rng(1, k), box, 0.5, 6.0)
+        offset = np.abs(drawn[:2] + drawn[2:] / 2 - box[:2] - box[2:] / 2)
+        assert (offset <= 2 * np.sqrt(drawn[2:].prod())).all()
+
+
+def test_frames_come_in_order_of_time_or_in_reverse_and_only_visible_near_ones():
+    visible = np.zeros(1000, bool)
+    visible[::7] = True
+    up = 0
+    for k in range(300):
+        frames = sample_order(clip_rng(2, k), visible, 4, 50)
+        steps = np.diff(frames)
+        assert (steps >= 0).all() or (steps <= 0).all()
+        up += bool((steps >= 0).all())
+        assert visible[frames].all()
+        assert frames.max() - frames.min() <= 100
+    assert 120 < up < 190
+    late = np.arange(1000) >= 980  # the base is one of the visible frames, or there would be nothing near it
+    assert all(late[sample_order(clip_rng(3, k), late, 2, 5)].all() for k in range(20))
+    assert len(set(sample_order(clip_rng(2, 0), np.eye(1, 30, 3, dtype=bool)[0], 4, 50))) == 1
+
+
+def test_only_long_sequences_with_enough_visible_frames_are_drawn_from():
+    few = np.zeros(40, bool)
+    few[:10] = True
+    assert eligible(np.array([19, 20, 40, 40]), np.array([19, 20, 10, 11]), np.zeros(4, bool), 5).tolist() == [
+        False, True, False, True,
+    ]  # fmt: skip
+    assert eligible(1, 1, True, 5) and not eligible(1, 0, True, 5)  # a photograph is repeated
+    source = ClipSource(folder((red_square(40, "poor", few), red_square(40, "rich"))), OPTIONS, seed=0)
+    assert {source.describe(k) for k in range(20)} == {"rich"}
+    with pytest.raises(UserError, match="poor"):
+        ClipSource(folder((red_square(40, "poor", few),)), OPTIONS, seed=0)
+    with pytest.raises(UserError, match="no sequences"):
+        ClipSource(folder(()), OPTIONS, seed=0)
+
+
+def test_without_augmentation_a_template_is_the_released_crop():
+    s = red_square()
+    clip = ClipSource(folder((s,)), PLAIN, seed=6)[0]
+    frames = sample_order(_after_pick(6, 0, 1), s.visible, 5, 400)
+    image, factor = crop_host(s.read_frame(frames[0]), s.boxes_xywh[frames[0]], 2.0, 64)
+    assert np.array_equal(clip["template_images"][0], image)
+    box = s.boxes_xywh[frames[0]]
+    assert np.allclose(clip["template_boxes_xywh"][0], box_to_crop_norm(box, box, factor, 64), atol=1e-6)
+
+
+def _after_pick(seed, index, count):
+    rng = clip_rng(seed, index)
+    rng.integers(count)
+    return rng

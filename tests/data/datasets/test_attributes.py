@@ -1,0 +1,52 @@
+"""Attributes of sequences: as their benchmarks hand them out, read when asked for."""
+
+import pytest
+
+from relo_jax.data.datasets import attributes, layouts, split_lists
+from relo_jax.data.datasets.attributes import attributes_of
+from relo_jax.errors import UserError
+from tests.data import miniature
+
+
+def test_uav123_has_twelve_in_the_order_of_its_files(tmp_path):
+    miniature.uav123(tmp_path / "UAV123")
+    found = attributes_of(layouts.source("uav123"), tmp_path, ["truck4_1", "uav6", "unknown"])
+    assert found == {name: ("Aspect Ratio Change", "Background Clutter") for name in ("truck4_1", "uav6")}
+    assert len(attributes.UAV123) == 12
+
+
+@pytest.mark.parametrize("folder", ["att", "annos/att", "LaSOT_Evaluation_Toolkit/annos/att"])
+@pytest.mark.parametrize("name", ["lasot", "lasot_ext"])
+def test_lasot_has_fourteen_where_its_toolkit_is(folder, name, tmp_path):
+    source = layouts.source(name)
+    assert attributes_of(source, tmp_path, ["airplane-1"]) == {}
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "airplane-1.txt").write_text("0,1,0,0,0,1,0,0,1,0,0,0,1,0\n")
+    assert attributes_of(source, tmp_path, ["airplane-1"]) == {
+        "airplane-1": ("Partial Occlusion", "Rotation", "Scale Variation", "Low Resolution")
+    }
+    (tmp_path / folder / "airplane-1.txt").write_text("0,1\n")
+    with pytest.raises(UserError, match="airplane-1.txt: expected 14 flags, 0 or 1"):
+        attributes_of(source, tmp_path, ["airplane-1"])
+
+
+def test_every_sequence_of_otb_has_attributes_and_targets_of_one_folder_share_them(tmp_path):
+    names = split_lists.official("otb100", "test.txt")
+    found = attributes_of(layouts.source("otb100"), tmp_path, names)
+    assert set(found) == set(names)
+    counts = {short: sum(attributes.NAMES[short] in a for a in found.values()) for short in attributes.OTB}
+    assert counts == {
+        "IV": 38, "SV": 65, "OCC": 49, "DEF": 44, "MB": 31, "FM": 43, "IPR": 51, "OPR": 64, "OV": 14, "BC": 32,
+        "LR": 10,
+    }  # fmt: skip
+    assert found["Jogging.2"] == ("Occlusion", "Deformation", "Out-of-Plane Rotation")
+
+
+def test_a_bucket_has_no_files_of_them_and_a_list_needs_none(monkeypatch):
+    assert attributes_of(layouts.source("uav123"), "gs://bucket/built", ["uav6"]) == {}
+    monkeypatch.setenv("RELO_DATA_DIR", "gs://bucket/built")
+    assert attributes_of(layouts.source("otb100"), None, ["Man"]) == {"Man": ("Illumination Variation",)}
+
+
+def test_a_benchmark_without_attributes_has_none(tmp_path):
+    assert attributes_of(layouts.source("got10k"), tmp_path, ["GOT-10k_Val_000001"]) == {}

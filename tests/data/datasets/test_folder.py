@@ -1,0 +1,159 @@
+"""Folders of sequences as the field hands them around, and what is said of broken ones."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from relo_jax.data.datasets.annotations import read_boxes
+from relo_jax.data.datasets.folder import read_folder, read_sequence
+from relo_jax.errors import UserError
+from relo_jax.media.images import list_images, read_image
+
+BOXES = np.array([[10.5, 20, 30, 40], [12, 22, 31, 39], [14, 24, 32, 38.25]])
+
+
+def write_sequence(folder, lines, frames=3, images="img", text="groundtruth.txt", suffix=".jpg"):
+    (folder / images).mkdir(parents=True, exist_ok=True)
+    for k in range(frames):
+        image = np.full((48, 64, 3), 40 * (k + 1), np.uint8)
+        image[..., 2] = 200  # red in OpenCV's order
+        cv2.imwrite(str(folder / images / f"{k + 1:04d}{suffix}"), image)
+    (folder / text).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def as_lines(separator=","):
+    return [separator.join(f"{v:g}" for v in box) for box in BOXES]
+
+
+@pytest.mark.parametrize("separator", [",", "\t", " ", ", ", ";"], ids=["comma", "tab", "space", "comma-space", "semi"])
+def test_boxes_may_be_parted_by_commas_tabs_or_blanks(tmp_path, separator):
+    s = read_sequence(write_sequence(tmp_path / "walk", as_lines(separator)))
+    assert s.name == "walk" and len(s) == 3
+    assert np.array_equal(s.boxes_xywh, BOXES)
+    assert s.visible.all()
+
+
+@pytest.mark.parametrize("images, text", [("img", "groundtruth_rect.txt"), (".", "groundtruth.txt")])
+def test_other_layouts_of_the_field(tmp_path, images, text):
+    s = read_sequence(write_sequence(tmp_path / "s", as_lines(), images=images, text=text, suffix=".png"))
+    assert len(s) == 3
+    frame = s.read_frame(1)
+    assert frame.shape == (48, 64, 3) and frame.dtype == np.uint8
+    assert frame[0, 0].tolist() == [200, 80, 80]  # RGB
+
+
+def test_frames_are_in_the_order_of_their_numbers(tmp_path):
+    for name in ("frame10.jpg", "frame9.jpg", "frame100.jpg", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [p.name for p in list_images(tmp_path)] == ["frame9.jpg", "frame10.jpg", "frame100.jpg"]
+
+
+def test_one_based_boxes_lose_one_pixel_of_position_not_of_size(tmp_path):
+    s = read_sequence(write_sequence(tmp_path / "s", as_lines()), one_based=True)
+    assert np.array_equal(s.boxes_xywh, BOXES - [1, 1, 0, 0])
+
+
+def test_polygons_become_their_bounding_boxes(tmp_path):
+    (tmp_path / "groundtruth.txt").write_text("10,5,30,8,28,25,9,20\n1 1 4 1 4 3 1 3\n")
+    assert np.array_equal(read_boxes(tmp_path / "groundtruth.txt"), [[9, 5, 21, 20], [1, 1, 3, 2]])
+
+
+def test_frames_without_a_box_are_not_visible(tmp_path):
+    lines = as_lines()
+    s = read_sequence(write_sequence(tmp_path / "s", [lines[0], "NaN,NaN,NaN,NaN", "5,5,0,0"]))
+    assert s.visible.tolist() == [True, False, False]
+    assert np.isnan(s.boxes_xywh[1]).all()
+
+
+@pytest.mark.parametrize(
+    "lines, words",
+    [
+        (["nan,nan,nan,nan", "1,2,3,4", "1,2,3,4"], ["line 1", "no area"]),
+        (["1,2,3,4", "1,2,3", "1,2,3,4"], ["line 2", "1,2,3"]),
+        (["1,2,3,4", "one,2,3,4", "1,2,3,4"], ["line 2", "one"]),
+        (["1,2,3,4", "", "1,2,3,4"], ["line 2"]),
+        (["1,2,3,4", "1,2,3,4"], ["2 boxes for 3 frames"]),
+        ([], ["no boxes"]),
+    ],
+)
+def test_a_broken_annotation_is_named_with_its_line(tmp_path, lines, words):
+    folder = write_sequence(tmp_path / "s", lines)
+    with pytest.raises(UserError) as error:
+        read_sequence(folder)
+    message = str(error.value)
+    assert str(folder / "groundtruth.txt") in message and "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_an_image_that_does_not_decode_is_named(tmp_path):
+    folder = write_sequence(tmp_path / "s", as_lines())
+    (folder / "img" / "0002.jpg").write_bytes(b"not a picture")
+    s = read_sequence(folder)
+    s.read_frame(0)
+    with pytest.raises(UserError, match="0002.jpg: does not decode"):
+        s.read_frame(1)
+    with pytest.raises(UserError, match="no such image"):
+        read_image(tmp_path / "none.jpg")
+
+
+def test_missing_parts_are_named(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        read_folder(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no sequence in it"):
+        read_folder(tmp_path)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "groundtruth.txt").write_text("1,2,3,4\n")
+    with pytest.raises(UserError, match="no images"):
+        read_folder(tmp_path)
+    with pytest.raises(UserError, match="has no groundtruth.txt"):
+        read_sequence(tmp_path)
+
+
+def test_a_folder_of_frames_without_an_annotation_is_told_of(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_sequence(tmp_path / name, as_lines())
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "b" / "groundtruth.txt").rename(tmp_path / "b" / "Groundtruth.txt")
+    assert [s.name for s in read_folder(tmp_path).sequences] == ["a"]
+    names = "groundtruth.txt or groundtruth_rect.txt"
+    assert capsys.readouterr().err == f"left out: {tmp_path / 'b'}: has frames and no {names}\n"
+
+
+def test_a_folder_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\): see to its permissions"):
+        read_folder(tmp_path)
+
+
+def test_a_folder_is_its_sequences_by_name_or_one_sequence(tmp_path):
+    for name in ("b", "a"):
+        write_sequence(tmp_path / name, as_lines())
+    (tmp_path / "docs").mkdir()
+    assert [s.name for s in read_folder(tmp_path).sequences] == ["a", "b"]
+    assert [s.name for s in read_folder(tmp_path / "b").sequences] == ["b"]
+
+
+def test_real_sequences(shared):
+    folder = read_folder(shared / "data" / "otb_mini")
+    assert len(folder) == 8
+    for s in folder.sequences:
+        assert s.visible.all()
+        height, width = s.read_frame(0).shape[:2]
+        low, high = s.boxes_xywh[:, :2], s.boxes_xywh[:, :2] + s.boxes_xywh[:, 2:]
+        assert (low >= -0.5).all() and (high <= (width + 1.5, height + 1.5)).all()
+    grey = next(s for s in folder.sequences if s.name == "Freeman1").read_frame(0)
+    assert grey.shape[-1] == 3
+
+
+def test_every_tenth_sequence_is_held_out(tmp_path):
+    for number in range(20):
+        write_sequence(tmp_path / f"s{number:02d}", as_lines())
+    folder = read_folder(tmp_path)
+    train, held_out = ([s.name for s in folder.split(which)] for which in (True, False))
+    assert held_out == ["s09", "s19"] and sorted(train + held_out) == [s.name for s in folder]

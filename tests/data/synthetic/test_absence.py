@@ -1,0 +1,72 @@
+"""Absences: the target is gone for a while and back again; everything else is as it would have been."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from relo_jax.data.synthetic.compose import Options
+from relo_jax.data.synthetic.composed import target_extremes
+from relo_jax.data.synthetic.procedural import Procedural, heldout
+from relo_jax.data.synthetic.scene import render
+
+FRAMES = 100
+SEQUENCES = 16
+GONE = Options(num_frames=FRAMES, bank_size=24, occlusion=0.0, absence=1.0)
+HERE = Options(num_frames=FRAMES, bank_size=24, occlusion=0.0)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Scenes and sequences with an absence and without, of the same numbers."""
+    return [[(source.scene(k), source[k]) for source in (Procedural(7, "heldout", o) for o in (GONE, HERE))]
+            for k in range(SEQUENCES)]  # fmt: skip
+
+
+def runs(hidden):
+    """(first, last + 1) of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], hidden, [False]]).astype(int)))
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def test_the_target_goes_and_comes_back(pairs):
+    for (_, gone), (_, here) in pairs:
+        absences = [run for run in runs(~gone.visible & here.visible) if run[1] - run[0] > 5]
+        assert len(absences) == 1, gone.name
+        first, end = absences[0]
+        assert 0.1 * FRAMES < first and end < 0.9 * FRAMES and 0.15 * FRAMES < end - first < 0.6 * FRAMES
+        assert gone.visible[end : end + 3].any() or not here.visible[end : end + 3].all()
+
+
+def test_some_leave_the_frame_and_the_others_are_hidden(pairs):
+    left = [len(gone.layers) == len(here.layers) for (gone, _), (here, _) in pairs]
+    assert 1 <= sum(left) <= SEQUENCES - 4
+    for out, ((_, sequence), _) in zip(left, pairs, strict=True):
+        gone = runs(~sequence.visible)
+        middle = max(gone, key=lambda run: run[1] - run[0])
+        area = sequence.boxes_xywh[sum(middle) // 2, 2:].prod()
+        assert (area == 0) == out  # a hidden target keeps its box, one outside has none
+
+
+def test_nobody_sees_a_target_that_is_away(pairs):
+    """Drawn without its target, a frame of the absence is the same frame."""
+    for (scene, sequence), _ in pairs:
+        first, end = max(runs(~sequence.visible), key=lambda run: run[1] - run[0])
+        t = (first + end) // 2
+        without = replace(scene, layers=tuple(v for n, v in enumerate(scene.layers) if n not in scene.target))
+        a, b = (render(s, t, 0, 0, 1, scene.width, scene.height).astype(int) for s in (scene, without))
+        low, high = target_extremes(scene)
+        assert (np.abs(a - b).max(-1) > 40).sum() < 0.02 * (high - low)[t].prod()
+
+
+def test_the_sequence_is_the_same_until_then(pairs):
+    for (_, gone), (_, here) in pairs[:6]:
+        assert np.array_equal(gone.read_frame(0), here.read_frame(0))
+        assert np.array_equal(gone.boxes_xywh[:6], here.boxes_xywh[:6])
+
+
+def test_a_share_of_the_sequences_has_one():
+    some = heldout(7, 40, Options(num_frames=30, bank_size=24, occlusion=0.0, absence=0.5))
+    none = heldout(7, 40, Options(num_frames=30, bank_size=24, occlusion=0.0))
+    differ = [not np.array_equal(a.visible, b.visible) for a, b in zip(some, none, strict=True)]
+    assert 10 <= sum(differ) <= 30

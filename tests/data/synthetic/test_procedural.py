@@ -1,0 +1,157 @@
+"""Procedural sequences: the same for the same seed, hard for simple trackers, boxes true to what is drawn."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from relo_jax.data.synthetic.compose import Options
+from relo_jax.data.synthetic.procedural import Procedural, sequence
+from relo_jax.data.synthetic.scene import render
+from relo_jax.data.synthetic.textures import bank
+from relo_jax.errors import UserError
+from relo_jax.geometry.boxes import iou_xywh
+
+OPTIONS = Options(num_frames=60, bank_size=24)
+
+
+@pytest.fixture(scope="module")
+def heldout():
+    source = Procedural(5, "heldout", OPTIONS)
+    return [source[k] for k in range(20)]
+
+
+def auc(predicted, truth):
+    iou = np.array([float(iou_xywh(p, t)) for p, t in zip(predicted, truth, strict=True)])
+    return np.mean([np.mean(iou > threshold) for threshold in np.linspace(0, 1, 21)])
+
+
+def test_a_sequence_is_a_function_of_seed_and_index():
+    first, again = sequence(1, 7, 30, bank_size=24), sequence(1, 7, 30, bank_size=24)
+    assert np.array_equal(first.boxes_xywh, again.boxes_xywh)
+    assert np.array_equal(first.read_frame(11), again.read_frame(11))
+    assert first.name == again.name
+
+
+@pytest.mark.parametrize("seed, index, split", [(2, 7, "train"), (1, 8, "train"), (1, 7, "heldout")])
+def test_seed_index_and_split_each_change_everything(seed, index, split):
+    base, other = sequence(1, 7, 30, bank_size=24), sequence(seed, index, 30, split, bank_size=24)
+    assert base.name != other.name
+    assert not np.allclose(base.boxes_xywh, other.boxes_xywh, atol=1)
+    assert np.abs(base.read_frame(3).astype(int) - other.read_frame(3)).mean() > 5
+
+
+def test_held_out_textures_are_other_textures():
+    train, heldout = bank(0, 24).textures, bank(1, 24).textures
+    for texture in heldout:
+        assert np.abs(train.astype(int) - texture).mean((1, 2, 3)).min() > 3
+
+
+def test_relatives_take_turns_as_the_target():
+    source = Procedural(3, "train", OPTIONS)
+    targets = [source.scene(k).layers[source.scene(k).target[0]].cutout for k in range(8)]
+    assert len({id(t) for t in targets}) == 8
+    members = {id(layer.cutout) for layer in source.scene(0).layers + source.scene(1).layers}
+    assert id(targets[0]) in members and id(targets[1]) in members
+    shared = {id(layer.cutout) for k in range(1, 4) for layer in source.scene(k).layers}
+    assert id(targets[0]) in shared  # the first one's target is a distractor of another of the family
+
+
+def test_a_box_that_never_moves_scores_low(heldout):
+    scores = [auc(np.repeat(s.boxes_xywh[:1], len(s), 0), s.boxes_xywh) for s in heldout]
+    assert np.mean(scores) < 0.25
+
+
+def test_the_next_target_is_in_the_search_region_around_the_last_one(heldout):
+    moves, inside = [], []
+    for s in heldout:
+        center = s.boxes_xywh[:, :2] + s.boxes_xywh[:, 2:] / 2
+        size = np.sqrt(s.boxes_xywh[:, 2:].prod(1))
+        step = np.abs(np.diff(center, axis=0)).max(1)[s.visible[:-1] & s.visible[1:]]
+        size = size[:-1][s.visible[:-1] & s.visible[1:]]
+        moves.append(np.median(step / size))
+        inside.append(np.mean(step < 2 * size))
+    assert np.median(moves) < 0.3
+    assert np.mean(inside) > 0.99
+
+
+def test_most_frames_are_visible_and_boxes_stay_inside(heldout):
+    assert np.mean([s.visible.mean() for s in heldout]) > 0.75
+    for s in heldout:
+        boxes = s.boxes_xywh[s.visible]
+        assert (boxes[:, :2] >= 0).all()
+        assert (boxes[:, :2] + boxes[:, 2:] <= (OPTIONS.width, OPTIONS.height)).all()
+        assert (boxes[:, 2:] >= 4).all()
+
+
+def follow_color(s):
+    """A tracker by colour alone: in the search region, the blob nearest to the first target's mean colour."""
+    x, y, w, h = s.boxes_xywh[0].astype(int)
+    first = cv2.cvtColor(s.read_frame(0), cv2.COLOR_RGB2LAB).astype(np.float32)
+    color = first[y + h // 4 : y + h - h // 4, x + w // 4 : x + w - w // 4].reshape(-1, 3).mean(0)
+    box, boxes = s.boxes_xywh[0], [s.boxes_xywh[0]]
+    for t in range(1, len(s)):
+        frame = cv2.cvtColor(s.read_frame(t), cv2.COLOR_RGB2LAB).astype(np.float32)
+        left, top = np.maximum(box[:2] + box[2:] / 2 - 2 * np.sqrt(box[2:].prod()), 0).astype(int)
+        reach = int(4 * np.sqrt(box[2:].prod()))
+        distance = np.linalg.norm(frame[top : top + reach, left : left + reach] - color, axis=-1)
+        _, _, stats, _ = cv2.connectedComponentsWithStats((distance < np.quantile(distance, 0.08)).astype(np.uint8))
+        if len(stats) > 1:
+            bx, by, bw, bh, _ = stats[1:][stats[1:, 4].argmax()]
+            box = np.array([left + bx, top + by, max(bw, 5), max(bh, 5)], float)
+        boxes.append(box)
+    return np.array(boxes)
+
+
+def test_the_blob_of_nearest_colour_is_not_the_target(heldout):
+    assert np.mean([auc(follow_color(s), s.boxes_xywh) for s in heldout]) < 0.25
+
+
+def test_the_target_can_be_told_from_what_is_around_it(heldout):
+    """Inside its box a frame differs from the same frame without the target, visibly."""
+    source = Procedural(5, "heldout", replace(OPTIONS, grain=0, compression=0))
+    seen = []
+    for k in range(12):
+        scene = source.scene(k)
+        s = source[k]
+        t = int(np.argmax(s.visible))
+        without = replace(scene, layers=tuple(v for n, v in enumerate(scene.layers) if n not in scene.target))
+        a, b = (render(v, t, 0, 0, 1, scene.width, scene.height).astype(int) for v in (scene, without))
+        x, y, w, h = s.boxes_xywh[t].astype(int)
+        seen.append(np.abs(a - b)[y : y + h, x : x + w].mean())
+    assert np.median(seen) > 20
+    assert np.min(seen) > 4
+
+
+def test_a_light_that_is_switched_changes_the_light_and_nothing_else():
+    plain, switched = (Procedural(5, "heldout", replace(OPTIONS, switch=p)) for p in (0.0, 1.0))
+    ends = []
+    for k in range(12):
+        before, after = plain.scene(k), switched.scene(k)
+        for one, other in zip(before.layers, after.layers, strict=True):
+            np.testing.assert_array_equal(one.maps, other.maps)
+        factor = after.light / before.light[:, None]  # of red, green and blue
+        assert 0.05 <= factor.min() and factor.max() <= 1 and np.ptp(factor[[0, -1]], axis=1).max() > 0.01
+        change = np.diff(factor, axis=0)
+        assert (change >= -1e-9).all() or (change <= 1e-9).all()
+        ends.append((factor[-1] / factor[0]).mean())
+    assert min(ends) < 0.8 and max(ends) > 1.25  # goes out, comes on
+
+
+def test_elongated_targets_are_longer_than_wide_or_wider_than_long_and_no_larger():
+    shape = lambda options: np.array([sequence(5, k, 2, bank_size=24, **options).boxes_xywh[0, 2:] for k in range(24)])
+    square, long = shape({}), shape({"elongation": 1.0})
+    aspect = lambda sides: np.abs(np.log(sides[:, 0] / sides[:, 1]))
+    assert np.median(aspect(long)) > 1.5 * np.median(aspect(square))
+    assert 0.6 < np.median(long.prod(1)) / np.median(square.prod(1)) < 1.6
+
+
+def test_unknown_split_is_named():
+    with pytest.raises(UserError, match="'test'"):
+        Procedural(0, "test")
+
+
+def test_a_negative_seed_is_named():
+    with pytest.raises(UserError, match="seed -1"):
+        Procedural(-1)
