@@ -16,8 +16,8 @@ from relo_jax.geometry.boxes import clip_box_xywh
 from relo_jax.geometry.crop import SEARCH_FACTOR, box_from_crop, crop_host
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.profiling.flops import matmul_flops
-from relo_jax.program import template_view
-from relo_jax.step import hann_window
+from relo_jax.tracking.programs import template_view
+from relo_jax.tracking.step import hann_window
 
 
 class Port:

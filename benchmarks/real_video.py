@@ -28,7 +28,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval import metrics
 from relo_jax.media import video
 from relo_jax.media.overlay import draw
-from relo_jax.tracker import Tracker
+from relo_jax.tracking.tracker import Tracker
 
 OPENCV = ("KCF", "MIL", "CSRT")
 STILL = "never moves"

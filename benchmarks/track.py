@@ -17,11 +17,11 @@ import numpy as np
 
 from benchmarks import common
 from benchmarks.port import Port
-from relo_jax import program, step, tracker
 from relo_jax.model import RELO, init_variables
 from relo_jax.model.precision import cast_kernels
 from relo_jax.profiling.flops import matmul_flops
 from relo_jax.profiling.frame import matmul_rate
+from relo_jax.tracking import programs, step, tracker
 
 BOX = (130.0, 100.0, 60.0, 45.0)
 
@@ -48,13 +48,13 @@ def chunked(model, variables, frames, chunk):
 
 def lockstep(model, variables, frames, chunk, batch):
     """A function that sends a chunk of frames of B videos, and waits for their boxes: what `Lockstep` does."""
-    view = program.first_view(np.array(BOX), model.template_size, program.cropper(frames[0]))
+    view = programs.first_view(np.array(BOX), model.template_size, programs.cropper(frames[0]))
     views = [np.repeat(x, batch, 0) for x in view]
-    held = [program.begin(model, variables, *views, window_power=1.0)]
+    held = [programs.begin(model, variables, *views, window_power=1.0)]
     slots = [[frames[(k + row) % len(frames)] for k in range(chunk)] for row in range(batch)]
 
     def run():
-        held[0], answers = program.look_at_chunk(model, variables, held[0], *program.on_canvases(slots, chunk), None)
+        held[0], answers = programs.look_at_chunk(model, variables, held[0], *programs.on_canvases(slots, chunk), None)
         return jax.device_get(answers)
 
     return run

@@ -14,9 +14,9 @@ __version__ = "0.1.0"
 _HOME = {  # public name -> (module, name in it; None: the module itself)
     "RELO": ("relo_jax.model", "RELO"),
     "VARIANTS": ("relo_jax.model", "VARIANTS"),
-    "Tracker": ("relo_jax.tracker", "Tracker"),
-    "MultiTracker": ("relo_jax.tracker", "MultiTracker"),
-    "track": ("relo_jax.tracker", "track"),
+    "Tracker": ("relo_jax.tracking.tracker", "Tracker"),
+    "MultiTracker": ("relo_jax.tracking.tracker", "MultiTracker"),
+    "track": ("relo_jax.tracking.tracker", "track"),
     "evaluate": ("relo_jax.eval.runner", "evaluate"),
     "train_and_evaluate": ("relo_jax.train.loop", "train_and_evaluate"),
     "UserError": ("relo_jax.errors", "UserError"),

@@ -2,7 +2,7 @@
 
 What is written is fitted to all sequences; what is reported of each, by the same steps on others alone. Which frames
 are right, what the figures are and how the fit goes stands in relo_jax/eval/calibration.py, what the score is made of
-in relo_jax/score.py.
+in relo_jax/tracking/confidence.py.
 """
 
 import json
@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from relo_jax import __version__, score
+from relo_jax import __version__
 from relo_jax.checkpoints import load as checkpoints
-from relo_jax.checks import checked_options
 from relo_jax.data.datasets import layouts
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.procedural import heldout
@@ -26,6 +25,8 @@ from relo_jax.eval import benchmarks, calibration
 from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.results import fingerprint
 from relo_jax.files import whole_file
+from relo_jax.tracking import confidence
+from relo_jax.tracking.options import checked_options
 
 FILE, PICTURE = "calibration.json", "reliability.png"
 SEQUENCES, FRAMES, SEED = 160, 120, 1000  # of the procedural ones; neither `relo eval` nor the demo has this seed
@@ -167,7 +168,7 @@ def calibrate(loaded, sequences, false_alarms=FALSE_ALARMS, batch=8):
     if len(np.unique(seen.sequence)) < 3:
         raise UserError(f"only {len(np.unique(seen.sequence))} of the sequences can be tracked: give at least 3")
     options = calibration.choose(seen.evidence, seen.right, seen.sequence, false_alarms)
-    scores_before = np.asarray(score.probability(seen.evidence, before))
+    scores_before = np.asarray(confidence.probability(seen.evidence, before))
     scores, found = calibration.try_out(seen.evidence, seen.right, seen.sequence, false_alarms)
     all_scores = {BEFORE: (scores_before, seen.right), AFTER: (scores, seen.right)}
     all_found = {BEFORE: scores_before >= before["found_threshold"], AFTER: found}
@@ -183,7 +184,7 @@ def calibrate(loaded, sequences, false_alarms=FALSE_ALARMS, batch=8):
 
 def look(loaded, options, sequences, batch):
     """Tracks through the sequences: Seen of every frame but the first, numbered as in the list."""
-    if not score.is_calibrated(options):
+    if not confidence.is_calibrated(options):
         options = {**options, "score_value": 1.0}  # any weight: the evidence is computed then
     engine = Lockstep(loaded.model, loaded.variables, options, batch_for(sequences, batch))
     number, parts, failed = {id(s): k for k, s in enumerate(sequences)}, {}, []

@@ -26,7 +26,7 @@ from relo_jax.files import whole_file
 from relo_jax.media import video
 from relo_jax.media.overlay import draw
 from relo_jax.model import RELO
-from relo_jax.tracker import Tracker, follow
+from relo_jax.tracking.tracker import Tracker, follow
 from relo_jax.train.initial import initial_variables
 from relo_jax.train.loop import train_and_evaluate
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from relo_jax import sinks
-from relo_jax.checks import check_box, check_frame
 from relo_jax.errors import UserError
-from relo_jax.following import are_several
 from relo_jax.media import streams, video, window
 from relo_jax.media.frames import Unreadable, tell
 from relo_jax.terminal import nothing_to_stdout
-from relo_jax.tracker import MultiTracker, Tracker, follow
+from relo_jax.tracking import writers
+from relo_jax.tracking.follow import are_several
+from relo_jax.tracking.options import check_box, check_frame
+from relo_jax.tracking.tracker import MultiTracker, Tracker, follow
 
 
 def parse_box(text):
@@ -69,7 +69,7 @@ def track_command(
         interrupted, interrupt = stack.enter_context(_interrupts(frames.stop))
         work = lambda: _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, json_path, txt_path)
         story = work() if shown is None else shown.run(work, interrupt)
-    said = sys.stderr if str(json_path) == sinks.STDOUT else sys.stdout
+    said = sys.stderr if str(json_path) == writers.STDOUT else sys.stdout
     print(story, file=said)
     for path in outputs:
         print(f"written: {path}", file=said)
@@ -84,8 +84,8 @@ def _boxes(box):
 
 def _outputs(source, count, save, json_path, txt_path):
     """Paths of the files that will be there. Raises UserError where two are the same."""
-    outputs = [Path(p) for p in (save, json_path) if p is not None and str(p) != sinks.STDOUT]
-    outputs += sinks.text_paths(txt_path, count) if txt_path is not None else []
+    outputs = [Path(p) for p in (save, json_path) if p is not None and str(p) != writers.STDOUT]
+    outputs += writers.text_paths(txt_path, count) if txt_path is not None else []
     for path in outputs:
         others = [other for other in outputs if other is not path] + [Path(str(source))]
         if path.resolve() in [other.resolve() for other in others]:
@@ -106,7 +106,7 @@ def _window(stack, frames, boxes, show):
 
 def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, json_path, txt_path):
     """All that is not the window: returns the line that says how it went."""
-    with sinks.open_sinks(frames, max(len(boxes), 1), checkpoint, save, json_path, txt_path) as outputs:
+    with writers.open_sinks(frames, max(len(boxes), 1), checkpoint, save, json_path, txt_path) as outputs:
         first = _first(frames)
         for box in boxes:
             check_box(box, first)  # before the model is loaded and compiled

@@ -96,9 +96,9 @@ def camera(monkeypatch):
 @pytest.fixture(scope="session")
 def tracked(fixtures):
     """A tracker with the small checkpoint of the golden numbers."""
-    from relo_jax import tracker
     from relo_jax.checkpoints.pytorch import convert
     from relo_jax.model import RELO
+    from relo_jax.tracking import tracker
     from tests.golden import FIELDS
 
     model = RELO.from_variant("tiny", **FIELDS)

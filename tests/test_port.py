@@ -3,11 +3,11 @@
 import numpy as np
 
 from benchmarks.port import Port
-from relo_jax import tracker
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.model import RELO
 from relo_jax.profiling.flops import matmul_flops
 from relo_jax.profiling.frame import compiled_frame
+from relo_jax.tracking import tracker
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
 

@@ -16,11 +16,11 @@ import av
 import numpy as np
 import pytest
 
-from relo_jax import tracker
 from relo_jax.errors import UserError
 from relo_jax.media import latest_frame, video, window
 from relo_jax.media.window import Selection
 from relo_jax.track_command import track_command
+from relo_jax.tracking import tracker
 
 BOX, SECOND, AGAIN = (100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)
 

@@ -3,7 +3,7 @@
 A frame is *right* when the target is there and the box overlaps it with an IoU above one half; it is *not right* when
 the target is away (hidden, or out of view) or the box is on something else. A score is calibrated when, of the frames
 that it gives 0.8, four in five are right. It is fitted by logistic regression with weights that may not be negative
-(relo_jax/score.py), because a score that fell where the evidence rises could not be explained to anybody.
+(relo_jax/tracking/confidence.py), because a score that fell where the evidence rises could not be explained to anybody.
 
 Frames of one sequence are right or wrong together, and a score looks better on those that it was fitted to. So nothing
 here is chosen, and nothing reported, by a score that a frame's own sequence had a part in: sequences are dealt into
@@ -20,10 +20,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
-from relo_jax import score
 from relo_jax.errors import UserError
 from relo_jax.eval import plots
 from relo_jax.geometry.boxes import iou_xywh
+from relo_jax.tracking import confidence
 
 RIGHT_IOU = 0.5  # strictly above
 BINS = 10  # of the expected calibration error, equally wide
@@ -84,7 +84,7 @@ def fit(evidence, right):
     found = minimize(loss, np.zeros(1 + evidence.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds)
     weights = found.x[1:] / spread
     numbers = [found.x[0] - weights @ mean, *weights]
-    return {name: round(float(number), 5) for name, number in zip(score.FIELDS, numbers, strict=True)}
+    return {name: round(float(number), 5) for name, number in zip(confidence.FIELDS, numbers, strict=True)}
 
 
 def choose(evidence, right, sequence, false_alarms):
@@ -106,7 +106,7 @@ def choose(evidence, right, sequence, false_alarms):
     """
     options, scores = fit(evidence, right), np.empty(len(right))
     for part in _parts(sequence):
-        scores[part] = score.probability(evidence[part], fit(evidence[~part], right[~part]))
+        scores[part] = confidence.probability(evidence[part], fit(evidence[~part], right[~part]))
     return {**options, "found_threshold": threshold_for(scores, right, false_alarms)}
 
 
@@ -122,7 +122,7 @@ def try_out(evidence, right, sequence, false_alarms):
     scores, found = np.empty(len(right)), np.empty(len(right), bool)
     for part in _parts(sequence):
         options = choose(evidence[~part], right[~part], sequence[~part], false_alarms)
-        scores[part] = score.probability(evidence[part], options)
+        scores[part] = confidence.probability(evidence[part], options)
         found[part] = scores[part] >= options["found_threshold"]
     return scores, found
 

@@ -1,7 +1,7 @@
 """Many sequences in lockstep: one batch on the device, one slot a sequence, a waiting sequence in every slot that ends.
 
 A network of this size leaves an accelerator idle with one crop at a time. So B sequences advance together, a few frames
-at a time: the frames go over as they are, `relo_jax.program` cuts the crops and carries the boxes, and while it works
+at a time: the frames go over as they are, `relo_jax.tracking.programs` cuts the crops and carries the boxes, and while it works
 the next frames are read. Rows do not mix: each box is the one that `Tracker` gives.
 
 Nothing is compiled twice. The batch keeps its shape: when a sequence ends, the next one's state is written into its
@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
-from relo_jax import program
-from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host
 from relo_jax.model.precision import cast_kernels
-from relo_jax.score import EVIDENCE, is_calibrated, with_weights
+from relo_jax.tracking import programs
+from relo_jax.tracking.confidence import EVIDENCE, is_calibrated, with_weights
+from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame, checked_options
 
 _BUSY = 0.8  # share of a batch on a CPU that must be at work; a full batch gains about as much as the rest loses
 
@@ -38,7 +38,7 @@ class Tracked:
 
     boxes_xywh: float64 [F, 4], the first as given. scores: [F], the first 1. seconds: [F], what each frame took: its
     share of the wall time since the frames before it were done. evidence: [F, 4], what the scores were made of (see
-    `relo_jax.score`), NaN where that was not computed. failure: why there are none, None when all went well.
+    `relo_jax.tracking.confidence`), NaN where that was not computed. failure: why there are none, None when all went well.
     """
 
     sequence: object
@@ -121,13 +121,13 @@ class Lockstep:
         self.chunk, self._canvases, self._clock, self.seconds_compiling = chunk, [], 0.0, 0.0
         self._device = jax.local_devices()[0]
         self._variables = self._put(with_weights(cast_kernels(model, variables), self.options))
-        self._rule = program.Updates.of(self.options) if self.options["update_interval"] else None
+        self._rule = programs.Updates.of(self.options) if self.options["update_interval"] else None
         self._updates = self._put(self._rule)
         black = lambda box, factor, size: (np.zeros((size, size, 3), np.uint8), 1.0)
-        one = self._first(program.first_view(np.array([0.0, 0.0, 10.0, 10.0]), model.template_size, black))
+        one = self._first(programs.first_view(np.array([0.0, 0.0, 10.0, 10.0]), model.template_size, black))
         repeat = lambda x, axis: jax.numpy.repeat(x, batch, axis)
-        self._target = self._put(jax.tree.map(repeat, one, program.BATCH_AXES))
-        self._target = program.write_row(self._target, one, self._put(0))
+        self._target = self._put(jax.tree.map(repeat, one, programs.BATCH_AXES))
+        self._target = programs.write_row(self._target, one, self._put(0))
 
     def run(self, sequences, advance=lambda frames: None):
         """Tracks through sequences, longest first, so that the slots end at about the same time.
@@ -149,7 +149,7 @@ class Lockstep:
         if waiting and send == self._send_crops:
             size = self.model.search_size
             crops, ones = np.zeros((self.batch, size, size, 3), np.uint8), np.ones((self.batch, 2), np.int32)
-            self._compile(program.look_at_crop, crops, ones[:, 0], ones)
+            self._compile(programs.look_at_crop, crops, ones[:, 0], ones)
         waiting, slots, under_way = collections.deque(waiting), {}, collections.deque()
         self._lap()
         while waiting or slots or under_way:
@@ -184,11 +184,11 @@ class Lockstep:
             box, slot.size = check_box(slot.boxes[0], frame), frame.shape[:2]
             drawn = sequence.read_crop is not None
             read_crop = functools.partial(sequence.read_crop, 0) if drawn else functools.partial(crop_host, frame)
-            one = self._first(program.first_view(box, self.model.template_size, read_crop))
+            one = self._first(programs.first_view(box, self.model.template_size, read_crop))
         except (UserError, OSError) as error:
             slot.fail(error, 0)
             return slot
-        self._target = program.write_row(self._target, one, self._put(row))
+        self._target = programs.write_row(self._target, one, self._put(row))
         self._read_ahead(slot)
         slot.seconds[0] = self._lap()
         return slot
@@ -216,8 +216,8 @@ class Lockstep:
         steps = [step for step in steps if step]
         if not steps:
             return [], None
-        batch = program.on_canvases(frames, self.chunk, self._canvas(frames))
-        return steps, self._run(program.look_at_chunk, *batch, self._updates)
+        batch = programs.on_canvases(frames, self.chunk, self._canvas(frames))
+        return steps, self._run(programs.look_at_chunk, *batch, self._updates)
 
     def _send_crops(self, slots):
         """The next crop of every slot, as its sequence draws it; returns as `_send_frames`."""
@@ -240,7 +240,7 @@ class Lockstep:
                 slot.sent += 1
         if not step:
             return [], None
-        return [step], self._run(program.look_at_crop, crops, sides, sizes)[None]
+        return [step], self._run(programs.look_at_crop, crops, sides, sizes)[None]
 
     def _settle(self, steps, answers, advance):
         """Waits for the device and writes down the boxes. Returns the slots that are over by that."""
@@ -251,10 +251,10 @@ class Lockstep:
             for slot, index in step:
                 if slot.failure is not None:
                     continue
-                box, score = answer[slot.row, program.BOX], answer[slot.row, program.SCORE]
+                box, score = answer[slot.row, programs.BOX], answer[slot.row, programs.SCORE]
                 slot.boxes[index], slot.scores[index] = box, score
                 if with_evidence:
-                    slot.evidence[index] = answer[slot.row, program.EVIDENCE]
+                    slot.evidence[index] = answer[slot.row, programs.EVIDENCE]
                 slot.seconds[index], slot.done = share, index + 1
                 if not (np.isfinite(box).all() and np.isfinite(score)):
                     slot.fail(NOT_FINITE, index)
@@ -267,11 +267,11 @@ class Lockstep:
 
     def _renew(self, slot, index, answer):
         """The template of a sequence that draws its crops; the others' are replaced on the device."""
-        if self._rule.due(index, answer[program.RESPONSE]):
+        if self._rule.due(index, answer[programs.RESPONSE]):
             read_crop = functools.partial(slot.sequence.read_crop, index)
-            view = program.template_view(slot.boxes[index], self.model.template_size, read_crop)
+            view = programs.template_view(slot.boxes[index], self.model.template_size, read_crop)
             arrays = self._put((slot.row, *view))
-            self._target = program.renew_template(self.model, self._variables, self._target, *arrays)
+            self._target = programs.renew_template(self.model, self._variables, self._target, *arrays)
 
     def _read_ahead(self, slot):
         if slot.sequence.read_crop is None:
@@ -281,14 +281,14 @@ class Lockstep:
     def _canvas(self, frames):
         """Sides of a canvas that holds all frames: the smallest in use, or a new one that contains all in use."""
         shapes = [frame.shape for row in frames for frame in row]
-        height, width = program.canvas(*(max(shape[k] for shape in shapes) for k in (0, 1)))
+        height, width = programs.canvas(*(max(shape[k] for shape in shapes) for k in (0, 1)))
         for canvas in self._canvases:
             if canvas[0] >= height and canvas[1] >= width:
                 return canvas
         largest = self._canvases[-1] if self._canvases else (1, 1)
         self._canvases.append((max(height, largest[0]), max(width, largest[1])))
-        nothing = program.on_canvases([[]] * self.batch, self.chunk, self._canvases[-1])
-        self._compile(program.look_at_chunk, *nothing, self._updates)
+        nothing = programs.on_canvases([[]] * self.batch, self.chunk, self._canvases[-1])
+        self._compile(programs.look_at_chunk, *nothing, self._updates)
         return self._canvases[-1]
 
     def _compile(self, look, *arrays):
@@ -302,7 +302,7 @@ class Lockstep:
 
     def _first(self, view):
         power = self.options["window_power"]
-        return program.begin(self.model, self._variables, *self._put(view), window_power=power)
+        return programs.begin(self.model, self._variables, *self._put(view), window_power=power)
 
     def _run(self, look, *arrays):
         self._target, answer = look(self.model, self._variables, self._target, *self._put(arrays))

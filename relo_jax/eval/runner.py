@@ -17,7 +17,6 @@ import tqdm
 
 from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checkpoints import model_card as cards
-from relo_jax.checks import checked_options
 from relo_jax.config import published
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
@@ -27,6 +26,7 @@ from relo_jax.eval.evaluation import Evaluation
 from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.results import Results, check_names, fingerprint
 from relo_jax.files import whole_file
+from relo_jax.tracking.options import checked_options
 
 SUMMARY_FILE = "summary.json"
 

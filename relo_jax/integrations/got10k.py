@@ -13,7 +13,7 @@ as they are, as the field does; those of OTB and UAV123 count from 1.
 
 import numpy as np
 
-from relo_jax import tracker
+from relo_jax.tracking import tracker
 
 try:
     from got10k.trackers import Tracker

@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax import program
 from relo_jax.errors import UserError
 from relo_jax.files import whole_file
 from relo_jax.model import RELO, init_variables
 from relo_jax.profiling.flops import matmul_flops
-from relo_jax.tracker import Tracker
+from relo_jax.tracking import programs
+from relo_jax.tracking.tracker import Tracker
 
 BOX = np.array([100.0, 80.0, 60.0, 45.0])
 
@@ -53,13 +53,13 @@ def timed(run, repeats, warmup=2):
 
 def compiled_frame(tracker):
     """The compiled program of one frame whose crop is at hand; and its FLOPs, ours and XLA's."""
-    model, view = tracker.model, program.first_view(BOX, tracker.model.template_size, _black)
+    model, view = tracker.model, programs.first_view(BOX, tracker.model.template_size, _black)
     variables = tracker._variables
-    target = program.begin(model, variables, *view, window_power=1.0)
+    target = programs.begin(model, variables, *view, window_power=1.0)
     size = model.search_size
     arrays = np.zeros((1, size, size, 3), np.uint8), np.full(1, size, np.int32), np.full((1, 2), size, np.int32)
-    lowered = program.look_at_crop.lower(model, variables, target, *arrays)
-    counted = matmul_flops(functools.partial(program.look, model), variables, target, *arrays)
+    lowered = programs.look_at_crop.lower(model, variables, target, *arrays)
+    counted = matmul_flops(functools.partial(programs.look, model), variables, target, *arrays)
     return {"matmul": counted, "xla_cost_analysis": (lowered.compile().cost_analysis() or {}).get("flops")}
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from relo_jax import score
 from relo_jax.checkpoints import load
 from relo_jax.config import check_same_run
 from relo_jax.errors import UserError
+from relo_jax.tracking import confidence
 from relo_jax.train.processes import agree
 from relo_jax.train.state import variables_of
 
@@ -76,9 +76,9 @@ def _made(workdir):
 def _with_score_of(saved, run_config):
     """A finished run's config with what `relo calibrate` fitted to its weights, which stay as they are."""
     before = saved.get("tracker", {})
-    if not score.is_calibrated(before):
+    if not confidence.is_calibrated(before):
         return run_config
-    fitted = {name: before[name] for name in (*score.FIELDS, "found_threshold") if name in before}
+    fitted = {name: before[name] for name in (*confidence.FIELDS, "found_threshold") if name in before}
     return {**run_config, "tracker": {**run_config["tracker"], **fitted}}
 
 

@@ -8,13 +8,14 @@ import pytest
 
 from relo_jax import calibrate_command as command
 from relo_jax import config as relo_config
-from relo_jax import demo, score
+from relo_jax import demo
 from relo_jax.checkpoints import load
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import calibration
 from relo_jax.eval.lockstep import Lockstep
+from relo_jax.tracking import confidence
 
 TRUE = dict(score_bias=-7.0, score_mass=0.2, score_value=3.0, score_likeness=4.0, score_nearness=2.0)
 FALSE_ALARMS = 0.1
@@ -28,7 +29,7 @@ def draw(count, weights=TRUE, seed=0):
 
 
 def probability(evidence, weights):
-    return np.asarray(score.probability(evidence, weights), np.float64)
+    return np.asarray(confidence.probability(evidence, weights), np.float64)
 
 
 def test_the_fit_finds_the_weights_that_were_there():
@@ -47,7 +48,7 @@ def test_evidence_that_speaks_against_has_no_weight_and_one_that_never_changes_d
     evidence[:, 0], evidence[:, 2] = -evidence[:, 0], 0.5
     found = calibration.fit(evidence, right)
     assert found["score_mass"] == 0 and found["score_value"] > 2 and np.isfinite(list(found.values())).all()
-    assert all(found[name] >= 0 for name in score.FIELDS[1:])
+    assert all(found[name] >= 0 for name in confidence.FIELDS[1:])
 
 
 def test_a_fit_to_too_little_is_one_line():
@@ -166,14 +167,14 @@ def clips(count, seed):
 
 def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run):
     config, report = load.read_config(run), json.loads((run / command.FILE).read_text())
-    changed = {*score.FIELDS, "found_threshold"}
+    changed = {*confidence.FIELDS, "found_threshold"}
     assert {k: v for k, v in config["tracker"].items() if k not in changed} == {
         k: v for k, v in calibrated["tracker"].items() if k not in changed
     }
     assert {k: v for k, v in config.items() if k != "tracker"} == {
         k: v for k, v in calibrated.items() if k != "tracker"
     }
-    assert score.is_calibrated(config["tracker"]) and report["tracker"].items() <= config["tracker"].items()
+    assert confidence.is_calibrated(config["tracker"]) and report["tracker"].items() <= config["tracker"].items()
     relo_config.from_dict(config)
     assert report["dtype"] == "float32"
     assert report["measured"] == {"sequences": 16, "frames": 16 * 47} and report["folds"] == 5
@@ -286,7 +287,7 @@ def test_the_written_fit_is_of_all_sequences_and_the_figures_are_of_the_others(s
     monkeypatch.setattr(command, "look", lambda *args: command.Seen(evidence, right, sequence))
     found = command.calibrate(starter, [None] * 12, 0.2)
     assert found.options == calibration.choose(evidence, right, sequence, 0.2)
-    assert {name: found.options[name] for name in score.FIELDS} == calibration.fit(evidence, right)
+    assert {name: found.options[name] for name in confidence.FIELDS} == calibration.fit(evidence, right)
     scores, hits = calibration.try_out(evidence, right, sequence, 0.2)
     np.testing.assert_array_equal(found.scores[command.AFTER][0], scores)
     threshold = found.options["found_threshold"]

@@ -15,7 +15,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval import plots
 from relo_jax.eval.metrics import Curves
 from relo_jax.eval.report import key_frames, write_report
-from relo_jax.tracker import Result
+from relo_jax.tracking.tracker import Result
 
 
 def curves(level):

@@ -15,7 +15,6 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import program
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints import model_card as cards
 from relo_jax.checkpoints.pytorch import convert
@@ -28,7 +27,8 @@ from relo_jax.eval.metrics import measure, never_moves
 from relo_jax.eval.runner import checkpoint_name, eval_command, evaluate
 from relo_jax.geometry.crop import crop_host
 from relo_jax.model import RELO
-from relo_jax.tracker import Tracker, follow
+from relo_jax.tracking import programs
+from relo_jax.tracking.tracker import Tracker, follow
 from tests.golden import FIELDS as GOLDEN
 
 UPDATING = {"window_power": 2.0, "update_interval": 3, "update_threshold": -999.0}
@@ -118,7 +118,7 @@ def test_batches_change_nothing_and_compile_nothing(loaded, folder, one_by_one):
     engine = Lockstep(loaded.model, loaded.variables, UPDATING, batch=3)
     done = []
     found = {t.sequence.name: t for t in engine.run(read_folder(folder), done.append)}
-    compiled = [program.look_at_chunk, program.begin, program.write_row]
+    compiled = [programs.look_at_chunk, programs.begin, programs.write_row]
     before = [function._cache_size() for function in compiled]
     variables = jax.tree.map(lambda x: 1.01 * np.asarray(x), loaded.variables)
     list(Lockstep(loaded.model, variables, UPDATING, batch=3).run(read_folder(folder)))
@@ -141,13 +141,13 @@ def test_videos_of_six_sizes_take_no_more_programs_than_canvases(loaded, natural
         return Sequence(f"video {k}", np.tile([50.5, 40.25, 30 + k, 24], (len(frames), 1)), None, frames.__getitem__)
 
     videos = [video(k) for k in range(20)]
-    canvases = {program.canvas(*v.read_frame(0).shape[:2]) for v in videos}
-    before = program.look_at_chunk._cache_size()
+    canvases = {programs.canvas(*v.read_frame(0).shape[:2]) for v in videos}
+    before = programs.look_at_chunk._cache_size()
     start = time.perf_counter()
     engine = Lockstep(loaded.model, loaded.variables, {"window_power": 1.0}, batch=3, chunk=2)
     found = {t.sequence.name: t for t in engine.run(videos)}
     wall = time.perf_counter() - start
-    assert 1 <= program.look_at_chunk._cache_size() - before <= len(canvases) < 20
+    assert 1 <= programs.look_at_chunk._cache_size() - before <= len(canvases) < 20
     tracker = Tracker(loaded.model, loaded.variables, {"window_power": 1.0})
     for sequence in videos:
         frames = map(sequence.read_frame, range(len(sequence)))
@@ -174,9 +174,9 @@ def test_each_canvas_in_use_contains_the_one_before(loaded, monkeypatch):
 
 
 def test_canvases_hold_their_frames_and_are_few():
-    sides = [program.canvas_side(length) for length in range(1, 4097)]
+    sides = [programs.canvas_side(length) for length in range(1, 4097)]
     assert all(length <= side <= max(128, 4 / 3 * length) for length, side in enumerate(sides, start=1))
-    assert len(set(sides)) == 16 and program.canvas(480, 854) == (512, 1024)
+    assert len(set(sides)) == 16 and programs.canvas(480, 854) == (512, 1024)
 
 
 def test_sequences_that_draw_crops_are_asked_for_crops_alone(loaded, folder):

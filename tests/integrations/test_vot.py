@@ -12,7 +12,7 @@ from relo_jax.checkpoints import load
 from relo_jax.errors import UserError
 from relo_jax.geometry import boxes
 from relo_jax.integrations import vot
-from relo_jax.tracker import Tracker
+from relo_jax.tracking.tracker import Tracker
 
 TRACKERS = """\
 [RELO]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from relo_jax import program, tracker
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.eval.lockstep import Lockstep
 from relo_jax.integrations import vot
 from relo_jax.model import RELO
 from relo_jax.model.precision import cast_kernels
-from relo_jax.step import step
+from relo_jax.tracking import programs, tracker
+from relo_jax.tracking.step import step
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_what_is_seen_of_a_frame_is_the_same(network):
     see = jax.jit(step, static_argnames="model")
     found = []
     for values in (variables, held):
-        target = program.begin(model, values, *view, window_power=1.0)
+        target = programs.begin(model, values, *view, window_power=1.0)
         found.append(see(model, {**values, "score": weights}, target.state, crops))
     jax.tree.map(np.testing.assert_array_equal, *found)
     assert found[0][1].evidence.shape == (2, 4) and np.ptp(found[0][1].box_cxcywh_norm, axis=0).all()

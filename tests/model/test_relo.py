@@ -14,7 +14,7 @@ from relo_jax.model.fast_itpn import Block, foreground_share
 from relo_jax.model.layers import BatchNorm, drop_path
 from relo_jax.model.temporal import PROPAGATION
 from relo_jax.profiling.flops import matmul_flops
-from relo_jax.step import init_state, step
+from relo_jax.tracking.step import init_state, step
 
 SMALL = dict(width=32, heads=2, depth=3, head_width=16, templates=2, search_size=64, template_size=32)
 CLIPS, FRAMES = 2, 3

@@ -10,8 +10,8 @@ chunk that is filled up moves its target on.
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from relo_jax.checks import check_frame
 from relo_jax.media.frames import Unreadable
+from relo_jax.tracking.options import check_frame
 
 _END = object()
 

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import program, tracker
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
@@ -14,6 +13,7 @@ from relo_jax.media import video
 from relo_jax.media.images import list_images, read_image
 from relo_jax.model import RELO
 from relo_jax.track_command import track_command
+from relo_jax.tracking import programs, tracker
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
 BOX = (100.0, 80.0, 40.0, 30.0)
@@ -43,9 +43,9 @@ def boxes(followed):
 @pytest.mark.parametrize("mode", ["plain", "update"])
 def test_chunks_give_the_boxes_of_the_online_tracker(mode, chunk, trackers, frames):
     online = list(tracker.follow(trackers[mode], frames, BOX))
-    cache = program.look_at_chunk._cache_size()
+    cache = programs.look_at_chunk._cache_size()
     chunked = list(tracker.follow(trackers[mode], iter(frames), BOX, chunk))
-    assert program.look_at_chunk._cache_size() <= cache + 1  # the last chunk is shorter, and compiles nothing
+    assert programs.look_at_chunk._cache_size() <= cache + 1  # the last chunk is shorter, and compiles nothing
     for (shown, there), (frame, here), given in zip(online, chunked, frames, strict=True):
         assert frame is given and shown is given
         np.testing.assert_allclose(here.box, there.box, rtol=0, atol=1e-3)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from relo_jax import config as relo_config
-from relo_jax import program, score, step, tracker
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
-from relo_jax.checks import checked_options
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.eval.lockstep import Lockstep
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
+from relo_jax.tracking import confidence, programs, step, tracker
+from relo_jax.tracking.options import checked_options
 
 SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
 WEIGHTS = dict(score_bias=-3.0, score_mass=0.2, score_value=2.0, score_likeness=1.5, score_nearness=1.0)
@@ -60,21 +60,21 @@ def scores(tracked, frames, chunk=None):
 def test_the_probability_by_hand():
     evidence = np.array([[1.0, 0.5, 0.8, 0.9], [-14.0, 0.0, 0.0, 0.3]])
     logit = -3 + 0.2 * evidence[:, 0] + 2 * evidence[:, 1] + 1.5 * evidence[:, 2] + evidence[:, 3]
-    np.testing.assert_allclose(score.probability(evidence, WEIGHTS), 1 / (1 + np.exp(-logit)), atol=1e-6)
+    np.testing.assert_allclose(confidence.probability(evidence, WEIGHTS), 1 / (1 + np.exp(-logit)), atol=1e-6)
     assert (
-        score.probability(np.array([1e3, 0, 0, 0]), WEIGHTS) == 1
-        and score.probability(-evidence * 1e3, WEIGHTS)[0] == 0
+        confidence.probability(np.array([1e3, 0, 0, 0]), WEIGHTS) == 1
+        and confidence.probability(-evidence * 1e3, WEIGHTS)[0] == 0
     )
 
 
 def test_more_of_any_evidence_never_lowers_it():
     rng = np.random.default_rng(0)
     for _ in range(50):
-        weights = dict(zip(score.FIELDS, [rng.normal(0, 5), *rng.exponential(2, 4)], strict=True))
+        weights = dict(zip(confidence.FIELDS, [rng.normal(0, 5), *rng.exponential(2, 4)], strict=True))
         evidence = rng.normal(0, 2, 4)
         more = evidence + np.eye(4) * rng.exponential(1, 4)
-        lower = score.probability(evidence, weights) - 1e-6  # what a float32 exponential may be wrong by
-        assert (np.asarray(score.probability(more, weights)) >= lower).all()
+        lower = confidence.probability(evidence, weights) - 1e-6  # what a float32 exponential may be wrong by
+        assert (np.asarray(confidence.probability(more, weights)) >= lower).all()
 
 
 def test_without_a_fit_it_is_the_mass():
@@ -82,20 +82,20 @@ def test_without_a_fit_it_is_the_mass():
     logits = jax.random.normal(jax.random.key(1), (20, 16)) * jnp.linspace(0.1, 4, 20)[:, None]
     action, box = jnp.arange(20) % 16, jnp.full((20, 4), 0.5)
     features, reference = jnp.ones((20, 16, 3)), jnp.ones((20, 3))
-    evidence = jax.jit(score.gather, static_argnums=6)(logits, jnp.zeros(20), features, reference, box, action, 4)
-    mass = jax.jit(score.local_mass, static_argnums=2)(logits, action, 4)
-    np.testing.assert_allclose(score.probability(evidence, score.UNCALIBRATED), mass, atol=1e-5)
-    assert relo_config.base().tracker.to_dict().items() >= score.UNCALIBRATED.items()
-    assert not score.is_calibrated(relo_config.base().tracker) and not score.is_calibrated({})
-    assert score.is_calibrated({"score_bias": 0.1})
+    evidence = jax.jit(confidence.gather, static_argnums=6)(logits, jnp.zeros(20), features, reference, box, action, 4)
+    mass = jax.jit(confidence.local_mass, static_argnums=2)(logits, action, 4)
+    np.testing.assert_allclose(confidence.probability(evidence, confidence.UNCALIBRATED), mass, atol=1e-5)
+    assert relo_config.base().tracker.to_dict().items() >= confidence.UNCALIBRATED.items()
+    assert not confidence.is_calibrated(relo_config.base().tracker) and not confidence.is_calibrated({})
+    assert confidence.is_calibrated({"score_bias": 0.1})
 
 
 def test_the_evidence_by_hand(model, variables, frames):
     """Two frames: what the first one's answer looked like is what the second is compared with."""
     crops = np.stack([frame[50:114, 60:124] for frame in frames])
     view = crops[:1, :32, :32], np.full((1, 4), 0.3), np.float32([BOX]), np.zeros((1, 3), np.int32)
-    state = program.begin(model, variables, *view, window_power=1.0).state
-    with_weights = score.with_weights(variables, checked_options(WEIGHTS, model))
+    state = programs.begin(model, variables, *view, window_power=1.0).state
+    with_weights = confidence.with_weights(variables, checked_options(WEIGHTS, model))
     one_step = jax.jit(step.step, static_argnums=0)
     first, seen_first = one_step(model, with_weights, state, crops[:1])
     _, seen = one_step(model, with_weights, first, crops[3:4])
@@ -118,7 +118,7 @@ def test_the_evidence_by_hand(model, variables, frames):
     cosine = features @ before[at] / (np.linalg.norm(features, axis=-1) * np.linalg.norm(before[at]))
     expected = [np.log(odds), value, cosine[near].max(), 1 - np.hypot(*(box[:2] - 0.5))]
     np.testing.assert_allclose(seen.evidence[0], expected, atol=1e-4)
-    np.testing.assert_allclose(seen.score, score.probability(seen.evidence, WEIGHTS), atol=1e-6)
+    np.testing.assert_allclose(seen.score, confidence.probability(seen.evidence, WEIGHTS), atol=1e-6)
     assert seen_first.evidence[0, 2] == pytest.approx(1, abs=1e-5)
 
 
@@ -130,7 +130,7 @@ def test_a_frame_a_chunk_and_lockstep_say_the_same(model, variables, calibrated,
     sequence = Sequence("pan", boxes, np.ones(len(frames), bool), frames.__getitem__)
     (tracked,) = Lockstep(model, variables, WEIGHTS, batch=2).run([sequence])
     np.testing.assert_allclose(tracked.scores, one_by_one, atol=1e-5)
-    np.testing.assert_allclose(score.probability(tracked.evidence[1:], WEIGHTS), one_by_one[1:], atol=1e-5)
+    np.testing.assert_allclose(confidence.probability(tracked.evidence[1:], WEIGHTS), one_by_one[1:], atol=1e-5)
     assert np.isnan(tracked.evidence[0]).all()
 
 
@@ -138,10 +138,10 @@ def test_the_boxes_know_nothing_of_it_and_other_weights_compile_nothing(model, v
     boxes = [result.box for _, result in tracker.follow(calibrated, frames, BOX)]
     plain = tracker.Tracker(model, variables)
     np.testing.assert_allclose([r.box for _, r in tracker.follow(plain, frames, BOX)], boxes, rtol=0, atol=1e-4)
-    before = program.look_at_crop._cache_size()
+    before = programs.look_at_crop._cache_size()
     other = tracker.Tracker(model, variables, {**WEIGHTS, "score_bias": 2.0})
     assert np.subtract(scores(other, frames), scores(calibrated, frames))[1:].min() > 0
-    assert program.look_at_crop._cache_size() == before
+    assert programs.look_at_crop._cache_size() == before
 
 
 def test_the_weights_travel_with_the_checkpoint(model, variables, frames, tmp_path):
@@ -157,7 +157,7 @@ def test_the_weights_travel_with_the_checkpoint(model, variables, frames, tmp_pa
     assert relo_config.from_dict(config).tracker.score_bias == -3.0
 
 
-@pytest.mark.parametrize("name", score.FIELDS[1:])
+@pytest.mark.parametrize("name", confidence.FIELDS[1:])
 def test_a_weight_below_zero_is_one_line(model, name):
     with pytest.raises(UserError, match=f"{name} is -0.1: a weight of the score must not be negative"):
         checked_options({name: -0.1}, model)
@@ -169,4 +169,4 @@ def test_a_weight_below_zero_is_one_line(model, name):
 
 def test_the_fields_are_those_of_the_config():
     fields = [name for name in relo_config.base().tracker if name.startswith("score_")]
-    assert set(fields) == set(score.FIELDS)
+    assert set(fields) == set(confidence.FIELDS)

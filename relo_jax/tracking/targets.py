@@ -1,7 +1,7 @@
 """K targets of one video on the device, advanced together by one dispatch a frame (the released system, "Inference").
 
 What `Tracker` (K = 1) and `MultiTracker` share: they hand frames over and keep what the targets carry on. What is
-computed lies in `relo_jax.program`, where the batch is the K targets here. A frame is sent once, whatever K is: the
+computed lies in `relo_jax.tracking.programs`, where the batch is the K targets here. A frame is sent once, whatever K is: the
 crops are cut from it on the host (on a CPU) or out of the one canvas on the device.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from relo_jax import program, score
 from relo_jax.checkpoints import load
-from relo_jax.checks import NOT_FINITE, check_box, check_frame, checked_options
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_windows, cut_host
 from relo_jax.model.precision import cast_kernels
+from relo_jax.tracking import confidence, programs
+from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame, checked_options
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Result:
     """
 
     box: tuple[float, float, float, float]
-    score: float
+    confidence: float
     found: bool
     response: float
     carried: bool = False
@@ -42,10 +42,10 @@ class Targets:
         # All on one device and committed to it: the shapes and places that the warm-up compiles for are those in use.
         self._device = jax.local_devices()[0]
         self._device_crops = self._device.platform != "cpu" if device_crops is None else device_crops
-        variables = score.with_weights(cast_kernels(model, variables), self.options)
+        variables = confidence.with_weights(cast_kernels(model, variables), self.options)
         self._variables = jax.device_put(variables, self._device)
         # On the device; None compiles nothing for them.
-        rule = program.Updates.of(self.options) if self.options["update_interval"] else None
+        rule = programs.Updates.of(self.options) if self.options["update_interval"] else None
         self._updates = jax.device_put(rule, self._device)
         self._target, self._prepared = None, set()
         self._warm_up()
@@ -63,18 +63,18 @@ class Targets:
           height, width: of the frames.
           chunk: C of `update_chunk`; None prepares `update`.
         """
-        key = *program.canvas(height, width), chunk
+        key = *programs.canvas(height, width), chunk
         if key in self._prepared or (chunk is None and not self._device_crops):
             return
         kept, self._target = self._target, self._begin(self._black())
-        jax.block_until_ready(self._look_at(*program.on_canvases([[]], chunk or 1, (height, width)), chunk))
+        jax.block_until_ready(self._look_at(*programs.on_canvases([[]], chunk or 1, (height, width)), chunk))
         self._target = kept
         self._prepared.add(key)
 
     @property
     def calibrated(self):
         """Whether the score is a probability; where nobody fitted it, it is the policy's mass around the answer."""
-        return score.is_calibrated(self.options)
+        return confidence.is_calibrated(self.options)
 
     @property
     def boxes(self):
@@ -103,11 +103,11 @@ class Targets:
         """Begins anew with one of the K."""
         check_frame(frame)
         one = self._begin(self._first_views(frame, [check_box(box_xywh, frame)]))
-        self._target = program.write_row(self._target, one, jax.device_put(row, self._device))
+        self._target = programs.write_row(self._target, one, jax.device_put(row, self._device))
 
     def _first_views(self, frame, boxes):
         read_crop = functools.partial(crop_host, frame)
-        views = [program.first_view(box, self.model.template_size, read_crop) for box in boxes]
+        views = [programs.first_view(box, self.model.template_size, read_crop) for box in boxes]
         return tuple(np.concatenate(parts) for parts in zip(*views, strict=True))
 
     def _update(self, frame):
@@ -115,17 +115,19 @@ class Targets:
         self._check_begun("update")
         check_frame(frame)
         if self._device_crops:
-            return self._results(jax.device_get(self._look_at(*program.on_canvases([[frame]], 1))))
+            return self._results(jax.device_get(self._look_at(*programs.on_canvases([[frame]], 1))))
         windows = jax.device_get(self._target.crop_window)
         crops = np.stack([cut_host(frame, window, self.model.search_size) for window in windows.tolist()])
         sizes = np.array([frame.shape[:2]] * self._count, np.int32)
-        answers = jax.device_get(self._run(program.look_at_crop, crops, windows[:, 2], sizes))
+        answers = jax.device_get(self._run(programs.look_at_crop, crops, windows[:, 2], sizes))
         results = self._results(answers)
         if self._updates is not None:
-            seen, read_crop = jax.device_get(self._target.frames), program.cropper(frame)
-            due = program.Updates.of(self.options).due(seen, answers[:, program.RESPONSE])
+            seen, read_crop = jax.device_get(self._target.frames), programs.cropper(frame)
+            due = programs.Updates.of(self.options).due(seen, answers[:, programs.RESPONSE])
             for row in np.flatnonzero(due).tolist():
-                self._renew(row, program.template_view(answers[row, program.BOX], self.model.template_size, read_crop))
+                self._renew(
+                    row, programs.template_view(answers[row, programs.BOX], self.model.template_size, read_crop)
+                )
         return results
 
     def _update_chunk(self, frames, length=None):
@@ -136,7 +138,7 @@ class Targets:
         length = length or len(frames)
         if len(frames) > length:
             raise UserError(f"update_chunk has {len(frames)} frames for length={length}: give no more than that")
-        answers = self._look_at(*program.on_canvases([frames], length), length)
+        answers = self._look_at(*programs.on_canvases([frames], length), length)
         return lambda: map(self._results, jax.device_get(answers)[: len(frames)])
 
     def _look_at(self, frames, sizes, chunk=None):
@@ -147,8 +149,8 @@ class Targets:
         """
         sizes = np.repeat(sizes, self._count, axis=1)
         if chunk is None:
-            return self._run(program.look_at_frame, frames[0], sizes[0], self._updates)
-        return self._run(program.look_at_chunk, frames, sizes, self._updates)
+            return self._run(programs.look_at_frame, frames[0], sizes[0], self._updates)
+        return self._run(programs.look_at_chunk, frames, sizes, self._updates)
 
     def _check_begun(self, name):
         if self._target is None:
@@ -157,7 +159,7 @@ class Targets:
 
     def _begin(self, view):
         power = self.options["window_power"]
-        return program.begin(self.model, self._variables, *jax.device_put(view, self._device), window_power=power)
+        return programs.begin(self.model, self._variables, *jax.device_put(view, self._device), window_power=power)
 
     def _run(self, look, *arrays):
         """One dispatch: the targets move on, their buffers are used again. Returns the answer, still on the device."""
@@ -167,16 +169,16 @@ class Targets:
 
     def _renew(self, row, view):
         arrays = jax.device_put((row, *view), self._device)
-        self._target = program.renew_template(self.model, self._variables, self._target, *arrays)
+        self._target = programs.renew_template(self.model, self._variables, self._target, *arrays)
 
     def _results(self, answers):
         return [self._result(answer) for answer in answers]
 
     def _result(self, answer):
-        box = tuple(answer[program.BOX].tolist())
+        box = tuple(answer[programs.BOX].tolist())
         if not all(map(math.isfinite, box)):
             raise UserError(NOT_FINITE)
-        response, sure = float(answer[program.RESPONSE]), float(answer[program.SCORE])
+        response, sure = float(answer[programs.RESPONSE]), float(answer[programs.SCORE])
         return Result(box, sure, sure >= self.options["found_threshold"], response)
 
     def _black(self):
@@ -192,6 +194,6 @@ class Targets:
                 self._renew(0, [part[:1] for part in self._black()[:2]])
             crops, sides = np.zeros((self._count, size, size, 3), np.uint8), np.full(self._count, size, np.int32)
             for _ in range(2):
-                answer = self._run(program.look_at_crop, crops, sides, np.full((self._count, 2), size, np.int32))
+                answer = self._run(programs.look_at_crop, crops, sides, np.full((self._count, 2), size, np.int32))
             jax.block_until_ready(answer)
         self._target = None

@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from relo_jax import config as relo_config
-from relo_jax import score
 from relo_jax.errors import UserError
 from relo_jax.model.variants import nearest
+from relo_jax.tracking import confidence
 
 _ALWAYS_FITS = 1000  # pixels, side of a square as large as a box, however small the frame
 NOT_FINITE = "the network's box is not finite: are its weights? Use another checkpoint"
@@ -50,10 +50,10 @@ def checked_options(options, model):
     options = {**defaults, **options}
     if options["window_power"] < 0 or options["update_interval"] < 0 or options["update_interval"] % 1:
         raise UserError(f"tracker options {options}: window_power and update_interval must not be negative")
-    for name in score.FIELDS[1:]:
+    for name in confidence.FIELDS[1:]:
         if options[name] < 0:
             raise UserError(f"tracker option {name} is {options[name]}: a weight of the score must not be negative")
-    if model.localizer == "heatmap" and score.is_calibrated(options):
+    if model.localizer == "heatmap" and confidence.is_calibrated(options):
         raise UserError(
             "tracker options score_*: they weigh what a policy says, but this model says where by its centre map, and "
             "the score is that map's height: leave them out (there is nothing to calibrate)"

@@ -6,7 +6,7 @@ first, second = tracker.update(next_frame)
 """
 
 from relo_jax.errors import UserError
-from relo_jax.targets import Targets
+from relo_jax.tracking.targets import Targets
 
 
 class MultiTracker(Targets):

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax import program, step, tracker
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
 from relo_jax.eval.results import Results, fingerprint
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
+from relo_jax.tracking import programs, step, tracker
 
 FIELDS = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32, localizer="heatmap")
 ADDED = ("localizer", "propagation", "remat_policy")  # fields that the first results did not have
@@ -54,7 +54,7 @@ def frames(natural_image):
 def test_the_step_goes_where_centre_map_times_window_is_highest(model, variables, frames):
     crops = np.stack([frames[0][50:114, 60:124], frames[1][100:164, 90:154]])
     view = crops[:, :32, :32], np.full((2, 4), 0.3), np.float32([BOX] * 2), np.zeros((2, 3), np.int32)
-    state = program.begin(model, variables, *view, window_power=1.0).state
+    state = programs.begin(model, variables, *view, window_power=1.0).state
     _, seen = jax.jit(step.step, static_argnums=0)(model, variables, state, crops)
 
     @jax.jit

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax import score
 from relo_jax.mdp.action import decode_box, greedy
+from relo_jax.tracking import confidence
 
 
 @flax.struct.dataclass
@@ -35,8 +35,10 @@ class StepResult:
 
     box_cxcywh_norm: jax.Array  # [B, 4], relative to the search crop
     response: jax.Array  # [B], largest of map times window; what `update_threshold` is compared with
-    score: jax.Array  # [B] in [0, 1]: see `relo_jax.score`; of a heat map its value at the chosen cell
-    evidence: jax.Array | None  # [B, 4], see `relo_jax.score`; None where uncalibrated
+    confidence: (
+        jax.Array
+    )  # [B] in [0, 1]: see `relo_jax.tracking.confidence`; of a heat map its value at the chosen cell
+    evidence: jax.Array | None  # [B, 4], see `relo_jax.tracking.confidence`; None where uncalibrated
 
 
 def hann_window(grid, power):
@@ -103,13 +105,13 @@ def step(model, variables, state, crops):
         if heatmap:
             height = jnp.take_along_axis(where, action[:, None], axis=1)[:, 0]
             return tokens, state.reference, StepResult(box, response.max(-1), height, None)
-        if not score.wanted(variables):
-            mass = score.local_mass(where, action, module.grid)
+        if not confidence.wanted(variables):
+            mass = confidence.local_mass(where, action, module.grid)
             return tokens, state.reference, StepResult(box, response.max(-1), mass, None)
-        reference = jnp.where(state.first[:, None], score.look_of(features, action), state.reference)
+        reference = jnp.where(state.first[:, None], confidence.look_of(features, action), state.reference)
         value = module.value(features)
-        evidence = score.gather(where, value, features, reference, box, action, module.grid)
-        probability = score.probability(evidence, variables)
+        evidence = confidence.gather(where, value, features, reference, box, action, module.grid)
+        probability = confidence.probability(evidence, variables)
         return tokens, reference, StepResult(box, response.max(-1), probability, evidence)
 
     tokens, reference, result = model.apply(variables, method=look)

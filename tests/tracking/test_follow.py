@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import tracker
 from relo_jax.errors import UserError
 from relo_jax.media.frames import Unreadable
 from relo_jax.track_command import track_command
+from relo_jax.tracking import tracker
 
 BOX = (100.0, 80.0, 40.0, 30.0)
 

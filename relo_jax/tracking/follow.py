@@ -11,12 +11,12 @@ import math
 
 import numpy as np
 
-from relo_jax.checks import check_frame
-from relo_jax.chunks import in_chunks
 from relo_jax.errors import UserError
 from relo_jax.media.frames import Unreadable, tell
-from relo_jax.multi import MultiTracker
-from relo_jax.targets import Result
+from relo_jax.tracking.chunks import in_chunks
+from relo_jax.tracking.multi import MultiTracker
+from relo_jax.tracking.options import check_frame
+from relo_jax.tracking.targets import Result
 
 SAME_SHAPE = 0.01  # relative difference of width / height up to which it is the same picture, scaled
 

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import program, tracker
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
 from relo_jax.media import overlay, video
 from relo_jax.model import RELO
 from relo_jax.track_command import track_command
+from relo_jax.tracking import programs, tracker
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
 BOXES = [(100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)]
@@ -70,7 +70,7 @@ def test_on_an_accelerator_the_frame_goes_over_once_whatever_their_number(model,
         patch.setattr(jax, "device_put", lambda x, *a, **k: copies.append(x) or device_put(x, *a, **k))
         on_device.update(frames[0])
     ((canvas, sizes, _),) = copies
-    assert canvas.shape == (1, *program.canvas(240, 320), 3) and sizes.shape == (3, 2)
+    assert canvas.shape == (1, *programs.canvas(240, 320), 3) and sizes.shape == (3, 2)
 
 
 def test_in_chunks_too(three, frames, alone):

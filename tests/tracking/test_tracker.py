@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax import program, score, step, tracker
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.data.synthetic.procedural import Options, heldout
@@ -25,6 +24,7 @@ from relo_jax.media import video
 from relo_jax.media.images import list_images, read_image
 from relo_jax.model import RELO
 from relo_jax.track_command import parse_box, track_command
+from relo_jax.tracking import confidence, programs, step, tracker
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
 BOX = (100.0, 80.0, 40.0, 30.0)
@@ -69,7 +69,7 @@ def frames(natural_image):
 
 
 def template(frame, box):
-    return program.template_view(np.array(box), 64, functools.partial(crop_host, frame))
+    return programs.template_view(np.array(box), 64, functools.partial(crop_host, frame))
 
 
 def run(tracked, frames, box=BOX):
@@ -100,7 +100,7 @@ def test_tokens_are_carried_from_frame_to_frame(plain, frames):
     fresh = plain.update(frames[1])
     plain.init(frames[0], BOX)
     plain.update(frames[4])
-    first = program.first_view(np.array(BOX), 64, functools.partial(crop_host, frames[0]))
+    first = programs.first_view(np.array(BOX), 64, functools.partial(crop_host, frames[0]))
     plain._target = plain._target.replace(box_xywh=jnp.asarray(first[2]), crop_window=jnp.asarray(first[3]))
     assert plain.update(frames[1]).response != fresh.response
 
@@ -168,12 +168,12 @@ def test_score_is_the_mass_around_the_cell():
     logits[0, [5, 6]] = 0  # neighbours: one place
     logits[1, [0, 15]] = 0  # opposite corners: two places
     logits[2] = 0  # anywhere
-    mass = score.local_mass(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
+    mass = confidence.local_mass(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
     np.testing.assert_allclose(mass, [1.0, 0.5, 4 / 16], atol=1e-6)
     # The end of a row is no neighbour of the next row's beginning.
     logits = np.full((1, 16), -20.0, np.float32)
     logits[0, [3, 4]] = 0
-    assert score.local_mass(jnp.asarray(logits), jnp.array([3]), 4)[0] == pytest.approx(0.5, abs=1e-6)
+    assert confidence.local_mass(jnp.asarray(logits), jnp.array([3]), 4)[0] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_window_by_hand():
@@ -212,7 +212,7 @@ def test_crops_cut_on_the_device_give_the_same_boxes_by_one_dispatch(model, vari
     on_device = tracker.Tracker(model, variables, options, device_crops=True)
     expected = run(updating, frames)
     on_device.init(frames[0], BOX)  # compiles for the size of its frame
-    cache = program.look_at_frame._cache_size()
+    cache = programs.look_at_frame._cache_size()
     fetched, device_get = [], jax.device_get
     with pytest.MonkeyPatch.context() as patch, jax.log_compiles(), caplog.at_level("WARNING"):
         patch.setattr(jax, "device_get", lambda x: fetched.append(x) or device_get(x))
@@ -228,12 +228,12 @@ def test_crops_cut_on_the_device_give_the_same_boxes_by_one_dispatch(model, vari
     # Another size on the same canvas compiles nothing; one that was announced is ready before its video.
     on_device.init(frames[0][:230, :300], BOX)
     on_device.update(frames[1][:230, :300])
-    assert program.look_at_frame._cache_size() == cache
+    assert programs.look_at_frame._cache_size() == cache
     on_device.prepare(300, 400)
-    assert program.look_at_frame._cache_size() == cache + 1
+    assert programs.look_at_frame._cache_size() == cache + 1
     on_device.init(np.zeros((310, 390, 3), np.uint8), BOX)
     on_device.update(np.zeros((310, 390, 3), np.uint8))
-    assert program.look_at_frame._cache_size() == cache + 1
+    assert programs.look_at_frame._cache_size() == cache + 1
 
 
 def test_boxes_stay_in_the_image(plain, natural_image):

@@ -9,10 +9,10 @@
 
 import contextlib
 
-from relo_jax.following import are_several, follow
 from relo_jax.media import video
-from relo_jax.multi import MultiTracker
-from relo_jax.targets import Result, Targets
+from relo_jax.tracking.follow import are_several, follow
+from relo_jax.tracking.multi import MultiTracker
+from relo_jax.tracking.targets import Result, Targets
 
 __all__ = ["MultiTracker", "Result", "Tracker", "follow", "track"]
 

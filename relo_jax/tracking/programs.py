@@ -27,7 +27,7 @@ from relo_jax.geometry.crop import (
     crop_windows,
     cut_host,
 )
-from relo_jax.step import State, init_state, replace_template, step
+from relo_jax.tracking.step import State, init_state, replace_template, step
 
 # Columns of an answer; the evidence of the score is there where the variables have its weights.
 BOX, RESPONSE, SCORE, EVIDENCE = slice(0, 4), 4, 5, slice(6, None)

@@ -1,0 +1,1 @@
+"""Tracking: a video's first box in, a box a frame out."""
