@@ -25,7 +25,7 @@ from relo_jax.checkpoints import load
 from relo_jax.data.clips.plan import pipeline
 from relo_jax.model import init_variables
 from relo_jax.train import rl
-from relo_jax.train.frozen import encode
+from relo_jax.train.features import encode
 from relo_jax.train.state import optimizer, split
 
 ESTIMATORS = ("reinforce", "rloo", "expected")

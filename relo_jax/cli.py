@@ -44,7 +44,7 @@ def report_command(args):
 
 def pack_command(args):
     """`relo pack`."""
-    from relo_jax.eval import pack
+    from relo_jax.eval.results import pack
 
     pack.pack_command(args.server, args.results, args.out, args.data_root)
 

@@ -21,13 +21,14 @@ from relo_jax.checkpoints import load
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
-from relo_jax.eval import calibration, page, plots, report, runner
+from relo_jax.eval import calibration, runner
+from relo_jax.eval.report.demo_page import demo_page, html, plots
 from relo_jax.files import whole_file
 from relo_jax.media import video
 from relo_jax.media.overlay import draw
 from relo_jax.model import RELO
 from relo_jax.tracking.tracker import Tracker, follow
-from relo_jax.train.initial import initial_variables
+from relo_jax.train.initialise import initial_variables
 from relo_jax.train.loop import train_and_evaluate
 
 SEQUENCES, FRAMES = 20, 120
@@ -82,7 +83,7 @@ def run(workdir, *, seed=0, full=False):
         "seconds": round(done - start, 1),
     }
     each = {BEFORE: before.curves, AFTER: after.curves, STILL: after.still}
-    leave(workdir, result, scores, each, stages, sections, report.key_frames(shown, results))
+    leave(workdir, result, scores, each, stages, sections, demo_page.key_frames(shown, results))
     print(f"\n{table(result['scores'])}\n\n{farewell(workdir, result)}")
     return result
 
@@ -193,19 +194,19 @@ def calibrated(workdir):
 
 def reliability(workdir):
     """The report's section on the score, from what the calibration left: HTML."""
-    report = json.loads((workdir / calibrate_command.FILE).read_text())
+    demo_page = json.loads((workdir / calibrate_command.FILE).read_text())
     names = {"ece": "calibration error", "false_alarm_rate": "false alarms", "found_rate": "found"}
-    rows = [[f"score {k}", *(page.number(report[k][name]) for name in names)] for k in ("before", "after")]
+    rows = [[f"score {k}", *(html.number(demo_page[k][name]) for name in names)] for k in ("before", "after")]
     says = (
         "The score is the probability that the box is right, fitted on clips in half of which the target goes out of "
         "sight, and measured on each clip by a fit to others: of the frames with a score of 0.8, four in five should "
         "be right. False alarms are frames without the target, or with a wrong box, that count as found; found is the "
-        f"share of the others that do. The threshold, {report['tracker']['found_threshold']:g}, was chosen for a rate "
-        f"of {report['false_alarms']:g} of false alarms on clips that a fit has not seen."
+        f"share of the others that do. The threshold, {demo_page['tracker']['found_threshold']:g}, was chosen for a rate "
+        f"of {demo_page['false_alarms']:g} of false alarms on clips that a fit has not seen."
     )
-    picture = page.picture((workdir / calibrate_command.PICTURE).read_bytes(), "png", "reliability diagram")
-    numbers = page.table(["", *names.values()], rows) + page.note(says)
-    return page.section("Does it know when it is wrong?", f'<div class="pair"><div>{numbers}</div>{picture}</div>')
+    picture = html.picture((workdir / calibrate_command.PICTURE).read_bytes(), "png", "reliability diagram")
+    numbers = html.table(["", *names.values()], rows) + html.note(says)
+    return html.section("Does it know when it is wrong?", f'<div class="pair"><div>{numbers}</div>{picture}</div>')
 
 
 def leave(workdir, result, scores, each, stages, sections, frames):
@@ -216,7 +217,7 @@ def leave(workdir, result, scores, each, stages, sections, frames):
     facts = {name: result[name] for name in ("command", "seed", "machine", "date")}
     facts["RL stage"] = f"{result['rl_steps']} steps, {result['rl_clips']} clips"
     facts["time"] = f"{result['seconds'] / 60:.1f} minutes, {result['training_seconds'] / 60:.1f} of them training"
-    report.write_report(
+    demo_page.write_report(
         workdir / REPORT_FILE,
         title="RELO learns where to look",
         lead="A policy over the cells of the search region, taught by reward alone on procedural clips, then tested on "

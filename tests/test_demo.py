@@ -16,7 +16,7 @@ from relo_jax import demo
 from relo_jax.checkpoints import load
 from relo_jax.data.clips.plan import pipeline
 from relo_jax.errors import UserError
-from relo_jax.train import initial
+from relo_jax.train import initialise
 from relo_jax.train.checkpoints import opened
 from relo_jax.train.mesh import make_mesh
 from relo_jax.train.state import variables_of
@@ -99,7 +99,7 @@ def test_the_policy_before_is_the_one_that_training_began_with_and_only_the_head
     before = demo.policy_before(config)
     mesh = make_mesh(config)
     with jax.set_mesh(mesh), opened(tmp_path, relo_config.to_dict(config), 1) as manager:
-        state, _ = initial.first_state(config, before.model, mesh, manager)
+        state, _ = initialise.first_state(config, before.model, mesh, manager)
     began = variables_of(state)["params"]
     jax.tree.map(np.testing.assert_array_equal, before.variables["params"], began)
     warmup, after = (load.load(path).variables["params"] for path in (workdir / "warmup", workdir))

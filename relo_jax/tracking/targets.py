@@ -28,7 +28,7 @@ class Result:
     """
 
     box: tuple[float, float, float, float]
-    confidence: float
+    score: float
     found: bool
     response: float
     carried: bool = False

@@ -20,7 +20,7 @@ from relo_jax.checkpoints import load
 from relo_jax.config import check_same_run
 from relo_jax.errors import UserError
 from relo_jax.tracking import confidence
-from relo_jax.train.processes import agree
+from relo_jax.train.distributed import agree
 from relo_jax.train.state import variables_of
 
 

@@ -9,7 +9,7 @@ from ml_collections import config_flags
 
 from relo_jax import config as config_lib
 from relo_jax.errors import UserError
-from relo_jax.train.processes import Cluster
+from relo_jax.train.distributed import Cluster
 
 USAGE = """usage: relo train --config FILE[:stage] --workdir DIR [--config.field=value ...] [--distributed]
 

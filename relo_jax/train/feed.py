@@ -8,8 +8,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from relo_jax.data.clips.plan.failures import Account
-from relo_jax.train.processes import agree
+from relo_jax.data.clips.failures import Account
+from relo_jax.train.distributed import agree
 
 
 @dataclasses.dataclass
@@ -26,7 +26,7 @@ class Feed:
     """Batches on the devices, each with its position in the data: how many batches came before it.
 
     Args:
-      batches: of `relo_jax.data.clips.plan.pipeline.make_dataset`.
+      batches: of `relo_jax.data.clips.pipeline.make_dataset`.
       mesh: of `relo_jax.train.mesh.make_mesh`; its axis `data` takes the clips.
       position: where to go on, a Batch's `position_after`; None is the beginning.
       epoch: clips after which an account of them is printed, and at the end, and of the data sets first; None: never.

@@ -23,9 +23,9 @@ from relo_jax.checkpoints import model_card
 from relo_jax.data.clips.plan import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, model_config
-from relo_jax.train import checkpoints, command, log, processes, rl, warmup
+from relo_jax.train import checkpoints, command, distributed, metrics_log, rl, warmup
 from relo_jax.train.feed import Feed
-from relo_jax.train.initial import first_state
+from relo_jax.train.initialise import first_state
 from relo_jax.train.mesh import make_mesh
 from relo_jax.train.state import optimizer, variables_of
 
@@ -52,15 +52,15 @@ def train_and_evaluate(config, workdir):
     model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
     run_config = {**config_lib.to_dict(config), "model": model_config(model)}
     common = {name: value for name, value in config_lib.flatten(config).items() if name not in _OF_EACH_HOST}
-    processes.agree("config", common, "start all of them with the same command")
+    distributed.agree("config", common, "start all of them with the same command")
     mesh = make_mesh(config)
     stage = _STAGES[config.stage]
     held_out, pending = {}, []
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
-        asked_to_stop = stack.enter_context(processes.stop_on_signal())
+        asked_to_stop = stack.enter_context(distributed.stop_on_signal())
         manager = stack.enter_context(checkpoints.opened(workdir, run_config, config.keep_checkpoints))
-        stack.enter_context(processes.together())  # after the manager, whose end would wait for processes that failed
+        stack.enter_context(distributed.together())  # after the manager, whose end would wait for processes that failed
         state, position = first_state(config, model, mesh, manager)
         first_step, last_step = int(state.step), config.total_steps
         step_fn = stage.make_step(model, config, optimizer(config))
@@ -73,7 +73,9 @@ def train_and_evaluate(config, workdir):
             fingerprints = clips.source.fingerprint(), held_out_clips.source.fingerprint()
             parameters = model_card.count_parameters(variables_of(state))
             model_card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
-        logger = stack.enter_context(log.opened(workdir, config.stage, first_step, last_step, config.batch_size))
+        logger = stack.enter_context(
+            metrics_log.opened(workdir, config.stage, first_step, last_step, config.batch_size)
+        )
 
         def look(step, train):
             """At the held-out clips."""
@@ -84,8 +86,8 @@ def train_and_evaluate(config, workdir):
                 model_card.write_metrics(workdir, step, train, found)
             return found
 
-        if log.owes_evaluation(workdir, first_step, config):
-            held_out = look(first_step, log.last_means(workdir, first_step))
+        if metrics_log.owes_evaluation(workdir, first_step, config):
+            held_out = look(first_step, metrics_log.last_means(workdir, first_step))
         batch = next(feed) if first_step < last_step else None
         for step in range(first_step + 1, last_step + 1):
             with jax.transfer_guard("disallow"):
@@ -176,5 +178,5 @@ def train_command(argv):
         print(command.USAGE)
         return
     config, workdir, cluster = parsed
-    with processes.joined(cluster):
+    with distributed.joined(cluster):
         train_and_evaluate(config, workdir)

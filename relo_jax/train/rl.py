@@ -1,6 +1,6 @@
 """Stage 2, the RL stage: policy and value heads learn where to look from the reward alone (paper, Section 3.2).
 
-Encoder and regression head are frozen; what the heads see of a clip comes from `relo_jax.train.frozen`. Here are the
+Encoder and regression head are frozen; what the heads see of a clip comes from `relo_jax.train.features`. Here are the
 losses: REINFORCE, which is the paper's, and other estimators of its gradient; and `end_to_end_loss`, which the paper
 leaves to future work: with `config.rl.train` the reward teaches the encoder too.
 """
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from relo_jax.geometry import boxes
 from relo_jax.mdp import action as act
 from relo_jax.mdp import expected_gradient, policy_gradient, reward
-from relo_jax.train.frozen import encode, encode_with_gradient
+from relo_jax.train.features import encode, encode_with_gradient
 from relo_jax.train.state import make_step as make_update
 from relo_jax.train.state import variables_of
 from relo_jax.train.warmup import warmup_loss
@@ -85,7 +85,7 @@ def estimator_loss(key, logits, value, frames, config):
     Args:
       key: to draw with.
       logits: `[B, T, N]`; value: `[B, T]`.
-      frames: `relo_jax.train.frozen.Frames`.
+      frames: `relo_jax.train.features.Frames`.
       config: section `rl` of the run's config.
 
     Returns:
@@ -139,7 +139,7 @@ def heads_loss(model, config, params, batch_stats, frames, key, step):
     Args:
       model, config: the network, and the run's config.
       params: of the heads; batch_stats: of all modules.
-      frames: `relo_jax.train.frozen.Frames`.
+      frames: `relo_jax.train.features.Frames`.
       key: to draw actions with.
       step: updates done.
 
@@ -192,7 +192,7 @@ def make_step(model, config, tx):
     """The jitted update; see `relo_jax.train.state.make_step`.
 
     Of an encoder that learns, the gradient is accumulated over `config.accumulate_steps` parts, as in the warm-up; one
-    that is frozen needs no such approximation (`relo_jax.train.frozen.encode`).
+    that is frozen needs no such approximation (`relo_jax.train.features.encode`).
     """
 
     def heads(params, state, batch, key):

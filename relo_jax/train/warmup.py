@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from relo_jax.geometry import boxes
 from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
-from relo_jax.train.frozen import encode
+from relo_jax.train.features import encode
 from relo_jax.train.state import make_step as make_update
 from relo_jax.train.state import variables_of
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from relo_jax.data.datasets.annotations import read_boxes, read_flags
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
-from relo_jax.eval.result_files import find_results, match_results, read_result, read_scores, read_times
+from relo_jax.eval.results.read import find_results, match_results, read_result, read_scores, read_times
 
 FRAMES = 6
 TRUTH = np.array(

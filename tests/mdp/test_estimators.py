@@ -12,7 +12,7 @@ from relo_jax.errors import UserError
 from relo_jax.mdp import action as act
 from relo_jax.mdp import expected_gradient, policy_gradient, reward
 from relo_jax.train import rl
-from relo_jax.train.frozen import Frames
+from relo_jax.train.features import Frames
 
 CLIPS, FRAMES, CELLS = 2, 3, 3
 WEIGHTS = dict(iou_weight=0.7, auc_weight=1.9)

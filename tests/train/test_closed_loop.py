@@ -17,7 +17,7 @@ from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import mesh, rl, state
-from relo_jax.train.frozen import encode
+from relo_jax.train.features import encode
 from tests.mdp.worlds import FRAMES, SIZE, batch_of, drifting, plans
 
 CLIPS = 8

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 from relo_jax import config as relo_config
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
-from relo_jax.train import frozen, rl, state
+from relo_jax.train import features, rl, state
 
 CLIPS, FRAMES, DEPTH = 4, 2, 3
 
@@ -91,7 +91,7 @@ def gradients():
     def on_frozen(params):
         run, whole = config(), {"params": params, "batch_stats": stats}
         drop_key, action_key = jax.random.split(key)
-        seen = frozen.encode(model(), run, whole, batch(), drop_key, action_key)
+        seen = features.encode(model(), run, whole, batch(), drop_key, action_key)
         return rl.heads_loss(model(), run, params, stats, seen, action_key, 0)[0]
 
     @jax.jit

@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict
 from relo_jax import config as relo_config
 from relo_jax.checkpoints.load import load
 from relo_jax.errors import UserError
-from relo_jax.train import initial, state
+from relo_jax.train import initialise, state
 
 
 def test_two_parts_put_together_are_the_whole():
@@ -29,7 +29,7 @@ def starter():
 def fresh(starter, monkeypatch):
     """Variables that are none of the starter's in place of fresh ones, which would have to be compiled."""
     variables = jax.tree.map(lambda x: np.asarray(x) + 1, starter.variables)
-    monkeypatch.setattr(initial, "init_variables", lambda model, key: variables)
+    monkeypatch.setattr(initialise, "init_variables", lambda model, key: variables)
     return variables
 
 
@@ -37,7 +37,7 @@ def fresh(starter, monkeypatch):
 def test_a_part_begins_from_nothing_whatever_the_checkpoint_has(stage, starter, fresh):
     config = relo_config.starter(stage)
     config.init_from, config.init_fresh = "starter-tiny", ("regression/center", "encoder/ttokens")
-    begun = initial.initial_variables(config, starter.model, None)
+    begun = initialise.initial_variables(config, starter.model, None)
     for collection, wanted in (("params", 12 + 6 + 1), ("batch_stats", 8)):
         new, old, nothing = (flatten_dict(x[collection], sep="/") for x in (begun, starter.variables, fresh))
         named = [name for name in old if name.startswith(("regression/center/", "encoder/ttokens"))]
@@ -54,7 +54,7 @@ def test_a_part_that_does_not_exist_is_one_line(path, hint, starter):
     config = relo_config.starter("warmup")
     config.init_from, config.init_fresh = "starter-tiny", (path,)
     with pytest.raises(UserError, match=hint) as error:
-        initial.initial_variables(config, starter.model, None)
+        initialise.initial_variables(config, starter.model, None)
     assert "\n" not in str(error.value) and repr(path) in str(error.value)
 
 
@@ -63,9 +63,9 @@ def test_only_what_is_trained_as_a_whole_may_begin_from_nothing(starter, fresh):
     for train in ("heads", "last_blocks"):
         config.rl.train = train
         with pytest.raises(UserError, match="needs a warm-up to start from"):
-            initial.initial_variables(config, starter.model, None)
+            initialise.initial_variables(config, starter.model, None)
     config.rl.train = "all"
-    assert initial.initial_variables(config, starter.model, None) is fresh
+    assert initialise.initial_variables(config, starter.model, None) is fresh
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_rl_begins_from_nothing_only_where_it_trains_everything(train, box_weigh
     config = relo_config.starter("rl")
     config.rl.train, config.rl.box_weight = train, box_weight
     if is_allowed:
-        assert initial.initial_variables(config, starter.model, None) is fresh
+        assert initialise.initial_variables(config, starter.model, None) is fresh
     else:
         with pytest.raises(UserError, match="needs a warm-up"):
-            initial.initial_variables(config, starter.model, None)
+            initialise.initial_variables(config, starter.model, None)

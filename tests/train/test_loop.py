@@ -28,7 +28,7 @@ from relo_jax.checkpoints import load, model_card
 from relo_jax.data.clips.plan import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
-from relo_jax.train import initial, log, loop, mesh
+from relo_jax.train import initialise, loop, mesh, metrics_log
 
 REPO = Path(__file__).parents[2]
 TRAIN = """
@@ -149,7 +149,9 @@ def assert_same(one, other):
 
 def rows(workdir, split="train"):
     """Metrics without the speed."""
-    return [{k: v for k, v in row.items() if k != "clips_per_second"} for row in log.read_metrics(workdir, split)]
+    return [
+        {k: v for k, v in row.items() if k != "clips_per_second"} for row in metrics_log.read_metrics(workdir, split)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +183,7 @@ def test_a_run_leaves_config_checkpoints_and_curves(warm):
 
 def test_a_killed_run_ends_like_one_that_was_never_killed(warm, tmp_path):
     killed = start(make_config(), tmp_path / "killed")
-    curve = tmp_path / "killed" / log.METRICS_FILE
+    curve = tmp_path / "killed" / metrics_log.METRICS_FILE
     deadline = time.time() + 200
     while time.time() < deadline and not (curve.exists() and '"step": 6' in curve.read_text()):
         assert killed.poll() is None, killed.stderr.read()
@@ -250,9 +252,9 @@ def test_sigterm_saves_and_the_run_goes_on_from_there(warm, tmp_path, monkeypatc
 def test_a_run_killed_in_its_last_look_makes_up_for_it(warm, tmp_path):
     run = shutil.copytree(warm, tmp_path / "run")
     metrics = (warm / "metrics.json").read_text()
-    *before, last = (run / log.METRICS_FILE).read_text().splitlines(keepends=True)
+    *before, last = (run / metrics_log.METRICS_FILE).read_text().splitlines(keepends=True)
     assert '"eval"' in last
-    (run / log.METRICS_FILE).write_text("".join(before))
+    (run / metrics_log.METRICS_FILE).write_text("".join(before))
     (run / "metrics.json").write_text(metrics.replace('"step": 12', '"step": 8'))
     held_out = loop.train_and_evaluate(make_config(), run)
     assert {"step": 12, "split": "eval", **held_out} == rows(run, "eval")[-1]
@@ -360,9 +362,9 @@ def test_the_rl_stage_trains_fresh_heads_on_the_warm_up_s_frozen_features(warm, 
     again = make_config("rl", init_from=str(tmp_path / "rl"))
     model = RELO.from_variant("tiny", **relo_config.model_overrides(again))
     key = jax.random.key(5)
-    from_rl = initial.initial_variables(again, model, key)["params"]["policy"]["out"]["kernel"]
+    from_rl = initialise.initial_variables(again, model, key)["params"]["policy"]["out"]["kernel"]
     np.testing.assert_array_equal(from_rl, after["['variables']['params']['policy']['out']['kernel']"])
-    from_warm = initial.initial_variables(config, model, key)["params"]["policy"]["out"]["kernel"]
+    from_warm = initialise.initial_variables(config, model, key)["params"]["policy"]["out"]["kernel"]
     np.testing.assert_array_equal(from_warm, init_variables(model, key)["params"]["policy"]["out"]["kernel"])
 
 
@@ -370,13 +372,13 @@ def test_a_checkpoint_of_another_model_names_the_first_parameter_that_differs(wa
     config = make_config(init_from=str(warm), model__head_width=32)
     model = RELO.from_variant("tiny", **relo_config.model_overrides(config))
     with pytest.raises(UserError, match=r"another variant.*head_width|another variant.*/bn0/|another variant.*/conv0/"):
-        initial.initial_variables(config, model, jax.random.key(0))
+        initialise.initial_variables(config, model, jax.random.key(0))
 
 
 def test_the_curve_of_a_continued_run_has_each_step_once(tmp_path):
     lines = [json.dumps({"step": step, "split": "train", "loss": 1.0}) for step in (2, 4, 6)]
-    (tmp_path / log.METRICS_FILE).write_text("\n".join(lines) + '\n{"step": 8, "spl')
-    with log.opened(tmp_path, "warmup", 4, 10, 8) as logger:
+    (tmp_path / metrics_log.METRICS_FILE).write_text("\n".join(lines) + '\n{"step": 8, "spl')
+    with metrics_log.opened(tmp_path, "warmup", 4, 10, 8) as logger:
         logger.advance()
         logger.train(6, {"loss": 2.0})
     assert [(row["step"], row["loss"]) for row in rows(tmp_path)] == [(2, 1.0), (4, 1.0), (6, 2.0)]

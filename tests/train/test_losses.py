@@ -12,7 +12,7 @@ from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
 from relo_jax.model import RELO, init_variables
 from relo_jax.profiling.flops import matmul_flops
-from relo_jax.train import frozen, rl, state, warmup
+from relo_jax.train import features, rl, state, warmup
 
 CLIPS, FRAMES = 4, 3
 
@@ -134,7 +134,7 @@ def test_what_a_stage_does_not_train_keeps_every_bit(stage, frozen):
     for collection in ("params", "batch_stats"):
         for name, before in variables()[collection].items():
             same = jax.tree.map(np.array_equal, before, after[collection][name])
-            if name in frozen:
+            if name in features:
                 assert all(jax.tree.leaves(same))
             else:
                 assert not all(jax.tree.leaves(same))
@@ -163,7 +163,7 @@ def test_of_the_last_block_a_frozen_clip_takes_what_the_heads_read():
     run = config("rl", path="clip")
     lean, whole = (
         lambda variables, encode=encode: encode(model(), run, variables, batch(), None)
-        for encode in (frozen.encode, frozen.encode_with_gradient)
+        for encode in (features.encode, features.encode_with_gradient)
     )
     found, expected = jax.jit(lambda variables: (lean(variables), whole(variables)))(variables())
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, expected)

@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from relo_jax import config as config_lib
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
-from relo_jax.train import checkpoints, initial, mesh, rl, state, warmup
+from relo_jax.train import checkpoints, initialise, mesh, rl, state, warmup
 
 CLIPS, FRAMES, STEPS = 8, 2, 20
 STAGES = {"warmup": warmup, "rl": rl}
@@ -145,7 +145,7 @@ def test_a_checkpoint_continues_on_another_mesh(tmp_path):
                     current = current.replace(step=current.step + 7)
                     position = {"next_index": 7}
                 else:
-                    current, position = initial.first_state(run, model(), where, manager)
+                    current, position = initialise.first_state(run, model(), where, manager)
             wanted = mesh.shardings(current, where, run.mesh.shard_params)
             jax.tree.map(lambda x, sharding: x.sharding.is_equivalent_to(sharding, x.ndim) or 1 / 0, current, wanted)
             found = jax.device_get((current.step, state.variables_of(current), current.opt_state, position))

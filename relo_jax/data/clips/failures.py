@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 
-from relo_jax.data.clips.plan.source import most_failures, read_note
+from relo_jax.data.clips.source import most_failures, read_note
 from relo_jax.errors import UserError
 
 EXAMPLES = 5  # files named for each dataset and reason

@@ -27,7 +27,7 @@ import jax
 from tqdm import tqdm
 
 from relo_jax.data.clips.plan.plan import ClipOptions
-from relo_jax.data.clips.plan.source import ClipSource, Part
+from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.data.datasets.index import DEFAULT_CACHE, open_dataset

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from relo_jax.data.clips.plan.plan import ClipOptions
-from relo_jax.data.clips.plan.source import ClipSource, Part
 
 from relo_jax import config as configs
 from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.data.synthetic.compose import Options

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from relo_jax.data.clips.plan.source import read_note, write_note
 
+from relo_jax.data.clips.source import read_note, write_note
 from relo_jax.data.datasets import annotations, index, layouts
 from relo_jax.data.datasets.frame_names import Names
 from relo_jax.data.datasets.index import open_dataset

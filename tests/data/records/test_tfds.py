@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from relo_jax.data.clips.plan.plan import ClipOptions
-from relo_jax.data.clips.plan.source import ClipSource, Part
 
 from relo_jax import cli
+from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.data.records import build as tfds_build
@@ -423,7 +423,7 @@ def test_more_shards_than_files_may_be_open_are_read(lasot, tmp_path):
 
 
 def test_training_on_folders_imports_no_tensorflow_datasets():
-    code = "import relo_jax.data.clips.plan.pipeline, relo_jax.data.records.read, sys; print('tensorflow_datasets' in sys.modules)"
+    code = "import relo_jax.data.clips.pipeline, relo_jax.data.records.read, sys; print('tensorflow_datasets' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from relo_jax.eval import hardest, page, plots
+from relo_jax.eval.report.demo_page import failure_cases, html, plots
 
 _DRAWN = 5  # trackers whose boxes are drawn into one frame
 
@@ -18,18 +18,18 @@ def two_trackers(out, comparison, against):
     drawn = _difference_plot(out, "differences", comparison, against, other)
     widest = np.fmax.reduce(np.abs(first - second), initial=0.01)
     rows = [
-        [comparison.names[k], str(frames[comparison.names[k]]), page.number(first[k]), page.number(second[k]),
-         page.number(first[k] - second[k], sign=True), _span_of(first[k] - second[k], widest)]
+        [comparison.names[k], str(frames[comparison.names[k]]), html.number(first[k]), html.number(second[k]),
+         html.number(first[k] - second[k], sign=True), _span_of(first[k] - second[k], widest)]
         for k in np.argsort(-(first - second), kind="stable")
     ]  # fmt: skip
-    table = page.table(["sequence", "frames", against, other, "difference", ""], rows, sortable=True, tall=True)
+    table = html.table(["sequence", "frames", against, other, "difference", ""], rows, sortable=True, tall=True)
     others = [label for label in comparison.ranked if label not in (against, other)]
     more = "".join(
-        page.folded(f"{against} and {label}", _difference_plot(out, f"differences-{k + 2}", comparison, against, label))
+        html.folded(f"{against} and {label}", _difference_plot(out, f"differences-{k + 2}", comparison, against, label))
         for k, label in enumerate(others)
     )
     says = f"{measure} of each sequence; a bar to the right of the middle is for {against}."
-    return page.section(f"{against} and {other}, sequence by sequence", drawn, table, page.note(says), more)
+    return html.section(f"{against} and {other}, sequence by sequence", drawn, table, html.note(says), more)
 
 
 def _difference_plot(out, stem, comparison, first, second):
@@ -38,15 +38,15 @@ def _difference_plot(out, stem, comparison, first, second):
     measure, text = comparison.columns[comparison.main], f"differences between {first} and {second}"
     known = differences[np.isfinite(differences)]
     drawn = plots.in_every_format(out / stem, plots.differences_plot, (first, second), known, measure, pair)
-    return page.picture(drawn, "svg+xml", text)
+    return html.picture(drawn, "svg+xml", text)
 
 
 def _span_of(difference, widest):
     if np.isnan(difference):
-        return page.cell("")
+        return html.cell("")
     width = 50 * abs(difference) / widest
     left = 50 if difference > 0 else 50 - width
-    return page.Cell(
+    return html.Cell(
         f'<td data-value="{difference:.9g}"><div class="span"><s></s>'
         f'<i style="left:{left:.1f}%;width:{width:.1f}%"></i></div></td>'
     )
@@ -55,20 +55,20 @@ def _span_of(difference, widest):
 def worst(comparison, against, count):
     """The section with frames of the `count` sequences on which `against` does worst."""
     sequences = {s.name: s for s in comparison.benchmark}
-    chosen = hardest.hardest(comparison, against, count)
+    chosen = failure_cases.hardest(comparison, against, count)
     drawn = [against, *(label for label in comparison.ranked if label != against)][:_DRAWN]
     colour = {label: c for label, c in colours(comparison).items() if label in drawn}
-    parts = [page.keys({"ground truth (white)": "#b8bec8", **colour})] if chosen else []
+    parts = [html.keys({"ground truth (white)": "#b8bec8", **colour})] if chosen else []
     for name in chosen:
         numbers = ", ".join(f"{label} {comparison.entries[label].numbers[name][comparison.main]:.3f}"
                             for label in comparison.ranked)  # fmt: skip
         sequence = sequences[name]
-        overlap = hardest.overlaps(comparison, sequence, colour)
-        frames = hardest.key_frames(comparison, sequence, against, overlap, colour)
+        overlap = failure_cases.overlaps(comparison, sequence, colour)
+        frames = failure_cases.key_frames(comparison, sequence, against, overlap, colour)
         overlap = plots.as_png(plots.overlap_plot, overlap, colour)
-        parts.append(f"<h3>{page.escape(name)}</h3>{page.note(f'{comparison.columns[comparison.main]}: {numbers}')}")
-        parts.append(page.figures(frames, "four") + page.picture(overlap, "png", f"overlap over the frames of {name}"))
-    return page.section(f"Where {against} does worst", *parts) if parts else ""
+        parts.append(f"<h3>{html.escape(name)}</h3>{html.note(f'{comparison.columns[comparison.main]}: {numbers}')}")
+        parts.append(html.figures(frames, "four") + html.picture(overlap, "png", f"overlap over the frames of {name}"))
+    return html.section(f"Where {against} does worst", *parts) if parts else ""
 
 
 def every_sequence(comparison):
@@ -77,12 +77,12 @@ def every_sequence(comparison):
     values = np.stack([comparison.values(label) for label in labels], 1)
     frames = {s.name: len(s) for s in comparison.benchmark}
     rows = [
-        [name, str(frames[name]), *(page.number(v, best=v == np.fmax.reduce(row)) for v in row)]
+        [name, str(frames[name]), *(html.number(v, best=v == np.fmax.reduce(row)) for v in row)]
         for name, row in zip(comparison.names, values, strict=True)
     ]
-    table = page.table(["sequence", "frames", *labels], rows, sortable=True, tall=True)
+    table = html.table(["sequence", "frames", *labels], rows, sortable=True, tall=True)
     measure = comparison.columns[comparison.main]
-    return page.section("Every sequence", page.folded(f"{measure} of each of the {len(rows)} sequences", table))
+    return html.section("Every sequence", html.folded(f"{measure} of each of the {len(rows)} sequences", table))
 
 
 def colours(comparison):

@@ -9,7 +9,7 @@ import pytest
 from relo_jax import cli
 from relo_jax.data.datasets import split_lists
 from relo_jax.errors import UserError
-from relo_jax.eval.pack import PackError, pack
+from relo_jax.eval.results.pack import PackError, pack
 from tests.data import miniature
 
 FRAMES = miniature.FRAMES

@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from relo_jax.eval.report.demo_page.comparison import compare
+from relo_jax.eval.report.demo_page.omissions import oddities
 
 from relo_jax.data.datasets import layouts
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
-from relo_jax.eval import hardest, metrics, tables
-from relo_jax.eval.account import oddities
+from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, open_benchmark
 from relo_jax.eval.bootstrap import draw
-from relo_jax.eval.comparison import compare
+from relo_jax.eval.report.demo_page import failure_cases, tables
 from relo_jax.report_command import named_folders, report_command
 from tests.data import miniature
 
@@ -306,18 +307,18 @@ def test_names_of_trackers(tmp_path):
 def test_frames_are_shown_from_the_first_over_the_loss_to_the_last():
     overlap = np.full(100, 0.8)
     overlap[40:] = 0
-    assert hardest.first_loss(overlap) == 40
-    assert hardest.moments(overlap) == [0, 40, 66, 99]
+    assert failure_cases.first_loss(overlap) == 40
+    assert failure_cases.moments(overlap) == [0, 40, 66, 99]
     overlap[40:] = 0.5
     overlap[20:23] = 0  # three frames are no loss
     overlap[30:35] = np.nan
-    assert hardest.first_loss(overlap) is None and hardest.moments(overlap) == [0, 33, 66, 99]
-    assert hardest.moments(np.ones(1)) == [0] and hardest.moments(np.ones(2)) == [0, 1]
+    assert failure_cases.first_loss(overlap) is None and failure_cases.moments(overlap) == [0, 33, 66, 99]
+    assert failure_cases.moments(np.ones(1)) == [0] and failure_cases.moments(np.ones(2)) == [0, 1]
 
 
 def test_boxes_are_drawn_in_their_colours_however_odd_they_are():
     frame = np.full((90, 1120, 3), 90, np.uint8)
-    image = hardest.draw_boxes(frame, np.array([20.0, 20, 60, 40]), [((100, 20, 60, 40), "#0072b2")])
+    image = failure_cases.draw_boxes(frame, np.array([20.0, 20, 60, 40]), [((100, 20, 60, 40), "#0072b2")])
     assert image.shape == (45, 560, 3)
     assert (image[20, 10] > 200).all() and image[20, 50, 2] > 140 > image[20, 50, 0]
-    hardest.draw_boxes(frame, np.full(4, np.nan), [((-1e9, 1e9, 1e9, 0), "#ffffff")])
+    failure_cases.draw_boxes(frame, np.full(4, np.nan), [((-1e9, 1e9, 1e9, 0), "#ffffff")])

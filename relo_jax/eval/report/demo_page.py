@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from relo_jax.eval import page, plots
+from relo_jax.eval.report.demo_page import html, plots
 from relo_jax.geometry import boxes
 from relo_jax.media.overlay import draw
 
@@ -63,30 +63,30 @@ def write_report(
     if training:
         curves = _png(plots.as_png(plots.training_curves, training), "training curves")
         says = "Thin: every logged step. Bold: running mean. Dotted: held-out clips, greedy policy."
-        parts.append(page.section("Training", curves, page.note(says)))
+        parts.append(html.section("Training", curves, html.note(says)))
     parts += sections
     if frames or video:
         parts.append(_tracked(frames, video, Path(path)))
     if facts:
-        parts.append(page.section("How it was made", page.facts(facts)))
-    page.write_page(path, title, lead, parts)
+        parts.append(html.section("How it was made", html.facts(facts)))
+    html.write_page(path, title, lead, parts)
 
 
 def _results(trackers, sequences):
     best = max(curves.auc for curves in trackers.values())
     rows = [
-        [label, *(page.number(v, bar=k == "auc") for k, v in curves.numbers().items())]
+        [label, *(html.number(v, bar=k == "auc") for k, v in curves.numbers().items())]
         for label, curves in trackers.items()
     ]
     kinds = ["best" if curves.auc == best else None for curves in trackers.values()]
-    table = page.table(["tracker", *_COLUMNS.values()], rows, kinds=kinds)
+    table = html.table(["tracker", *_COLUMNS.values()], rows, kinds=kinds)
     says = (
         "AUC: area under the success curve. P20: share of frames whose centre is within 20 pixels; NP20: within a "
         "fifth of the target's size. AO: mean overlap (IoU). Means over sequences, the first frame's box given."
     )
     picture = _png(plots.as_png(plots.success_plot, trackers), "success curves")
-    pair = f'<div class="pair"><div>{table}{page.note(says)}</div><div>{picture}</div></div>'
-    return page.section("Results", pair, _every_sequence(sequences))
+    pair = f'<div class="pair"><div>{table}{html.note(says)}</div><div>{picture}</div></div>'
+    return html.section("Results", pair, _every_sequence(sequences))
 
 
 def _every_sequence(sequences):
@@ -94,10 +94,10 @@ def _every_sequence(sequences):
         return ""
     names = dict.fromkeys(name for curves in sequences.values() for name in curves)
     rows = [
-        [name, *(page.number(curves[name].auc) if name in curves else "failed" for curves in sequences.values())]
+        [name, *(html.number(curves[name].auc) if name in curves else "failed" for curves in sequences.values())]
         for name in names
     ]
-    return page.folded(f"AUC of each of the {len(names)} sequences", page.table(["sequence", *sequences], rows))
+    return html.folded(f"AUC of each of the {len(names)} sequences", html.table(["sequence", *sequences], rows))
 
 
 def _tracked(frames, video, path):
@@ -105,8 +105,8 @@ def _tracked(frames, video, path):
     if video is not None:
         source = quote(os.path.relpath(Path(video).absolute(), path.absolute().parent).replace(os.sep, "/"))
         film = f'<video controls loop muted playsinline preload="metadata" src="{source}"></video>'
-    return page.section("Tracking a sequence it has never seen", film, page.figures(frames), page.keys(_LEGEND))
+    return html.section("Tracking a sequence it has never seen", film, html.figures(frames), html.keys(_LEGEND))
 
 
 def _png(data, text):
-    return page.picture(data, "png", text)
+    return html.picture(data, "png", text)

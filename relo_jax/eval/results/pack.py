@@ -25,7 +25,7 @@ from relo_jax.data.datasets.annotations import read_text
 from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.errors import UserError
 from relo_jax.eval.benchmarks import open_benchmark
-from relo_jax.eval.result_files import beside, find_results, match_results, read_result, read_times
+from relo_jax.eval.results.read import beside, find_results, match_results, read_result, read_times
 from relo_jax.files import whole_file
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip knows

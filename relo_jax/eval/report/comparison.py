@@ -22,7 +22,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval import metrics
 from relo_jax.eval.bootstrap import draw, paired_interval
 from relo_jax.eval.calibration import is_right
-from relo_jax.eval.result_files import beside, find_results, match_results, read_result, read_scores, read_times
+from relo_jax.eval.results.read import beside, find_results, match_results, read_result, read_scores, read_times
 
 CURVES = {"auc": "AUC", "p20": "P", "np20": "NP", "ao": "AO"}
 GOT10K = {"ao": "AO", "sr50": "SR0.5", "sr75": "SR0.75"}

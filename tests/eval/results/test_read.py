@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from relo_jax.errors import UserError
-from relo_jax.eval import result_checks
-from relo_jax.eval.result_files import beside, find_results, match_results, read_result, read_scores, read_times
+from relo_jax.eval.results import checks
+from relo_jax.eval.results.read import beside, find_results, match_results, read_result, read_scores, read_times
 
 TRUTH = (20.0, 30.0, 40.0, 50.0)
 BOXES = np.array([TRUTH, (21.5, 30, 40, 50.25), (23, 31, 41, 50)])
@@ -182,6 +182,6 @@ def test_times_and_scores_are_checked(write):
 
 def test_a_large_file_is_read_quickly_by_one_conversion(write, monkeypatch):
     """Two and a half thousand frames a sequence, hundreds of sequences: no number is converted by itself."""
-    monkeypatch.setattr(result_checks, "_is_number", None)
+    monkeypatch.setattr(checks, "_is_number", None)
     boxes = np.tile(BOXES, (800, 1))
     np.testing.assert_array_equal(read_result(write("a.txt", text(boxes)), 2400, first=TRUTH).boxes_xywh, boxes)

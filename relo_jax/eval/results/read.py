@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.eval import result_checks
+from relo_jax.eval.results import checks
 
 # What code bases put beside the boxes of <name>.txt.
 _BESIDE = (
@@ -122,12 +122,12 @@ def read_result(
         far from the truth's.
     """
     path = Path(path)
-    table = result_checks.numbers(path, columns=4, form="x,y,w,h")
-    result_checks.check_finite(path, table)
-    result_checks.check_count(path, len(table), frames, "boxes")
+    table = checks.numbers(path, columns=4, form="x,y,w,h")
+    checks.check_finite(path, table)
+    checks.check_count(path, len(table), frames, "boxes")
     if first is not None:
-        result_checks.check_format(path, table[0], np.array(first, np.float64))
-    result_checks.check_sizes(path, table)
+        checks.check_format(path, table[0], np.array(first, np.float64))
+    checks.check_sizes(path, table)
     table -= np.array([one_based, one_based, 0, 0])
     return ResultFile(table, tuple(_notes(path, table, first)))
 
@@ -188,7 +188,7 @@ def _notes(path: Path, table: np.ndarray, first: Iterable[float] | None) -> Iter
         off = table[0] - np.array(first, np.float64)
         if np.abs(off - [1, 1, 0, 0]).max() < 1e-3:
             yield "its first box is the truth's with 1 added to x and y: pixels counted from 1?"
-        elif np.abs(off).max() > result_checks.SAME:
+        elif np.abs(off).max() > checks.SAME:
             yield f"its first box is not the truth's, it differs by up to {np.abs(off).max():.1f} pixels"
     flat = int((table[:, 2:] == 0).any(1).sum())
     if flat:
@@ -201,7 +201,7 @@ def _notes(path: Path, table: np.ndarray, first: Iterable[float] | None) -> Iter
 
 
 def _one_column(path: Path, frames: int, what: str, form: str, most: float) -> np.ndarray:
-    values = result_checks.numbers(path, None, form)[:, 0]
-    result_checks.check_count(path, len(values), frames, what)
-    result_checks.check_range(path, values, most, form)
+    values = checks.numbers(path, None, form)[:, 0]
+    checks.check_count(path, len(values), frames, what)
+    checks.check_range(path, values, most, form)
     return values

@@ -21,7 +21,7 @@ from relo_jax import config as relo_config
 from relo_jax.checkpoints import load
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
-from relo_jax.train import command, log, loop, processes
+from relo_jax.train import command, distributed, loop, metrics_log
 from tests.train import test_loop
 
 REPO = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def quickly_compiled():
 
 
 def wait_for_step(workdir, step, running):
-    curve, deadline = workdir / log.METRICS_FILE, time.time() + 200
+    curve, deadline = workdir / metrics_log.METRICS_FILE, time.time() + 200
     while not (curve.exists() and f'"step": {step},' in curve.read_text()):
         assert time.time() < deadline and all(p.poll() is None for p in running), ends(running, 1)
         time.sleep(0.02)
@@ -125,7 +125,7 @@ def begun(alone, workdir, step):
 
 def test_two_processes_go_on_for_one_are_killed_stopped_and_followed_by_one(alone, warm, tmp_path, monkeypatch):
     run = begun(alone, tmp_path / "run", 20)  # with a look at held-out clips to make up for
-    (run / log.METRICS_FILE).unlink()  # rows of later steps would be taken for theirs
+    (run / metrics_log.METRICS_FILE).unlink()  # rows of later steps would be taken for theirs
     pair = start(run, warm)
     wait_for_step(run, 23, pair)
     pair[1].kill()  # SIGKILL
@@ -185,25 +185,25 @@ pipeline.make_dataset = fails
 def test_processes_that_do_not_agree_do_not_start(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     gather = lambda other: lambda mine: np.stack([mine, other])
-    monkeypatch.setattr(processes.multihost_utils, "process_allgather", lambda mine: np.stack([mine, mine]))
-    processes.agree("config", {"seed": 0}, "start both with the same command")
-    monkeypatch.setattr(processes.multihost_utils, "process_allgather", gather(np.uint32(7)))
+    monkeypatch.setattr(distributed.multihost_utils, "process_allgather", lambda mine: np.stack([mine, mine]))
+    distributed.agree("config", {"seed": 0}, "start both with the same command")
+    monkeypatch.setattr(distributed.multihost_utils, "process_allgather", gather(np.uint32(7)))
     with pytest.raises(UserError, match="do not have the same config: start both"):
-        processes.agree("config", {"seed": 0}, "start both with the same command")
+        distributed.agree("config", {"seed": 0}, "start both with the same command")
 
 
 @pytest.mark.parametrize("name", ["SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"])
 def test_several_processes_do_not_each_do_the_whole_run(name, monkeypatch):
     monkeypatch.setenv(name, "4")
-    with pytest.raises(UserError, match="started 4 processes.*--distributed"), processes.joined(None):
+    with pytest.raises(UserError, match="started 4 processes.*--distributed"), distributed.joined(None):
         pass
     monkeypatch.setenv(name, "1")
-    with processes.joined(None):
+    with distributed.joined(None):
         pass
 
 
 def test_where_there_is_no_cluster_one_is_told_how_to_name_it():
-    with pytest.raises(UserError, match="--coordinator=HOST:PORT") as error, processes.joined(processes.Cluster()):
+    with pytest.raises(UserError, match="--coordinator=HOST:PORT") as error, distributed.joined(distributed.Cluster()):
         pass
     assert "\n" not in str(error.value)
 
@@ -212,8 +212,8 @@ def test_where_there_is_no_cluster_one_is_told_how_to_name_it():
     ("flags", "expected"),
     [
         ([], None),
-        (["--distributed"], processes.Cluster()),
-        (["--coordinator=a:1", "--num_processes=2", "--process_id=1"], processes.Cluster("a:1", 2, 1)),
+        (["--distributed"], distributed.Cluster()),
+        (["--coordinator=a:1", "--num_processes=2", "--process_id=1"], distributed.Cluster("a:1", 2, 1)),
         (["--coordinator=a:1"], "together or not at all"),
         (["--coordinator=a:1", "--num_processes=2", "--process_id=2"], "process_id=2 is none of 0 to 1"),
         (["--num_processes=0"], "num_processes"),

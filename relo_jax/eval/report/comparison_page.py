@@ -6,8 +6,9 @@ part of the file (page.py).
 
 import numpy as np
 
-from relo_jax.eval import by_sequence, calibration, metrics, page, plots
-from relo_jax.eval.account import oddities
+from relo_jax.eval import calibration, metrics
+from relo_jax.eval.report.demo_page import html, plots, sequence_sections
+from relo_jax.eval.report.demo_page.omissions import oddities
 
 STILL = "a box that never moves"
 _PLOTS = {
@@ -44,14 +45,14 @@ def write_comparison(out, comparison, against, *, attributes=None, worst=4, fact
         _ranking(comparison, _curves(out, comparison)),
         _differences(comparison, against),
         _attributes(comparison, attributes or {}),
-        by_sequence.two_trackers(out, comparison, against),
-        by_sequence.worst(comparison, against, worst),
+        sequence_sections.two_trackers(out, comparison, against),
+        sequence_sections.worst(comparison, against, worst),
         _speed(comparison),
         _scores(out, comparison),
-        by_sequence.every_sequence(comparison),
-        page.section("How it was made", page.facts(facts)) if facts else "",
+        sequence_sections.every_sequence(comparison),
+        html.section("How it was made", html.facts(facts)) if facts else "",
     ]
-    page.write_page(out / "report.html", title, lead, sections, page.SORTING)
+    html.write_page(out / "report.html", title, lead, sections, html.SORTING)
 
 
 def still(comparison):
@@ -69,7 +70,7 @@ def _curves(out, comparison):
     curves = {label: comparison.curves(label) for label in comparison.entries}
     drawn = ""
     for stem, (draw, text) in _PLOTS.items():
-        drawn += page.picture(plots.in_every_format(out / stem, draw, curves), "svg+xml", text)
+        drawn += html.picture(plots.in_every_format(out / stem, draw, curves), "svg+xml", text)
     return f'<div class="plots">{drawn}</div>'
 
 
@@ -78,14 +79,14 @@ def _ranking(comparison, curves):
     best = {c: max((n[c] for n in overall.values()), default=None) for c in columns}
     rows, kinds = [], []
     for label, numbers in overall.items():
-        cells = [page.number(numbers[c], bar=c == comparison.main, best=numbers[c] == best[c]) for c in columns]
+        cells = [html.number(numbers[c], bar=c == comparison.main, best=numbers[c] == best[c]) for c in columns]
         rows.append([label, *cells, f"{len(comparison.entries[label].boxes)} of {len(comparison.benchmark)}"])
         kinds.append(None)
     if set(columns) <= {"auc", "p20", "np20", "ao"}:
         numbers = still(comparison)
-        rows.append([STILL, *(page.number(numbers[c]) for c in columns), ""])
+        rows.append([STILL, *(html.number(numbers[c]) for c in columns), ""])
         kinds.append("aside")
-    table = page.table(["tracker", *columns.values(), "sequences"], rows, sortable=True, kinds=kinds)
+    table = html.table(["tracker", *columns.values(), "sequences"], rows, sortable=True, kinds=kinds)
     if "auc" in columns:
         says = (
             "AUC: area under the success curve, the mean over 21 thresholds. P: share of frames whose centre is within "
@@ -96,7 +97,7 @@ def _ranking(comparison, curves):
             "AO: mean overlap (IoU) over all frames of all sequences together, the first of each left out, as the "
             "GOT-10k toolkit counts; SR: share of frames above 0.5 and 0.75. The curves below are means over sequences."
         )
-    return page.section("Results", table, page.note(says), curves)
+    return html.section("Results", table, html.note(says), curves)
 
 
 def _differences(comparison, against):
@@ -110,12 +111,12 @@ def _differences(comparison, against):
     for label, interval in found.items():
         better, equal, worse = comparison.wins(against, label)
         said = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not told apart"
-        bounds = page.cell(_bounds(interval), interval.high - interval.low)
+        bounds = html.cell(_bounds(interval), interval.high - interval.low)
         rows.append(
-            [label, page.number(interval.difference, sign=True), bounds, _span(interval, widest),
+            [label, html.number(interval.difference, sign=True), bounds, _span(interval, widest),
              f"{better} / {equal} / {worse}", said]
         )  # fmt: skip
-    table = page.table(
+    table = html.table(
         [f"{against} minus", measure, "95 % interval", "", "better / equal / worse", f"{against} is"], rows,
         sortable=len(rows) > 1,
     )  # fmt: skip
@@ -126,8 +127,8 @@ def _differences(comparison, against):
     )
     if len(comparison.names) < _FEW:
         says += " Of so few sequences the interval is rather too narrow."
-    return page.section(
-        "Is the difference more than chance?", table, page.note(says), _other_differences(comparison, against, others)
+    return html.section(
+        "Is the difference more than chance?", table, html.note(says), _other_differences(comparison, against, others)
     )
 
 
@@ -138,26 +139,26 @@ def _other_differences(comparison, against, others):
     for label in others:
         intervals = [comparison.interval(against, label, column) for column in columns]
         rows.append([label, *map(_difference_cell, intervals)])
-    table = page.table([f"{against} minus", *columns.values()], rows, sortable=len(rows) > 1)
+    table = html.table([f"{against} minus", *columns.values()], rows, sortable=len(rows) > 1)
     says = "The other numbers, on the same resamples: the difference, and below it its 95 % interval; bold where 0 is "
-    return table + page.note(f"{says}outside of it. Of several intervals some leave 0 out by chance alone.")
+    return table + html.note(f"{says}outside of it. Of several intervals some leave 0 out by chance alone.")
 
 
 def _difference_cell(interval):
     if np.isnan(interval.difference):
-        return page.number(None)
-    extra = f'<div class="note">{page.escape(_bounds(interval))}</div>'
-    return page.cell(page.signed(interval.difference), interval.difference, extra, best=interval.excludes_zero)
+        return html.number(None)
+    extra = f'<div class="note">{html.escape(_bounds(interval))}</div>'
+    return html.cell(html.signed(interval.difference), interval.difference, extra, best=interval.excludes_zero)
 
 
 def _bounds(interval):
-    return f"{page.signed(interval.low)} to {page.signed(interval.high)}"
+    return f"{html.signed(interval.low)} to {html.signed(interval.high)}"
 
 
 def _span(interval, widest):
     place = lambda v: 50 + 46 * v / widest
     low, high, middle = (place(v) for v in (interval.low, interval.high, interval.difference))
-    return page.Cell(
+    return html.Cell(
         f'<td><div class="span"><s></s><i style="left:{low:.1f}%;width:{max(high - low, 0.5):.1f}%"></i>'
         f'<b style="left:{middle:.1f}%"></b></div></td>'
     )
@@ -171,13 +172,13 @@ def _attributes(comparison, attributes):
     for attribute, names in having.items():
         numbers = [comparison.overall(label, names)[comparison.main] for label in labels]
         best = np.fmax.reduce(numbers)
-        rows.append([attribute, str(len(names)), *(page.number(n, best=n == best) for n in numbers)])
+        rows.append([attribute, str(len(names)), *(html.number(n, best=n == best) for n in numbers)])
     without = sum(not attributes.get(name) for name in comparison.names)
     says = f"{comparison.columns[comparison.main]} over the sequences that have it; most have several."
     if without:
         says += f" {without} of {len(comparison.names)} sequences have none."
-    return page.section(
-        "By attribute", page.table(["attribute", "sequences", *labels], rows, sortable=True), page.note(says)
+    return html.section(
+        "By attribute", html.table(["attribute", "sequences", *labels], rows, sortable=True), html.note(says)
     )
 
 
@@ -186,15 +187,15 @@ def _speed(comparison):
     if not found:
         return ""
     rows = [
-        [label, page.number(s["median_ms"], 1), page.number(s["fps"], 1), f"{s['frames']:,}", str(s["sequences"])]
+        [label, html.number(s["median_ms"], 1), html.number(s["fps"], 1), f"{s['frames']:,}", str(s["sequences"])]
         for label, s in found.items()
     ]
-    table = page.table(["tracker", "median ms a frame", "frames/s", "frames", "sequences"], rows, sortable=True)
+    table = html.table(["tracker", "median ms a frame", "frames/s", "frames", "sequences"], rows, sortable=True)
     says = (
         "By each tracker's own files of times, without first frames; made on whatever machine it ran on. Times of relo "
         "eval are a frame's share of its batch: throughput, where others write how long one frame takes."
     )
-    return page.section("Speed", table, page.note(says))
+    return html.section("Speed", table, html.note(says))
 
 
 def _scores(out, comparison):
@@ -203,10 +204,10 @@ def _scores(out, comparison):
     if not found:
         return ""
     drawn = plots.in_every_format(out / "reliability", calibration.reliability_plot, found)
-    drawn = page.picture(drawn, "svg+xml", "reliability diagram")
+    drawn = html.picture(drawn, "svg+xml", "reliability diagram")
     rows = [
-        [label, page.number(calibration.expected_calibration_error(*scored)),
-         page.number(calibration.auroc(*scored)), page.number(float(scored[1].mean())), f"{len(scored[0]):,}"]
+        [label, html.number(calibration.expected_calibration_error(*scored)),
+         html.number(calibration.auroc(*scored)), html.number(float(scored[1].mean())), f"{len(scored[0]):,}"]
         for label, scored in found.items()
     ]  # fmt: skip
     heads = ["tracker", "calibration error", "AUROC", "frames right", "frames"]
@@ -215,8 +216,8 @@ def _scores(out, comparison):
         "the diagonal: of the frames that it gives 0.8, four in five are right. AUROC: how often a frame that is right "
         "scores higher than one that is not."
     )
-    table = page.table(heads, rows, sortable=len(rows) > 1)
-    return page.section("Scores", f'<div class="pair"><div>{table}{page.note(says)}</div><div>{drawn}</div></div>')
+    table = html.table(heads, rows, sortable=len(rows) > 1)
+    return html.section("Scores", f'<div class="pair"><div>{table}{html.note(says)}</div><div>{drawn}</div></div>')
 
 
 def _oddities(comparison):
@@ -224,9 +225,9 @@ def _oddities(comparison):
     lines = oddities(comparison)
     if not lines:
         return ""
-    shown = page.bullets(lines[:_LISTED])
-    more = page.folded(f"{len(lines) - _LISTED} more", page.bullets(lines[_LISTED:])) if lines[_LISTED:] else ""
-    return page.section("Before you read the numbers", shown, more, kind="warning")
+    shown = html.bullets(lines[:_LISTED])
+    more = html.folded(f"{len(lines) - _LISTED} more", html.bullets(lines[_LISTED:])) if lines[_LISTED:] else ""
+    return html.section("Before you read the numbers", shown, more, kind="warning")
 
 
 def _counted(count, what):

@@ -1,0 +1,1 @@
+"""Pages, plots and tables of results: trackers compared, and the demo."""

@@ -1,0 +1,1 @@
+"""Result files: written by us, read from any tracker, checked, packed for evaluation servers."""
