@@ -21,10 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
-from relo_jax.data.clips.plan.plan import ClipOptions, clip_rng, plan_clip
 
 from benchmarks import common
 from relo_jax.data.clips.pipeline import batches
+from relo_jax.data.clips.plan import ClipOptions, clip_rng, plan_clip
 from relo_jax.data.clips.read import Cut, decode_frame, vary
 from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets.folder import read_folder

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from benchmarks import common
 from relo_jax import config as relo_config
 from relo_jax.checkpoints import load
-from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.clips import pipeline
 from relo_jax.model import init_variables
 from relo_jax.train import rl
 from relo_jax.train.features import encode

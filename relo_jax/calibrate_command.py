@@ -23,7 +23,7 @@ from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, calibration
 from relo_jax.eval.lockstep import Lockstep, batch_for
-from relo_jax.eval.results import fingerprint
+from relo_jax.eval.results.write import fingerprint
 from relo_jax.files import whole_file
 from relo_jax.tracking import confidence
 from relo_jax.tracking.options import checked_options

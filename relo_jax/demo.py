@@ -22,7 +22,7 @@ from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import calibration, runner
-from relo_jax.eval.report.demo_page import demo_page, html, plots
+from relo_jax.eval.report import demo_page, html, plots
 from relo_jax.files import whole_file
 from relo_jax.media import video
 from relo_jax.media.overlay import draw
@@ -194,15 +194,15 @@ def calibrated(workdir):
 
 def reliability(workdir):
     """The report's section on the score, from what the calibration left: HTML."""
-    demo_page = json.loads((workdir / calibrate_command.FILE).read_text())
+    report = json.loads((workdir / calibrate_command.FILE).read_text())
     names = {"ece": "calibration error", "false_alarm_rate": "false alarms", "found_rate": "found"}
-    rows = [[f"score {k}", *(html.number(demo_page[k][name]) for name in names)] for k in ("before", "after")]
+    rows = [[f"score {k}", *(html.number(report[k][name]) for name in names)] for k in ("before", "after")]
     says = (
         "The score is the probability that the box is right, fitted on clips in half of which the target goes out of "
         "sight, and measured on each clip by a fit to others: of the frames with a score of 0.8, four in five should "
         "be right. False alarms are frames without the target, or with a wrong box, that count as found; found is the "
-        f"share of the others that do. The threshold, {demo_page['tracker']['found_threshold']:g}, was chosen for a rate "
-        f"of {demo_page['false_alarms']:g} of false alarms on clips that a fit has not seen."
+        f"share of the others that do. The threshold, {report['tracker']['found_threshold']:g}, was chosen for a rate "
+        f"of {report['false_alarms']:g} of false alarms on clips that a fit has not seen."
     )
     picture = html.picture((workdir / calibrate_command.PICTURE).read_bytes(), "png", "reliability diagram")
     numbers = html.table(["", *names.values()], rows) + html.note(says)

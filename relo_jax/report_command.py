@@ -12,10 +12,10 @@ from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.attributes import attributes_of
 from relo_jax.errors import UserError
 from relo_jax.eval.benchmarks import open_benchmark
-from relo_jax.eval.report.demo_page import comparison_page
-from relo_jax.eval.report.demo_page.comparison import compare
-from relo_jax.eval.report.demo_page.comparison_files import SUMMARY_FILE, write_tables
-from relo_jax.eval.report.demo_page.omissions import oddities
+from relo_jax.eval.report import comparison_page
+from relo_jax.eval.report.comparison import compare
+from relo_jax.eval.report.comparison_files import SUMMARY_FILE, write_tables
+from relo_jax.eval.report.omissions import oddities
 
 # What only some reports have: where it stayed from an earlier one, it would be taken for this one's.
 _SOMETIMES = ("attributes.csv", "attributes.tex", "reliability.*", "differences.tex", "differences.svg",

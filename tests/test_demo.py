@@ -14,7 +14,7 @@ import pytest
 from relo_jax import config as relo_config
 from relo_jax import demo
 from relo_jax.checkpoints import load
-from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.train import initialise
 from relo_jax.train.checkpoints import opened

@@ -52,7 +52,7 @@ def session(**more):
     }
 
 
-def revision(package=Path(__file__).parent):
+def revision(package=Path(__file__).parents[1]):
     """The commit that a package runs from: dict of revision, None where nobody knows, and changed, whether files of
     the checkout differ from it (None where there is no checkout)."""
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
 from relo_jax.errors import UserError
-from relo_jax.eval.report.demo_page import plots
+from relo_jax.eval.report import plots
 from relo_jax.geometry.boxes import iou_xywh
 from relo_jax.tracking import confidence
 

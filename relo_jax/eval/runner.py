@@ -24,8 +24,8 @@ from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, default_split, open_benchmark
 from relo_jax.eval.evaluation import Evaluation
 from relo_jax.eval.lockstep import Lockstep, batch_for
-from relo_jax.eval.report.demo_page import plots
-from relo_jax.eval.results import Results, check_names, fingerprint
+from relo_jax.eval.report import plots
+from relo_jax.eval.results.write import Results, check_names, fingerprint
 from relo_jax.files import whole_file
 from relo_jax.tracking.options import checked_options
 

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from relo_jax import config as config_lib
-from relo_jax.data.clips.plan import pipeline, read
-from relo_jax.data.clips.plan.plan import clip_rng, plan_clip
+from relo_jax.data.clips import pipeline, read
+from relo_jax.data.clips.plan import clip_rng, plan_clip
 from relo_jax.data.clips.source import ClipSource
 from relo_jax.errors import UserError
 from relo_jax.files import json_file

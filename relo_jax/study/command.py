@@ -14,7 +14,7 @@ from relo_jax import demo
 from relo_jax.checkpoints import model_card as cards
 from relo_jax.errors import UserError
 from relo_jax.eval.benchmarks import Benchmark, open_benchmark
-from relo_jax.eval.report.demo_page import tables
+from relo_jax.eval.report import tables
 from relo_jax.files import whole_file
 from relo_jax.study import arm as arms
 from relo_jax.study import figure, outcome, studies

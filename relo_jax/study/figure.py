@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from relo_jax.eval.report.demo_page.plots import COLOURS, STYLE, save
+from relo_jax.eval.report.plots import COLOURS, STYLE, save
 
 CURVES_FILE = "curves.png"
 

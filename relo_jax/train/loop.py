@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 
 from relo_jax import config as config_lib
 from relo_jax.checkpoints import model_card
-from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, model_config
 from relo_jax.train import checkpoints, command, distributed, metrics_log, rl, warmup

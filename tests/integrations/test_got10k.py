@@ -7,11 +7,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from relo_jax.eval.report.demo_page.comparison import compare
 
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import open_benchmark
+from relo_jax.eval.report.comparison import compare
 from relo_jax.eval.results.pack import pack
 from relo_jax.eval.results.read import beside, find_results, read_result, read_times
 from relo_jax.media.images import list_images

@@ -5,10 +5,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from relo_jax.data.clips.plan.plan import ClipOptions
 
 from relo_jax import cli
-from relo_jax.data.clips.plan import read
+from relo_jax.data.clips import read
+from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.profiling import clip

@@ -8,7 +8,7 @@ import pytest
 from relo_jax.checkpoints import load
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
-from relo_jax.eval.results import Results, fingerprint
+from relo_jax.eval.results.write import Results, fingerprint
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
 from relo_jax.tracking import programs, step, tracker

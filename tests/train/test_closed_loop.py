@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from relo_jax import config as relo_config
-from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.geometry.boxes import clip_box_xywh, cxcywh_to_xywh
 from relo_jax.geometry.crop import box_from_crop, crop_windows

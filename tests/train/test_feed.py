@@ -3,9 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from relo_jax.data.clips.plan.plan import ClipOptions
 
-from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.clips import pipeline
+from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import Folder

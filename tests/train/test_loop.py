@@ -25,7 +25,7 @@ from orbax.checkpoint import CheckpointManager
 
 from relo_jax import config as relo_config
 from relo_jax.checkpoints import load, model_card
-from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import initialise, loop, mesh, metrics_log

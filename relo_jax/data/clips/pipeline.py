@@ -26,7 +26,7 @@ import grain
 import jax
 from tqdm import tqdm
 
-from relo_jax.data.clips.plan.plan import ClipOptions
+from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import read_folder

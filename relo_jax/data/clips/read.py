@@ -14,8 +14,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from relo_jax.data.clips.plan import augment
-from relo_jax.data.clips.plan.plan import Plan
+from relo_jax.data.clips import augment
+from relo_jax.data.clips.plan import Plan
 from relo_jax.data.records import tiled_jpeg
 from relo_jax.data.sequence import Sequence
 from relo_jax.geometry.crop import box_to_crop_norm, crop_host, crop_window

@@ -27,7 +27,7 @@ def dataset_folder(name: str) -> Path:
     try:
         folder = Path(str(resources.files(PACKAGE))) / name
     except ModuleNotFoundError:
-        folder = Path(__file__).parents[2] / "data" / name
+        folder = Path(__file__).parents[3] / "data" / name
     if not folder.is_dir():
         raise UserError(f"{folder} is missing: install relo_jax again, data/ comes with it")
     return folder

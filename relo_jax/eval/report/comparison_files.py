@@ -2,8 +2,8 @@
 
 import relo_jax
 from relo_jax.data.datasets.attributes import NAMES
-from relo_jax.eval.report.demo_page import tables
-from relo_jax.eval.report.demo_page.omissions import oddities
+from relo_jax.eval.report import tables
+from relo_jax.eval.report.omissions import oddities
 
 SUMMARY_FILE = "report.json"  # summary.json is `relo eval`'s
 _DIFFERENCE = ("first", "second", "number", "difference", "low", "high", "better", "equal", "worse")

@@ -7,8 +7,8 @@ part of the file (page.py).
 import numpy as np
 
 from relo_jax.eval import calibration, metrics
-from relo_jax.eval.report.demo_page import html, plots, sequence_sections
-from relo_jax.eval.report.demo_page.omissions import oddities
+from relo_jax.eval.report import html, plots, sequence_sections
+from relo_jax.eval.report.omissions import oddities
 
 STILL = "a box that never moves"
 _PLOTS = {

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from relo_jax.eval.report.demo_page import html, plots
+from relo_jax.eval.report import html, plots
 from relo_jax.geometry import boxes
 from relo_jax.media.overlay import draw
 

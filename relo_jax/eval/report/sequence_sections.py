@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from relo_jax.eval.report.demo_page import failure_cases, html, plots
+from relo_jax.eval.report import failure_cases, html, plots
 
 _DRAWN = 5  # trackers whose boxes are drawn into one frame
 

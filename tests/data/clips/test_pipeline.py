@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from relo_jax.data.clips.plan.plan import ClipOptions
 
 from relo_jax import config as configs
-from relo_jax.data.clips.plan import pipeline
+from relo_jax.data.clips import pipeline
+from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset

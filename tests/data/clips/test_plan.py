@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from relo_jax.data.clips.plan.plan import ClipOptions, clip_rng, eligible, jitter_box, sample_order
 
-from relo_jax.data.clips.plan import augment
+from relo_jax.data.clips import augment
+from relo_jax.data.clips.plan import ClipOptions, clip_rng, eligible, jitter_box, sample_order
 from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets.folder import Folder
 from relo_jax.data.sequence import Sequence

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from relo_jax.data.clips.plan.plan import ClipOptions, clip_rng, plan_clip
 
-from relo_jax.data.clips.plan import read as crops
+from relo_jax.data.clips import read as crops
+from relo_jax.data.clips.plan import ClipOptions, clip_rng, plan_clip
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic import procedural
 from relo_jax.geometry.crop import crop_host

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from relo_jax.data.clips.plan.plan import ClipOptions
 
 from relo_jax.data.clips.failures import Account
+from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, Part, read_note, write_note
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import Folder

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from relo_jax.data.clips.plan.plan import ClipOptions
 
 from relo_jax import cli
+from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, Part
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset

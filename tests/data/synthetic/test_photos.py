@@ -6,8 +6,8 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from relo_jax.data.clips.plan.plan import ClipOptions
 
+from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, Part, read_note
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.photos import Photos, cut, own_cutout, read_photos

@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from relo_jax.eval.report.demo_page.comparison import compare
-from relo_jax.eval.report.demo_page.omissions import oddities
 
 from relo_jax.data.datasets import layouts
 from relo_jax.data.sequence import Sequence
@@ -16,7 +14,9 @@ from relo_jax.errors import UserError
 from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, open_benchmark
 from relo_jax.eval.bootstrap import draw
-from relo_jax.eval.report.demo_page import failure_cases, tables
+from relo_jax.eval.report import failure_cases, tables
+from relo_jax.eval.report.comparison import compare
+from relo_jax.eval.report.omissions import oddities
 from relo_jax.report_command import named_folders, report_command
 from tests.data import miniature
 

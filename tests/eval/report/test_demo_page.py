@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from relo_jax.eval.report.demo_page.demo_page import key_frames, write_report
 
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.eval.metrics import Curves
-from relo_jax.eval.report.demo_page import plots
+from relo_jax.eval.report import plots
+from relo_jax.eval.report.demo_page import key_frames, write_report
 from relo_jax.tracking.tracker import Result
 
 
