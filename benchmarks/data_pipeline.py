@@ -26,7 +26,7 @@ from benchmarks import common
 from relo_jax.data.clips.pipeline import batches
 from relo_jax.data.clips.plan import ClipOptions, clip_rng, plan_clip
 from relo_jax.data.clips.read import Cut, decode_frame, vary
-from relo_jax.data.clips.source import ClipSource, Part
+from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.data.records import tiled_jpeg
 from relo_jax.geometry.crop import crop_host
@@ -45,7 +45,7 @@ class Straightforward(ClipSource):
 
     def draw(self, rng, sequence):
         plan = plan_clip(rng, sequence, self.options)
-        rows = zip(plan.frames.tolist(), plan.around_xywh, plan.factor.tolist(), plan.size.tolist(), strict=True)
+        rows = zip(plan.frames.tolist(), plan.crop_center_xywh, plan.factor.tolist(), plan.size.tolist(), strict=True)
         return vary(plan, [self._crop(sequence, *row) for row in rows])
 
     def _crop(self, sequence, frame, around, factor, size):
@@ -144,7 +144,7 @@ def measure(kind, folder, args):
     """One row on one kind of sequences."""
     tiled = folder.with_name(f"{kind}-tiled")
     tile(folder, tiled)
-    parts = {name: [Part(kind, read_folder(f, cache=0))] for name, f in (("folder", folder), ("tiled", tiled))}
+    parts = {name: [MixturePart(kind, read_folder(f, cache=0))] for name, f in (("folder", folder), ("tiled", tiled))}
     sources = {name: ClipSource(part, OPTIONS, 0) for name, part in parts.items()}
     sources["straightforward"] = plain = Straightforward(parts["folder"], OPTIONS, 0)
     kib = lambda f: round(statistics.mean(p.stat().st_size for p in f.glob("*/img/*.jpg")) / 1024, 1)
@@ -166,7 +166,7 @@ def measure(kind, folder, args):
 
 def measure_memory(folders, clips):
     """Resident memory every hundredth part of so many clips: a row with its curve."""
-    parts = [Part(folder.name, read_folder(folder, cache=0)) for folder in folders]
+    parts = [MixturePart(folder.name, read_folder(folder, cache=0)) for folder in folders]
     process, resident = psutil.Process(), []
     iterator = batches(ClipSource(parts, OPTIONS, 0), BATCH, 2).starting_at(0)
     start = time.perf_counter()

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from benchmarks import common
 from relo_jax import config as relo_config
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.data.clips import pipeline
 from relo_jax.model import init_variables
 from relo_jax.train import rl
@@ -42,7 +42,7 @@ def config_of(estimator, steps):
 
 
 def encoder(model, config, variables):
-    """A jitted `batch -> Frames` of what is frozen."""
+    """A jitted `batch -> ClipFeatures` of what is frozen."""
     return jax.jit(lambda batch: encode(model, config, variables, batch))
 
 
@@ -157,7 +157,7 @@ def steps_to(auc, target):
 
 def main():
     args = common.arguments(__doc__, repeats=10, steps=120, seeds=3, draws=32, heldout=8)
-    loaded = load.load("starter-warmup")
+    loaded = checkpoint.load("starter-warmup")
     auc, milliseconds, scattered = learn(loaded.model, loaded.variables, args)
     final = {name: statistics.mean(itertools.chain(*rows[-3:])) for name, rows in auc.items()}
     row = {"variant": "tiny", "steps": args.steps, "clips": 16, "frames": 8, "seeds": args.seeds, "every": EVERY}

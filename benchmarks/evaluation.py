@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import common
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.procedural import heldout
@@ -42,7 +42,7 @@ def one_pass(engine, sequences):
 
 def main():
     args = common.arguments(__doc__.split("\n")[0], repeats=3, checkpoint="starter", root="", batch=8)
-    loaded = load.load_tracker(args.checkpoint)
+    loaded = checkpoint.load_tracker(args.checkpoint)
     if args.root:
         sequences = list(read_folder(args.root, cache=0).sequences)
     else:

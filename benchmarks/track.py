@@ -54,7 +54,7 @@ def lockstep(model, variables, frames, chunk, batch):
     slots = [[frames[(k + row) % len(frames)] for k in range(chunk)] for row in range(batch)]
 
     def run():
-        held[0], answers = programs.look_at_chunk(model, variables, held[0], *programs.on_canvases(slots, chunk), None)
+        held[0], answers = programs.track_chunk(model, variables, held[0], *programs.pad_to_bucket(slots, chunk), None)
         return jax.device_get(answers)
 
     return run

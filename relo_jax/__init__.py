@@ -20,8 +20,8 @@ _HOME = {  # public name -> (module, name in it; None: the module itself)
     "evaluate": ("relo_jax.eval.runner", "evaluate"),
     "train_and_evaluate": ("relo_jax.train.loop", "train_and_evaluate"),
     "UserError": ("relo_jax.errors", "UserError"),
-    "checkpoint": ("relo_jax.checkpoint", None),
-    "convert": ("relo_jax.convert", None),
+    "checkpoint": ("relo_jax.checkpoints.load", None),
+    "convert": ("relo_jax.checkpoints.pytorch.convert", None),
 }
 __all__ = ["__version__", *_HOME]
 

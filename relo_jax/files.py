@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 from pathlib import Path
 
 from relo_jax.errors import UserError
@@ -11,10 +12,10 @@ _DEVICES = (Path("/dev"), Path("/dev/fd"))
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def atomic_write(path):
     """Gives a temporary path beside `path`, with its suffix; it takes the place of `path` when the block ends well.
 
-        with whole_file("boxes.txt") as unfinished:
+        with atomic_write("boxes.txt") as unfinished:
             unfinished.write_text(...)
 
     A link stays one: what it leads to is replaced.
@@ -53,5 +54,10 @@ def json_file(path):
     if path is None:
         yield lambda content: None
         return
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         yield lambda content: unfinished.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def discard_stdout():
+    """Nothing more is written to the standard output, the interpreter's end included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -109,10 +109,10 @@ def tracked(fixtures):
 @pytest.fixture(scope="session")
 def saved(tracked, tmp_path_factory):
     """`tracked` as a checkpoint on the disk."""
-    from relo_jax.checkpoints import load
+    from relo_jax.checkpoints import load as checkpoint
 
     path = tmp_path_factory.mktemp("runs") / "golden"
-    load.save_variables(path, tracked.model, tracked._variables, {"window_power": 1.0})
+    checkpoint.save_variables(path, tracked.model, tracked._variables, {"window_power": 1.0})
     return path
 
 

@@ -6,11 +6,11 @@ import tempfile
 import pytest
 
 from relo_jax.errors import UserError
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 
 
 def write(path, text="new"):
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(text)
 
 

@@ -1,14 +1,6 @@
-"""Checkpoints on disk: one layout for trained, resumed and converted models.
+"""Checkpoints in memory and back: `load` reads whatever kind there is, `save_variables` writes a run directory.
 
-    runs/b256/card.json, MODEL_CARD.md    where it comes from, see `relo_jax.checkpoints.model_card`
-    runs/b256/config.json                 the whole config; section "model" rebuilds the model, "tracker" its defaults
-    runs/b256/checkpoints/<step>/         one Orbax checkpoint a step, complete or absent (Orbax renames it into place)
-        variables                         {"params", "batch_stats"}, all of them, trained or frozen
-        train                             optimiser state and step; absent in a converted checkpoint
-        data                              JSON, the position in the data; absent in a converted checkpoint
-
-`save_variables` writes such a directory whole or not at all; `load` reads it, one of its steps, a file of the PyTorch
-release, or the starter that comes with the package.
+`load` takes a run directory, one of its steps, a file of the PyTorch release, or a starter of the package.
 """
 
 import json
@@ -22,27 +14,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-import tensorstore as ts
 
 from relo_jax import config as relo_config
 from relo_jax.checkpoints.model_card import write as write_card
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
+from relo_jax.checkpoints.run_directory import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    STARTERS,
+    VARIABLES,
+    check_free,
+    check_readable,
+    check_space,
+    damaged,
+    manager,
+    read_config,
+    read_json,
+    reason,
+    run_and_step,
+    training_handlers,
+    write_config,
+)
 from relo_jax.errors import UserError
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 from relo_jax.model import RELO, model_config, model_from_config
 
-CONFIG_FILE = "config.json"
-METRICS_FILE = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
-VARIABLES, TRAIN, DATA = "variables", "train", "data"
-
-_PACKAGED = Path(__file__).parent / "starter"
-STARTERS = {  # "starter-warmup": what demo and studies begin with
-    "starter": _PACKAGED / "mini.msgpack",
-    "starter-tiny": _PACKAGED / "tiny.msgpack",
-    "starter-warmup": _PACKAGED / "tiny_warmup.msgpack",
-}
 # The release's window powers where no benchmark is named (the released system, "Inference").
 RELEASED_WINDOW_POWER = {"t256": 2.0, "s256": 2.0, "b256": 3.0, "l256": 2.7}  # s256: never released, as t256
 
@@ -122,7 +119,7 @@ def save_variables(path, model, variables, tracker_config=None, card=None):
             steps.wait_until_finished()
         os.replace(unfinished, path)
     except Exception as error:  # Orbax passes on what its storage raises, which is no OSError
-        raise UserError(f"{path} cannot be written, nothing is left of it ({_reason(error)})") from error
+        raise UserError(f"{path} cannot be written, nothing is left of it ({reason(error)})") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -144,7 +141,7 @@ def export_starter(variables, model, path, tracker_config=None):
     stats = jax.tree.map(lambda x: np.asarray(x, np.float32), variables["batch_stats"])
     config = json.dumps(describe(model, tracker_config), indent=2)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as weights, whole_file(path.with_suffix(".json")) as description:
+    with atomic_write(path) as weights, atomic_write(path.with_suffix(".json")) as description:
         weights.write_bytes(flax.serialization.msgpack_serialize({"params": params, "batch_stats": stats}))
         description.write_text(config)
 
@@ -157,105 +154,20 @@ def describe(model, tracker_config=None):
     return {"model": model_config(model), "tracker": dict(tracker_config or tracker)}
 
 
-def check_space(path, tree):
-    """Raises UserError when the disk of a directory (or of its nearest parent that exists) has no room for the arrays.
-
-    Orbax notices a full disk too, with many tracebacks.
-    """
-    path = next(p for p in [Path(path).absolute(), *Path(path).absolute().parents] if p.exists())
-    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
-    free = shutil.disk_usage(path).free
-    if free < needed:
-        raise UserError(f"no space left for a checkpoint in {path}: it needs {needed >> 20} MiB, {free >> 20} are free")
-
-
-def check_free(path):
-    """Raises UserError when there is something at `path` already."""
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} exists already: name a new directory, or remove it")
-
-
-def manager(path, *, keep=None):
-    """The Orbax manager of a run directory's checkpoints; saving is asynchronous and atomic.
-
-        with checkpoint.manager(path, keep=3) as manager:
-            manager.save(step, args=ocp.args.Composite(
-                variables=ocp.args.StandardSave(...), train=ocp.args.StandardSave(...), data=ocp.args.JsonSave(...)))
-
-    Args:
-      path: run directory.
-      keep: number of newest steps kept, None for all.
-    """
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
-    handlers = {**_training_handlers(), VARIABLES: ocp.StandardCheckpointHandler()}
-    return ocp.CheckpointManager(Path(path).absolute() / CHECKPOINTS, options=options, item_handlers=handlers)
-
-
-def _training_handlers():
-    return {TRAIN: ocp.StandardCheckpointHandler(), DATA: ocp.JsonCheckpointHandler()}
-
-
-def write_config(path, config):
-    """Writes `config` (a JSON-able dict) as the run directory's config, atomically."""
-    path = Path(path)
-    path.mkdir(parents=True, exist_ok=True)
-    with whole_file(path / CONFIG_FILE) as file:
-        file.write_text(json.dumps(config, indent=2))
-
-
-def read_config(path):
-    """The config of a run directory.
-
-    Raises:
-      UserError: there is none, or it is not JSON.
-    """
-    return _read_json(Path(path) / CONFIG_FILE)
-
-
-def _read_json(file):
-    try:
-        return json.loads(file.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{file.parent} has no {file.name}: it is not a checkpoint of relo train or convert") from None
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON ({error}): restore it, or convert the checkpoint again") from None
-
-
-def read_metrics(workdir, split="train"):
-    """Rows of a run's metrics file of one split, as a list of dicts."""
-    with open(Path(workdir) / METRICS_FILE) as file:
-        rows = [json.loads(line) for line in file]
-    return [row for row in rows if row["split"] == split]
-
-
-def run_and_step(path):
-    """Run directory and step that a directory stands for."""
-    if path.parent.name == CHECKPOINTS and path.name.isdigit():
-        return path.parent.parent, int(path.name)
-    run = path.parent if path.name == CHECKPOINTS else path
-    if not (run / CHECKPOINTS).is_dir():
-        raise UserError(f"{run} is not a checkpoint: it has no directory {CHECKPOINTS}")
-    steps = ocp.utils.checkpoint_steps(run.absolute() / CHECKPOINTS)
-    if not steps:
-        raise UserError(f"{run / CHECKPOINTS} holds no finished checkpoint")
-    return run, max(steps)
-
-
 def _load_step(run, step, model):
     config = read_config(run)
     model = model or _model_of(config, run / CONFIG_FILE)
     where = run / CHECKPOINTS / str(step)
     check_readable(where, VARIABLES)
     # The items of training are not read here, but Orbax warns of what it has no handler for.
-    handlers = {**_training_handlers(), VARIABLES: ocp.PyTreeCheckpointHandler()}
+    handlers = {**training_handlers(), VARIABLES: ocp.PyTreeCheckpointHandler()}
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers)) as reader:
         try:
             metadata = reader.metadata(where.absolute()).item_metadata[VARIABLES]
         except Exception as error:  # whatever Orbax makes of what is left of it
-            raise _damaged(where, error) from error
+            raise damaged(where, error) from error
         if metadata is None:
-            raise _damaged(where, f"no description of {VARIABLES}")
+            raise damaged(where, f"no description of {VARIABLES}")
         check_fits(metadata.tree, model, where)
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree)
         items = ocp.args.Composite(**{VARIABLES: ocp.args.PyTreeRestore(restore_args=as_numpy)})
@@ -291,39 +203,15 @@ def load_tracker(path, dtype=None):
     return loaded
 
 
-def check_readable(where, item):
-    """Raises UserError when bytes of an item of a checkpoint are missing.
-
-    Orbax finds that out, too, but leaves a traceback on the terminal for each of the other arrays it was reading.
-
-    Args:
-      where: directory of one step.
-      item: VARIABLES or TRAIN.
-    """
-    try:
-        store = ts.KvStore.open({"driver": "ocdbt", "base": f"file://{Path(where).absolute() / item}/"}).result()
-        keys = store.list().result()
-        for key in keys:
-            store.read(key).result()
-    except ValueError as error:
-        raise _damaged(where, error) from error
-    if not keys:
-        raise _damaged(where, f"no arrays in {item}")
-
-
-def _damaged(where, error):
-    return UserError(f"{where} is damaged or truncated, use another one or copy it again ({_reason(error)})")
-
-
 def _load_exported(path, model):
-    config = _read_json(path.with_suffix(".json"))
+    config = read_json(path.with_suffix(".json"))
     model = model or _model_of(config, path.with_suffix(".json"))
     try:
         variables = flax.serialization.msgpack_restore(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except Exception as error:  # msgpack's own exceptions, and numpy's
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     check_fits(variables, model, path)
     return Loaded(model, _on_device(variables), config)
 
@@ -355,8 +243,3 @@ def check_fits(variables, model, where):
 
 def _on_device(variables):
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), variables)
-
-
-def _reason(error):
-    """The first line of an exception's message."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

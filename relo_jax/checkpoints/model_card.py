@@ -11,71 +11,22 @@ that pip noted, where it noted one.
 """
 
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
-import shlex
-import subprocess
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
-from relo_jax import __version__
+import jax
+
 from relo_jax.checkpoints.model_card_page import page
-from relo_jax.files import whole_file
+from relo_jax.checkpoints.provenance import session
+from relo_jax.checkpoints.run_directory import CHECKPOINTS, STARTERS
+from relo_jax.files import atomic_write
 
-CARD_FILE, METRICS_FILE, PAGE_FILE = "card.json", "metrics.json", "MODEL_CARD.md"
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless")
-_SECONDS = 10  # for git
+CARD_FILE, METRICS_SUMMARY_FILE, PAGE_FILE = "card.json", "metrics.json", "MODEL_CARD.md"
 _PARTS = {"regression": "regression head", "policy": "policy head", "value": "value head"}
-
-
-def session(**more):
-    """Who does something now, with what: dict of date, command, code, packages and machine, and what `more` has."""
-    import jax
-
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    devices = jax.devices()
-    return {
-        **more,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "code": {"relo_jax": __version__, **revision()},
-        "packages": {"python": platform.python_version(), **versions},
-        "machine": {"system": platform.system(), "devices": f"{len(devices)} x {devices[0].device_kind}"},
-    }
-
-
-def revision(package=Path(__file__).parents[1]):
-    """The commit that a package runs from: dict of revision, None where nobody knows, and changed, whether files of
-    the checkout differ from it (None where there is no checkout)."""
-
-    def git(*arguments):
-        command = ["git", "-C", str(package), *arguments]
-        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, env=environment)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    try:
-        # A package that is installed somewhere below a repository is not of it: nothing of it is tracked there.
-        if git("ls-files", "--error-unmatch", "__init__.py") is not None:
-            return {"revision": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "-uno"))}
-        noted = importlib.metadata.distribution("relo-jax").read_text("direct_url.json")
-        return {"revision": json.loads(noted or "{}").get("vcs_info", {}).get("commit_id"), "changed": None}
-    except (OSError, ValueError, subprocess.TimeoutExpired, importlib.metadata.PackageNotFoundError):
-        return {"revision": None, "changed": None}
 
 
 def count_parameters(variables):
     """Numbers of trained parameters by part of the network: dict of int."""
-    import jax
-
     return {
         _PARTS.get(part, part): sum(leaf.size for leaf in jax.tree.leaves(tree))
         for part, tree in variables["params"].items()
@@ -108,7 +59,7 @@ def begin_training(workdir, config, parameters, clips, held_out, first_step):
         "parent": of_checkpoint(config["init_from"]) if config["init_from"] else None,
         "sessions": [*before.get("sessions", []), session(first_step=first_step)],
     }
-    write(workdir, card, _read_json(Path(workdir) / METRICS_FILE) if first_step else None)
+    write(workdir, card, _read_json(Path(workdir) / METRICS_SUMMARY_FILE) if first_step else None)
 
 
 def write_metrics(workdir, step, train, held_out):
@@ -142,14 +93,12 @@ def of_checkpoint(path):
     Args:
       path: as for `relo_jax.checkpoint.load`.
     """
-    from relo_jax.checkpoints.load import CHECKPOINTS, STARTERS
-
     file = STARTERS.get(str(path), Path(path))
     if file.is_file():
         return {"kind": "file", "name": str(path) if str(path) in STARTERS else file.name, "sha256": _sha256(file)}
     run, step = (file.parents[1], file.name) if file.parent.name == CHECKPOINTS else (file, None)
     known = read(run) or {"kind": "run without a card"}
-    metrics = _read_json(run / METRICS_FILE)
+    metrics = _read_json(run / METRICS_SUMMARY_FILE)
     more = {"step": None if step is None else int(step), "metrics": metrics}
     return {"name": run.absolute().name, **{k: v for k, v in more.items() if v is not None}, **known}
 
@@ -167,7 +116,7 @@ def add_evaluation(folder, checkpoint, config, **more):
       UserError: it cannot be written.
     """
     sessions = [*read(folder).get("sessions", []), session(**more)]
-    with whole_file(Path(folder) / CARD_FILE) as file:
+    with atomic_write(Path(folder) / CARD_FILE) as file:
         card = {"checkpoint": {**checkpoint, "config": config}, "sessions": sessions}
         file.write_text(json.dumps(card, indent=2) + "\n")
 
@@ -175,11 +124,11 @@ def add_evaluation(folder, checkpoint, config, **more):
 def write(folder, card, metrics=None):
     """Writes card, metrics where there are some, and the page. Raises UserError."""
     folder = Path(folder)
-    for name, value in ((CARD_FILE, card), (METRICS_FILE, metrics)):
+    for name, value in ((CARD_FILE, card), (METRICS_SUMMARY_FILE, metrics)):
         if value is not None:
-            with whole_file(folder / name) as file:
+            with atomic_write(folder / name) as file:
                 file.write_text(json.dumps(value, indent=2) + "\n")
-    with whole_file(folder / PAGE_FILE) as file:
+    with atomic_write(folder / PAGE_FILE) as file:
         file.write_text(page(card, metrics))
 
 

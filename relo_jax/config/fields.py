@@ -99,10 +99,10 @@ def base():
     config.tracker.found_threshold = 0.25  # score from which a result counts as found
     # The score's weights, see score.py; written by `relo calibrate`, with the threshold. These: not calibrated.
     config.tracker.score_bias = 0.0
-    config.tracker.score_mass = 1.0
+    config.tracker.score_local_probability = 1.0
     config.tracker.score_value = 0.0
-    config.tracker.score_likeness = 0.0
-    config.tracker.score_nearness = 0.0
+    config.tracker.score_appearance_similarity = 0.0
+    config.tracker.score_center_proximity = 0.0
 
     # The tracker's options on single benchmarks. What is left open is as published for the variant (published.py).
     config.benchmarks = ConfigDict()
@@ -157,7 +157,7 @@ def _data():
     data.procedural.bending = 6.0  # largest bend of soft objects, in 96ths of their size
     data.procedural.shadow = 0.3  # probability of a shadow or a patch of light
     data.procedural.switch = 0.0  # probability that the light comes on or goes out
-    data.procedural.grain = 0.15  # largest strength of the camera's noise
+    data.procedural.sensor_noise = 0.15  # largest strength of the camera's noise
     data.procedural.blur = 1.5  # largest blur of the camera, pixels
     data.procedural.grade = 0.5  # probability of paler or tinted colours
     data.procedural.compression = 0.15  # probability of visible JPEG compression

@@ -8,6 +8,7 @@ import json
 import math
 
 from relo_jax.config.fields import DATASETS, base, flatten
+from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError
 
 _CHOICES = {
@@ -42,8 +43,8 @@ _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
     "data.processes", "data.root", "data.epoch", "mesh.data", "mesh.model", "mesh.shard_params",
     "tracker.window_power", "tracker.update_interval", "tracker.update_threshold", "tracker.found_threshold",
-    "tracker.score_bias", "tracker.score_mass", "tracker.score_value", "tracker.score_likeness",
-    "tracker.score_nearness",
+    "tracker.score_bias", "tracker.score_local_probability", "tracker.score_value", "tracker.score_appearance_similarity",
+    "tracker.score_center_proximity",
 }  # fmt: skip
 
 
@@ -154,7 +155,7 @@ def from_dict(values, where="config"):
     """
     config = base()
     expected = flatten(config)
-    for name, value in flatten(values).items():
+    for name, value in flatten(with_current_names(values, where)).items():
         if name not in expected:
             raise unknown_field(name, where)
         if value is not None:
@@ -183,7 +184,7 @@ def check_same_run(saved, config, where, step):
     Raises:
       UserError: names the field that differs.
     """
-    saved, given = flatten(base()) | flatten(saved), flatten(config)
+    saved, given = flatten(base()) | flatten(with_current_names(saved, where)), flatten(config)
     for name in sorted(saved.keys() | given.keys()):
         old, new = saved.get(name), given.get(name)
         if name in _MAY_CHANGE_ON_RESUME or name.startswith("benchmarks.") or old == new:

@@ -20,8 +20,8 @@ import numpy as np
 
 from relo_jax.data.datasets import layouts, split_lists
 from relo_jax.data.datasets.folder import read_folder
-from relo_jax.data.datasets.index import DEFAULT_CACHE, Indexed, open_dataset
-from relo_jax.data.datasets.layout import ENVIRONMENT, Source
+from relo_jax.data.datasets.index import DEFAULT_CACHE, IndexedDataset, open_dataset
+from relo_jax.data.datasets.layout import ENVIRONMENT, DatasetLayout
 from relo_jax.data.records.read import is_built, open_built
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic.compose import Options
@@ -151,12 +151,12 @@ def check_choice(name, root, split, one_based, count, seed) -> None:
         raise UserError(f"--count and --seed choose procedural sequences; those of {name} are all evaluated")
 
 
-def default_split(source: Source) -> str:
+def default_split(source: DatasetLayout) -> str:
     """The split that papers report."""
     return "test" if "test" in source.splits else source.heldout
 
 
-def _open(source: Source, root: str | Path | None, split: str | None, cache: str | Path) -> Indexed:
+def _open(source: DatasetLayout, root: str | Path | None, split: str | None, cache: str | Path) -> IndexedDataset:
     chosen = split or default_split(source)
     try:
         if is_built(root or os.environ.get(ENVIRONMENT), source.name):
@@ -169,7 +169,7 @@ def _open(source: Source, root: str | Path | None, split: str | None, cache: str
         raise UserError(f"{error} (looked for its {chosen} split; --split has {others})") from error
 
 
-def _absent(source: Source, split: str, opened: set[str]) -> tuple[str, ...]:
+def _absent(source: DatasetLayout, split: str, opened: set[str]) -> tuple[str, ...]:
     """Published names that were not opened, in the order of the list; none where there is no list of names."""
     if source.name == "got10k" and split in ("val", "test"):
         names = [f"GOT-10k_{split.title()}_{k + 1:06d}" for k in range(source.splits[split])]

@@ -87,7 +87,7 @@ def fit(evidence, right):
     return {name: round(float(number), 5) for name, number in zip(confidence.FIELDS, numbers, strict=True)}
 
 
-def choose(evidence, right, sequence, false_alarms):
+def fit_with_threshold(evidence, right, sequence, false_alarms):
     """The options of a score: weights fitted to all frames, and a threshold for a false-alarm rate on new sequences.
 
     The threshold is chosen on scores by fits to the other parts of the sequences. On scores by the fit to all, which
@@ -110,18 +110,18 @@ def choose(evidence, right, sequence, false_alarms):
     return {**options, "found_threshold": threshold_for(scores, right, false_alarms)}
 
 
-def try_out(evidence, right, sequence, false_alarms):
-    """What `choose` is worth on sequences that it has not seen: every part is tried with options of the other parts.
+def cross_validate(evidence, right, sequence, false_alarms):
+    """What `fit_with_threshold` is worth on sequences that it has not seen: every part is tried with options of the other parts.
 
     Args:
-      As of `choose`; at least 3 sequences.
+      As of `fit_with_threshold`; at least 3 sequences.
 
     Returns:
       (scores `[N]`, found: bool `[N]`).
     """
     scores, found = np.empty(len(right)), np.empty(len(right), bool)
     for part in _parts(sequence):
-        options = choose(evidence[~part], right[~part], sequence[~part], false_alarms)
+        options = fit_with_threshold(evidence[~part], right[~part], sequence[~part], false_alarms)
         scores[part] = confidence.probability(evidence[part], options)
         found[part] = scores[part] >= options["found_threshold"]
     return scores, found

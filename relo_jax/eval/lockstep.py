@@ -149,7 +149,7 @@ class Lockstep:
         if waiting and send == self._send_crops:
             size = self.model.search_size
             crops, ones = np.zeros((self.batch, size, size, 3), np.uint8), np.ones((self.batch, 2), np.int32)
-            self._compile(programs.look_at_crop, crops, ones[:, 0], ones)
+            self._compile(programs.track_crop, crops, ones[:, 0], ones)
         waiting, slots, under_way = collections.deque(waiting), {}, collections.deque()
         self._lap()
         while waiting or slots or under_way:
@@ -216,8 +216,8 @@ class Lockstep:
         steps = [step for step in steps if step]
         if not steps:
             return [], None
-        batch = programs.on_canvases(frames, self.chunk, self._canvas(frames))
-        return steps, self._run(programs.look_at_chunk, *batch, self._updates)
+        batch = programs.pad_to_bucket(frames, self.chunk, self._canvas(frames))
+        return steps, self._run(programs.track_chunk, *batch, self._updates)
 
     def _send_crops(self, slots):
         """The next crop of every slot, as its sequence draws it; returns as `_send_frames`."""
@@ -240,7 +240,7 @@ class Lockstep:
                 slot.sent += 1
         if not step:
             return [], None
-        return [step], self._run(programs.look_at_crop, crops, sides, sizes)[None]
+        return [step], self._run(programs.track_crop, crops, sides, sizes)[None]
 
     def _settle(self, steps, answers, advance):
         """Waits for the device and writes down the boxes. Returns the slots that are over by that."""
@@ -281,14 +281,14 @@ class Lockstep:
     def _canvas(self, frames):
         """Sides of a canvas that holds all frames: the smallest in use, or a new one that contains all in use."""
         shapes = [frame.shape for row in frames for frame in row]
-        height, width = programs.canvas(*(max(shape[k] for shape in shapes) for k in (0, 1)))
+        height, width = programs.bucket(*(max(shape[k] for shape in shapes) for k in (0, 1)))
         for canvas in self._canvases:
             if canvas[0] >= height and canvas[1] >= width:
                 return canvas
         largest = self._canvases[-1] if self._canvases else (1, 1)
         self._canvases.append((max(height, largest[0]), max(width, largest[1])))
-        nothing = programs.on_canvases([[]] * self.batch, self.chunk, self._canvases[-1])
-        self._compile(programs.look_at_chunk, *nothing, self._updates)
+        nothing = programs.pad_to_bucket([[]] * self.batch, self.chunk, self._canvases[-1])
+        self._compile(programs.track_chunk, *nothing, self._updates)
         return self._canvases[-1]
 
     def _compile(self, look, *arrays):

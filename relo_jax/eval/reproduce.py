@@ -13,20 +13,20 @@ import os
 from pathlib import Path
 
 from relo_jax.checkpoints import load as checkpoints
-from relo_jax.checkpoints import model_card as cards
+from relo_jax.checkpoints import model_card, provenance
 from relo_jax.config import published
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
 from relo_jax.eval.benchmarks import open_benchmark
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 
 JSON_FILE, PAGE_FILE = "reproduce.json", "reproduce.md"
 MEASURED, SERVER, ABSENT, FAILED = "measured", "server", "absent", "failed"
 
 
-def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8, datasets=(), dtype=None):
+def reproduce(variant, checkpoint, data_root=None, *, out=None, batch=8, datasets=(), dtype=None):
     """Evaluates on all datasets that are there, prints the table, and writes it as JSON and Markdown.
 
     Args:
@@ -50,7 +50,7 @@ def reproduce_command(variant, checkpoint, data_root=None, *, out=None, batch=8,
         raise UserError(
             f"{checkpoint} is of variant {loaded.model.variant}, not {variant}: compare it with its own row"
         )
-    name, card = runner.checkpoint_name(checkpoint), cards.of_checkpoint(checkpoint)
+    name, card = runner.checkpoint_name(checkpoint), model_card.of_checkpoint(checkpoint)
     out = Path(out) if out else Path("results") / name
     about, rows = {"checkpoint": card, "dtype": loaded.model.dtype}, {}
     for dataset in expected:
@@ -151,8 +151,8 @@ def _write(out, variant, about, rows):
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}") from None
-    found = {"variant": variant, **about, "session": cards.session(), "datasets": rows}
-    with whole_file(out / JSON_FILE) as file:
+    found = {"variant": variant, **about, "session": provenance.session(), "datasets": rows}
+    with atomic_write(out / JSON_FILE) as file:
         file.write_text(json.dumps(found, indent=2) + "\n")
-    with whole_file(out / PAGE_FILE) as file:
+    with atomic_write(out / PAGE_FILE) as file:
         file.write_text(markdown(variant, about["checkpoint"], about["dtype"], rows))

@@ -9,24 +9,23 @@ ends (results.py), by the rules of its benchmark (benchmarks.py) and with the op
 """
 
 import json
-import math
 import sys
 from pathlib import Path
 
 import tqdm
 
 from relo_jax.checkpoints import load as checkpoints
-from relo_jax.checkpoints import model_card as cards
+from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.config import published
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
-from relo_jax.eval.benchmarks import Benchmark, default_split, open_benchmark
+from relo_jax.eval.benchmarks import Benchmark, default_split
 from relo_jax.eval.evaluation import Evaluation
 from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import Results, check_names, fingerprint
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 from relo_jax.tracking.options import checked_options
 
 SUMMARY_FILE = "summary.json"
@@ -75,9 +74,9 @@ def evaluate(
     if waiting:
         batch = batch_for(waiting, batch)
         unknown = {"kind": "in memory", "variant": loaded.model.variant}
-        card = card or (unknown if in_memory else cards.of_checkpoint(tracker))
+        card = card or (unknown if in_memory else model_card.of_checkpoint(tracker))
         data = {"fingerprint": benchmark.fingerprint(), "sequences": len(benchmark), "frames": sum(map(len, benchmark))}
-        cards.add_evaluation(
+        model_card.add_evaluation(
             results.path, card, loaded.config, benchmark=benchmark.title, data=data, rules=rules, batch=batch
         )
     evaluation = _track(benchmark, waiting, loaded, values, batch, results, boxes)
@@ -96,46 +95,6 @@ def chosen_options(loaded, benchmark, given=None):
     return checked_options(values, model), source
 
 
-def eval_command(
-    checkpoint="starter", data_root=None, dataset="folder", *, split=None, batch=8, out=None, one_based=False,
-    rules=None, count=None, seed=None, options=None, dtype=None,
-):  # fmt: skip
-    """`relo eval`: evaluates, prints the table and where everything is.
-
-    Args:
-      checkpoint: see `relo_jax.checkpoint.load`.
-      data_root, dataset, split, one_based: see `open_benchmark`.
-      batch: sequences at a time.
-      out: folder for the results; None takes `results/<checkpoint>/<dataset>`, see `results_folder`.
-      rules: see `evaluate`.
-      count, seed: how many procedural sequences (20), and which (0).
-      options: options of `Tracker` to replace.
-      dtype: what to compute in, see `relo_jax.checkpoint.load`.
-
-    Raises:
-      UserError: see `evaluate` and `open_benchmark`; and at the end, when sequences failed.
-    """
-    benchmark = open_benchmark(dataset, data_root, split, one_based, count=count, seed=seed)
-    out = Path(out) if out else results_folder(checkpoint, benchmark, seed)
-    loaded = checkpoints.load_tracker(checkpoint, dtype)
-    name = checkpoint_name(checkpoint)
-    chosen = published.describe(*chosen_options(loaded, benchmark, options))
-    print(f"{benchmark.title}: {len(benchmark)} sequences; {chosen}")
-    card = cards.of_checkpoint(checkpoint)
-    evaluation = evaluate(benchmark, loaded, out, batch=batch, options=options, rules=rules, name=name, card=card)
-    print(evaluation.table())
-    if not math.isnan(evaluation.frames_per_second):
-        print(f"{evaluation.frames_per_second:.1f} frames/s, reading included")
-    made = f"boxes, scores, {SUMMARY_FILE}, {cards.CARD_FILE}"
-    print(f"written to {out}: {made}{'' if benchmark.server else ', ' + ', '.join(plots.FILES)}")
-    if benchmark.server:
-        pack = f"relo pack {dataset} {out} --out {name}.zip"
-        print(f"nothing is measured here: a server has the boxes of {benchmark.title}; for what it takes: {pack}")
-    if evaluation.failed:
-        first, reason = next(iter(evaluation.failed.items()))
-        raise UserError(f"{len(evaluation.failed)} of {len(benchmark)} sequences failed, the first: {first}: {reason}")
-
-
 def results_folder(checkpoint, benchmark, seed=None):
     """`results/<checkpoint>/<dataset>`, with the split where it is another than papers report; a folder by its name."""
     what = {"folder": benchmark.title, "procedural": f"procedural-{seed or 0}"}.get(benchmark.name, benchmark.name)
@@ -147,7 +106,7 @@ def results_folder(checkpoint, benchmark, seed=None):
 def checkpoint_name(path):
     """What to call a checkpoint: its run directory, with the step where one was named; a file's name without suffix."""
     path = Path(path)
-    if path.parent.name == checkpoints.CHECKPOINTS:
+    if path.parent.name == run_directory.CHECKPOINTS:
         return f"{path.absolute().parents[1].name}-{path.name}"
     return path.absolute().name.removesuffix(".tar").removesuffix(".pth").removesuffix(".pt").removesuffix(".msgpack")
 
@@ -197,7 +156,7 @@ def _measure(evaluation, rules):
 
 
 def _write_summary(folder, evaluation, about):
-    with whole_file(folder / SUMMARY_FILE) as file:
+    with atomic_write(folder / SUMMARY_FILE) as file:
         file.write_text(json.dumps({**about, **evaluation.summary()}, indent=2) + "\n")
     if evaluation.curves:
         trackers = {about["tracker"]: evaluation.mean, "never moves": evaluation.still_mean}

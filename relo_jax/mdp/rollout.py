@@ -19,7 +19,7 @@ from relo_jax.geometry.crop import SEARCH_FACTOR, box_from_crop, box_to_crop_nor
 
 
 @flax.struct.dataclass
-class World:
+class ClosedLoopBatch:
     """Clips that can be acted in: what `relo_jax.data.clips.read.draw` gives for closed-loop rollouts, T frames of B clips.
 
     Windows and boxes in pixels of the picture.
@@ -42,7 +42,7 @@ class World:
 class Episode:
     """What happened in T frames of B clips."""
 
-    around_xywh: jax.Array  # [B, T, 4], the boxes that the regions were cut around, pixels of the picture
+    crop_center_xywh: jax.Array  # [B, T, 4], the boxes that the regions were cut around, pixels of the picture
     side: jax.Array  # [B, T], of the regions, pixels of the picture
     alive: jax.Array  # bool [B, T], false from the frame on whose region left the canvas
     boxes_xywh: jax.Array  # [B, T, 4], the boxes chosen, pixels of the picture
@@ -53,7 +53,7 @@ def cut_regions(canvas, canvas_window, box_xywh, size):
 
     Args:
       canvas: uint8 `[B, C, C, 3]`.
-      canvas_window: float32 `[B, 3]`; box_xywh: float32 `[B, 4]`: as in `World`.
+      canvas_window: float32 `[B, 3]`; box_xywh: float32 `[B, 4]`: as in `ClosedLoopBatch`.
       size: S, of the regions as the network sees them.
 
     Returns:
@@ -74,14 +74,14 @@ def cut_regions(canvas, canvas_window, box_xywh, size):
     return crops, (side / scale)[:, 0], on_canvas
 
 
-def unroll(policy, memory, world, inputs, size):
+def rollout(policy, memory, world, inputs, size):
     """Lets a policy act in B clips.
 
     Args:
       policy: `(memory, crops uint8 [B, S, S, 3], inputs of the frame) -> (memory, box_cxcywh_norm [B, 4], out)`, the
         box relative to the crop, which is the mirrored one where the frame is.
       memory: what the policy carries from frame to frame, before the first.
-      world: World.
+      world: ClosedLoopBatch.
       inputs: a tree of arrays `[B, T, ...]`, of which the policy gets `[B, ...]` a frame.
       size: S.
 
@@ -99,7 +99,7 @@ def unroll(policy, memory, world, inputs, size):
         mirrored = chosen.at[:, 0].set(1 - chosen[:, 0])
         chosen = jnp.where(flip[:, None], mirrored, chosen)
         new = clip_box_xywh(box_from_crop(chosen, box, size / side[:, None], size), *frame_size.T)
-        happened = Episode(around_xywh=box, side=side, alive=alive, boxes_xywh=new)
+        happened = Episode(crop_center_xywh=box, side=side, alive=alive, boxes_xywh=new)
         return (memory, jnp.where(alive[:, None], new, box), alive), (out, happened)
 
     frames_first = lambda tree: jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), tree)
@@ -112,6 +112,6 @@ def unroll(policy, memory, world, inputs, size):
 def target_in_regions(world, episode, size):
     """The ground truth relative to the regions of an episode, as the network sees them: box_xywh_norm `[B, T, 4]`."""
     resize_factor = size / episode.side[..., None]
-    box = box_to_crop_norm(world.target_boxes_xywh, episode.around_xywh, resize_factor, size)
+    box = box_to_crop_norm(world.target_boxes_xywh, episode.crop_center_xywh, resize_factor, size)
     mirrored = box.at[..., 0].set(1 - box[..., 0] - box[..., 2])
     return jnp.where(world.flips[..., None], mirrored, box)

@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable, tell
+from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable, warn
 
 # Codecs with packets that were never meant to be shown: theirs count as lost only after something did fail.
 _HIDDEN = {"vp8", "mpeg4", "msmpeg4v3"}
@@ -139,7 +139,7 @@ def _read(container, frames):
         if isinstance(item, Unreadable) and not number:
             continue
         if left_out and not number:
-            tell(f"{frames.name}: begins with {left_out} frames that do not decode: they are left out")
+            warn(f"{frames.name}: begins with {left_out} frames that do not decode: they are left out")
         number += 1
         yield item
     if not number:
@@ -151,7 +151,7 @@ def _to_the_end(shown, frames):
     try:
         yield from shown
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        tell(f"{frames.name}: nothing can be read behind this ({reason(error)})")
+        warn(f"{frames.name}: nothing can be read behind this ({reason(error)})")
 
 
 def upright(picture):

@@ -57,6 +57,6 @@ class Frames:
         self.zero, self.seconds, self.dropped = self.zero + self.seconds, 0.0, 0
 
 
-def tell(text):
+def warn(text):
     """A line on stderr, above a progress bar where there is one."""
     tqdm.write(f"relo: {text}", file=sys.stderr)

@@ -17,7 +17,7 @@ import av
 
 from relo_jax.errors import UserError
 from relo_jax.media.decode import reason
-from relo_jax.media.frames import Frames, tell
+from relo_jax.media.frames import Frames, warn
 
 _LONGEST_PAUSE = 30.0  # seconds, between two tries
 
@@ -37,10 +37,10 @@ class Reading:
 
 
 @contextlib.contextmanager
-def newest(name, reading, open_again, watch, retries):
-    """Frames of a live source, read by a thread of its own; see `_Newest`."""
+def latest_frame(name, reading, open_again, watch, retries):
+    """Frames of a live source, read by a thread of its own; see `_LatestFrame`."""
     frames = Frames(name, None, reading.rate, iter(()), live=True)
-    newest = _Newest(frames, reading, open_again, watch, retries)
+    newest = _LatestFrame(frames, reading, open_again, watch, retries)
     frames.frames = newest.taken()
     newest.thread.start()
     try:
@@ -50,7 +50,7 @@ def newest(name, reading, open_again, watch, retries):
         newest.thread.join(1.0)  # where it hangs in the system it is left behind
 
 
-class _Newest:
+class _LatestFrame:
     """Between the thread that reads and the one that takes: one place, for the newest frame.
 
     Args:
@@ -84,7 +84,7 @@ class _Newest:
             try:
                 for picture in reading.pictures:
                     if failures:
-                        tell(f"{self._frames.name}: it is back")
+                        warn(f"{self._frames.name}: it is back")
                     failures = 0
                     self._put(picture)
                     if stop.is_set():
@@ -106,11 +106,11 @@ class _Newest:
             failures += 1
             if 0 <= retries < failures:
                 tries = f"; no frame in {retries} more {'try' if retries == 1 else 'tries'}" if retries else ""
-                tell(f"{name}: {why}{tries}: the end")
+                warn(f"{name}: {why}{tries}: the end")
                 break
             pause = min(2.0 ** (failures - 1), _LONGEST_PAUSE)
             of = f" of {retries}" if retries > 0 else ""
-            tell(f"{name}: {why}; opening it again in {pause:g} s (try {failures}{of})")
+            warn(f"{name}: {why}; opening it again in {pause:g} s (try {failures}{of})")
             self._resting = True
             stopped = stop.wait(pause)
             self._resting = False
@@ -146,7 +146,7 @@ class _Newest:
                 if stalls == 1:
                     self._lost()
                 ended = 0 <= self._retries < stalls
-                tell(f"{frames.name}: no frame for {stalls * self._watch:g} s" + (": the end" if ended else ""))
+                warn(f"{frames.name}: no frame for {stalls * self._watch:g} s" + (": the end" if ended else ""))
                 if ended:
                     return
                 continue

@@ -11,7 +11,7 @@ import cv2
 from relo_jax.errors import UserError
 from relo_jax.media.decode import from_file, opened, pictures, upright
 from relo_jax.media.frames import DEFAULT_RATE
-from relo_jax.media.latest_frame import Reading, newest
+from relo_jax.media.latest_frame import Reading, latest_frame
 
 TIMEOUT = 10.0  # seconds without a frame after which something is wrong
 RETRIES = 5
@@ -61,7 +61,7 @@ def open_address(address, timeout=TIMEOUT, retries=RETRIES):
     else:
         # Reading has its own time limit, so that the watch is only for what no limit ends.
         read = lambda: _stream(open_())
-        with newest(name, _stream(container), read, 3 * timeout, retries) as frames:
+        with latest_frame(name, _stream(container), read, 3 * timeout, retries) as frames:
             yield frames
 
 
@@ -73,7 +73,7 @@ def open_camera(index, timeout=TIMEOUT, retries=RETRIES):
       UserError: it cannot be opened.
     """
     read = lambda: _capture(index)
-    with newest(f"camera {index}", _interruptible(read), read, timeout, retries) as frames:
+    with latest_frame(f"camera {index}", _interruptible(read), read, timeout, retries) as frames:
         yield frames
 
 

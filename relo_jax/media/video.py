@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 from relo_jax.media import streams
 from relo_jax.media.decode import open_file, reason
 from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable
@@ -105,7 +105,7 @@ def write_video(path, rate=DEFAULT_RATE):
     Raises:
       UserError: the suffix is of no known container, or the file cannot be written.
     """
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         try:
             with av.open(str(unfinished), "w") as trial:  # not every container takes the codec
                 trial.add_stream(_CODEC, rate=25)

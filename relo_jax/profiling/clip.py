@@ -9,10 +9,8 @@ Training: time of a step whose batch is there already, against steps fed by the 
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -22,10 +20,9 @@ from relo_jax.data.clips import pipeline, read
 from relo_jax.data.clips.plan import clip_rng, plan_clip
 from relo_jax.data.clips.source import ClipSource
 from relo_jax.errors import UserError
-from relo_jax.files import json_file
 from relo_jax.media.images import FrameError
 from relo_jax.model import RELO, init_variables
-from relo_jax.train import command, rl, warmup
+from relo_jax.train import rl, warmup
 from relo_jax.train.feed import Feed
 from relo_jax.train.mesh import make_mesh
 from relo_jax.train.state import create_state, optimizer
@@ -136,12 +133,36 @@ def waiting(step: Callable, feed: Iterator, steps: int, read_ahead: int) -> dict
     return {"step_ms": 1e3 * alone, "fed_step_ms": 1e3 * fed, "waiting_share": max(0.0, 1 - alone / fed)}
 
 
-def table(stage_seconds: dict[str, float], rate: float, steps: dict[str, float] | None) -> str:
-    """The measurements as people read them."""
-    total = sum(stage_seconds.values())
+def measure(config, clips: int = 64, steps: int = 10) -> dict:
+    """All three measurements of a config's training: a JSON-able dict.
+
+    Args:
+      config: ConfigDict of a run.
+      clips: to measure the stages and the pipeline with.
+      steps: of training to measure with; 0 for none.
+
+    Raises:
+      UserError: a bad config or no data.
+    """
+    config_lib.validate(config)
+    model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
+    batches = pipeline.make_dataset(config, model)
+    seconds = stages(batches.source, clips, config.batch_size)
+    rate = pipeline_rate(batches, clips)
+    return {
+        "stage_ms_a_clip": {name: 1e3 * value for name, value in seconds.items()},
+        "pipeline_clips_per_second": rate,
+        "training": training(config, model, batches, steps) if steps else None,
+    }
+
+
+def table(row: dict) -> str:
+    """The measurements of `measure` as people read them."""
+    stage_ms, rate, steps = row["stage_ms_a_clip"], row["pipeline_clips_per_second"], row["training"]
+    total = sum(stage_ms.values())
     lines = [f"{'stage':<10}{'ms a clip':>11}{'clips/s':>10}{'share':>8}"]
-    for name, seconds in [*stage_seconds.items(), ("all", total)]:
-        lines.append(f"{name:<10}{1e3 * seconds:>11.3f}{1 / seconds:>10.1f}{seconds / total:>8.1%}")
+    for name, ms in [*stage_ms.items(), ("all", total)]:
+        lines.append(f"{name:<10}{ms:>11.3f}{1e3 / ms:>10.1f}{ms / total:>8.1%}")
     lines.append(f"\npipeline: {rate:.1f} clips/s")
     if steps:
         lines.append(
@@ -149,33 +170,3 @@ def table(stage_seconds: dict[str, float], rate: float, steps: dict[str, float] 
             f"{steps['fed_step_ms']:.1f} ms with the pipeline: {steps['waiting_share']:.1%} of it is waiting"
         )
     return "\n".join(lines)
-
-
-def profile_command(argv: list[str]) -> None:
-    """`relo profile data`: what follows it on the command line.
-
-    Raises:
-      UserError: bad flags, config or data.
-    """
-    parser = argparse.ArgumentParser(
-        prog="relo profile data",
-        description="Where the time of a training clip goes, and how much of a step is waiting for it.",
-        epilog="--config and --config.field=value are those of relo train.",
-    )
-    parser.add_argument("--clips", type=int, default=64, help="to measure with (default 64)")
-    parser.add_argument("--steps", type=int, default=10, help="training steps to measure with; 0: none (default 10)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON")
-    args, rest = parser.parse_known_args(argv)
-    config = command.parse([*rest, "--workdir=."])[0]
-    if args.clips < 1 or args.steps < 0:
-        raise UserError("relo profile data: --clips is at least 1 and --steps at least 0")
-    config_lib.validate(config)
-    model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
-    batches = pipeline.make_dataset(config, model)
-    with json_file(args.json) as write:
-        seconds = stages(batches.source, args.clips, config.batch_size)
-        rate = pipeline_rate(batches, args.clips)
-        steps = training(config, model, batches, args.steps) if args.steps else None
-        milliseconds = {name: 1e3 * value for name, value in seconds.items()}
-        write({"stage_ms_a_clip": milliseconds, "pipeline_clips_per_second": rate, "training": steps})
-    print(table(seconds, rate, steps))

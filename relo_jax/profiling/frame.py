@@ -5,20 +5,14 @@
 Weights are drawn at random: the arithmetic does not depend on them.
 """
 
-import argparse
 import functools
-import json
 import statistics
-import sys
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax.errors import UserError
-from relo_jax.files import whole_file
 from relo_jax.model import RELO, init_variables
 from relo_jax.profiling.flops import matmul_flops
 from relo_jax.tracking import programs
@@ -58,8 +52,8 @@ def compiled_frame(tracker):
     target = programs.begin(model, variables, *view, window_power=1.0)
     size = model.search_size
     arrays = np.zeros((1, size, size, 3), np.uint8), np.full(1, size, np.int32), np.full((1, 2), size, np.int32)
-    lowered = programs.look_at_crop.lower(model, variables, target, *arrays)
-    counted = matmul_flops(functools.partial(programs.look, model), variables, target, *arrays)
+    lowered = programs.track_crop.lower(model, variables, target, *arrays)
+    counted = matmul_flops(functools.partial(programs._crop_step, model), variables, target, *arrays)
     return {"matmul": counted, "xla_cost_analysis": (lowered.compile().cost_analysis() or {}).get("flops")}
 
 
@@ -129,37 +123,3 @@ def table(row):
         f"limit       {row['matmul_flops_per_second'] / 1e9:.0f} GFLOP/s in a large matrix product; "
         f"tracking reaches {row['share_of_matmul']:.0%} of it",
     ])  # fmt: skip
-
-
-def profile_command(argv):
-    """`relo profile`: its command line.
-
-    Raises:
-      UserError: no such variant, nothing to measure, or a file that cannot be written.
-    """
-    parser = argparse.ArgumentParser(
-        prog="relo profile",
-        description="What tracking a frame costs on this machine. See also: relo profile data --help",
-    )
-    parser.add_argument("--variant", required=True, help="such as t256 or b256")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the computation")
-    parser.add_argument("--frames", type=int, default=30, help="to measure with (default 30)")
-    parser.add_argument("--size", default="640x480", metavar="WxH", help="of the frames (default 640x480)")
-    parser.add_argument("--trace", type=Path, metavar="DIR", help="a trace of ten frames, for TensorBoard")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON")
-    args = parser.parse_args(argv)
-    if args.frames < 1:
-        raise UserError(f"relo profile: --frames is {args.frames}: give at least 1")
-    try:
-        width, height = (int(side) for side in args.size.split("x"))
-    except ValueError:
-        raise UserError(f"relo profile: --size is {args.size!r}: give WIDTHxHEIGHT, such as 640x480") from None
-    if min(width, height) < 200:
-        raise UserError(f"relo profile: --size is {args.size}: give frames of at least 200 x 200 pixels")
-    row = measure(args.variant, args.dtype, args.frames, height, width, args.trace)
-    print(table(row))
-    if args.json:
-        with whole_file(args.json) as path:
-            path.write_text(json.dumps(row, indent=2) + "\n")
-    if args.trace:
-        print(f"trace: tensorboard --logdir {args.trace}", file=sys.stderr)

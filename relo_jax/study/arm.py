@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relo_jax import config as relo_config
-from relo_jax.checkpoints import load
-from relo_jax.checkpoints import model_card as cards
-from relo_jax.checkpoints.load import METRICS_FILE, read_metrics
-from relo_jax.demo import train
+from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import model_card, run_directory
+from relo_jax.checkpoints.run_directory import METRICS_FILE, read_metrics
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
 from relo_jax.model import RELO, model_config
 from relo_jax.study.studies import stages
+from relo_jax.train.loop import train_to_end
 
 # What is held out is judged by what the tracker would do: the policy's best cell, or the heat map's.
 HELD_OUT_METRIC = {"rl": "greedy_auc", "warmup": "argmax_auc"}
@@ -52,16 +52,16 @@ def run(arm, seed, scale, benchmarks, workdir):
     folder, frames = folder_of(workdir, arm, seed), 0
     for config, where in checked_stages(arm, seed, scale, workdir):
         if not is_finished(config, where):
-            train(config, where)
+            train_to_end(config, where)
         before, frames = frames, frames + config.total_steps * frames_a_step(config)
     metric, each = HELD_OUT_METRIC[config.stage], frames_a_step(config)
     curve = [(row["step"], before + row["step"] * each, row[metric]) for row in read_metrics(where, "eval")]
     auc, still = {}, {}
-    loaded = load.load(where)
+    loaded = checkpoint.load(where)
     for benchmark in benchmarks:
         title = benchmark.title
         found = runner.evaluate(
-            benchmark, loaded, folder / EVALUATION / title, name=arm, card=cards.of_checkpoint(where)
+            benchmark, loaded, folder / EVALUATION / title, name=arm, card=model_card.of_checkpoint(where)
         )
         if found.failed:
             name, reason = next(iter(found.failed.items()))
@@ -88,7 +88,9 @@ def frames_a_step(config):
 
 def is_finished(config, where):
     """Whether a run directory has the checkpoint of the last step, and the last look at held-out clips."""
-    if not ((where / load.CHECKPOINTS / str(config.total_steps)).is_dir() and (where / METRICS_FILE).is_file()):
+    if not (
+        (where / run_directory.CHECKPOINTS / str(config.total_steps)).is_dir() and (where / METRICS_FILE).is_file()
+    ):
         return False
     return any(row["step"] == config.total_steps for row in read_metrics(where, "eval"))
 
@@ -103,7 +105,7 @@ def checked_stages(arm, seed, scale, workdir):
     found = stages(arm, seed, scale, folder)
     for config, where in found:
         relo_config.validate(config)
-        if any(path.name.isdigit() for path in (where / load.CHECKPOINTS).glob("*")):  # not half a save
+        if any(path.name.isdigit() for path in (where / run_directory.CHECKPOINTS).glob("*")):  # not half a save
             _check_same_config(config, where, folder, config is found[0][0])
             _check_same_start(config, where, folder)
     return found
@@ -112,18 +114,18 @@ def checked_stages(arm, seed, scale, workdir):
 def began_with(arm, seed, workdir):
     """What the first stage of a trained arm began with: a dict as of `card.of_checkpoint`, None for nothing."""
     (_, where), *_ = stages(arm, seed, 1.0, folder_of(workdir, arm, seed))
-    return cards.read(where).get("parent")
+    return model_card.read(where).get("parent")
 
 
 def _check_same_config(config, where, folder, is_first):
     model = RELO.from_variant(config.model.variant, **relo_config.model_overrides(config))
     given = {**relo_config.to_dict(config), "model": model_config(model)}
-    _, step = load.run_and_step(where)
-    saved = load.read_config(where)
+    _, step = run_directory.run_and_step(where)
+    saved = run_directory.read_config(where)
     if not is_first:  # the stage before, beside it, by whatever way its folder was named then
         saved = {**saved, "init_from": given["init_from"]}
     try:
-        relo_config.check_same_run(saved, given, where / load.CONFIG_FILE, step)
+        relo_config.check_same_run(saved, given, where / run_directory.CONFIG_FILE, step)
     except UserError as error:
         raise UserError(
             f"{error}; the study has changed since, or --scale is another: remove {folder} to train it again, or give "
@@ -133,8 +135,8 @@ def _check_same_config(config, where, folder, is_first):
 
 def _check_same_start(config, where, folder):
     """The starter's weights may have become others under the same name since."""
-    before = (cards.read(where).get("parent") or {}).get("sha256")
-    now = cards.of_checkpoint(config.init_from).get("sha256") if config.init_from else None
+    before = (model_card.read(where).get("parent") or {}).get("sha256")
+    now = model_card.of_checkpoint(config.init_from).get("sha256") if config.init_from else None
     if before and now and before != now:
         raise UserError(
             f"{where} began with other weights by the name of {config.init_from} (SHA-256 {before[:12]}, now "

@@ -37,7 +37,7 @@ def in_chunks(tracker, frames, length, oddities, shown, results):
       tracker: `Tracker` or `MultiTracker`, after `init`.
       frames: iterator of uint8 `[H, W, 3]` or Unreadable; from here on it is asked for them by another thread.
       length: C.
-      oddities: `following.Oddities`, for frames that are not like those before.
+      oddities: `following.FrameWarnings`, for frames that are not like those before.
       shown, results: the first frame, and what there is of it.
 
     Yields:

@@ -10,7 +10,7 @@ of its choice whether the target is there or not. So four things are looked at (
 
 and the score is `sigmoid(bias + sum_k weight_k evidence_k)`. No weight is negative: more of any evidence never lowers
 it. These weights belong to a checkpoint's: `relo calibrate` fits them (relo_jax/eval/calibration.py) and writes them
-into the config's section "tracker" as `score_bias`, `score_mass` and so on. A checkpoint without them scores by the
+into the config's section "tracker" as `score_bias`, `score_local_probability` and so on. A checkpoint without them scores by the
 mass alone, which is in [0, 1] but no probability of anything; nothing else is computed then.
 
 All of this is of a policy. A model that says where by its centre map (`model.localizer`) has that map's height at the
@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-EVIDENCE = ("mass", "value", "likeness", "nearness")
+EVIDENCE = ("local_probability", "value", "appearance_similarity", "center_proximity")
 FIELDS = ("score_bias", *(f"score_{name}" for name in EVIDENCE))  # of the section "tracker"
 UNCALIBRATED = dict(zip(FIELDS, (0.0, 1.0, 0.0, 0.0, 0.0), strict=True))  # the mass alone, as it is
 _COLLECTION = "score"  # of the variables
@@ -52,7 +52,7 @@ def with_weights(variables, options):
     return {**network, _COLLECTION: {name: np.float32(options[name]) for name in FIELDS}}
 
 
-def wanted(variables):
+def is_enabled(variables):
     """Whether the evidence is to be computed; known while tracing."""
     return _COLLECTION in variables
 
@@ -79,7 +79,7 @@ def near_cells(action, grid):
     return (jnp.abs(row - action[:, None] // grid) <= 1) & (jnp.abs(column - action[:, None] % grid) <= 1)
 
 
-def local_mass(logits, action, grid):
+def local_probability(logits, action, grid):
     """The policy's probability of a cell and its neighbours: is the answer *there*, or could it be elsewhere?
 
     A target lies across several cells whose boxes agree, so that the one cell's probability is low even when all is
@@ -103,7 +103,7 @@ def gather(logits, value, features, reference, box_cxcywh_norm, action, grid):
       logits: `[B, N]`, before the window.
       value: `[B]`.
       features: `[B, N, D]`.
-      reference: `[B, D]`, see `look_of`.
+      reference: `[B, D]`, see `appearance_at`.
       box_cxcywh_norm: `[B, 4]`, the answer.
       action: `[B]`, its cell.
       grid: H = W.
@@ -113,13 +113,13 @@ def gather(logits, value, features, reference, box_cxcywh_norm, action, grid):
     """
     near = near_cells(action, grid)
     here, elsewhere = (jax.nn.logsumexp(jnp.where(part, logits, -jnp.inf), axis=-1) for part in (near, ~near))
-    mass = jnp.clip(here - elsewhere, -_LARGEST, _LARGEST)
-    likeness = jnp.where(near, jnp.einsum("bnd,bd->bn", _unit(features), reference), -1.0).max(-1)
-    nearness = 1 - jnp.linalg.norm(box_cxcywh_norm[:, :2] - 0.5, axis=-1)
-    return jnp.stack([mass, value, likeness, nearness], axis=-1)
+    log_odds = jnp.clip(here - elsewhere, -_LARGEST, _LARGEST)
+    similarity = jnp.where(near, jnp.einsum("bnd,bd->bn", _unit(features), reference), -1.0).max(-1)
+    proximity = 1 - jnp.linalg.norm(box_cxcywh_norm[:, :2] - 0.5, axis=-1)
+    return jnp.stack([log_odds, value, similarity, proximity], axis=-1)
 
 
-def look_of(features, action):
+def appearance_at(features, action):
     """What the target looks like at a cell: features `[B, N, D]`, action `[B]` -> `[B, D]` of length 1."""
     return _unit(jnp.take_along_axis(features, action[:, None, None], axis=1)[:, 0])
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.media.frames import Unreadable, tell
+from relo_jax.media.frames import Unreadable, warn
 from relo_jax.tracking.chunks import in_chunks
 from relo_jax.tracking.multi import MultiTracker
 from relo_jax.tracking.options import check_frame
@@ -46,7 +46,7 @@ def follow(tracker, frames, box, chunk=None):
         tracker.init(first, box)
         results = _given(tracker, box)
         yield first, results
-        oddities = Oddities(tracker)
+        oddities = FrameWarnings(tracker)
         if chunk is not None:
             tracker.prepare(*first.shape[:2], chunk)
             yield from in_chunks(tracker, frames, chunk, oddities, first, results)
@@ -77,7 +77,7 @@ def are_several(box):
     return isinstance(box, (list, tuple, np.ndarray)) and len(box) > 0 and np.ndim(box[0]) > 0
 
 
-class Oddities:
+class FrameWarnings:
     """What is done about frames that are not like those before, and who was told."""
 
     def __init__(self, tracker):
@@ -104,7 +104,7 @@ class Oddities:
 
     def _tell(self, kind, text):
         if kind not in self._told:
-            tell(text)
+            warn(text)
         self._told.add(kind)
 
 

@@ -6,7 +6,7 @@ next. A frame goes up as uint8 and what comes back is one row of six numbers. Al
 chunks, lockstep) are these functions, geometry included, so that they give the same boxes.
 
 Videos come in many sizes, compiled programs in few: a frame lies in the upper left corner of a canvas whose sides are
-rounded up (`canvas`), and its true size is an argument.
+rounded up (`bucket`), and its true size is an argument.
 """
 
 import functools
@@ -27,17 +27,17 @@ from relo_jax.geometry.crop import (
     crop_windows,
     cut_host,
 )
-from relo_jax.tracking.step import State, init_state, replace_template, step
+from relo_jax.tracking.step import ModelState, init_state, replace_template, step
 
 # Columns of an answer; the evidence of the score is there where the variables have its weights.
 BOX, RESPONSE, SCORE, EVIDENCE = slice(0, 4), 4, 5, slice(6, None)
 
 
 @flax.struct.dataclass
-class Target:
+class TrackState:
     """What B videos carry from frame to frame."""
 
-    state: State
+    state: ModelState
     box_xywh: jax.Array  # [B, 4] float32, pixels
     crop_window: jax.Array  # [B, 3] int32, what the next search crop is cut from
     frames: jax.Array  # [B] int32, search frames seen
@@ -61,10 +61,12 @@ class Updates:
 
 
 # On which axis the batch lies, field by field.
-BATCH_AXES = Target(State(templates=0, tokens=1, first=0, window=0, reference=0), box_xywh=0, crop_window=0, frames=0)
+BATCH_AXES = TrackState(
+    ModelState(templates=0, tokens=1, first=0, window=0, reference=0), box_xywh=0, crop_window=0, frames=0
+)
 
 
-def canvas_side(length):
+def bucket_side(length):
     """The smallest of 128, 160, 192, 256, 320, 384, 512 ... (4, 5 or 6 times a power of two) that holds a length."""
     scale = 32
     while 6 * scale < length:
@@ -72,9 +74,9 @@ def canvas_side(length):
     return next(k * scale for k in (4, 5, 6) if k * scale >= length)
 
 
-def canvas(height, width):
+def bucket(height, width):
     """Sides of the canvas for frames of a size; at most a third longer than they are."""
-    return canvas_side(height), canvas_side(width)
+    return bucket_side(height), bucket_side(width)
 
 
 def template_view(box_xywh, size, read_crop):
@@ -114,8 +116,8 @@ def cropper(frame):
     return read_crop
 
 
-def on_canvases(slots, length, sides=(1, 1)):
-    """Frames of several videos as `look_at_chunk` takes them.
+def pad_to_bucket(slots, length, sides=(1, 1)):
+    """Frames of several videos as `track_chunk` takes them.
 
     Args:
       slots: B lists of at most C frames, uint8 `[H, W, 3]` of any size.
@@ -126,7 +128,7 @@ def on_canvases(slots, length, sides=(1, 1)):
       uint8 `[C, B, H, W, 3]`, anything where no frame is, and int32 `[C, B, 2]`, heights and widths of the frames.
     """
     shapes = [sides, *(frame.shape for frames in slots for frame in frames)]
-    batch = np.empty((length, len(slots), *canvas(*(max(shape[k] for shape in shapes) for k in (0, 1))), 3), np.uint8)
+    batch = np.empty((length, len(slots), *bucket(*(max(shape[k] for shape in shapes) for k in (0, 1))), 3), np.uint8)
     size = np.ones((length, len(slots), 2), np.int32)
     for row, frames in enumerate(slots):
         for index, frame in enumerate(frames):
@@ -137,24 +139,24 @@ def on_canvases(slots, length, sides=(1, 1)):
 
 @functools.partial(jax.jit, static_argnames=("model", "window_power"))
 def begin(model, variables, template_crops, template_boxes_xywh_norm, box_xywh, crop_window, window_power):
-    """The target before the first search frame; arguments of `init_state` and `first_view`. Returns Target of B."""
+    """The target before the first search frame; arguments of `init_state` and `first_view`. Returns TrackState of B."""
     state = init_state(model, variables, template_crops, template_boxes_xywh_norm, window_power)
-    return Target(state, box_xywh, crop_window, jnp.zeros(len(box_xywh), jnp.int32))
+    return TrackState(state, box_xywh, crop_window, jnp.zeros(len(box_xywh), jnp.int32))
 
 
-def look(model, variables, target, crops, side, size):
+def _crop_step(model, variables, target, crops, side, size):
     """One frame of B videos, already cut: network, box in the image, and where to look next.
 
     Args:
       model: `RELO`.
       variables: its variables.
-      target: Target.
+      target: TrackState.
       crops: uint8 `[B, S, S, 3]`.
       side: int32 `[B]`, pixels of the windows that they were cut from.
       size: int32 `[B, 2]`, heights and widths of the frames.
 
     Returns:
-      (Target, answer float32 `[B, 6]`: box_xywh in pixels, response, score; `[B, 10]` with the score's evidence).
+      (TrackState, answer float32 `[B, 6]`: box_xywh in pixels, response, score; `[B, 10]` with the score's evidence).
     """
     state, seen = step(model, variables, target.state, crops)
     resize_factor = model.search_size / side[:, None].astype(jnp.float32)
@@ -162,22 +164,22 @@ def look(model, variables, target, crops, side, size):
     box = clip_box_xywh(box, *size.astype(jnp.float32).T)
     numbers = [box, seen.response[:, None], seen.score[:, None]]
     answer = jnp.concatenate(numbers if seen.evidence is None else [*numbers, seen.evidence], axis=1)
-    return Target(state, box, crop_windows(box, SEARCH_FACTOR), target.frames + 1), answer
+    return TrackState(state, box, crop_windows(box, SEARCH_FACTOR), target.frames + 1), answer
 
 
-def see(model, variables, target, frames, size, updates):
+def _frame_step(model, variables, target, frames, size, updates):
     """One frame of B videos: cut, look, and replace the template where it is time to.
 
     Args:
-      model, variables, target, size: see `look`.
+      model, variables, target, size: see `_crop_step`.
       frames: uint8 `[B, H, W, 3]`, canvases; or `[1, H, W, 3]`, one that all share.
       updates: Updates, or None where there are none: nothing is compiled for them then.
 
     Returns:
-      as `look`.
+      as `_crop_step`.
     """
     crops = _cut(frames, target.crop_window, size, model.search_size)
-    target, answer = look(model, variables, target, crops, target.crop_window[:, 2], size)
+    target, answer = _crop_step(model, variables, target, crops, target.crop_window[:, 2], size)
     if updates is None:
         return target, answer
     due = updates.due(target.frames, answer[:, RESPONSE])
@@ -202,14 +204,14 @@ def _cut(frames, crop_window, size, out_size):
 
 
 _options = dict(static_argnames="model", donate_argnames="target")
-look_at_crop = jax.jit(look, **_options)
-look_at_frame = jax.jit(see, **_options)
+track_crop = jax.jit(_crop_step, **_options)
+track_frame = jax.jit(_frame_step, **_options)
 
 
 @functools.partial(jax.jit, **_options)
-def look_at_chunk(model, variables, target, frames, size, updates):
-    """`see` over the C frames of a chunk: frames `[C, B, H, W, 3]`, size `[C, B, 2]` -> Target, answers `[C, B, 6]`."""
-    return jax.lax.scan(lambda target, x: see(model, variables, target, *x, updates), target, (frames, size))
+def track_chunk(model, variables, target, frames, size, updates):
+    """`_frame_step` over the C frames of a chunk: frames `[C, B, H, W, 3]`, size `[C, B, 2]` -> TrackState, answers `[C, B, 6]`."""
+    return jax.lax.scan(lambda target, x: _frame_step(model, variables, target, *x, updates), target, (frames, size))
 
 
 @functools.partial(jax.jit, **_options)
@@ -222,6 +224,6 @@ def renew_template(model, variables, target, row, template_crops, template_boxes
 
 @functools.partial(jax.jit, donate_argnums=0)
 def write_row(target, one, row):
-    """Target of B with a target of 1 in a row."""
+    """TrackState of B with a target of 1 in a row."""
     put = lambda x, y, axis: jax.lax.dynamic_update_slice_in_dim(x, y, row, axis)
     return jax.tree.map(put, target, one, BATCH_AXES)

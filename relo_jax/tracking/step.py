@@ -19,7 +19,7 @@ from relo_jax.tracking import confidence
 
 
 @flax.struct.dataclass
-class State:
+class ModelState:
     """What B videos carry from frame to frame."""
 
     templates: jax.Array  # [B, K * Nt, D], template tokens; slot 0 is the first frame's for ever
@@ -35,9 +35,8 @@ class StepResult:
 
     box_cxcywh_norm: jax.Array  # [B, 4], relative to the search crop
     response: jax.Array  # [B], largest of map times window; what `update_threshold` is compared with
-    confidence: (
-        jax.Array
-    )  # [B] in [0, 1]: see `relo_jax.tracking.confidence`; of a heat map its value at the chosen cell
+    # [B] in [0, 1], see `relo_jax.tracking.confidence`; with a heat map its value at the chosen cell
+    score: jax.Array
     evidence: jax.Array | None  # [B, 4], see `relo_jax.tracking.confidence`; None where uncalibrated
 
 
@@ -66,11 +65,11 @@ def init_state(model, variables, template_crops, template_boxes_xywh_norm, windo
       window_power: k of `hann_window`.
 
     Returns:
-      State.
+      ModelState.
     """
     batch = template_crops.shape[0]
     template = _encode_template(model, variables, template_crops, template_boxes_xywh_norm)
-    return State(
+    return ModelState(
         templates=jnp.tile(template, (1, model.templates, 1)),
         tokens=model.initial_tokens(batch),
         first=jnp.ones(batch, bool),
@@ -88,11 +87,11 @@ def step(model, variables, state, crops):
     Args:
       model: `RELO`.
       variables: its variables.
-      state: State.
+      state: ModelState.
       crops: uint8 `[B, S, S, 3]`, search crops around the last boxes.
 
     Returns:
-      (State, StepResult).
+      (ModelState, StepResult).
     """
 
     def look(module):
@@ -105,10 +104,10 @@ def step(model, variables, state, crops):
         if heatmap:
             height = jnp.take_along_axis(where, action[:, None], axis=1)[:, 0]
             return tokens, state.reference, StepResult(box, response.max(-1), height, None)
-        if not confidence.wanted(variables):
-            mass = confidence.local_mass(where, action, module.grid)
+        if not confidence.is_enabled(variables):
+            mass = confidence.local_probability(where, action, module.grid)
             return tokens, state.reference, StepResult(box, response.max(-1), mass, None)
-        reference = jnp.where(state.first[:, None], confidence.look_of(features, action), state.reference)
+        reference = jnp.where(state.first[:, None], confidence.appearance_at(features, action), state.reference)
         value = module.value(features)
         evidence = confidence.gather(where, value, features, reference, box, action, module.grid)
         probability = confidence.probability(evidence, variables)
@@ -120,7 +119,7 @@ def step(model, variables, state, crops):
 
 
 def replace_template(model, variables, state, template_crops, template_boxes_xywh_norm):
-    """Puts a later view of the target into the second of two slots; arguments as in `init_state`, returns State."""
+    """Puts a later view of the target into the second of two slots; arguments as in `init_state`, returns ModelState."""
     template = _encode_template(model, variables, template_crops, template_boxes_xywh_norm)
     templates = jnp.concatenate([state.templates[:, : template.shape[1]], template], axis=1)
     return state.replace(templates=templates)

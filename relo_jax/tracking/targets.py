@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_windows, cut_host
 from relo_jax.model.precision import cast_kernels
@@ -53,7 +53,7 @@ class Targets:
     @staticmethod
     def _load(path, dtype, overrides):
         """Model, variables and options of a checkpoint; see `Tracker.from_pretrained`."""
-        loaded = load.load_tracker(path, dtype)
+        loaded = checkpoint.load_tracker(path, dtype)
         return loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides}
 
     def prepare(self, height, width, chunk=None):
@@ -63,11 +63,11 @@ class Targets:
           height, width: of the frames.
           chunk: C of `update_chunk`; None prepares `update`.
         """
-        key = *programs.canvas(height, width), chunk
+        key = *programs.bucket(height, width), chunk
         if key in self._prepared or (chunk is None and not self._device_crops):
             return
         kept, self._target = self._target, self._begin(self._black())
-        jax.block_until_ready(self._look_at(*programs.on_canvases([[]], chunk or 1, (height, width)), chunk))
+        jax.block_until_ready(self._look_at(*programs.pad_to_bucket([[]], chunk or 1, (height, width)), chunk))
         self._target = kept
         self._prepared.add(key)
 
@@ -115,11 +115,11 @@ class Targets:
         self._check_begun("update")
         check_frame(frame)
         if self._device_crops:
-            return self._results(jax.device_get(self._look_at(*programs.on_canvases([[frame]], 1))))
+            return self._results(jax.device_get(self._look_at(*programs.pad_to_bucket([[frame]], 1))))
         windows = jax.device_get(self._target.crop_window)
         crops = np.stack([cut_host(frame, window, self.model.search_size) for window in windows.tolist()])
         sizes = np.array([frame.shape[:2]] * self._count, np.int32)
-        answers = jax.device_get(self._run(programs.look_at_crop, crops, windows[:, 2], sizes))
+        answers = jax.device_get(self._run(programs.track_crop, crops, windows[:, 2], sizes))
         results = self._results(answers)
         if self._updates is not None:
             seen, read_crop = jax.device_get(self._target.frames), programs.cropper(frame)
@@ -138,19 +138,19 @@ class Targets:
         length = length or len(frames)
         if len(frames) > length:
             raise UserError(f"update_chunk has {len(frames)} frames for length={length}: give no more than that")
-        answers = self._look_at(*programs.on_canvases([frames], length), length)
+        answers = self._look_at(*programs.pad_to_bucket([frames], length), length)
         return lambda: map(self._results, jax.device_get(answers)[: len(frames)])
 
     def _look_at(self, frames, sizes, chunk=None):
         """One dispatch over canvases `[C, 1, H, W, 3]` that all targets share, sizes `[C, 1, 2]`.
 
         Returns:
-          answers, still on the device, `[C, K, 6]`; of `look_at_frame` where chunk is None: `[K, 6]`.
+          answers, still on the device, `[C, K, 6]`; of `track_frame` where chunk is None: `[K, 6]`.
         """
         sizes = np.repeat(sizes, self._count, axis=1)
         if chunk is None:
-            return self._run(programs.look_at_frame, frames[0], sizes[0], self._updates)
-        return self._run(programs.look_at_chunk, frames, sizes, self._updates)
+            return self._run(programs.track_frame, frames[0], sizes[0], self._updates)
+        return self._run(programs.track_chunk, frames, sizes, self._updates)
 
     def _check_begun(self, name):
         if self._target is None:
@@ -194,6 +194,6 @@ class Targets:
                 self._renew(0, [part[:1] for part in self._black()[:2]])
             crops, sides = np.zeros((self._count, size, size, 3), np.uint8), np.full(self._count, size, np.int32)
             for _ in range(2):
-                answer = self._run(programs.look_at_crop, crops, sides, np.full((self._count, 2), size, np.int32))
+                answer = self._run(programs.track_crop, crops, sides, np.full((self._count, 2), size, np.int32))
             jax.block_until_ready(answer)
         self._target = None

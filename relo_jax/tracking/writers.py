@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from relo_jax.errors import UserError
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 from relo_jax.media import video
 from relo_jax.media.overlay import draw
 
@@ -28,9 +28,9 @@ def text_paths(path, count):
     return [path] if count == 1 else [path.with_stem(f"{path.stem}_{k}") for k in range(1, count + 1)]
 
 
-def text_sink(files, path, count):
+def text_writer(files, path, count):
     """A line x,y,w,h a frame, in a file a target. files: ExitStack that closes them."""
-    opened = [files.enter_context(files.enter_context(whole_file(p)).open("w")) for p in text_paths(path, count)]
+    opened = [files.enter_context(files.enter_context(atomic_write(p)).open("w")) for p in text_paths(path, count)]
 
     def sink(frame, results, frames):
         for file, result in zip(opened, results, strict=True):
@@ -39,15 +39,15 @@ def text_sink(files, path, count):
     return sink
 
 
-def film_sink(files, path, frames):
+def video_writer(files, path, frames):
     """The frames with the boxes drawn on them; those of a live source at the times when they were taken."""
     write = files.enter_context(video.write_video(path, frames.rate))
     return lambda frame, results, frames: write(draw(frame, results), seconds=frames.seconds)
 
 
-def json_sink(files, path, frames, checkpoint):
+def json_writer(files, path, frames, checkpoint):
     """One object with a list of frames, written as they come (it is never held in memory), and what was counted."""
-    file = files.enter_context(files.enter_context(whole_file(path)).open("w"))
+    file = files.enter_context(files.enter_context(atomic_write(path)).open("w"))
     about = {"source": frames.name, "checkpoint": str(checkpoint), "format": "x,y,w,h in pixels, 0-based"}
     file.write(json.dumps(about)[:-1] + ', "frames": [')
     number = carried = 0
@@ -66,7 +66,7 @@ def json_sink(files, path, frames, checkpoint):
     return sink
 
 
-def lines_sink(files, path):
+def json_lines_writer(files, path):
     """A line of JSON a frame, each written out at once."""
     number, file = 0, None
 
@@ -100,14 +100,14 @@ def _target(result):
 
 
 @contextlib.contextmanager
-def open_sinks(frames, count, checkpoint, save=None, json_path=None, txt_path=None):
+def open_writers(frames, count, checkpoint, save=None, json_path=None, txt_path=None):
     """The sinks that were asked for; files are finished when the block ends well, and gone when it fails."""
     with contextlib.ExitStack() as files:
-        sinks = [text_sink(files, txt_path, count)] if txt_path is not None else []
+        sinks = [text_writer(files, txt_path, count)] if txt_path is not None else []
         if json_path is not None and is_lines(json_path):
-            sinks.append(lines_sink(files, json_path))
+            sinks.append(json_lines_writer(files, json_path))
         elif json_path is not None:
-            sinks.append(json_sink(files, json_path, frames, checkpoint))
+            sinks.append(json_writer(files, json_path, frames, checkpoint))
         if save is not None:
-            sinks.append(film_sink(files, save, frames))
+            sinks.append(video_writer(files, save, frames))
         yield sinks

@@ -16,11 +16,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import run_directory
 from relo_jax.config import check_same_run
 from relo_jax.errors import UserError
 from relo_jax.tracking import confidence
-from relo_jax.train.distributed import agree
+from relo_jax.train.distributed import assert_same_on_hosts
 from relo_jax.train.state import variables_of
 
 
@@ -39,24 +39,24 @@ def opened(workdir, run_config, keep):
       UserError: the directory holds a run with another config (names the field), cannot be made, or the disk is full.
     """
     try:
-        with one_line_when_full(workdir), _made(workdir), load.manager(workdir, keep=keep) as manager:
+        with one_line_when_full(workdir), _made(workdir), run_directory.manager(workdir, keep=keep) as manager:
             step = manager.latest_step()
             advice = f"{Path(workdir).absolute()} must be a directory on a disk that all of them share"
-            agree("last checkpoint", step, advice)
+            assert_same_on_hosts("last checkpoint", step, advice)
             if step is not None:
-                file = Path(workdir) / load.CONFIG_FILE
-                saved = load.read_config(workdir)
+                file = Path(workdir) / run_directory.CONFIG_FILE
+                saved = run_directory.read_config(workdir)
                 check_same_run(saved, run_config, file, step)
                 if step == run_config["total_steps"]:
                     run_config = _with_score_of(saved, run_config)
             if jax.process_index() == 0:
-                load.write_config(workdir, run_config)
+                run_directory.write_config(workdir, run_config)
             yield manager
             manager.wait_until_finished()
     finally:
         # The manager is closed: nothing is being saved any more, so what is unfinished will never be finished.
         for unfinished in (
-            () if jax.process_index() else (Path(workdir) / load.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")
+            () if jax.process_index() else (Path(workdir) / run_directory.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")
         ):
             shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -65,7 +65,7 @@ def opened(workdir, run_config, keep):
 def _made(workdir):
     """With the run directory there."""
     try:
-        (Path(workdir) / load.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        (Path(workdir) / run_directory.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if _is_full(error):
             raise
@@ -100,13 +100,13 @@ def save(manager, workdir, step, state, position):
     train = {"step": state.step, "opt_state": flax.serialization.to_state_dict(state.opt_state)}
     variables = variables_of(state)
     items = {
-        load.VARIABLES: ocp.args.StandardSave(variables),
-        load.TRAIN: ocp.args.StandardSave(train),
-        load.DATA: ocp.args.JsonSave(position),
+        run_directory.VARIABLES: ocp.args.StandardSave(variables),
+        run_directory.TRAIN: ocp.args.StandardSave(train),
+        run_directory.DATA: ocp.args.JsonSave(position),
     }
     with one_line_when_full(workdir):
         manager.wait_until_finished()  # Orbax would wait for the save before this one too; now the free space is known
-        load.check_space(workdir, (variables, train))
+        run_directory.check_space(workdir, (variables, train))
         manager.save(step, args=ocp.args.Composite(**items))
 
 
@@ -130,9 +130,9 @@ def restore(manager, like, shardings, key):
     like = jax.tree.map(place, like, shardings)
     train = {"step": like.step, "opt_state": flax.serialization.to_state_dict(like.opt_state)}
     items = {
-        load.VARIABLES: ocp.args.StandardRestore(variables_of(like)),
-        load.TRAIN: ocp.args.StandardRestore(train),
-        load.DATA: ocp.args.JsonRestore(),
+        run_directory.VARIABLES: ocp.args.StandardRestore(variables_of(like)),
+        run_directory.TRAIN: ocp.args.StandardRestore(train),
+        run_directory.DATA: ocp.args.JsonRestore(),
     }
     try:
         found = manager.restore(step, args=ocp.args.Composite(**items))
@@ -146,7 +146,7 @@ def restore(manager, like, shardings, key):
         raise UserError(
             f"{manager.directory / str(step)} cannot be read: remove it to continue from the checkpoint before it"
         ) from error
-    variables, train = found[load.VARIABLES], found[load.TRAIN]
+    variables, train = found[run_directory.VARIABLES], found[run_directory.TRAIN]
     flat = flatten_dict(variables["params"])
     pick = lambda like: unflatten_dict({name: flat[name] for name in flatten_dict(like)})
     state = like.replace(
@@ -158,7 +158,7 @@ def restore(manager, like, shardings, key):
         key=jax.device_put(key, shardings.key),
         halted=jax.device_put(np.zeros((), bool), shardings.halted),
     )
-    return state, found[load.DATA]
+    return state, found[run_directory.DATA]
 
 
 @contextlib.contextmanager

@@ -144,7 +144,7 @@ def _end(message):
     os._exit(1)
 
 
-def agree(what, value, advice):
+def assert_same_on_hosts(what, value, advice):
     """Checks that all processes have the same value (JSON-able).
 
     Raises:

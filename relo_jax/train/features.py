@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from relo_jax.mdp import action as act
-from relo_jax.mdp.rollout import World, target_in_regions, unroll
+from relo_jax.mdp.rollout import ClosedLoopBatch, rollout, target_in_regions
 from relo_jax.train.mesh import join_batch, split_batch
 
 
 @flax.struct.dataclass
-class Frames:
+class ClipFeatures:
     """T frames of B clips, as the heads need them."""
 
     features: jax.Array  # [B, T, N, D]
@@ -43,7 +43,7 @@ def encode(model, config, variables, batch, key=None, action_key=None):
       action_key: to draw the actions of closed-loop rollouts with; None takes the most probable ones.
 
     Returns:
-      Frames, into which no gradient flows.
+      ClipFeatures, into which no gradient flows.
     """
     one_part = _encode
     if config.rl.rollout == "closed_loop":
@@ -82,7 +82,7 @@ def _encode_by(path, model, config, variables, batch, key, no_gradient=False):
         features, _ = apply("encode_clip", templates, search, train, no_gradient, k=keys[1])
     else:
         features = _scan_frames(model, variables, templates, search, keys[1])
-    return Frames(features, *apply("boxes", features), batch["search_boxes_xywh"])
+    return ClipFeatures(features, *apply("boxes", features), batch["search_boxes_xywh"])
 
 
 def _rngs(key):
@@ -124,7 +124,7 @@ def _roll_out(model, config, variables, batch, key):
     """
     train = config.rl.drop_path and key is not None
     keys = jax.random.split(key, 2) if train else (None, None)
-    variables, world, grid = jax.lax.stop_gradient(variables), World.of(batch), (model.grid,) * 2
+    variables, world, grid = jax.lax.stop_gradient(variables), ClosedLoopBatch.of(batch), (model.grid,) * 2
     apply = lambda method, *args, k=None: model.apply(variables, *args, rngs=_rngs(k), method=method)
     templates = apply("encode_templates", batch["template_images"], batch["template_boxes_xywh"], train, k=keys[0])
 
@@ -138,8 +138,8 @@ def _roll_out(model, config, variables, batch, key):
 
     count = len(world.start_box_xywh)
     memory = apply("initial_tokens", count), jnp.ones(count, bool), 0
-    (features, action), episode = unroll(policy, memory, world, batch["noise"], model.search_size)
+    (features, action), episode = rollout(policy, memory, world, batch["noise"], model.search_size)
     # Batch statistics are of what was really seen: a frame after the end counts as the first once more.
     features = jnp.where(episode.alive[..., None, None], features, features[:, :1])
     box = target_in_regions(world, episode, model.search_size)
-    return jax.lax.stop_gradient(Frames(features, *apply("boxes", features), box, action, episode.alive))
+    return jax.lax.stop_gradient(ClipFeatures(features, *apply("boxes", features), box, action, episode.alive))

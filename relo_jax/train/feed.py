@@ -8,8 +8,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from relo_jax.data.clips.failures import Account
-from relo_jax.train.distributed import agree
+from relo_jax.data.clips.failures import ReadFailures
+from relo_jax.train.distributed import assert_same_on_hosts
 
 
 @dataclasses.dataclass
@@ -39,7 +39,9 @@ class Feed:
         self._sharding = NamedSharding(mesh, PartitionSpec("data"))
         self._next = position["next_index"] if position else 0
         self._data = batches.source.fingerprint()
-        agree("data sets", self._data, "copy them anew to the hosts that differ; relo data check says what is missing")
+        assert_same_on_hosts(
+            "data sets", self._data, "copy them anew to the hosts that differ; relo data check says what is missing"
+        )
         self._batches, self._iterator = batches, None
         self._batch_size, self._epoch = batches.batch_size, epoch
         if epoch and jax.process_index() == 0:
@@ -48,7 +50,7 @@ class Feed:
             if position and position.get("data", self._data) != self._data:
                 changed = "the data sets changed since the last checkpoint: the clips from here on are not those that "
                 tqdm.write(f"{changed}the run would have seen", file=sys.stderr)
-        self._account = Account([part.name for part in batches.source.parts])
+        self._account = ReadFailures([part.name for part in batches.source.parts])
 
     def __enter__(self):
         return self
@@ -63,7 +65,7 @@ class Feed:
         return self
 
     def __next__(self):
-        """Reads and places a batch; raises UserError when too many clips fail, see `Account.add`."""
+        """Reads and places a batch; raises UserError when too many clips fail, see `ReadFailures.add`."""
         if self._iterator is None:  # not before: nothing is read for a run that has nothing more to do
             self._iterator = self._batches.starting_at(self._next)
         arrays = dict(next(self._iterator))

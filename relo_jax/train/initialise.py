@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 from flax.traverse_util import flatten_dict
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
 from relo_jax.model import init_variables
@@ -62,8 +62,8 @@ def _variables(config, model, key):
         if config.stage == "rl" and conversion.kind == convert.PRETRAINED:
             raise UserError(f"{path} is an encoder that never saw a box: warm it up before the RL stage")
         return conversion.variables
-    loaded = load.load(path, model)
-    if config.stage == "warmup" or load.has_policy(loaded):
+    loaded = checkpoint.load(path, model)
+    if config.stage == "warmup" or checkpoint.has_policy(loaded):
         return loaded.variables
     fresh = init_variables(model, key)
     return _afresh(loaded.variables, fresh, [name for name in fresh["params"] if name not in _OF_A_WARM_UP])

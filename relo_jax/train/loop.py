@@ -20,10 +20,11 @@ from jax.experimental import multihost_utils
 
 from relo_jax import config as config_lib
 from relo_jax.checkpoints import model_card
+from relo_jax.checkpoints.run_directory import CHECKPOINTS
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, model_config
-from relo_jax.train import checkpoints, command, distributed, metrics_log, rl, warmup
+from relo_jax.train import checkpoints, distributed, metrics_log, rl, warmup
 from relo_jax.train.feed import Feed
 from relo_jax.train.initialise import first_state
 from relo_jax.train.mesh import make_mesh
@@ -52,7 +53,7 @@ def train_and_evaluate(config, workdir):
     model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
     run_config = {**config_lib.to_dict(config), "model": model_config(model)}
     common = {name: value for name, value in config_lib.flatten(config).items() if name not in _OF_EACH_HOST}
-    distributed.agree("config", common, "start all of them with the same command")
+    distributed.assert_same_on_hosts("config", common, "start all of them with the same command")
     mesh = make_mesh(config)
     stage = _STAGES[config.stage]
     held_out, pending = {}, []
@@ -77,8 +78,8 @@ def train_and_evaluate(config, workdir):
             metrics_log.opened(workdir, config.stage, first_step, last_step, config.batch_size)
         )
 
-        def look(step, train):
-            """At the held-out clips."""
+        def evaluate_held_out(step, train):
+            """Metrics on the held-out clips, logged and written."""
             with logger.paused():
                 found = evaluate(eval_fn, state, Feed(held_out_clips, mesh), config.eval_batches)
             logger.evaluation(step, found)
@@ -87,7 +88,7 @@ def train_and_evaluate(config, workdir):
             return found
 
         if metrics_log.owes_evaluation(workdir, first_step, config):
-            held_out = look(first_step, metrics_log.last_means(workdir, first_step))
+            held_out = evaluate_held_out(first_step, metrics_log.last_means(workdir, first_step))
         batch = next(feed) if first_step < last_step else None
         for step in range(first_step + 1, last_step + 1):
             with jax.transfer_guard("disallow"):
@@ -110,7 +111,7 @@ def train_and_evaluate(config, workdir):
             if last or save_now:
                 checkpoints.save(manager, workdir, step, state, position)
             if step == last_step or (evaluate_now and not stopping):
-                held_out = look(step, mean(rows))
+                held_out = evaluate_held_out(step, mean(rows))
             if stopping and step < last_step:
                 logger.stopped(step)
                 break
@@ -171,12 +172,8 @@ def evaluate(eval_fn, state, feed, batches):
     return mean(jax.device_get(rows))
 
 
-def train_command(argv):
-    """`relo train`: what follows it on the command line. Returns None; raises UserError."""
-    parsed = command.parse(argv)
-    if parsed is None:
-        print(command.USAGE)
-        return
-    config, workdir, cluster = parsed
-    with distributed.joined(cluster):
-        train_and_evaluate(config, workdir)
+def train_to_end(config, workdir):
+    """One stage, to its end. Raises UserError when a signal ended it before."""
+    train_and_evaluate(config, workdir)
+    if not (Path(workdir) / CHECKPOINTS / str(config.total_steps)).is_dir():
+        raise UserError(f"stopped before the end; the same command continues the run in {workdir}")

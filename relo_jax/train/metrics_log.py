@@ -16,8 +16,8 @@ import tensorboardX
 import tqdm
 from jax.experimental import multihost_utils
 
-from relo_jax.checkpoints.load import METRICS_FILE, read_metrics
-from relo_jax.files import whole_file
+from relo_jax.checkpoints.run_directory import METRICS_FILE, read_metrics
+from relo_jax.files import atomic_write
 
 _NOT_METRICS = ("step", "split", "clips_per_second")  # of a row
 
@@ -100,7 +100,7 @@ class Log:
         self._file.close()
 
 
-class Silent:
+class NullLog:
     """The `Log` of all processes but the first: they would say the same."""
 
     advance = train = evaluation = stopped = close = lambda self, *args: None
@@ -110,7 +110,7 @@ class Silent:
 @contextlib.contextmanager
 def opened(*args, **kwargs):
     """A `Log` that is closed on the way out, also after an error; process 0 alone writes one."""
-    log = Silent() if jax.process_index() else Log(*args, **kwargs)
+    log = NullLog() if jax.process_index() else Log(*args, **kwargs)
     try:
         yield log
     finally:
@@ -141,5 +141,5 @@ def _drop_after(path, step):
         with contextlib.suppress(ValueError):
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write_text("".join(kept))

@@ -85,7 +85,7 @@ def estimator_loss(key, logits, value, frames, config):
     Args:
       key: to draw with.
       logits: `[B, T, N]`; value: `[B, T]`.
-      frames: `relo_jax.train.features.Frames`.
+      frames: `relo_jax.train.features.ClipFeatures`.
       config: section `rl` of the run's config.
 
     Returns:
@@ -139,7 +139,7 @@ def heads_loss(model, config, params, batch_stats, frames, key, step):
     Args:
       model, config: the network, and the run's config.
       params: of the heads; batch_stats: of all modules.
-      frames: `relo_jax.train.features.Frames`.
+      frames: `relo_jax.train.features.ClipFeatures`.
       key: to draw actions with.
       step: updates done.
 

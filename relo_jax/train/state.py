@@ -28,7 +28,7 @@ def trained(config):
     return *encoder, *boxes, "policy", "value"
 
 
-def hold(config, tree):
+def mask_frozen_blocks(config, tree):
     """Zeroes what gradients or updates have for main blocks before the last `rl.train_blocks`, with "last_blocks".
 
     The blocks are rows of stacked arrays `[L, ...]`, which are trained as wholes: their gradients are computed, and the
@@ -159,7 +159,7 @@ def make_step(config, tx, loss_fn, parts=1):
     anything either: the host looks at `finite` only now and then, and must find the last good state.
 
     Args:
-      config: `mesh.shard_params` is read, and what `hold` reads.
+      config: `mesh.shard_params` is read, and what `mask_frozen_blocks` reads.
       tx: optax transformation for `state.params`.
       loss_fn: `(params, state, batch, key) -> (loss, (batch_stats, metrics))`, of a batch or a part of one.
       parts: gradient accumulation, see `averaged`.
@@ -173,11 +173,11 @@ def make_step(config, tx, loss_fn, parts=1):
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)
         (loss, (batch_stats, metrics)), grads = grad_fn(state.params, state, batch, key)
-        grads = hold(config, grads)
+        grads = mask_frozen_blocks(config, grads)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, hold(config, updates))
+        params = optax.apply_updates(state.params, mask_frozen_blocks(config, updates))
         moved = (state.step + 1, params, batch_stats, opt_state)
         kept = (state.step, state.params, state.batch_stats, state.opt_state)
         moves = finite & ~state.halted

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from relo_jax import config as relo_config
-from relo_jax import convert_command
-from relo_jax.checkpoints import model_card
+from relo_jax.checkpoints import model_card, provenance
 from relo_jax.checkpoints.model_card_page import page
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
 from relo_jax.model import RELO
+from tests import command
 from tests.golden import FIELDS as GOLDEN
 
 
@@ -36,18 +36,18 @@ def test_the_revision_is_that_of_the_checkout(tmp_path):
     package.mkdir()
     (package / "__init__.py").write_text("")
     git("init")
-    assert model_card.revision(package)["changed"] is None  # nothing of it is tracked: as installed below a repository
+    assert provenance.revision(package)["changed"] is None  # nothing of it is tracked: as installed below a repository
     git("add", ".")
     git("commit", "-m", "one")
     head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True)
-    assert model_card.revision(package) == {"revision": head.stdout.strip(), "changed": False}
+    assert provenance.revision(package) == {"revision": head.stdout.strip(), "changed": False}
     (package / "__init__.py").write_text("changed = 1")
-    assert model_card.revision(package)["changed"] is True
+    assert provenance.revision(package)["changed"] is True
 
 
 def test_without_git_nobody_knows_the_revision(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    assert model_card.revision() == {"revision": None, "changed": None}
+    assert provenance.revision() == {"revision": None, "changed": None}
 
 
 def test_a_run_that_goes_on_adds_a_session_and_keeps_its_numbers(tmp_path):
@@ -70,7 +70,7 @@ def test_a_run_that_goes_on_adds_a_session_and_keeps_its_numbers(tmp_path):
 
 
 def test_a_session_says_code_packages_machine_and_command():
-    session = model_card.session(batch=8)
+    session = provenance.session(batch=8)
     assert session["batch"] == 8 and session["packages"]["jax"] == jax.__version__
     assert session["code"]["relo_jax"] and "changed" in session["code"] and session["machine"]["devices"]
     assert session["command"] and session["date"].endswith("UTC")
@@ -111,7 +111,8 @@ def test_what_is_known_of_a_checkpoint_without_a_card(fixtures, tmp_path):
 
 
 def test_a_converted_checkpoint_names_its_file(fixtures, tmp_path):
-    convert_command.convert_command(fixtures / "relo_tiny.pth.tar", tmp_path / "out", "tiny", GOLDEN)
+    fields = [part for field in GOLDEN.items() for part in ("--set", "{}={}".format(*field))]
+    command.run("convert", fixtures / "relo_tiny.pth.tar", tmp_path / "out", "--variant", "tiny", *fields)
     found = model_card.read(tmp_path / "out")
     assert found["kind"] == "converted" and found["source"]["name"] == "relo_tiny.pth.tar"
     assert found["source"]["sha256"] == model_card.of_checkpoint(fixtures / "relo_tiny.pth.tar")["sha256"]

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from relo_jax import config as relo_config
+from relo_jax.commands import main
+from relo_jax.config.command_line import read_config
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, VARIANTS, model_config
-from relo_jax.train import command
 from relo_jax.train.state import learning_rate_schedule, optimizer
+from tests import command
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = str(CONFIGS / "relo_tiny.py")
@@ -220,16 +222,17 @@ def test_learning_rates_are_for_the_reference_batch(scaling, factor):
 def test_the_command_line_changes_single_fields():
     argv = [f"--config={TINY}:rl", "--workdir", "runs/x", "--config.batch_size=4", "--config.model.depth=2"]
     argv += ["--config.rl.drop_path", "--config.optimizer.learning_rate=1", "--config.model.stem_blocks=(2,1)"]
-    config, workdir, cluster = command.parse(argv)
+    args = main.parse(["train", *argv])
+    assert args.workdir == "runs/x" and not args.distributed
+    config = read_config("relo train", args.config, args.fields)
     relo_config.validate(config)
-    assert workdir == "runs/x" and cluster is None
     assert (config.stage, config.batch_size, config.model.depth) == ("rl", 4, 2)
     assert config.rl.drop_path and config.optimizer.learning_rate == 1.0 and config.model.stem_blocks == (2, 1)
 
 
 def test_two_command_lines_in_one_process_do_not_mix():
-    first, *_ = command.parse([f"--config={TINY}", "--workdir=a", "--config.batch_size=4"])
-    second, *_ = command.parse([f"--config={TINY}", "--workdir=b"])
+    first = read_config("relo train", TINY, ["--config.batch_size=4"])
+    second = read_config("relo train", TINY)
     assert first.batch_size == 4 and second.batch_size == get_config("tiny", "warmup").batch_size
 
 
@@ -240,7 +243,7 @@ def test_two_command_lines_in_one_process_do_not_mix():
         ([f"--config={TINY}", "--workdir=x", "--config.batch_size=four"], "batch_size=four"),
         ([f"--config={TINY}:warm", "--workdir=x"], "config.stage is 'warm'"),
         (["--config=configs/missing.py", "--workdir=x"], "configs/missing.py does not exist"),
-        ([f"--config={TINY}", "--wrkdir=x"], "workdir"),
+        ([f"--config={TINY}", "--wrkdir=x"], "unexpected argument '--wrkdir=x'"),
         ([f"--config={TINY}"], "--workdir is missing"),
         (["--workdir=x"], "--config is missing"),
         ([f"--config={TINY}", "--workdir=x", "more"], "unexpected argument 'more'"),
@@ -248,7 +251,7 @@ def test_two_command_lines_in_one_process_do_not_mix():
 )
 def test_a_mistake_on_the_command_line_is_one_line(argv, message):
     with pytest.raises(UserError) as error:
-        command.parse(argv)
+        command.run("train", *argv)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -270,5 +273,5 @@ def test_a_mistake_in_a_config_file_is_one_line(line, message, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(f"from relo_jax import config as relo_config\ndef get_config(stage='warmup'):\n    {line}\n")
     with pytest.raises(UserError) as error:
-        command.parse([f"--config={file}", "--workdir=x"])
+        command.run("train", f"--config={file}", "--workdir=x")
     assert message in str(error.value) and "\n" not in str(error.value)

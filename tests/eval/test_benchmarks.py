@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from relo_jax import calibrate_command
 from relo_jax.data.datasets import layouts
 from relo_jax.data.records import build
 from relo_jax.errors import UserError
-from relo_jax.eval import benchmarks
+from relo_jax.eval import benchmarks, calibrate
 from relo_jax.eval.benchmarks import NAMES, open_benchmark
 from relo_jax.eval.metrics import RULES
 from tests.data import miniature
@@ -143,4 +142,4 @@ def test_what_makes_no_sense_is_refused(arguments, message, root, tmp_path, monk
         open_benchmark(*chosen, one_based, count=count, seed=seed, cache=tmp_path / "cache")
     if chosen[0] == "procedural" or count is not None:
         with pytest.raises(UserError, match=message):
-            calibrate_command.open_sequences(*chosen, one_based, count, seed)
+            calibrate.open_sequences(*chosen, one_based, count, seed)

@@ -1,4 +1,4 @@
-"""Calibration: the fit finds what was there, figures are those by hand, thresholds keep their promise; the command."""
+"""Calibration: the fit finds what was there, figures are those by hand, thresholds keep their promise; the calibrate."""
 
 import io
 import json
@@ -6,18 +6,25 @@ import json
 import numpy as np
 import pytest
 
-from relo_jax import calibrate_command as command
 from relo_jax import config as relo_config
-from relo_jax import demo
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import run_directory
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
-from relo_jax.eval import calibration
+from relo_jax.eval import calibrate, calibration
 from relo_jax.eval.lockstep import Lockstep
+from relo_jax.study import demo
 from relo_jax.tracking import confidence
+from tests import command
 
-TRUE = dict(score_bias=-7.0, score_mass=0.2, score_value=3.0, score_likeness=4.0, score_nearness=2.0)
+TRUE = dict(
+    score_bias=-7.0,
+    score_local_probability=0.2,
+    score_value=3.0,
+    score_appearance_similarity=4.0,
+    score_center_proximity=2.0,
+)
 FALSE_ALARMS = 0.1
 
 
@@ -47,7 +54,9 @@ def test_evidence_that_speaks_against_has_no_weight_and_one_that_never_changes_d
     evidence, right = draw(4_000)
     evidence[:, 0], evidence[:, 2] = -evidence[:, 0], 0.5
     found = calibration.fit(evidence, right)
-    assert found["score_mass"] == 0 and found["score_value"] > 2 and np.isfinite(list(found.values())).all()
+    assert (
+        found["score_local_probability"] == 0 and found["score_value"] > 2 and np.isfinite(list(found.values())).all()
+    )
     assert all(found[name] >= 0 for name in confidence.FIELDS[1:])
 
 
@@ -134,27 +143,27 @@ def test_the_diagram_is_a_picture(tmp_path):
 
 @pytest.fixture(scope="module")
 def starter():
-    return load.load("starter-tiny")
+    return checkpoint.load("starter-tiny")
 
 
 @pytest.fixture(scope="module")
 def run(starter, tmp_path_factory):
     """A run directory with the starter's weights, a config of training, and a score that is not calibrated."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    load.save_variables(path, starter.model, starter.variables)
+    checkpoint.save_variables(path, starter.model, starter.variables)
     config = relo_config.to_dict(relo_config.starter("rl"))
-    load.write_config(path, {**config, "model": load.read_config(path)["model"]})
+    run_directory.write_config(path, {**config, "model": run_directory.read_config(path)["model"]})
     return path
 
 
 @pytest.fixture(scope="module")
 def calibrated(run):
     """The command on a handful of clips with absences; what it printed is left out."""
-    before = load.read_config(run)
+    before = run_directory.read_config(run)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "FRAMES", 48)
-        patch.setattr(command, "procedural", lambda count, seed: clips(count, seed))
-        command.calibrate_command(run, count=16, seed=3, false_alarms=0.2)
+        patch.setattr(calibrate, "FRAMES", 48)
+        patch.setattr(calibrate, "procedural", lambda count, seed: clips(count, seed))
+        command.run("calibrate", "--checkpoint", run, "--count=16", "--seed=3", "--false-alarms=0.2")
     return before
 
 
@@ -166,7 +175,7 @@ def clips(count, seed):
 
 
 def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run):
-    config, report = load.read_config(run), json.loads((run / command.FILE).read_text())
+    config, report = run_directory.read_config(run), json.loads((run / calibrate.FILE).read_text())
     changed = {*confidence.FIELDS, "found_threshold"}
     assert {k: v for k, v in config["tracker"].items() if k not in changed} == {
         k: v for k, v in calibrated["tracker"].items() if k not in changed
@@ -183,11 +192,11 @@ def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run
     assert low <= report["after"]["false_alarm_rate"] <= high
     # Of eight clips, so no more than that: most alarms of before are gone.
     assert report["after"]["false_alarm_rate"] < 0.6 * report["before"]["false_alarm_rate"]
-    assert (run / command.PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert (run / calibrate.PICTURE).read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_demo_shows_it(calibrated, run):
-    report = json.loads((run / command.FILE).read_text())
+    report = json.loads((run / calibrate.FILE).read_text())
     section = demo.reliability(run)
     for label in ("before", "after"):
         assert f"{report[label]['ece']:.3f}" in section and f"{report[label]['found_rate']:.3f}" in section
@@ -196,23 +205,23 @@ def test_the_demo_shows_it(calibrated, run):
 
 def test_the_same_weights_get_the_same_calibration_back(calibrated, run, starter):
     """After training was started anew on a run that was finished, which writes the config as it was before."""
-    fitted = load.read_config(run)
-    load.write_config(run, calibrated)
-    assert command.restore(run, load.load(run)) and load.read_config(run) == fitted
+    fitted = run_directory.read_config(run)
+    run_directory.write_config(run, calibrated)
+    assert calibrate.restore(run, checkpoint.load(run)) and run_directory.read_config(run) == fitted
     other = {
         **starter.variables,
         "params": {**starter.variables["params"], "value": starter.variables["params"]["policy"]},
     }
-    assert not command.restore(run, load.Loaded(starter.model, other, fitted))
-    report = (run / command.FILE).read_text()
-    (run / command.FILE).write_text(report[:100])
-    assert not command.restore(run, load.load(run)) and load.read_config(run) == fitted
-    (run / command.FILE).write_text(report)
+    assert not calibrate.restore(run, checkpoint.Loaded(starter.model, other, fitted))
+    report = (run / calibrate.FILE).read_text()
+    (run / calibrate.FILE).write_text(report[:100])
+    assert not calibrate.restore(run, checkpoint.load(run)) and run_directory.read_config(run) == fitted
+    (run / calibrate.FILE).write_text(report)
 
 
 def test_the_score_falls_while_the_target_is_away_and_rises_when_it_is_back(calibrated, run):
     """Of the starter, over clips that the fit has not seen."""
-    loaded = load.load(run)
+    loaded = checkpoint.load(run)
     engine = Lockstep(loaded.model, loaded.variables, loaded.config["tracker"], batch=8)
     there, away, back = [], [], []
     for tracked in engine.run(clips(8, seed=6)):
@@ -242,7 +251,7 @@ def test_a_checkpoint_that_cannot_be_calibrated_is_one_line(path, message, tmp_p
         (tmp_path / "run" / "checkpoints" / step).mkdir(parents=True)
         (tmp_path / "run" / "checkpoints" / step / "_CHECKPOINT_METADATA").write_text("{}")
     with pytest.raises(UserError, match=message) as caught:
-        command.calibrate_command(path if path == "starter" else tmp_path / path)
+        command.run("calibrate", "--checkpoint", path if path == "starter" else tmp_path / path)
     assert "\n" not in str(caught.value)
 
 
@@ -261,7 +270,7 @@ def test_the_threshold_keeps_its_promise_on_sequences_that_it_has_not_seen():
     chosen, fitted_to = [], []
     for seed in range(30):
         evidence, right, sequence = in_sequences(16, 40, seed)
-        options = calibration.choose(evidence, right, sequence, FALSE_ALARMS)
+        options = calibration.fit_with_threshold(evidence, right, sequence, FALSE_ALARMS)
         wrong = probability(new, options)[~answer]
         chosen.append((wrong >= options["found_threshold"]).mean())
         threshold = calibration.threshold_for(probability(evidence, options), right, FALSE_ALARMS)
@@ -271,44 +280,44 @@ def test_the_threshold_keeps_its_promise_on_sequences_that_it_has_not_seen():
 
 def test_nothing_of_a_sequence_has_a_part_in_what_is_said_of_it():
     evidence, right, sequence = in_sequences(12, 50, seed=0)
-    scores, found = calibration.try_out(evidence, right, sequence, 0.2)
+    scores, found = calibration.cross_validate(evidence, right, sequence, 0.2)
     assert (found[right].mean() > found[~right].mean()) and 0 < found[~right].mean() < 0.5
     for changed in (0, 7):
         frames = sequence == changed
         part = sequence % calibration.FOLDS == changed % calibration.FOLDS
         turned = np.where(frames, ~right, right)
-        again, found_again = calibration.try_out(evidence, turned, sequence, 0.2)
+        again, found_again = calibration.cross_validate(evidence, turned, sequence, 0.2)
         np.testing.assert_array_equal(again[part], scores[part])
         assert np.array_equal(found_again[part], found[part]) and np.abs(again[~part] - scores[~part]).max() > 1e-3
 
 
 def test_the_written_fit_is_of_all_sequences_and_the_figures_are_of_the_others(starter, monkeypatch):
     evidence, right, sequence = in_sequences(12, 50, seed=1)
-    monkeypatch.setattr(command, "look", lambda *args: command.Seen(evidence, right, sequence))
-    found = command.calibrate(starter, [None] * 12, 0.2)
-    assert found.options == calibration.choose(evidence, right, sequence, 0.2)
+    monkeypatch.setattr(calibrate, "look", lambda *args: calibrate.Seen(evidence, right, sequence))
+    found = calibrate.calibrate(starter, [None] * 12, 0.2)
+    assert found.options == calibration.fit_with_threshold(evidence, right, sequence, 0.2)
     assert {name: found.options[name] for name in confidence.FIELDS} == calibration.fit(evidence, right)
-    scores, hits = calibration.try_out(evidence, right, sequence, 0.2)
-    np.testing.assert_array_equal(found.scores[command.AFTER][0], scores)
+    scores, hits = calibration.cross_validate(evidence, right, sequence, 0.2)
+    np.testing.assert_array_equal(found.scores[calibrate.AFTER][0], scores)
     threshold = found.options["found_threshold"]
-    assert found.figures[command.AFTER] == {**calibration.figures(scores, right, hits), "threshold": threshold}
+    assert found.figures[calibrate.AFTER] == {**calibration.figures(scores, right, hits), "threshold": threshold}
     assert found.interval == calibration.interval(hits[~right], sequence[~right])
-    assert found.measured == (12, 600) and "12 sequences (600 frames" in command.table(found, 0.2)
+    assert found.measured == (12, 600) and "12 sequences (600 frames" in calibrate.table(found, 0.2)
 
 
 def test_sequences_that_fail_are_not_counted(starter, monkeypatch):
     evidence, right, sequence = in_sequences(2, 50, seed=1)
-    monkeypatch.setattr(command, "look", lambda *args: command.Seen(evidence, right, sequence))
+    monkeypatch.setattr(calibrate, "look", lambda *args: calibrate.Seen(evidence, right, sequence))
     with pytest.raises(UserError, match="only 2 of the sequences can be tracked: give at least 3"):
-        command.calibrate(starter, [None] * 5, 0.2)
+        calibrate.calibrate(starter, [None] * 5, 0.2)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
 def test_a_share_that_is_none_is_one_line(starter, share):
     with pytest.raises(UserError, match="--false-alarms is .*: give a share"):
-        command.calibrate(starter, [], share)
+        calibrate.calibrate(starter, [], share)
 
 
 def test_two_sequences_are_too_few(starter):
     with pytest.raises(UserError, match="2 sequences: give at least 3"):
-        command.calibrate(starter, clips(2, 0))
+        calibrate.calibrate(starter, clips(2, 0))

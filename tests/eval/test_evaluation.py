@@ -10,13 +10,15 @@ import math
 import numpy as np
 import pytest
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import model_card
 from relo_jax.config import published
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
 from relo_jax.eval.lockstep import Tracked
 from relo_jax.model import RELO
+from tests import command
 from tests.data import miniature
 
 FAR = (70.0, 50.0, 10.0, 10.0)  # from every target of the miniatures
@@ -51,14 +53,15 @@ def root(tmp_path_factory):
 @pytest.fixture
 def evaluate(root, tmp_path, monkeypatch):
     """`relo eval` of a B256 that knows the truth; returns what it printed and its summary."""
-    loaded = load.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {"window_power": 9.0}})
+    loaded = checkpoint.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {"window_power": 9.0}})
     monkeypatch.setattr(runner, "Lockstep", Oracle)
     monkeypatch.setattr(runner.checkpoints, "load_tracker", lambda path, dtype: loaded)
-    monkeypatch.setattr(runner.cards, "of_checkpoint", lambda path: {"kind": "none"})
+    monkeypatch.setattr(model_card, "of_checkpoint", lambda path: {"kind": "none"})
     monkeypatch.chdir(tmp_path)
 
     def run(dataset, capsys, folder=None, **arguments):
-        runner.eval_command("relo_b256.pth.tar", root, dataset, **arguments)
+        given = [part for name, value in arguments.items() for part in (f"--{name.replace('_', '-')}", value)]
+        command.run("eval", "--checkpoint=relo_b256.pth.tar", "--data-root", root, "--dataset", dataset, *given)
         folder = tmp_path / "results" / "relo_b256" / (folder or dataset)
         return capsys.readouterr().out, json.loads((folder / "summary.json").read_text())
 
@@ -132,7 +135,7 @@ def test_published_options_are_used_said_and_written_down(evaluate, capsys):
     assert (Oracle.options["window_power"], Oracle.options["update_interval"]) == (2.1, 3)
     evaluate("otb100", capsys)
     assert Oracle.options["window_power"] == 9.0  # no row: the checkpoint's
-    printed, _ = evaluate("nfs", capsys, options={"window_power": 0.5})
+    printed, _ = evaluate("nfs", capsys, window_power=0.5)
     assert Oracle.options["window_power"] == 0.5 and "window_power 0.5 (given); update_interval 0" in printed
     assert published.options("b256", "nfs")["window_power"] == 2.9
 
@@ -140,7 +143,7 @@ def test_published_options_are_used_said_and_written_down(evaluate, capsys):
 def test_results_of_other_options_are_not_mixed(evaluate, capsys):
     evaluate("nfs", capsys)
     with pytest.raises(UserError, match=r"another tracker \(tracker.window_power was 2.9, is 1.0\)"):
-        evaluate("nfs", capsys, options={"window_power": 1.0})
+        evaluate("nfs", capsys, window_power=1.0)
 
 
 def test_rules_may_be_chosen_by_hand(evaluate, capsys):

@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import reproduce, runner
-from relo_jax.eval.reproduce import reproduce_command
 from relo_jax.model import RELO
 from tests.data import miniature
 from tests.eval.test_evaluation import Oracle
@@ -25,16 +24,16 @@ def root(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def b256(tmp_path, monkeypatch):
     """A B256 that knows the truth, in a folder of its own."""
-    loaded = load.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {}})
+    loaded = checkpoint.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {}})
     monkeypatch.setattr(runner, "Lockstep", Oracle)
     monkeypatch.setattr(reproduce.checkpoints, "load_tracker", lambda path, dtype: loaded)
     card = {"kind": "file", "name": "b.pth.tar", "sha256": "12ab"}
-    monkeypatch.setattr(reproduce.cards, "of_checkpoint", lambda path: card)
+    monkeypatch.setattr(reproduce.model_card, "of_checkpoint", lambda path: card)
     monkeypatch.chdir(tmp_path)
 
 
 def test_measured_stands_beside_published(root, tmp_path, capsys):
-    reproduce_command("b256", "b.pth.tar", root)
+    reproduce.reproduce("b256", "b.pth.tar", root)
     found = json.loads((tmp_path / "results" / "b" / "reproduce.json").read_text())
     rows = found["datasets"]
     assert list(rows) == ["lasot", "lasot_ext", "trackingnet", "got10k", "tnl2k", "nfs", "uav123"]
@@ -75,7 +74,7 @@ def test_it_goes_on_where_it_was_stopped(root, tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner, "Lockstep", Stopped)
     with pytest.raises(KeyboardInterrupt):
-        reproduce_command("b256", "b.pth.tar", root)
+        reproduce.reproduce("b256", "b.pth.tar", root)
     folder = tmp_path / "results" / "b"
     assert list(json.loads((folder / "reproduce.json").read_text())["datasets"])[:3] == [
         "lasot", "lasot_ext", "trackingnet",
@@ -83,7 +82,7 @@ def test_it_goes_on_where_it_was_stopped(root, tmp_path, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*_time.txt")}
     assert len(before) == 4 and len(run) == 4
     run.append("the stop")  # so that it is not stopped again
-    reproduce_command("b256", "b.pth.tar", root)
+    reproduce.reproduce("b256", "b.pth.tar", root)
     assert sorted(run) == sorted({*run}) and len(run) == 8  # 3 + 1 + 3 sequences, each once
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -97,7 +96,7 @@ def test_failed_sequences_are_counted_and_the_exit_says_so(root, tmp_path, monke
 
     monkeypatch.setattr(runner, "Lockstep", Failing)
     with pytest.raises(UserError, match=r"sequences failed \(1 of NFS\)"):
-        reproduce_command("b256", "b.pth.tar", root, datasets=["nfs"])
+        reproduce.reproduce("b256", "b.pth.tar", root, datasets=["nfs"])
     assert "2 of 100, 1 failed" in capsys.readouterr().out
 
 
@@ -112,11 +111,11 @@ def test_failed_sequences_are_counted_and_the_exit_says_so(root, tmp_path, monke
 )
 def test_what_cannot_be_compared_is_refused(variant, datasets, message, root, tmp_path):
     with pytest.raises(UserError, match=message):
-        reproduce_command(variant, "b.pth.tar", root, datasets=datasets)
+        reproduce.reproduce(variant, "b.pth.tar", root, datasets=datasets)
     assert not (tmp_path / "results").exists()
 
 
 def test_no_root_is_one_line(monkeypatch):
     monkeypatch.delenv("RELO_DATA_DIR", raising=False)
     with pytest.raises(UserError, match="where are the datasets.* --data-root, or set RELO_DATA_DIR"):
-        reproduce_command("b256", "b.pth.tar")
+        reproduce.reproduce("b256", "b.pth.tar")

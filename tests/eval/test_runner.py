@@ -15,8 +15,8 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax.checkpoints import load
-from relo_jax.checkpoints import model_card as cards
+from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import provenance
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.data.datasets.folder import read_folder, read_sequence
 from relo_jax.data.sequence import Sequence
@@ -24,11 +24,12 @@ from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, runner
 from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.metrics import measure, never_moves
-from relo_jax.eval.runner import checkpoint_name, eval_command, evaluate
+from relo_jax.eval.runner import checkpoint_name, evaluate
 from relo_jax.geometry.crop import crop_host
 from relo_jax.model import RELO
 from relo_jax.tracking import programs
 from relo_jax.tracking.tracker import Tracker, follow
+from tests import command
 from tests.golden import FIELDS as GOLDEN
 
 UPDATING = {"window_power": 2.0, "update_interval": 3, "update_threshold": -999.0}
@@ -39,7 +40,7 @@ SIZES = {"wide": (96, 240), "tall": (220, 120)}
 @pytest.fixture(scope="module")
 def loaded(fixtures):
     model = RELO.from_variant("tiny", **GOLDEN)
-    return load.Loaded(model, convert.from_torch(fixtures / "relo_tiny.pth.tar", model), {"tracker": {}})
+    return checkpoint.Loaded(model, convert.from_torch(fixtures / "relo_tiny.pth.tar", model), {"tracker": {}})
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_lockstep_gives_the_boxes_of_the_release(loaded, shared):
 
 def test_eight_real_excerpts_at_a_time_are_tracked_as_one_at_a_time(shared):
     """In float32, by the starter: videos of different size and content side by side."""
-    starter = load.load("starter-tiny")
+    starter = checkpoint.load("starter-tiny")
     assert starter.model.dtype == "float32"
     excerpts = []
     for whole in read_folder(shared / "data" / "otb_mini"):
@@ -118,7 +119,7 @@ def test_batches_change_nothing_and_compile_nothing(loaded, folder, one_by_one):
     engine = Lockstep(loaded.model, loaded.variables, UPDATING, batch=3)
     done = []
     found = {t.sequence.name: t for t in engine.run(read_folder(folder), done.append)}
-    compiled = [programs.look_at_chunk, programs.begin, programs.write_row]
+    compiled = [programs.track_chunk, programs.begin, programs.write_row]
     before = [function._cache_size() for function in compiled]
     variables = jax.tree.map(lambda x: 1.01 * np.asarray(x), loaded.variables)
     list(Lockstep(loaded.model, variables, UPDATING, batch=3).run(read_folder(folder)))
@@ -141,13 +142,13 @@ def test_videos_of_six_sizes_take_no_more_programs_than_canvases(loaded, natural
         return Sequence(f"video {k}", np.tile([50.5, 40.25, 30 + k, 24], (len(frames), 1)), None, frames.__getitem__)
 
     videos = [video(k) for k in range(20)]
-    canvases = {programs.canvas(*v.read_frame(0).shape[:2]) for v in videos}
-    before = programs.look_at_chunk._cache_size()
+    canvases = {programs.bucket(*v.read_frame(0).shape[:2]) for v in videos}
+    before = programs.track_chunk._cache_size()
     start = time.perf_counter()
     engine = Lockstep(loaded.model, loaded.variables, {"window_power": 1.0}, batch=3, chunk=2)
     found = {t.sequence.name: t for t in engine.run(videos)}
     wall = time.perf_counter() - start
-    assert 1 <= programs.look_at_chunk._cache_size() - before <= len(canvases) < 20
+    assert 1 <= programs.track_chunk._cache_size() - before <= len(canvases) < 20
     tracker = Tracker(loaded.model, loaded.variables, {"window_power": 1.0})
     for sequence in videos:
         frames = map(sequence.read_frame, range(len(sequence)))
@@ -174,9 +175,9 @@ def test_each_canvas_in_use_contains_the_one_before(loaded, monkeypatch):
 
 
 def test_canvases_hold_their_frames_and_are_few():
-    sides = [programs.canvas_side(length) for length in range(1, 4097)]
+    sides = [programs.bucket_side(length) for length in range(1, 4097)]
     assert all(length <= side <= max(128, 4 / 3 * length) for length, side in enumerate(sides, start=1))
-    assert len(set(sides)) == 16 and programs.canvas(480, 854) == (512, 1024)
+    assert len(set(sides)) == 16 and programs.bucket(480, 854) == (512, 1024)
 
 
 def test_sequences_that_draw_crops_are_asked_for_crops_alone(loaded, folder):
@@ -288,8 +289,8 @@ def test_a_result_that_does_not_fit_its_sequence_is_made_again(loaded, folder, t
 def test_the_card_beside_results_has_what_the_checkpoint_has(loaded, folder, tmp_path):
     """What a paper needs: config, numbers, code and packages of the training, and the same of the evaluation."""
     run, out = tmp_path / "run", tmp_path / "out"
-    trained = {"kind": "trained", "data": {"fingerprint": "ab12"}, "sessions": [cards.session(first_step=0)]}
-    load.save_variables(run, loaded.model, loaded.variables)
+    trained = {"kind": "trained", "data": {"fingerprint": "ab12"}, "sessions": [provenance.session(first_step=0)]}
+    checkpoint.save_variables(run, loaded.model, loaded.variables)
     numbers = {"step": 0, "train": {"loss": 0.25}, "held_out": {}}
     (run / "card.json").write_text(json.dumps(trained))
     (run / "metrics.json").write_text(json.dumps(numbers))
@@ -310,14 +311,14 @@ def test_results_of_another_tracker_are_refused(evaluation, loaded, folder):
     files = {path: path.read_bytes() for path in out.iterdir()}
     leaves, tree = jax.tree.flatten(loaded.variables)
     variables = jax.tree.unflatten(tree, [np.asarray(leaves[0]) + 1e-3, *leaves[1:]])
-    other = load.Loaded(loaded.model, variables, loaded.config)
+    other = checkpoint.Loaded(loaded.model, variables, loaded.config)
     with pytest.raises(UserError, match=r"folder holds results of another tracker \(weights was "):
         evaluate(read_folder(folder), other, out)
     with pytest.raises(UserError, match=r"another tracker \(tracker.window_power was .*, is 0.5\)"):
         evaluate(read_folder(folder), loaded, out, options={"window_power": 0.5})
     half = dataclasses.replace(loaded.model, dtype="bfloat16")
     with pytest.raises(UserError, match=r"another tracker \(model.dtype was float32, is bfloat16\)"):
-        evaluate(read_folder(folder), load.Loaded(half, loaded.variables, loaded.config), out)
+        evaluate(read_folder(folder), checkpoint.Loaded(half, loaded.variables, loaded.config), out)
     for content in ("{", "[1]"):
         (out / "run.json").write_text(content)
         with pytest.raises(UserError, match="run.json cannot be read"):
@@ -364,7 +365,7 @@ def test_weights_that_are_not_finite_fail_their_sequences(loaded, folder, tmp_pa
     variables = jax.tree.map(lambda x: np.asarray(x) * np.nan, loaded.variables)
     ours = evaluate(
         [read_sequence(folder / "pair"), read_sequence(folder / "single")],
-        load.Loaded(loaded.model, variables, {}), tmp_path / "out", batch=1,
+        checkpoint.Loaded(loaded.model, variables, {}), tmp_path / "out", batch=1,
     )  # fmt: skip
     assert list(ours.failed) == ["pair"] and "frame 1: the network's box is not finite" in ours.failed["pair"]
     assert list(ours.curves) == ["single"]
@@ -376,10 +377,10 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_runner
 from relo_jax.data.datasets.folder import read_folder
-from relo_jax.eval import results
+from relo_jax.eval.results import write
 from relo_jax.eval.runner import evaluate
 
-class Results(results.Results):
+class Results(write.Results):
     written = 0
     def write(self, *values):
         super().write(*values)
@@ -409,7 +410,7 @@ def test_a_killed_evaluation_continues(evaluation, loaded, folder, tmp_path):
     """SIGKILL in the middle: what was finished is kept and not looked at again, the rest is run, nothing is missing."""
     found, _ = evaluation
     run, out, log = tmp_path / "run", tmp_path / "out", tmp_path / "log.txt"
-    load.save_variables(run, loaded.model, loaded.variables)
+    checkpoint.save_variables(run, loaded.model, loaded.variables)
     code = KILLED.format(tests=str(Path(__file__).parent), log=str(log), folder=str(folder), run=str(run), out=str(out))
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
@@ -447,11 +448,11 @@ def test_the_command_prints_the_table_and_fails_when_a_sequence_does(
     whole = image.read_bytes()
     image.write_bytes(whole[:50])
     with pytest.raises(UserError, match="1 of 2 sequences failed, the first: tall: frame 2: .*0003.jpg"):
-        eval_command("runs/demo", str(small), batch=1)
+        command.run("eval", "--checkpoint=runs/demo", "--data-root", small, "--batch=1")
     printed = capsys.readouterr().out
     assert "mean of 1" in printed and "tall  " in printed and "written to results/demo/small" in printed
     image.write_bytes(whole)
-    eval_command("runs/demo", str(small), batch=1)  # the one that failed is run now
+    command.run("eval", "--checkpoint=runs/demo", "--data-root", small, "--batch=1")  # the one that failed is run now
     assert "mean of 2" in capsys.readouterr().out
     assert sorted(p.name for p in Path("results/demo/small").glob("*.txt")) == [
         "pair.txt", "pair_score.txt", "pair_time.txt", "tall.txt", "tall_score.txt", "tall_time.txt",
@@ -466,7 +467,7 @@ def test_boxes_and_frames_that_do_not_match_stop_it_before_anything_is_written(f
         (bad / path.name).write_bytes(path.read_bytes())
     (bad / "0006.jpg").unlink()
     with pytest.raises(UserError, match="6 boxes for 5 frames"):
-        eval_command("starter", tmp_path / "bad")
+        command.run("eval", "--data-root", tmp_path / "bad")
     assert [p.name for p in tmp_path.iterdir()] == ["bad"]
 
 
@@ -476,7 +477,7 @@ def test_the_command_evaluates_held_out_procedural_sequences(loaded, monkeypatch
     monkeypatch.setattr(runner.checkpoints, "load", lambda path, dtype: loaded)
     monkeypatch.setattr(runner, "evaluate", lambda *args, **options: asked.append(args) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        eval_command("runs/demo/checkpoints/500", dataset="procedural", count=3, seed=7)
+        command.run("eval", "--checkpoint=runs/demo/checkpoints/500", "--dataset=procedural", "--count=3", "--seed=7")
     seeds, (benchmark, tracker, out) = asked
     assert seeds == (7, 3) and "".join(benchmark) == "abc" and tracker is loaded
     assert out == Path("results") / "demo-500" / "procedural-7"
@@ -485,10 +486,10 @@ def test_the_command_evaluates_held_out_procedural_sequences(loaded, monkeypatch
 def test_the_data_root_may_come_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("RELO_DATA_DIR", raising=False)
     with pytest.raises(UserError, match="--data-root"):
-        eval_command()
+        command.run("eval")
     monkeypatch.setenv("RELO_DATA_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        eval_command()
+        command.run("eval")
 
 
 @pytest.mark.parametrize(

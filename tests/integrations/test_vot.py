@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.errors import UserError
 from relo_jax.geometry import boxes
 from relo_jax.integrations import vot
@@ -164,7 +164,7 @@ def test_the_dtype_reaches_the_checkpoint_by_both_protocols(monkeypatch, capsys)
     def load_tracker(path, dtype=None):
         raise UserError(f"loaded in {dtype}")
 
-    monkeypatch.setattr(load, "load_tracker", load_tracker)
+    monkeypatch.setattr(checkpoint, "load_tracker", load_tracker)
     monkeypatch.setitem(sys.modules, "trax", object())
     for arguments, dtype in ((["--dtype", "bfloat16"], "bfloat16"), ([], None)):
         assert vot.main(arguments) == 1

@@ -18,13 +18,13 @@ def sequence(natural_image):
 
 
 def world_of(sequence, count=6, **changes):
-    return rollout.World.of(batch_of(sequence, plans(sequence, count, closed_loop=True, **changes)))
+    return rollout.ClosedLoopBatch.of(batch_of(sequence, plans(sequence, count, closed_loop=True, **changes)))
 
 
-def as_action(box_xywh, around_xywh, side, flips):
+def as_action(box_xywh, crop_center_xywh, side, flips):
     """A box in pixels as a policy would say it: relative to the region, mirrored where that is."""
     center = lambda box: box[..., :2] + box[..., 2:] / 2
-    place = (center(box_xywh) - center(around_xywh)) / side[..., None] + 0.5
+    place = (center(box_xywh) - center(crop_center_xywh)) / side[..., None] + 0.5
     place[..., 0] = np.where(flips, 1 - place[..., 0], place[..., 0])
     return np.concatenate([place, box_xywh[..., 2:] / side[..., None]], -1)
 
@@ -35,7 +35,7 @@ def say(memory, crops, box):
 
 
 cut = jax.jit(rollout.cut_regions, static_argnums=3)
-unroll = jax.jit(lambda world, boxes: rollout.unroll(say, 0, world, boxes, SIZE))
+unroll = jax.jit(lambda world, boxes: rollout.rollout(say, 0, world, boxes, SIZE))
 
 
 def acting_by_the_truth(world):
@@ -52,7 +52,7 @@ def test_who_acts_by_the_truth_sees_the_teacher_s_regions_around_the_truth_befor
     seen, episode = acting_by_the_truth(world)
     teacher = plans(sequence, 6, **exact)
     for plan in teacher:
-        plan.around_xywh[2:] = plan.boxes_xywh[1:-1]
+        plan.crop_center_xywh[2:] = plan.boxes_xywh[1:-1]
     expected = batch_of(sequence, teacher)
     np.testing.assert_array_equal(seen, expected["search_images"])
     boxes = rollout.target_in_regions(world, episode, SIZE)
@@ -67,7 +67,7 @@ def test_a_clip_shows_what_its_teacher_forced_twin_does(sequence):
     closed, forced = (batch_of(sequence, plans(sequence, 6, closed_loop=value)) for value in (True, False))
     for name in ("template_images", "template_boxes_xywh"):
         np.testing.assert_array_equal(closed[name], forced[name])
-    world = rollout.World.of(closed)
+    world = rollout.ClosedLoopBatch.of(closed)
     assert world.canvas_images.shape == (6, FRAMES, 2 * SIZE, 2 * SIZE, 3)
     middle = world.canvas_windows[..., :2] + world.canvas_windows[..., 2:] / 2
     center = world.target_boxes_xywh[..., :2] + world.target_boxes_xywh[..., 2:] / 2
@@ -85,7 +85,7 @@ def test_every_episode_begins_with_a_region_on_its_canvas(sequence):
     closed, forced = (plans(sequence, 400, closed_loop=value, **jitter) for value in (True, False))
     count = 0
     for plan, twin in zip(closed, forced, strict=True):
-        drawn, target = twin.around_xywh[1], plan.boxes_xywh[1]
+        drawn, target = twin.crop_center_xywh[1], plan.boxes_xywh[1]
         large = np.sqrt(drawn[2:].prod()) > 0.99 * 2 * BOX
         count += large
         if large:
@@ -95,7 +95,7 @@ def test_every_episode_begins_with_a_region_on_its_canvas(sequence):
         else:
             np.testing.assert_array_equal(plan.world.start_xywh, drawn)
     assert 0 < count < 40
-    world = rollout.World.of(batch_of(sequence, closed))
+    world = rollout.ClosedLoopBatch.of(batch_of(sequence, closed))
     assert cut(world.canvas_images[:, 0], world.canvas_windows[:, 0], world.start_box_xywh, SIZE)[2].all()
 
 
@@ -114,8 +114,8 @@ def test_a_bad_action_has_consequences(sequence):
     aside = stay.copy()
     aside[:, 1, 0] = 0.75  # of a region 64 pixels wide
     (_, stayed), (_, went) = unroll(world, jnp.asarray(stay)), unroll(world, jnp.asarray(aside))
-    np.testing.assert_allclose(went.around_xywh[:, :2], stayed.around_xywh[:, :2])
-    np.testing.assert_allclose(went.around_xywh[:, 2:, 0] - stayed.around_xywh[:, 2:, 0], 16.0, atol=1e-3)
+    np.testing.assert_allclose(went.crop_center_xywh[:, :2], stayed.crop_center_xywh[:, :2])
+    np.testing.assert_allclose(went.crop_center_xywh[:, 2:, 0] - stayed.crop_center_xywh[:, 2:, 0], 16.0, atol=1e-3)
     before, after = (rollout.target_in_regions(world, episode, SIZE) for episode in (stayed, went))
     np.testing.assert_allclose(before[:, 2:, 0] - after[:, 2:, 0], 16 / 63, atol=1e-3)
 
@@ -145,10 +145,10 @@ def test_a_target_that_comes_to_the_lost_region_does_not_bring_it_back(sequence)
     world = world_of(sequence, scale_jitter=0.0, shift_jitter=0.0, flip=0.0, frame_flip=0.0)
     actions = jnp.asarray(np.tile(np.float32([-1.5, 0.5, 0.25, 0.25]), (6, FRAMES, 1)))
     _, episode = unroll(world, actions)
-    waiting = episode.around_xywh[:, 3, :2] + BOX / 2  # where the region stayed
+    waiting = episode.crop_center_xywh[:, 3, :2] + BOX / 2  # where the region stayed
     windows = world.canvas_windows.at[:, 3, :2].set(jnp.round(waiting) - 4 * BOX)
     _, again = unroll(world.replace(canvas_windows=windows), actions)
-    assert cut(world.canvas_images[:, 3], windows[:, 3], again.around_xywh[:, 3], SIZE)[2].all()
+    assert cut(world.canvas_images[:, 3], windows[:, 3], again.crop_center_xywh[:, 3], SIZE)[2].all()
     np.testing.assert_array_equal(again.alive, [[True, False, False, False, False]] * 6)
 
 
@@ -162,7 +162,7 @@ def test_boxes_stay_in_the_picture_as_the_tracker_s_do(sequence):
     _, episode = unroll(world, jnp.asarray(actions))
     np.testing.assert_allclose(episode.boxes_xywh[:3, 1], [[310, 100, 10, 16]] * 3, atol=1e-3)
     np.testing.assert_allclose(episode.boxes_xywh[3:, 1], [[308, 100, 12, 16]] * 3, atol=1e-3)
-    np.testing.assert_array_equal(episode.around_xywh[:, 2], episode.boxes_xywh[:, 1])
+    np.testing.assert_array_equal(episode.crop_center_xywh[:, 2], episode.boxes_xywh[:, 1])
 
 
 def test_boxes_do_not_shrink_below_what_the_tracker_keeps(sequence):

@@ -145,7 +145,10 @@ def test_a_defect_in_the_thread_that_reads_is_raised_where_frames_are_taken():
         raise RuntimeError("of ours")
 
     reading = latest_frame.Reading(pictures(), lambda: None, 30)
-    with latest_frame.newest("camera", reading, None, 0.5, 0) as frames, pytest.raises(RuntimeError, match="of ours"):
+    with (
+        latest_frame.latest_frame("camera", reading, None, 0.5, 0) as frames,
+        pytest.raises(RuntimeError, match="of ours"),
+    ):
         assert [number(frame) for frame in frames] == [1]
 
 

@@ -157,7 +157,7 @@ def test_relo_track_follows_what_the_mouse_selects(play, tmp_path):
     out = play(f"""
         import contextlib, cv2, io
         from pathlib import Path
-        from relo_jax.track_command import track_command
+        from relo_jax.tracking.session import track_to_files
 
         path, open_window = Path({str(tmp_path / "o.jsonl")!r}), window.open_window
         picture = cv2.resize(np.random.default_rng(0).integers(90, 130, (30, 40, 3), np.uint8), (400, 300))
@@ -185,7 +185,7 @@ def test_relo_track_follows_what_the_mouse_selects(play, tmp_path):
 
         window.open_window = watched
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()) as said:
-            track_command((picture for _ in range(10_000)), json_path=path)
+            track_to_files((picture for _ in range(10_000)), json_path=path)
         out.update(rows=rows(), said=said.getvalue())
     """)
     boxes, before = [row["box"] for row in out["rows"]], out["before"]

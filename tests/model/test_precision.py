@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.eval.lockstep import Lockstep
 from relo_jax.integrations import vot
@@ -80,8 +80,8 @@ def test_every_way_to_track_holds_them(network, monkeypatch):
     assert expected < 0.55 * size(variables)
     for made in (tracker.Tracker(model, variables), Lockstep(model, variables, batch=1)):
         assert size(made._variables) == expected
-    loaded = load.Loaded(model, variables, {})
-    monkeypatch.setattr(load, "load_tracker", lambda path, dtype: loaded)
+    loaded = checkpoint.Loaded(model, variables, {})
+    monkeypatch.setattr(checkpoint, "load_tracker", lambda path, dtype: loaded)
     objects = vot.Objects()
     objects.step(np.zeros((99, 99, 3), np.uint8), [(10, 10, 20, 20)] * 2)
     kernels = [made._variables["params"]["policy"]["conv0"]["kernel"] for made in objects._trackers]

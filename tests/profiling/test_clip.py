@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from relo_jax import cli
+from relo_jax.commands import main as cli
 from relo_jax.data.clips import read
 from relo_jax.data.clips.plan import ClipOptions
-from relo_jax.data.clips.source import ClipSource, Part
+from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.profiling import clip
 from tests.data import miniature
@@ -39,7 +39,7 @@ def test_the_command_tells_stages_pipeline_and_waiting(folder, tmp_path, capsys)
 
 
 def test_a_slow_stage_shows_in_its_own_line(folder, monkeypatch):
-    source = ClipSource([Part("folder", read_folder(folder))], ClipOptions(1, 2, 16, 32), 0)
+    source = ClipSource([MixturePart("folder", read_folder(folder))], ClipOptions(1, 2, 16, 32), 0)
     slow = read.decode_frame
     monkeypatch.setattr(read, "decode_frame", lambda *a, **o: time.sleep(0.01) or slow(*a, **o))
     seconds = clip.stages(source, 4, 4)
@@ -57,12 +57,18 @@ def test_waiting_is_what_a_fed_step_takes_longer(reading, share, monkeypatch):
 
     told = clip.waiting(lambda batch: passes(0.015), iter(lambda: passes(reading), 0), 8, 2)
     assert told["step_ms"] == pytest.approx(15.0) and told["waiting_share"] == pytest.approx(share)
-    assert "of it is waiting" in clip.table({"read": 0.1}, 10.0, told)
+    assert "of it is waiting" in clip.table(
+        {"stage_ms_a_clip": {"read": 100.0}, "pipeline_clips_per_second": 10.0, "training": told}
+    )
 
 
 @pytest.mark.parametrize(
     "argv, words",
-    [(["data", "--clips=0"], "--config"), (["data", "--config=no.py"], "no.py")],
+    [
+        (["data", "--clips=0"], "--clips is at least 1"),
+        (["data"], "--config is missing"),
+        (["data", "--config=no.py"], "no.py"),
+    ],
 )
 def test_a_mistake_is_one_line(argv, words, capsys):
     assert cli.main(["profile", *argv]) == 1

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from relo_jax import cli
+from relo_jax.commands import main as cli
 
 
 def test_the_command_says_what_a_frame_costs(tmp_path, capsys):

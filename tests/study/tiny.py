@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 
-from relo_jax import demo
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.eval.benchmarks import Benchmark
 from relo_jax.model import RELO
-from relo_jax.study import command, studies
+from relo_jax.study import runner, studies
+from relo_jax.study.held_out import SEED
 
 # Both arms are one program for XLA: what differs is the data.
 ARM = """
@@ -40,24 +40,24 @@ def install(folder, replace, start):
         (path / f"{arm}.py").write_text(text)
     replace(studies, "FOLDER", path)
     replace(studies, "STUDIES", {NAME: STUDY})
-    replace(command, "held_out", held_out)
+    replace(runner, "held_out", held_out)
 
 
 def write_start(path):
     """A checkpoint to start from, of random numbers; with all heads, so that none need be made (and compiled)."""
     model, rng = RELO.from_variant("tiny", **MODEL), np.random.default_rng(0)
-    like = load.abstract_variables(model)
+    like = checkpoint.abstract_variables(model)
     variables = jax.tree.map(lambda leaf: rng.uniform(0.01, 0.1, leaf.shape).astype(np.float32), like)
-    load.save_variables(path, model, variables)
+    checkpoint.save_variables(path, model, variables)
 
 
 def held_out(sequences, frames):
-    """Fewer textures than `command.held_out`."""
+    """Fewer textures than `runner.held_out`."""
     options = Options(num_frames=frames, bank_size=32)
-    return Benchmark(None, None, "held-out", tuple(heldout(demo.HELD_OUT_SEED, sequences, options)))
+    return Benchmark(None, None, "held-out", tuple(heldout(SEED, sequences, options)))
 
 
 def run(workdir, **more):
     """The study of the two arms, with one seed."""
     fields = {"seeds": 1, "workdir": workdir, "scale": SCALE, "sequences": SEQUENCES, "frames": 4} | more
-    return command.study_command(NAME, **fields)
+    return runner.run_study(NAME, **fields)

@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
 from relo_jax.media import video
 from relo_jax.media.images import list_images, read_image
 from relo_jax.model import RELO
-from relo_jax.track_command import track_command
 from relo_jax.tracking import programs, tracker
+from relo_jax.tracking.session import track_to_files
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
 BOX = (100.0, 80.0, 40.0, 30.0)
@@ -43,9 +43,9 @@ def boxes(followed):
 @pytest.mark.parametrize("mode", ["plain", "update"])
 def test_chunks_give_the_boxes_of_the_online_tracker(mode, chunk, trackers, frames):
     online = list(tracker.follow(trackers[mode], frames, BOX))
-    cache = programs.look_at_chunk._cache_size()
+    cache = programs.track_chunk._cache_size()
     chunked = list(tracker.follow(trackers[mode], iter(frames), BOX, chunk))
-    assert programs.look_at_chunk._cache_size() <= cache + 1  # the last chunk is shorter, and compiles nothing
+    assert programs.track_chunk._cache_size() <= cache + 1  # the last chunk is shorter, and compiles nothing
     for (shown, there), (frame, here), given in zip(online, chunked, frames, strict=True):
         assert frame is given and shown is given
         np.testing.assert_allclose(here.box, there.box, rtol=0, atol=1e-3)
@@ -146,12 +146,12 @@ def test_a_chunk_of_no_frames_is_one_line(chunk, trackers, frames):
 
 def test_the_command_tracks_in_chunks(trackers, frames, tmp_path):
     film, run = tmp_path / "film.mp4", tmp_path / "run"
-    load.save_variables(run, trackers["plain"].model, trackers["plain"]._variables, {"window_power": 1.0})
+    checkpoint.save_variables(run, trackers["plain"].model, trackers["plain"]._variables, {"window_power": 1.0})
     with video.write_video(film, 25) as write:
         for frame in frames[:9]:
             write(frame)
     for chunk, name in ((None, "online.txt"), (4, "chunked.txt")):
-        track_command(film, BOX, run, txt_path=tmp_path / name, chunk=chunk)
+        track_to_files(film, BOX, run, txt_path=tmp_path / name, chunk=chunk)
     online, chunked = (np.loadtxt(tmp_path / name, delimiter=",") for name in ("online.txt", "chunked.txt"))
     assert online.shape == (9, 4)
     np.testing.assert_allclose(chunked, online, rtol=0, atol=1e-3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from relo_jax import config as relo_config
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
@@ -17,7 +17,13 @@ from relo_jax.tracking import confidence, programs, step, tracker
 from relo_jax.tracking.options import checked_options
 
 SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
-WEIGHTS = dict(score_bias=-3.0, score_mass=0.2, score_value=2.0, score_likeness=1.5, score_nearness=1.0)
+WEIGHTS = dict(
+    score_bias=-3.0,
+    score_local_probability=0.2,
+    score_value=2.0,
+    score_appearance_similarity=1.5,
+    score_center_proximity=1.0,
+)
 BOX = (100.0, 80.0, 40.0, 30.0)
 
 
@@ -78,12 +84,12 @@ def test_more_of_any_evidence_never_lowers_it():
 
 
 def test_without_a_fit_it_is_the_mass():
-    """The log-odds of the evidence are those of `local_mass`, and the default weights leave them as they are."""
+    """The log-odds of the evidence are those of `local_probability`, and the default weights leave them as they are."""
     logits = jax.random.normal(jax.random.key(1), (20, 16)) * jnp.linspace(0.1, 4, 20)[:, None]
     action, box = jnp.arange(20) % 16, jnp.full((20, 4), 0.5)
     features, reference = jnp.ones((20, 16, 3)), jnp.ones((20, 3))
     evidence = jax.jit(confidence.gather, static_argnums=6)(logits, jnp.zeros(20), features, reference, box, action, 4)
-    mass = jax.jit(confidence.local_mass, static_argnums=2)(logits, action, 4)
+    mass = jax.jit(confidence.local_probability, static_argnums=2)(logits, action, 4)
     np.testing.assert_allclose(confidence.probability(evidence, confidence.UNCALIBRATED), mass, atol=1e-5)
     assert relo_config.base().tracker.to_dict().items() >= confidence.UNCALIBRATED.items()
     assert not confidence.is_calibrated(relo_config.base().tracker) and not confidence.is_calibrated({})
@@ -138,18 +144,18 @@ def test_the_boxes_know_nothing_of_it_and_other_weights_compile_nothing(model, v
     boxes = [result.box for _, result in tracker.follow(calibrated, frames, BOX)]
     plain = tracker.Tracker(model, variables)
     np.testing.assert_allclose([r.box for _, r in tracker.follow(plain, frames, BOX)], boxes, rtol=0, atol=1e-4)
-    before = programs.look_at_crop._cache_size()
+    before = programs.track_crop._cache_size()
     other = tracker.Tracker(model, variables, {**WEIGHTS, "score_bias": 2.0})
     assert np.subtract(scores(other, frames), scores(calibrated, frames))[1:].min() > 0
-    assert programs.look_at_crop._cache_size() == before
+    assert programs.track_crop._cache_size() == before
 
 
 def test_the_weights_travel_with_the_checkpoint(model, variables, frames, tmp_path):
     options = {"window_power": 1.0, "found_threshold": 0.7, **WEIGHTS}
-    load.save_variables(tmp_path / "run", model, variables, options)
-    load.export_starter(variables, model, tmp_path / "run.msgpack", options)
+    checkpoint.save_variables(tmp_path / "run", model, variables, options)
+    checkpoint.export_starter(variables, model, tmp_path / "run.msgpack", options)
     for path in ("run", "run.msgpack"):
-        loaded = load.load(tmp_path / path)
+        loaded = checkpoint.load(tmp_path / path)
         assert loaded.config["tracker"] == options
         assert checked_options(loaded.config["tracker"], loaded.model).items() >= options.items()
     config = relo_config.to_dict(relo_config.base())

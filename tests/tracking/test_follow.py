@@ -8,8 +8,8 @@ import pytest
 
 from relo_jax.errors import UserError
 from relo_jax.media.frames import Unreadable
-from relo_jax.track_command import track_command
 from relo_jax.tracking import tracker
+from relo_jax.tracking.session import track_to_files
 
 BOX = (100.0, 80.0, 40.0, 30.0)
 
@@ -79,7 +79,7 @@ def folder(frames, tmp_path):
 
 def test_the_command_says_and_counts_what_went_wrong(folder, saved, tmp_path, capsys):
     out = {"save": tmp_path / "o.mp4", "json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt"}
-    track_command(folder, BOX, saved, **out)
+    track_to_files(folder, BOX, saved, **out)
     said = capsys.readouterr()
     assert "8 frames" in said.out and "could not be read, the last box carried over them: 2" in said.out
     assert "changes of size: 1" in said.out
@@ -100,13 +100,13 @@ def test_lines_of_json_come_as_the_frames_do(frames, saved, tmp_path):
             seen.append(len(path.read_text().splitlines()) if path.exists() else 0)
             yield frame
 
-    track_command(watched(), BOX, saved, json_path=path)
+    track_to_files(watched(), BOX, saved, json_path=path)
     assert seen[:2] == [0, 1] and seen[-1] == len(frames) - 1  # each was there before the next frame was asked for
     assert [json.loads(line)["frame"] for line in path.read_text().splitlines()] == list(range(12))
 
 
 def test_lines_on_the_standard_output_are_alone_there(frames, saved, capsys):
-    track_command(frames, BOX, saved, json_path="-")
+    track_to_files(frames, BOX, saved, json_path="-")
     out, err = capsys.readouterr()
     assert len([json.loads(line) for line in out.splitlines()]) == 12 and "12 frames, target found" in err
 
@@ -114,8 +114,8 @@ def test_lines_on_the_standard_output_are_alone_there(frames, saved, capsys):
 def test_without_a_box_and_a_display_it_says_what_to_do(frames, saved, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(UserError, match="no window can be shown .*: give the target by --box x,y,w,h"):
-        track_command(frames, None, saved)
+        track_to_files(frames, None, saved)
     with pytest.raises(UserError, match="give --box x,y,w,h"):
-        track_command(frames, None, saved, show=False)
+        track_to_files(frames, None, saved, show=False)
     with pytest.raises(UserError, match="no window can be shown .*: track without --show"):
-        track_command(frames, BOX, saved, show=True)
+        track_to_files(frames, BOX, saved, show=True)

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
 from relo_jax.media import overlay, video
 from relo_jax.model import RELO
-from relo_jax.track_command import track_command
 from relo_jax.tracking import programs, tracker
+from relo_jax.tracking.session import track_to_files
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
 BOXES = [(100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)]
@@ -70,7 +70,7 @@ def test_on_an_accelerator_the_frame_goes_over_once_whatever_their_number(model,
         patch.setattr(jax, "device_put", lambda x, *a, **k: copies.append(x) or device_put(x, *a, **k))
         on_device.update(frames[0])
     ((canvas, sizes, _),) = copies
-    assert canvas.shape == (1, *programs.canvas(240, 320), 3) and sizes.shape == (3, 2)
+    assert canvas.shape == (1, *programs.bucket(240, 320), 3) and sizes.shape == (3, 2)
 
 
 def test_in_chunks_too(three, frames, alone):
@@ -98,7 +98,7 @@ def test_a_picture_that_is_scaled_takes_its_boxes_with_it(three, frames):
 @pytest.fixture(scope="module")
 def saved(model, variables, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "golden"
-    load.save_variables(path, model, variables, OPTIONS)
+    checkpoint.save_variables(path, model, variables, OPTIONS)
     return path
 
 
@@ -112,7 +112,7 @@ def test_track_takes_several_boxes(saved, frames, alone):
 def test_the_command_writes_a_text_a_target_and_one_json(saved, frames, alone, tmp_path, capsys):
     boxes = ["100,80,40,30", *BOXES[1:]]
     out = {"json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt", "save": tmp_path / "o.mp4"}
-    track_command(frames, boxes, saved, **out)
+    track_to_files(frames, boxes, saved, **out)
     said = capsys.readouterr().out
     assert "of 24 boxes of 3 targets" in said and "o_3.txt" in said
     rows = json.loads(out["json_path"].read_text())["frames"]

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import run_directory
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
 from relo_jax.eval.results.write import Results, fingerprint
@@ -41,8 +42,8 @@ def variables(model):
 def run(model, variables, tmp_path_factory):
     """A run directory as the warm-up leaves it."""
     path = tmp_path_factory.mktemp("runs") / "warmup"
-    load.save_variables(path, model, variables, {"window_power": 1.0})
-    load.write_config(path, {**load.read_config(path), "stage": "warmup"})
+    checkpoint.save_variables(path, model, variables, {"window_power": 1.0})
+    run_directory.write_config(path, {**run_directory.read_config(path), "stage": "warmup"})
     return path
 
 
@@ -85,9 +86,9 @@ def test_a_map_that_was_never_trained_does_not_track(run, model, variables, tmp_
         **variables["batch_stats"],
         "regression": jax.tree.map(np.zeros_like, variables["batch_stats"]["regression"]),
     }
-    load.save_variables(tmp_path / "paper", model, {**variables, "batch_stats": stats}, {})
+    checkpoint.save_variables(tmp_path / "paper", model, {**variables, "batch_stats": stats}, {})
     with pytest.raises(UserError, match=r"paper says where by its centre map, which was never trained: train it with"):
-        load.load_tracker(tmp_path / "paper")
+        checkpoint.load_tracker(tmp_path / "paper")
 
 
 def test_a_heat_map_has_no_weights_of_a_policys_evidence(model, variables):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.data.synthetic.procedural import Options, heldout
 from relo_jax.errors import UserError
@@ -23,8 +23,8 @@ from relo_jax.mdp.action import decode_boxes
 from relo_jax.media import video
 from relo_jax.media.images import list_images, read_image
 from relo_jax.model import RELO
-from relo_jax.track_command import parse_box, track_command
 from relo_jax.tracking import confidence, programs, step, tracker
+from relo_jax.tracking.session import parse_box, track_to_files
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
 BOX = (100.0, 80.0, 40.0, 30.0)
@@ -58,7 +58,7 @@ def updating(model, variables):
 def saved(model, variables, tmp_path_factory):
     """A run directory with the golden weights."""
     path = tmp_path_factory.mktemp("runs") / "golden"
-    load.save_variables(path, model, variables, {"window_power": 1.0})
+    checkpoint.save_variables(path, model, variables, {"window_power": 1.0})
     return path
 
 
@@ -168,12 +168,12 @@ def test_score_is_the_mass_around_the_cell():
     logits[0, [5, 6]] = 0  # neighbours: one place
     logits[1, [0, 15]] = 0  # opposite corners: two places
     logits[2] = 0  # anywhere
-    mass = confidence.local_mass(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
+    mass = confidence.local_probability(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
     np.testing.assert_allclose(mass, [1.0, 0.5, 4 / 16], atol=1e-6)
     # The end of a row is no neighbour of the next row's beginning.
     logits = np.full((1, 16), -20.0, np.float32)
     logits[0, [3, 4]] = 0
-    assert confidence.local_mass(jnp.asarray(logits), jnp.array([3]), 4)[0] == pytest.approx(0.5, abs=1e-6)
+    assert confidence.local_probability(jnp.asarray(logits), jnp.array([3]), 4)[0] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_window_by_hand():
@@ -212,7 +212,7 @@ def test_crops_cut_on_the_device_give_the_same_boxes_by_one_dispatch(model, vari
     on_device = tracker.Tracker(model, variables, options, device_crops=True)
     expected = run(updating, frames)
     on_device.init(frames[0], BOX)  # compiles for the size of its frame
-    cache = programs.look_at_frame._cache_size()
+    cache = programs.track_frame._cache_size()
     fetched, device_get = [], jax.device_get
     with pytest.MonkeyPatch.context() as patch, jax.log_compiles(), caplog.at_level("WARNING"):
         patch.setattr(jax, "device_get", lambda x: fetched.append(x) or device_get(x))
@@ -228,12 +228,12 @@ def test_crops_cut_on_the_device_give_the_same_boxes_by_one_dispatch(model, vari
     # Another size on the same canvas compiles nothing; one that was announced is ready before its video.
     on_device.init(frames[0][:230, :300], BOX)
     on_device.update(frames[1][:230, :300])
-    assert programs.look_at_frame._cache_size() == cache
+    assert programs.track_frame._cache_size() == cache
     on_device.prepare(300, 400)
-    assert programs.look_at_frame._cache_size() == cache + 1
+    assert programs.track_frame._cache_size() == cache + 1
     on_device.init(np.zeros((310, 390, 3), np.uint8), BOX)
     on_device.update(np.zeros((310, 390, 3), np.uint8))
-    assert programs.look_at_frame._cache_size() == cache + 1
+    assert programs.track_frame._cache_size() == cache + 1
 
 
 def test_boxes_stay_in_the_image(plain, natural_image):
@@ -343,7 +343,7 @@ def names(folder):
 
 def test_the_command_writes_film_boxes_and_text(film, saved, tmp_path, capsys):
     out = {"save": tmp_path / "o.mp4", "json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt"}
-    track_command(film, "100,80,40,30", saved, **out)
+    track_to_files(film, "100,80,40,30", saved, **out)
     assert names(tmp_path) == ["o.json", "o.mp4", "o.txt"]
     said = capsys.readouterr()
     assert "8 frames, target found in" in said.out and "o.json" in said.out and "frames/s" in said.err
@@ -375,14 +375,14 @@ def test_a_command_that_fails_leaves_nothing(film, saved, tmp_path, change, mess
     arguments = {"source": film, "box": BOX, "checkpoint": saved, "txt_path": tmp_path / "o.txt"}
     arguments |= {"save": tmp_path / "o.mp4", "json_path": tmp_path / "o.json"}
     with pytest.raises(UserError, match=message):
-        track_command(**{**arguments, **change})
+        track_to_files(**{**arguments, **change})
     assert names(tmp_path) == []
 
 
 def test_outputs_do_not_overwrite_each_other_or_the_film(film, saved, tmp_path):
     for out in ({"save": film}, {"save": tmp_path / "o.mp4", "txt_path": tmp_path / "o.mp4"}):
         with pytest.raises(UserError, match="is used twice"):
-            track_command(film, BOX, saved, **out)
+            track_to_files(film, BOX, saved, **out)
 
 
 def test_box_on_the_command_line():
@@ -405,7 +405,7 @@ def test_ctrl_c_closes_the_files_properly(saved, frames, tmp_path):
 
     before = signal.getsignal(signal.SIGINT)
     out = {"save": tmp_path / "o.mp4", "json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt"}
-    track_command(endless(), BOX, saved, **out)
+    track_to_files(endless(), BOX, saved, **out)
     assert pressed.is_set() and signal.getsignal(signal.SIGINT) is before
     count = len(json.loads(out["json_path"].read_text())["frames"])
     assert 20 <= count <= 22 and len(np.loadtxt(out["txt_path"], delimiter=",")) == count
@@ -448,7 +448,7 @@ def test_ctrl_c_ends_the_wait_for_a_camera_that_hangs(saved, frames, tmp_path, m
     monkeypatch.setattr(tracker.Tracker, "update", watched)
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     out = {"save": tmp_path / "o.mp4", "json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt"}
-    track_command(0, BOX, saved, **out, timeout=60, chunk=4)
+    track_to_files(0, BOX, saved, **out, timeout=60, chunk=4)
     said = capsys.readouterr()
     assert "camera 0: interrupted after" in said.out and "--chunk is for files" in said.err
     rows = json.loads(out["json_path"].read_text())["frames"]

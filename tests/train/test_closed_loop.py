@@ -84,7 +84,7 @@ def test_a_clip_is_the_teacher_forced_one_whose_jitter_is_what_the_policy_did(se
     """Regions cut on the host from whole frames, encoded as any teacher-forced clip: the same maps, boxes and loss."""
     teacher = plans(sequence, CLIPS, scale_jitter=0.1, shift_jitter=1.0)
     for plan, around in zip(teacher, regions(batch, frames), strict=True):
-        plan.around_xywh[1:] = around
+        plan.crop_center_xywh[1:] = around
     run = config(rl__rollout="teacher_forced", rl__path="frame")
     forced = jax.jit(lambda batch: encode(model(), run, variables(), batch))(batch_of(sequence, teacher))
     same = np.logical_and.accumulate(on_canvas(batch, regions(batch, frames)), 1)  # tokens carry on what was seen

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from relo_jax import config as relo_config
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import command, distributed, loop, metrics_log
@@ -29,7 +29,7 @@ STEPS = 60
 FIELDS = {"total_steps": STEPS, "log_every": 1, "eval_every": 20, "checkpoint_every": 10, "keep_checkpoints": 100}
 TRAIN = """
 import sys, time
-from relo_jax import cli
+from relo_jax.commands import main as cli
 from relo_jax.train import loop
 wait = loop.wait_for_old_steps
 loop.wait_for_old_steps = lambda pending: (wait(pending), time.sleep(0.1))
@@ -101,7 +101,7 @@ def warm(tmp_path_factory):
     """What the RL stage begins with."""
     model = RELO.from_variant("tiny", **relo_config.model_overrides(test_loop.make_config()))
     path = tmp_path_factory.mktemp("runs") / "warm"
-    load.save_variables(path, model, init_variables(model, jax.random.key(0)))
+    checkpoint.save_variables(path, model, init_variables(model, jax.random.key(0)))
     return str(path)
 
 
@@ -186,10 +186,10 @@ def test_processes_that_do_not_agree_do_not_start(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     gather = lambda other: lambda mine: np.stack([mine, other])
     monkeypatch.setattr(distributed.multihost_utils, "process_allgather", lambda mine: np.stack([mine, mine]))
-    distributed.agree("config", {"seed": 0}, "start both with the same command")
+    distributed.assert_same_on_hosts("config", {"seed": 0}, "start both with the same command")
     monkeypatch.setattr(distributed.multihost_utils, "process_allgather", gather(np.uint32(7)))
     with pytest.raises(UserError, match="do not have the same config: start both"):
-        distributed.agree("config", {"seed": 0}, "start both with the same command")
+        distributed.assert_same_on_hosts("config", {"seed": 0}, "start both with the same command")
 
 
 @pytest.mark.parametrize("name", ["SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"])

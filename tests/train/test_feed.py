@@ -6,7 +6,7 @@ import pytest
 
 from relo_jax.data.clips import pipeline
 from relo_jax.data.clips.plan import ClipOptions
-from relo_jax.data.clips.source import ClipSource, Part
+from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import Folder
 from relo_jax.data.datasets.index import open_dataset
@@ -29,7 +29,7 @@ def source(tmp_path):
             path = tmp_path / "LaSOT/airplane/airplane-2/img" / f"{number:08d}.jpg"
             path.write_bytes(path.read_bytes()[:-60])
         dataset = open_dataset(layouts.source("lasot"), "train", tmp_path, tmp_path / "cache")
-        return ClipSource([Part("lasot", dataset)], OPTIONS, 0)
+        return ClipSource([MixturePart("lasot", dataset)], OPTIONS, 0)
 
     return make
 
@@ -69,7 +69,7 @@ def test_a_run_that_goes_on_with_other_data_says_so(source, mesh, capsys):
     warned = "the data sets changed since the last checkpoint"
     with Feed(pipeline.batches(clips, 4, 0), mesh, position, epoch=100):
         assert warned not in capsys.readouterr().err
-    fewer = ClipSource([Part("lasot", Folder(tuple(clips.parts[0].sequences)[:1]))], OPTIONS, 0)
+    fewer = ClipSource([MixturePart("lasot", Folder(tuple(clips.parts[0].sequences)[:1]))], OPTIONS, 0)
     with Feed(pipeline.batches(fewer, 4, 0), mesh, position, epoch=100):
         assert warned in capsys.readouterr().err
 
@@ -78,8 +78,8 @@ def test_the_same_data_in_another_place_is_the_same(source, tmp_path):
     clips = source(0)
     build.build(layouts.source("lasot"), "train", tmp_path / "built", tmp_path, cache=tmp_path / "cache")
     built = open_built(tmp_path / "built", "lasot", "train", tmp_path / "cache")
-    assert ClipSource([Part("lasot", built)], OPTIONS, 0).fingerprint() == clips.fingerprint()
-    assert ClipSource([Part("lasot", built)], OPTIONS, 1).fingerprint() != clips.fingerprint()
+    assert ClipSource([MixturePart("lasot", built)], OPTIONS, 0).fingerprint() == clips.fingerprint()
+    assert ClipSource([MixturePart("lasot", built)], OPTIONS, 1).fingerprint() != clips.fingerprint()
 
 
 def test_too_many_failures_stop_the_run_with_the_list(source, mesh):

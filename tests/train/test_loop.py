@@ -24,7 +24,8 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from orbax.checkpoint import CheckpointManager
 
 from relo_jax import config as relo_config
-from relo_jax.checkpoints import load, model_card
+from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
@@ -36,7 +37,9 @@ import sys
 from tests.train.test_loop import one_device
 from relo_jax.train import loop
 loop.make_mesh = one_device
-loop.train_command(sys.argv[1:])
+from relo_jax.commands import main
+args = main.parse(["train", *sys.argv[1:]])
+args.run(args)
 """
 FIELDS = {
     "model.width": 16,
@@ -132,12 +135,12 @@ def finish(process):
 
 def everything(workdir, step=None):
     """All arrays of a checkpoint, by path, and its data position."""
-    with load.manager(workdir) as manager:
+    with run_directory.manager(workdir) as manager:
         step = manager.latest_step() if step is None else step
         found = manager.restore(step, args=None)
-    arrays = {name: found[name] for name in (load.VARIABLES, load.TRAIN)}
+    arrays = {name: found[name] for name in (run_directory.VARIABLES, run_directory.TRAIN)}
     leaves = {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(arrays)}
-    return leaves, found[load.DATA]
+    return leaves, found[run_directory.DATA]
 
 
 def assert_same(one, other):
@@ -163,7 +166,7 @@ def warm(compilation_cache, tmp_path_factory):
 
 
 def test_a_run_leaves_config_checkpoints_and_curves(warm):
-    saved = relo_config.from_dict(load.read_config(warm))
+    saved = relo_config.from_dict(run_directory.read_config(warm))
     assert saved.model.depth == 1 and saved.model.stem_blocks == (1, 1)  # also what the variant chose
     assert sorted(p.name for p in (warm / "checkpoints").iterdir()) == ["12", "8"]
     assert [row["step"] for row in rows(warm)] == [2, 4, 6, 8, 10, 12]
@@ -174,7 +177,7 @@ def test_a_run_leaves_config_checkpoints_and_curves(warm):
     assert metrics["step"] == 12 and metrics["held_out"]["iou"] == rows(warm, "eval")[-1]["iou"]
     assert made["stage"] == "warmup" and len(made["data"]["fingerprint"]) == 16 and len(made["sessions"]) == 1
     assert "cannot track" in (warm / "MODEL_CARD.md").read_text()
-    loaded = load.load(warm)
+    loaded = checkpoint.load(warm)
     np.testing.assert_array_equal(
         loaded.variables["params"]["encoder"]["fc_norm"]["scale"],
         everything(warm)[0]["['variables']['params']['encoder']['fc_norm']['scale']"],
@@ -296,12 +299,12 @@ def test_a_finished_run_has_nothing_more_to_do(warm, monkeypatch):
 
 
 def test_the_score_fitted_to_a_finished_run_stays(warm):
-    saved = load.read_config(warm)
+    saved = run_directory.read_config(warm)
     fitted = {**saved, "tracker": {**saved["tracker"], "score_value": 2.0, "found_threshold": 0.7}}
-    load.write_config(warm, fitted)
+    run_directory.write_config(warm, fitted)
     loop.train_and_evaluate(make_config(), warm)
-    assert load.read_config(warm) == fitted
-    load.write_config(warm, saved)
+    assert run_directory.read_config(warm) == fitted
+    run_directory.write_config(warm, saved)
 
 
 def test_a_run_directory_that_cannot_be_made_is_one_line(tmp_path):

@@ -16,7 +16,7 @@ from relo_jax.errors import UserError
 EXAMPLES = 5  # files named for each dataset and reason
 
 
-class Account:
+class ReadFailures:
     """Counts clips until `report` begins anew.
 
     Args:

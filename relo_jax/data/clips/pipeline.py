@@ -27,7 +27,7 @@ import jax
 from tqdm import tqdm
 
 from relo_jax.data.clips.plan import ClipOptions
-from relo_jax.data.clips.source import ClipSource, Part
+from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.data.datasets.index import DEFAULT_CACHE, open_dataset
@@ -67,7 +67,7 @@ class Batches:
         """The batches from number `batch` on; threads and processes begin with them, and end at its `close()`."""
         hosts, host = jax.process_count(), jax.process_index()
         share = self.batch_size // hosts
-        dataset = grain.MapDataset.source(Share(self.source, self.batch_size, batch, host, hosts))
+        dataset = grain.MapDataset.source(HostShard(self.source, self.batch_size, batch, host, hosts))
         if not self.processes:
             _no_threads_of_opencv()
             ahead = max(2 * self.threads, share) if self.threads else 0
@@ -86,7 +86,7 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Share:
+class HostShard:
     """One host's clips: of every batch, from number `batch` on, the block of rows that it places on its devices.
 
     So a clip has the same row of the batch on any number of hosts, and with it the same random numbers of the model.
@@ -159,7 +159,7 @@ def clip_source(
     return ClipSource(parts(data, train=train, cache=cache), options, data.seed if train else HELDOUT_SEED)
 
 
-def parts(data, *, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> list[Part]:
+def parts(data, *, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> list[MixturePart]:
     """The datasets that `config.data` names, with their weights; their held-out sequences for `train=False`.
 
     Held-out clips come from those that have official held-out sequences with boxes, and have them here; which do not
@@ -171,12 +171,12 @@ def parts(data, *, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> lis
     names = data.name.split("+")
     weights = data.weights or (1.0,) * len(names)
     if train:
-        return [Part(n, sequences(n, data, True, cache), w) for n, w in zip(names, weights, strict=True)]
+        return [MixturePart(n, sequences(n, data, True, cache), w) for n, w in zip(names, weights, strict=True)]
     found = []
     for name, weight in zip(names, weights, strict=True):
         try:
             if weight:  # with the others gone, nothing would be left to draw
-                found.append(Part(name, sequences(name, data, False, cache), weight))
+                found.append(MixturePart(name, sequences(name, data, False, cache), weight))
         except NoHeldOut as error:
             tqdm.write(f"held-out clips without {name}: {error}", file=sys.stderr)
     if not found:

@@ -39,7 +39,7 @@ class ClipOptions:
 
 
 @dataclass(frozen=True)
-class WorldPlan:
+class ClosedLoopPlan:
     """What a closed-loop rollout needs beside its canvases.
 
     start_xywh: float64 [4], what the first region is cut around. flip: bool [T], whether the network sees a frame
@@ -54,7 +54,7 @@ class WorldPlan:
 class Plan:
     """What a clip shows, templates first. One row for each of its K + T crops.
 
-    frames: int64, of the sequence. boxes_xywh, around_xywh: float64 [K + T, 4], the target's and those that the crops
+    frames: int64, of the sequence. boxes_xywh, crop_center_xywh: float64 [K + T, 4], the target's and those that the crops
     are cut around. factor: side of the crop over that of the box; size: of the crop, pixels. grey, flip: bool.
     brightness: factor of the pixel values. templates: K. world: of closed-loop rollouts, whose search crops are
     canvases; None where they are search regions.
@@ -62,14 +62,14 @@ class Plan:
 
     frames: np.ndarray
     boxes_xywh: np.ndarray
-    around_xywh: np.ndarray
+    crop_center_xywh: np.ndarray
     factor: np.ndarray
     size: np.ndarray
     grey: bool
     flip: np.ndarray
     brightness: np.ndarray
     templates: int
-    world: WorldPlan | None = None
+    world: ClosedLoopPlan | None = None
 
 
 def clip_rng(seed: int, index: int, attempt: int = 0) -> np.random.Generator:
@@ -132,7 +132,7 @@ def plan_clip(rng: np.random.Generator, sequence: Sequence, options: ClipOptions
     plan = Plan(
         frames=frames,
         boxes_xywh=boxes,
-        around_xywh=np.stack([*boxes[: o.templates], *around]),
+        crop_center_xywh=np.stack([*boxes[: o.templates], *around]),
         factor=np.where(is_template, TEMPLATE_FACTOR, SEARCH_FACTOR),
         size=np.where(is_template, o.template_size, o.search_size),
         grey=grey,
@@ -148,7 +148,7 @@ def with_canvases(plan: Plan) -> Plan:
     regions that a policy cuts elsewhere. The first region's jitter stays what it was, but for one so large that the
     region would not be on its canvas; the others come from actions."""
     search = np.arange(len(plan.frames)) >= plan.templates
-    start, target = plan.around_xywh[plan.templates], plan.boxes_xywh[plan.templates]
+    start, target = plan.crop_center_xywh[plan.templates], plan.boxes_xywh[plan.templates]
     sides = np.sqrt([start[2:].prod(), target[2:].prod()])
     shrink = min(1.0, _ON_CANVAS * CANVAS_FACTOR / SEARCH_FACTOR * sides[1] / sides[0])
     if shrink < 1:  # towards the target's centre
@@ -156,9 +156,9 @@ def with_canvases(plan: Plan) -> Plan:
         start = np.concatenate([middle + shrink * (start[:2] - middle), shrink * start[2:]])
     return replace(
         plan,
-        around_xywh=plan.boxes_xywh,
+        crop_center_xywh=plan.boxes_xywh,
         factor=np.where(search, CANVAS_FACTOR, plan.factor),
         size=np.where(search, round(CANVAS_FACTOR / SEARCH_FACTOR) * plan.size, plan.size),
         flip=plan.flip & ~search,
-        world=WorldPlan(start, plan.flip[search]),
+        world=ClosedLoopPlan(start, plan.flip[search]),
     )

@@ -55,7 +55,7 @@ class Cut(NamedTuple):
 def draw(sequence: Sequence, plan: Plan, *, reduced: bool = True) -> dict[str, np.ndarray]:
     """The clip of a plan: template_images uint8 [K, s, s, 3], template_boxes_xywh float32 [K, 4], search_images uint8
     [T, S, S, 3], search_boxes_xywh float32 [T, 4], boxes normalised to their crops. For a closed-loop rollout, instead
-    of the search regions, the arrays of `relo_jax.mdp.rollout.World`.
+    of the search regions, the arrays of `relo_jax.mdp.rollout.ClosedLoopBatch`.
 
     reduced: whether frames may be decoded at a reduced size.
 
@@ -81,7 +81,7 @@ def decode_frame(plan: Plan, frame: int, data: bytes, where: str, *, reduced: bo
     if data[:2] != b"\xff\xd8":
         return Picture(decode(data, where))
     rows = np.flatnonzero(plan.frames == frame)
-    windows = np.array([crop_window(plan.around_xywh[k], plan.factor[k]) for k in rows])
+    windows = np.array([crop_window(plan.crop_center_xywh[k], plan.factor[k]) for k in rows])
     reduce = 1
     if reduced:  # the most at which every crop is still shrunk, or copied, never enlarged
         reduce = next((r for r in _REDUCTIONS if min(windows[:, 2] / plan.size[rows]) >= r), 1)
@@ -98,7 +98,7 @@ def cut(picture: Picture, plan: Plan, k: int) -> Cut:
 
 
 def _resample(picture: Picture, plan: Plan, k: int) -> tuple[np.ndarray, float]:
-    size, around = int(plan.size[k]), plan.around_xywh[k]
+    size, around = int(plan.size[k]), plan.crop_center_xywh[k]
     x1, y1, side = crop_window(around, plan.factor[k])
     height, width = picture.image.shape[:2]
     left, top = picture.whole[1] if picture.whole else (0, 0)
@@ -136,7 +136,7 @@ def cut_from_sequence(sequence: Sequence, plan: Plan) -> list[Cut]:
         image = sequence.read_frame(frame)
         return Cut(*crop_host(image, *where), image.shape[:2])
 
-    rows = zip(plan.frames.tolist(), plan.around_xywh, plan.factor.tolist(), plan.size.tolist(), strict=True)
+    rows = zip(plan.frames.tolist(), plan.crop_center_xywh, plan.factor.tolist(), plan.size.tolist(), strict=True)
     return [crop(*row) for row in rows]
 
 
@@ -145,7 +145,7 @@ def vary(plan: Plan, crops: list[Cut]) -> dict[str, np.ndarray]:
     parts = {}
     for kind, part in (("template", slice(plan.templates)), ("search", slice(plan.templates, None))):
         scales = np.array([crop.resize_factor for crop in crops[part]])[:, None]
-        boxes = box_to_crop_norm(plan.boxes_xywh[part], plan.around_xywh[part], scales, plan.size[part][:, None])
+        boxes = box_to_crop_norm(plan.boxes_xywh[part], plan.crop_center_xywh[part], scales, plan.size[part][:, None])
         images = np.empty((len(boxes), *crops[part][0].image.shape), np.uint8)
         for k, crop in enumerate(crops[part]):
             row = k + (part.start or 0)
@@ -160,7 +160,7 @@ def vary(plan: Plan, crops: list[Cut]) -> dict[str, np.ndarray]:
 def _world(plan: Plan, parts: dict[str, np.ndarray], frame_sizes: list[tuple[int, int]]) -> dict[str, np.ndarray]:
     """A clip whose search crops are canvases, with where they are cut from, as `draw` gives it."""
     search = slice(plan.templates, None)
-    windows = [crop_window(*cut) for cut in zip(plan.around_xywh[search], plan.factor[search], strict=True)]
+    windows = [crop_window(*cut) for cut in zip(plan.crop_center_xywh[search], plan.factor[search], strict=True)]
     return {
         "template_images": parts["template_images"],
         "template_boxes_xywh": parts["template_boxes_xywh"],

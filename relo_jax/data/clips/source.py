@@ -38,7 +38,7 @@ class Sequences(Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
+class MixturePart:
     """A dataset of a mixture: its name, its sequences and its weight, relative to those of the others."""
 
     name: str
@@ -51,14 +51,14 @@ class ClipSource:
 
     template_images uint8 [K, s, s, 3], template_boxes_xywh float32 [K, 4], search_images uint8 [T, S, S, 3],
     search_boxes_xywh float32 [T, 4] (normalised to their crops), or what closed-loop rollouts need instead of the last
-    two (`relo_jax.mdp.rollout.World`). For the account of what was read: index int64,
+    two (`relo_jax.mdp.rollout.ClosedLoopBatch`). For the account of what was read: index int64,
     dataset int32 (of `parts`), failed int32 and note uint8 [512], see `read_note`.
 
     Raises:
       UserError: nothing to draw from; a dataset with no sequence that is long enough.
     """
 
-    def __init__(self, parts: list[Part], options: ClipOptions, seed: int, length: int = 2**31 - 1):
+    def __init__(self, parts: list[MixturePart], options: ClipOptions, seed: int, length: int = 2**31 - 1):
         self.parts, self.options, self.seed, self._length = parts, options, seed, length
         self._count = options.frames + options.templates
         empty = [p.name for p in parts if not len(p.sequences)]
@@ -146,7 +146,7 @@ class ClipSource:
             chosen = int(rng.integers(count))
         raise self._too_short(self.parts[number].name, f"{SEQUENCE_TRIES} drawn sequences", sequence.name)
 
-    def _known_to_be_eligible(self, part: Part) -> np.ndarray | None:
+    def _known_to_be_eligible(self, part: MixturePart) -> np.ndarray | None:
         """Numbers of the sequences to draw from; None where the dataset knows them only one by one."""
         sequences = part.sequences
         if not hasattr(sequences, "visible_counts"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_flags
-from relo_jax.data.datasets.layout import ENVIRONMENT, Source
+from relo_jax.data.datasets.layout import ENVIRONMENT, DatasetLayout
 from relo_jax.errors import UserError
 
 NAMES = {
@@ -44,14 +44,14 @@ OTB = ("IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR")
 Reader = Callable[[Path, str], tuple[str, ...] | None]
 
 
-def attributes_of(source: Source, root: str | Path | None, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def attributes_of(source: DatasetLayout, root: str | Path | None, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Name of a sequence -> names of its attributes, for those that have a file or a line of them.
 
     Args:
-      root: as for `Source.find_root`; or a bucket, which has videos and no files of attributes.
+      root: as for `DatasetLayout.find_root`; or a bucket, which has videos and no files of attributes.
 
     Raises:
-      UserError: a file of attributes that holds something else; `Source.find_root`'s.
+      UserError: a file of attributes that holds something else; `DatasetLayout.find_root`'s.
     """
     if source.attributes is None:
         return {}

@@ -17,8 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from relo_jax.data.datasets import split_lists
-from relo_jax.data.datasets.index import InFolders, open_index
-from relo_jax.data.datasets.layout import Problem, Source, list_archives
+from relo_jax.data.datasets.index import FolderDataset, open_index
+from relo_jax.data.datasets.layout import DatasetLayout, Problem, list_archives
 from relo_jax.errors import UserError
 from relo_jax.media import images
 from relo_jax.media.images import FrameError
@@ -36,7 +36,7 @@ class Findings:
     scanned: how many frames were decoded. counts: of each kind of problem; examples: the first of each kind.
     """
 
-    dataset: InFolders
+    dataset: FolderDataset
     scanned: int = 0
     counts: Counter = field(default_factory=Counter)
     examples: dict[str, list[Problem]] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Findings:
 
 
 def check(
-    source: Source, splits: list[str], root: str | Path | None, cache: str | Path, frames: str = "sample"
+    source: DatasetLayout, splits: list[str], root: str | Path | None, cache: str | Path, frames: str = "sample"
 ) -> tuple[list[Findings], dict[str, str]]:
     """Opens splits of a dataset and looks at their images.
 
@@ -111,7 +111,7 @@ def check(
     return found, {split: str(error) for split, error in absent.items()}
 
 
-def _check_split(dataset: InFolders, frames: str) -> Findings:
+def _check_split(dataset: FolderDataset, frames: str) -> Findings:
     findings = Findings(dataset)
     for problem in dataset.problems:
         findings.add(problem)
@@ -141,7 +141,7 @@ def _check_split(dataset: InFolders, frames: str) -> Findings:
     return findings
 
 
-def _missing(dataset: InFolders) -> Problem:
+def _missing(dataset: FolderDataset) -> Problem:
     """How much of a split is not there, with a name where the split has a list, and archives that may hold it."""
     published = dataset.source.splits[dataset.split]
     file = split_lists.dataset_folder(dataset.source.name) / f"{dataset.split}.txt"
@@ -157,7 +157,7 @@ def _missing(dataset: InFolders) -> Problem:
     return Problem("sequences missing", ".", detail + remedy)
 
 
-def _look(dataset: InFolders, index: int, frames: str, size) -> tuple[int, list[tuple[str | None, Problem]]]:
+def _look(dataset: FolderDataset, index: int, frames: str, size) -> tuple[int, list[tuple[str | None, Problem]]]:
     """Decodes frames of one sequence: how many, and problems, each with the image it is of, None for the sequence."""
     sequence = dataset[index]
     count = len(sequence)
@@ -193,5 +193,5 @@ def _look(dataset: InFolders, index: int, frames: str, size) -> tuple[int, list[
     return len(chosen), problems
 
 
-def _relative(dataset: InFolders, path: str) -> str:
+def _relative(dataset: FolderDataset, path: str) -> str:
     return path.removeprefix(f"{dataset.root}{os.sep}")

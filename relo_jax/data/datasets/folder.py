@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Entry, Problem, Source, list_folders, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, Problem, list_folders, list_frames, record
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.media.images import IMAGE_SUFFIXES, decode, list_images, read_bytes
@@ -175,7 +175,7 @@ def _read(root: Path, entry: Entry):
 
 
 # The same folders as a dataset whose sequences may be broken, for `relo data check`.
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="folder",
     title="Folder",
     folders=(),

@@ -7,7 +7,7 @@ import re
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
 
 
-class Names:
+class FrameNames:
     """File names of a sequence's frames: a pattern where they are numbered without a gap, a list where not."""
 
     def __init__(self, text: str, count: int):
@@ -28,11 +28,11 @@ class Names:
 
     @staticmethod
     def compress(names: list[str]) -> str:
-        """What `Names` takes."""
+        """What `FrameNames` takes."""
         match = _NUMBERED.fullmatch(names[0]) if len(names) > 1 else None
         if match:
             prefix, digits, suffix = match.groups()
             text = f"{prefix}/{len(digits)}/{int(digits)}/{suffix}"
-            if names == list(map(Names(text, len(names)).__getitem__, range(len(names)))):
+            if names == list(map(FrameNames(text, len(names)).__getitem__, range(len(names)))):
                 return text
         return "\n".join(names)

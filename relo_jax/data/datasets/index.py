@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from relo_jax.data.datasets.frame_names import Names
+from relo_jax.data.datasets.frame_names import FrameNames
 from relo_jax.data.datasets.index_store import INDEX_VERSION, open_or_make, save
-from relo_jax.data.datasets.layout import MISSING_PART, Entry, Problem, Record, Source
+from relo_jax.data.datasets.layout import MISSING_PART, DatasetLayout, Entry, Problem, Record
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.media import images
@@ -33,9 +33,9 @@ _ANY_NAME = "surrogateescape"  # names of files that are no UTF-8, as Python has
 _TOGETHER = 1000  # entries whose files a thread looks at in one go
 
 
-class Indexed:
+class IndexedDataset:
     """The sequences of one split of a dataset on disk; clips draw from them at random. Where their frames are is said
-    by a subclass: files (`InFolders`), or records of a dataset that was built.
+    by a subclass: files (`FolderDataset`), or records of a dataset that was built.
 
     problems: what was wrong with which sequence, or with the root; sequences with a fatal one are left out.
     left_out: how many sequences those are. missing: how many fewer than published were found, usable or not.
@@ -43,7 +43,7 @@ class Indexed:
 
     each_once = False
 
-    def __init__(self, source: Source, root: Path, split: str, folder: Path):
+    def __init__(self, source: DatasetLayout, root: Path, split: str, folder: Path):
         self.source, self.root, self.split, self._folder = source, root, split, folder
         self.name = f"{source.name} {split}"
         load = lambda name: np.load(folder / f"{name}.npy", mmap_mode="r")
@@ -129,13 +129,13 @@ class Indexed:
         return "; ".join(parts)
 
 
-class InFolders(Indexed):
+class FolderDataset(IndexedDataset):
     """Sequences as their authors hand them out: an image file a frame."""
 
-    def files(self, index: int) -> tuple[str, Names]:
+    def files(self, index: int) -> tuple[str, FrameNames]:
         """A sequence's folder of frames, relative to the root, and the names of the files there."""
         _, folder, _, frames = self._texts(index)
-        return folder, Names(frames, int(self._start[index + 1] - self._start[index]))
+        return folder, FrameNames(frames, int(self._start[index + 1] - self._start[index]))
 
     def _reader(self, index: int):
         """A sequence's frames as two functions of their number: what to call one, and its encoded bytes."""
@@ -146,8 +146,8 @@ class InFolders(Indexed):
 
 
 def open_dataset(
-    source: Source, split: str, root: str | Path | None = None, cache: str | Path = DEFAULT_CACHE
-) -> InFolders:
+    source: DatasetLayout, split: str, root: str | Path | None = None, cache: str | Path = DEFAULT_CACHE
+) -> FolderDataset:
     """A split of a dataset in its official layout, by its index, which is made where there is none or it is old.
 
     Args:
@@ -163,7 +163,7 @@ def open_dataset(
     return found
 
 
-def open_index(source: Source, split: str, root: str | Path | None, cache: str | Path) -> InFolders:
+def open_index(source: DatasetLayout, split: str, root: str | Path | None, cache: str | Path) -> FolderDataset:
     """As `open_dataset`, but where no sequence can be used, one that has only problems."""
     source.check_split(split)
     root = source.find_root(root).absolute()
@@ -172,12 +172,12 @@ def open_index(source: Source, split: str, root: str | Path | None, cache: str |
     place = f"{source.name}-{split}-{hashlib.blake2b(str(root).encode(), digest_size=4).hexdigest()}"
     folder = Path(cache) / f"{place}-{fingerprint(source, root, split, entries)}"
     return open_or_make(
-        folder, lambda: InFolders(source, root, split, folder),
+        folder, lambda: FolderDataset(source, root, split, folder),
         lambda: _build(source, root, split, entries, folder, f"{place}-*"),
     )  # fmt: skip
 
 
-def fingerprint(source: Source, root: Path, split: str, entries: list[Entry]) -> str:
+def fingerprint(source: DatasetLayout, root: Path, split: str, entries: list[Entry]) -> str:
     """Of everything that an index depends on: names, sizes and times of the files, and `INDEX_VERSION`."""
     digest = hashlib.blake2b(digest_size=10)
     digest.update(f"{INDEX_VERSION}\0{root}\0{split}\0".encode())
@@ -204,7 +204,7 @@ def _states(prefix: str, entries: list[Entry]) -> str:
     return "\0\0".join(lines)
 
 
-def _build(source: Source, root: Path, split: str, entries: list[Entry], folder: Path, older: str) -> None:
+def _build(source: DatasetLayout, root: Path, split: str, entries: list[Entry], folder: Path, older: str) -> None:
     """Reads every entry and leaves the index, whole, at `folder`, in place of those that match `older`."""
     boxes, visible, shown, text, still, problems, left_out = [], [], [], [], [], [], 0
     bar = tqdm(total=len(entries), desc=f"indexing {source.title} {split}", unit="entry", disable=len(entries) < 200)
@@ -222,14 +222,14 @@ def _build(source: Source, root: Path, split: str, entries: list[Entry], folder:
                 boxes.append(record.boxes_xywh)
                 visible.append(record.visible)
                 shown.append(record.visible if record.shown is None else record.shown)
-                frames = Names.compress(record.frames)
+                frames = FrameNames.compress(record.frames)
                 line = "\0".join((record.name, record.folder, record.category or "", frames))
                 text.append(line.encode(errors=_ANY_NAME))
                 still.append(record.still)
     save(folder, older, text, boxes, visible, shown, still, problems, left_out)
 
 
-def _read(source: Source, root: Path, entry: Entry) -> Iterator[Record | Problem]:
+def _read(source: DatasetLayout, root: Path, entry: Entry) -> Iterator[Record | Problem]:
     """The entry's records; an annotation that cannot be read becomes a record with a fatal problem."""
     try:
         yield from source.read(root, entry)

@@ -31,7 +31,7 @@ def save(
     of two processes that make the same one the first to finish wins.
 
     Args:
-      text: a sequence's name, folder, category and frames, as `Indexed` takes them apart.
+      text: a sequence's name, folder, category and frames, as `IndexedDataset` takes them apart.
       boxes, visible, shown, still: of each sequence.
       problems: of all.
       more: further arrays.

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax.data.datasets import layouts
-from relo_jax.data.datasets.index import InFolders, open_dataset
-from relo_jax.data.datasets.layout import Source
+from relo_jax.data.datasets.index import FolderDataset, open_dataset
+from relo_jax.data.datasets.layout import DatasetLayout
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError, decode
 
@@ -30,11 +30,11 @@ def present(root: str | Path | None) -> list[str]:
     return found
 
 
-def _has_own_folder(source: Source, root: str | Path | None) -> bool:
+def _has_own_folder(source: DatasetLayout, root: str | Path | None) -> bool:
     return source.find_root(root).name.lower() in {name.lower() for name in source.folders}
 
 
-def describe(source: Source, root: str | Path | None, cache: str | Path) -> tuple[list[dict], dict[str, str]]:
+def describe(source: DatasetLayout, root: str | Path | None, cache: str | Path) -> tuple[list[dict], dict[str, str]]:
     """Figures of every split that is there, and by split that is not, why.
 
     Raises:
@@ -51,7 +51,7 @@ def describe(source: Source, root: str | Path | None, cache: str | Path) -> tupl
     return rows, {split: str(error) for split, error in absent.items()}
 
 
-def _describe(dataset: InFolders) -> dict:
+def _describe(dataset: FolderDataset) -> dict:
     """Of one split: box_side_px are quantiles of the root of the area of visible boxes; frame_sizes and disk_bytes are
     of a sample of images, the latter scaled to all files."""
     frames, sizes, stored = int(dataset.lengths.sum()), Counter(), []

@@ -25,8 +25,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from relo_jax.data.datasets.index import DEFAULT_CACHE, InFolders, open_dataset
-from relo_jax.data.datasets.layout import Problem, Source
+from relo_jax.data.datasets.index import DEFAULT_CACHE, FolderDataset, open_dataset
+from relo_jax.data.datasets.layout import DatasetLayout, Problem
 from relo_jax.data.records import shard as tfds_shard
 from relo_jax.data.records import tfds as tfds_builder
 from relo_jax.data.records import tiled_jpeg
@@ -43,7 +43,7 @@ class Report:
     """What a build did. tiled: how many images are JPEG in tiles. shards: how many were "written" or "kept". damaged:
     shards that had changed since they were written, now replaced. problems: of the dataset, annotations and images."""
 
-    dataset: InFolders
+    dataset: FolderDataset
     frames: int
     tiled: int = 0
     shards: Counter = field(default_factory=Counter)
@@ -63,7 +63,7 @@ class Report:
 
 
 def build(
-    source: Source,
+    source: DatasetLayout,
     split: str,
     out: str | Path,
     root: str | Path | None = None,

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from relo_jax.data.datasets.index import InFolders
+from relo_jax.data.datasets.index import FolderDataset
 from relo_jax.data.datasets.layout import Problem
 from relo_jax.data.records import tiled_jpeg
 from relo_jax.media import images
@@ -38,7 +38,7 @@ class Records:
     frames of a sequence follow each other in one run.
     """
 
-    def __init__(self, dataset: InFolders, tiles: bool = False):
+    def __init__(self, dataset: FolderDataset, tiles: bool = False):
         self.dataset, self.tiles = dataset, tiles
         self._runs: list[tuple] = []  # folder, names of its files, sequence and place there of each (None: one owner)
         self._starts = [0]

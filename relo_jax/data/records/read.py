@@ -18,9 +18,9 @@ import numpy as np
 from tqdm import tqdm
 
 from relo_jax.data.datasets import layouts
-from relo_jax.data.datasets.index import DEFAULT_CACHE, Indexed
+from relo_jax.data.datasets.index import DEFAULT_CACHE, IndexedDataset
 from relo_jax.data.datasets.index_store import INDEX_VERSION, open_or_make, save
-from relo_jax.data.datasets.layout import Problem, Source
+from relo_jax.data.datasets.layout import DatasetLayout, Problem
 from relo_jax.data.records.examples import KINDS, VISIBLE
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError
@@ -85,7 +85,7 @@ def _find(root, name: str):
     return None
 
 
-def open_built(root, name: str, split: str, cache: str | Path = DEFAULT_CACHE) -> Built:
+def open_built(root, name: str, split: str, cache: str | Path = DEFAULT_CACHE) -> RecordDataset:
     """A split of a dataset that was built.
 
     Args:
@@ -108,15 +108,15 @@ def open_built(root, name: str, split: str, cache: str | Path = DEFAULT_CACHE) -
     place = f"built-{name}-{split}-{hashlib.blake2b(str(folder).encode(), digest_size=4).hexdigest()}"
     index = Path(cache) / f"{place}-{_fingerprint(folder, split)}"
     return open_or_make(
-        index, lambda: Built(source, str(folder), split, index),
+        index, lambda: RecordDataset(source, str(folder), split, index),
         lambda: _index(source, folder, split, index, f"{place}-*"),
     )  # fmt: skip
 
 
-class Built(Indexed):
+class RecordDataset(IndexedDataset):
     """Sequences of a built dataset; `root` is its folder or gs:// path, as text."""
 
-    def __init__(self, source: Source, root: str, split: str, folder: Path):
+    def __init__(self, source: DatasetLayout, root: str, split: str, folder: Path):
         super().__init__(source, root, split, folder)
         self._first = np.asarray(np.load(folder / "first.npy"))
         self._records = _records(root, source.name, split, "frames")
@@ -215,7 +215,7 @@ def _sequences(records, root: str) -> Iterator[dict]:
             yield parse(record)
 
 
-def _index(source: Source, folder, split: str, index: Path, older: str) -> None:
+def _index(source: DatasetLayout, folder, split: str, index: Path, older: str) -> None:
     """Reads all sequence records and keeps them as arrays, in place of those that match `older`."""
     text, boxes, visible, shown, still, first = [], [], [], [], [], []
     records = _records(str(folder), source.name, split, "sequences")

@@ -35,7 +35,7 @@ class Options:
     bending: float = 6.0  # largest bend of objects, in pixels of a 96 px patch (half of the objects are rigid)
     shadow: float = 0.3  # probability of a shadow or a patch of light
     switch: float = 0.0  # probability that the light comes on or goes out, at once or within a second
-    grain: float = 0.15  # largest strength of the camera's noise
+    sensor_noise: float = 0.15  # largest strength of the camera's noise
     blur: float = 1.5  # largest blur of the camera in pixels (three quarters of the sequences have none)
     grade: float = 0.5  # probability that the camera's colours are paler or tinted
     compression: float = 0.15  # probability of visible JPEG compression
@@ -58,7 +58,7 @@ class Cast:
     occluders: tuple[Cutout, ...]
     shadows: tuple[Cutout, ...]
     background: np.ndarray
-    grain: np.ndarray
+    sensor_noise: np.ndarray
 
 
 class _Paths:
@@ -231,8 +231,8 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
         (*behind, *own, *front),
         target,
         light=_gain(rng, paths) * rng.uniform(0.75, 1.15),
-        grain=cast.grain,
-        grain_strength=rng.uniform(0, options.grain),
+        sensor_noise=cast.sensor_noise,
+        sensor_noise_strength=rng.uniform(0, options.sensor_noise),
         offsets=rng.integers(0, 100, (frames, 2)),
         grade=_grade(rng, options),
         blur=rng.uniform(0.3, options.blur) if options.blur and rng.random() < 0.25 else 0.0,

@@ -178,7 +178,7 @@ class Photos:
             occluders=(piece(other()),) if rng.random() < o.occlusion else (),
             shadows=tuple(objects.shadow(rng) for _ in range(int(rng.random() < o.shadow))),
             background=other(),
-            grain=bank.noise,
+            sensor_noise=bank.noise,
         )
         return as_sequence(f"photos-{self.split}-{self.seed}-{int(index):06d}", compose(rng, cast, o))
 

@@ -79,7 +79,7 @@ def _cast(rng: np.random.Generator, split: int, family, member: int, options: Op
         carriers=(stock[picks[-1]],) if rng.random() < 0.2 else (),
         shadows=tuple(objects.shadow(rng) for _ in range(int(rng.random() < options.shadow))),
         background=_apart(_background(rng, bank), relatives[member]),
-        grain=bank.noise,
+        sensor_noise=bank.noise,
     )
 
 

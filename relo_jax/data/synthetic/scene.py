@@ -98,7 +98,7 @@ class Layer:
 @dataclass(frozen=True)
 class Scene:
     """width, height: of a frame; background: uint8 RGB with maps [F, 2, 3] to the frame; layers: back to front;
-    target: indices of the layers that are the target; light: [F] or [F, 3] brightness; grain: uint8 noise around
+    target: indices of the layers that are the target; light: [F] or [F, 3] brightness; sensor_noise: uint8 noise around
     128, with its strength; offsets: int [F, 2] where in the noise a frame begins. The camera, last of all: grade, a
     matrix [3, 4] on RGB; blur, in pixels of the frame; quality of a JPEG (0: none); exposure, the share of the time
     between two frames in which the shutter is open and smears what moves; pixel, the side of its pixels in those of
@@ -111,8 +111,8 @@ class Scene:
     layers: tuple[Layer, ...]
     target: tuple[int, ...]
     light: np.ndarray
-    grain: np.ndarray
-    grain_strength: float
+    sensor_noise: np.ndarray
+    sensor_noise_strength: float
     offsets: np.ndarray
     grade: np.ndarray
     blur: float = 0.0
@@ -188,13 +188,13 @@ def _film(scene: Scene, index: int, image: np.ndarray, scale: float) -> np.ndarr
         few = (max(round(width / (scene.pixel * scale)), 1), max(round(height / (scene.pixel * scale)), 1))
         image = cv2.resize(cv2.resize(image, few, interpolation=cv2.INTER_AREA), (width, height))
     image = cv2.transform(image, scene.grade * np.float32(scene.light[index]).reshape(-1, 1))
-    if scene.grain_strength > 0:
+    if scene.sensor_noise_strength > 0:
         dx, dy = scene.offsets[index]
-        noise = scene.grain[dy : dy + height, dx : dx + width]
+        noise = scene.sensor_noise[dy : dy + height, dx : dx + width]
         if noise.shape[:2] != (height, width):
             bottom, right = height - noise.shape[0], width - noise.shape[1]
             noise = cv2.copyMakeBorder(noise, 0, bottom, 0, right, cv2.BORDER_REFLECT)
-        image = cv2.addWeighted(image, 1, noise, scene.grain_strength, -128 * scene.grain_strength)
+        image = cv2.addWeighted(image, 1, noise, scene.sensor_noise_strength, -128 * scene.sensor_noise_strength)
     if scene.quality:
         _, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, scene.quality))
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)

@@ -11,7 +11,7 @@ import math
 
 import cv2
 
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 
 CSS = """
 :root { color-scheme: light; --ink: #1c2330; --soft: #5c6675; --line: #e3e7ee; --accent: #0072b2; }
@@ -115,7 +115,7 @@ def write_page(path, title, lead, sections, script=None):
         f'<body><main><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>{"".join(sections)}'
         f"</main>{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write_text(page, encoding="utf-8")
 
 

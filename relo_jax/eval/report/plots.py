@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from relo_jax.checkpoints.load import read_metrics
+from relo_jax.checkpoints.run_directory import read_metrics
 from relo_jax.eval import metrics
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 
 SUCCESS_FILE, PRECISION_FILE = FILES = ("success.png", "precision.png")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -254,6 +254,6 @@ def save(figure, target):
         if not isinstance(target, str | Path):
             figure.savefig(target, format="png")
             return
-        with whole_file(target) as file:
+        with atomic_write(target) as file:
             kind = Path(target).suffix[1:]
             figure.savefig(file, format=kind, metadata=_UNDATED.get(kind))

@@ -5,7 +5,7 @@ import io
 import json
 import math
 
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     c: f"\\{c}" for c in "&%$#_{}"
@@ -126,5 +126,5 @@ def _unknown(value):
 
 
 def _write(path, text):
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write_text(text, encoding="utf-8")

@@ -26,10 +26,9 @@ from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.errors import UserError
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.results.read import beside, find_results, match_results, read_result, read_times
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip knows
-_SHOWN = 20  # problems
 
 
 @dataclass(frozen=True)
@@ -119,28 +118,6 @@ def pack(server: str, results: str | Path, out: str | Path, data_root: str | Pat
     return Packed(len(found), boxes, len(firsts.keys() & found.keys()), tuple(notes))
 
 
-def pack_command(server: str, results: str | Path, out: str | Path, data_root: str | Path | None = None) -> None:
-    """`relo pack`: packs, and prints what was packed, or every problem.
-
-    Raises:
-      UserError: see `pack`.
-    """
-    try:
-        packed = pack(server, results, out, data_root)
-    except PackError as error:
-        print(*error.problems[:_SHOWN], sep="\n")
-        if len(error.problems) > _SHOWN:
-            print(f"and {len(error.problems) - _SHOWN} more")
-        raise
-    kind, more = SERVERS[server], len(packed.notes) - _SHOWN
-    for line in [*packed.notes[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]:
-        print(line)
-    print(f"{packed.sequences} sequences, {packed.boxes:,} boxes")
-    if packed.counted < packed.sequences:
-        print(f"whether every frame has one was checked for {packed.counted} of them: --data-root has the frames")
-    print(f"written to {out}, for {kind.where}")
-
-
 def _first_boxes(server: str, data_root: str | Path | None) -> tuple[dict[str, tuple[int, np.ndarray]], list[str]]:
     """Name -> number of frames and first box, of the sequences that are on this machine; and notes."""
     if not data_root and not os.environ.get(ENVIRONMENT):
@@ -174,7 +151,7 @@ def _lines(table: np.ndarray, form: str) -> str:
 
 
 def _write(out: Path, files: dict[str, str]) -> None:
-    with whole_file(out) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+    with atomic_write(out) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _DATE)
             entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16

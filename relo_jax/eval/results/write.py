@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 from relo_jax.config import base, flatten
+from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 from relo_jax.model import model_config
 
 RUN_FILE = "run.json"
@@ -56,7 +57,7 @@ class Results:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{path} cannot be made: {error.strerror}") from error
-        with whole_file(run) as file:
+        with atomic_write(run) as file:
             file.write_text(json.dumps(made_by, indent=2) + "\n")
 
     def read(self, sequence):
@@ -83,7 +84,7 @@ class Results:
     def write(self, name, boxes_xywh, scores, seconds):
         """Writes the three files of a sequence; that of the boxes last, since it says that all is there."""
         for suffix, rows, form in zip(SUFFIXES, (seconds, scores, boxes_xywh), ("%.6f", "%.6f", "%.4f"), strict=True):
-            with whole_file(self.path / f"{name}{suffix}") as file:
+            with atomic_write(self.path / f"{name}{suffix}") as file:
                 np.savetxt(file, rows, fmt=form, delimiter=",")
 
 
@@ -101,7 +102,7 @@ def check_names(sequences):
 
 def _check_same(run, made_by):
     try:
-        before = flatten(dict(json.loads(run.read_text())))
+        before = flatten(with_current_names(dict(json.loads(run.read_text())), run))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{run} cannot be read ({error}): remove {run.parent}, or name another folder") from None
     now = flatten(json.loads(json.dumps(made_by)))  # tuples as the lists that JSON makes of them

@@ -16,7 +16,7 @@ import pytest
 from relo_jax import config as configs
 from relo_jax.data.clips import pipeline
 from relo_jax.data.clips.plan import ClipOptions
-from relo_jax.data.clips.source import ClipSource, Part
+from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.data.synthetic.compose import Options
@@ -142,7 +142,7 @@ def lasot(tmp_path_factory):
     miniature.lasot(root)
     dataset = open_dataset(layouts.source("lasot"), "train", root, tmp_path_factory.mktemp("cache"))
     options = ClipOptions(templates=1, frames=2, template_size=16, search_size=32)
-    return ClipSource([Part("lasot", dataset), Part("again", dataset, 0.5)], options, seed=3)
+    return ClipSource([MixturePart("lasot", dataset), MixturePart("again", dataset, 0.5)], options, seed=3)
 
 
 def digest(batch, row):

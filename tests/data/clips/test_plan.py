@@ -5,7 +5,7 @@ import pytest
 
 from relo_jax.data.clips import augment
 from relo_jax.data.clips.plan import ClipOptions, clip_rng, eligible, jitter_box, sample_order
-from relo_jax.data.clips.source import ClipSource, Part
+from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets.folder import Folder
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
@@ -35,7 +35,7 @@ def red_square(frames=40, name="square", visible=None):
 
 
 def folder(sequences):
-    return [Part("folder", Folder(sequences))]
+    return [MixturePart("folder", Folder(sequences))]
 
 
 def colored(image, channel):

@@ -47,7 +47,7 @@ def sequence(data, side=40.0, log=None):
 
 def direct(source, plan):
     """The plan's crops, each from its own whole frame by the cropper of the evaluation."""
-    rows = zip(plan.frames, plan.around_xywh, plan.factor, plan.size, strict=True)
+    rows = zip(plan.frames, plan.crop_center_xywh, plan.factor, plan.size, strict=True)
     return [crop_host(source.read_frame(t), box, factor, int(size))[0] for t, box, factor, size in rows]
 
 
@@ -110,7 +110,7 @@ def test_nothing_is_enlarged_that_was_reduced(side, seed):
     for t in np.unique(plan.frames).tolist():
         picture = crops.decode_frame(plan, t, JPEG, "frame")
         for k in np.flatnonzero(plan.frames == t):
-            window = np.ceil(np.sqrt(plan.around_xywh[k, 2:].prod()) * plan.factor[k])
+            window = np.ceil(np.sqrt(plan.crop_center_xywh[k, 2:].prod()) * plan.factor[k])
             assert picture.reduce == 1 or window / picture.reduce >= plan.size[k]
 
 

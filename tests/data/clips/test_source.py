@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relo_jax.data.clips.failures import Account
+from relo_jax.data.clips.failures import ReadFailures
 from relo_jax.data.clips.plan import ClipOptions
-from relo_jax.data.clips.source import ClipSource, Part, read_note, write_note
+from relo_jax.data.clips.source import ClipSource, MixturePart, read_note, write_note
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import Folder
 from relo_jax.data.datasets.index import open_dataset
@@ -45,10 +45,10 @@ def same(a, b):
 
 
 def test_datasets_are_drawn_by_their_weights(lasot):
-    parts = [Part(name, lasot, weight) for name, weight in (("a", 1.0), ("b", 0.0), ("c", 3.0))]
+    parts = [MixturePart(name, lasot, weight) for name, weight in (("a", 1.0), ("b", 0.0), ("c", 3.0))]
     drawn = Counter(ClipSource(parts, OPTIONS, 0).describe(k).partition("/")[0] for k in range(2000))
     assert drawn["b"] == 0 and abs(drawn["c"] / 2000 - 0.75) < 0.04
-    equal = [Part(p.name, p.sequences) for p in parts]
+    equal = [MixturePart(p.name, p.sequences) for p in parts]
     drawn = Counter(ClipSource(equal, OPTIONS, 0).describe(k).partition("/")[0] for k in range(2000))
     assert all(abs(drawn[name] / 2000 - 1 / 3) < 0.04 for name in "abc")
     clip = ClipSource(parts, OPTIONS, 0)[4]
@@ -58,12 +58,14 @@ def test_datasets_are_drawn_by_their_weights(lasot):
 @pytest.mark.parametrize("weights", [(0.0, 0.0), (1.0, -1.0), (1.0, float("nan"))])
 def test_weights_that_say_nothing_are_refused(lasot, weights):
     with pytest.raises(UserError, match="weights"):
-        ClipSource([Part("a", lasot, w) for w in weights], OPTIONS, 0)
+        ClipSource([MixturePart("a", lasot, w) for w in weights], OPTIONS, 0)
 
 
 def test_a_clip_that_fails_is_replaced_by_the_same_other_one_and_says_so(lasot):
     folder = Folder(tuple(broken(s, 0.2, seed) for seed, s in enumerate(lasot)))
-    whole, torn, again = (ClipSource([Part("lasot", s)], OPTIONS, 7) for s in (Folder(tuple(lasot)), folder, folder))
+    whole, torn, again = (
+        ClipSource([MixturePart("lasot", s)], OPTIONS, 7) for s in (Folder(tuple(lasot)), folder, folder)
+    )
     failed = 0
     for index in range(60):
         clip = torn[index]
@@ -79,7 +81,7 @@ def test_a_clip_that_fails_is_replaced_by_the_same_other_one_and_says_so(lasot):
 
 
 def test_a_dataset_of_which_nothing_decodes_is_named(lasot):
-    source = ClipSource([Part("lasot", Folder(tuple(broken(s, 1.0) for s in lasot)))], OPTIONS, 0)
+    source = ClipSource([MixturePart("lasot", Folder(tuple(broken(s, 1.0) for s in lasot)))], OPTIONS, 0)
     with pytest.raises(UserError, match=r"clip 3: 20 tries failed, the last by undecodable image in lasot: .*jpg"):
         source[3]
 
@@ -105,7 +107,7 @@ def batch(failed, datasets=None, why=("coco", "missing frame", "a.jpg")):
 
 
 def test_an_account_tells_clips_by_dataset_and_failures_by_reason():
-    account = Account(["coco", "lasot"])
+    account = ReadFailures(["coco", "lasot"])
     account.add(*batch([0, 2, 0], [0, 1, 1]))
     account.add(*batch([1], [0], ("lasot", "undecodable image", "b.jpg")))
     line = account.report("epoch 1")
@@ -117,25 +119,25 @@ def test_an_account_tells_clips_by_dataset_and_failures_by_reason():
 
 
 def test_a_few_files_are_named_and_that_there_are_more_is_told():
-    account = Account(["coco"])
+    account = ReadFailures(["coco"])
     for k in range(9):
         account.add(*batch([1], [0], ("coco", "missing frame", f"{k}.jpg")))
     assert account.report("all").endswith("9 missing frame (0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, ...)")
 
 
 def test_more_than_one_failure_in_a_hundred_stops_with_the_list():
-    account = Account(["coco"])
+    account = ReadFailures(["coco"])
     for _ in range(10):
         account.add(*batch([1, *[0] * 99]))
     with pytest.raises(UserError, match=r"1\.\d% of the clips could not be read.*coco: 11 missing frame \(a\.jpg"):
         account.add(*batch([1]))
-    later = Account(["coco"])
+    later = ReadFailures(["coco"])
     for _ in range(30):
         later.add(*batch([1, *[0] * 99]))  # 1 % for ever is allowed, and told
 
 
 def test_failures_that_a_note_has_no_room_for_are_still_counted():
-    account = Account(["coco"])
+    account = ReadFailures(["coco"])
     dataset, failed, note = batch([1])
     account.add(dataset, np.array([5]), note)
     assert account.failed.total() == 5

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax import cli
+from relo_jax.commands import main as cli
 from relo_jax.data.datasets import check, layouts, stats
 from relo_jax.data.datasets.folder import SOURCE as FOLDER
 from tests.data import miniature
@@ -84,7 +84,7 @@ def test_every_kind_of_damage_is_counted_by_the_command(vot, tmp_path):
     report = tmp_path / "report.json"
     command = ["data", "check", "vot", "--root", str(vot), "--frames", "all", "--json", str(report)]
     done = subprocess.run(
-        [sys.executable, "-m", "relo_jax.cli", *command, "--cache", str(tmp_path / "cache")],
+        [sys.executable, "-m", "relo_jax.commands.main", *command, "--cache", str(tmp_path / "cache")],
         capture_output=True, text=True, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from relo_jax.data.clips.source import read_note, write_note
 from relo_jax.data.datasets import annotations, index, layouts
-from relo_jax.data.datasets.frame_names import Names
+from relo_jax.data.datasets.frame_names import FrameNames
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.data.datasets.layout import list_frames
 from relo_jax.errors import UserError
@@ -390,7 +390,7 @@ STEMS = st.text(st.characters(exclude_characters="/\0\n", exclude_categories=["C
 @given(st.lists(st.builds("{}{}".format, STEMS, st.sampled_from(["", ".jpg", ".PNG"])), max_size=6))
 @settings(deadline=None, max_examples=150)
 def test_any_names_of_frames_come_back(names):
-    back = Names(Names.compress(names), len(names))
+    back = FrameNames(FrameNames.compress(names), len(names))
     assert list(back) == names and len(back) == len(names)
 
 
@@ -398,12 +398,12 @@ def test_any_names_of_frames_come_back(names):
 @settings(deadline=None, max_examples=150)
 def test_numbered_names_of_frames_come_back_and_take_little(prefix, first, digits, count, suffix):
     names = [f"{prefix}{first + k:0{digits}d}{suffix}" for k in range(count)]
-    text = Names.compress(names)
-    assert list(Names(text, count)) == names and Names(text, count)[-1] == names[-1]
+    text = FrameNames.compress(names)
+    assert list(FrameNames(text, count)) == names and FrameNames(text, count)[-1] == names[-1]
     if not any(map(str.isnumeric, prefix)):
         assert len(text) < len(prefix) + 20
     with pytest.raises(IndexError):
-        Names(text, count)[count]
+        FrameNames(text, count)[count]
 
 
 @pytest.mark.parametrize(

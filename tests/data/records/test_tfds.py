@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relo_jax import cli
+from relo_jax.commands import main as cli
 from relo_jax.data.clips.plan import ClipOptions
-from relo_jax.data.clips.source import ClipSource, Part
+from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.data.records import build as tfds_build
@@ -75,7 +75,7 @@ def clips(dataset, count=6):
     """The bytes of the first clips, or why there are none."""
     options = ClipOptions(frames=2, template_size=32, search_size=64)
     try:
-        source = ClipSource([Part("a", dataset)], options, seed=3)
+        source = ClipSource([MixturePart("a", dataset)], options, seed=3)
         return [{key: value.tobytes() for key, value in source[k].items()} for k in range(count)]
     except UserError as error:
         return str(error).replace(dataset.name, "")
@@ -124,7 +124,9 @@ def test_a_build_that_was_killed_goes_on_to_the_same_bytes(lasot, tmp_path):
     (folder / "groundtruth.txt").write_text(miniature.lines(boxes))
     for flags in ("full_occlusion.txt", "out_of_view.txt"):
         (folder / flags).write_text(",".join("0" * 400))
-    command = f"{sys.executable} -m relo_jax.cli data build lasot --split train --shard-mib 0.01 --no-tiles".split()
+    command = (
+        f"{sys.executable} -m relo_jax.commands.main data build lasot --split train --shard-mib 0.01 --no-tiles".split()
+    )
     command += ["--root", str(lasot.root), "--cache", str(lasot.cache), "--out", str(lasot.out)]
     notes = lasot.out / "lasot" / "frames" / "1.0.0" / "shards-train"
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)

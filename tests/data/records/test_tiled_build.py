@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from relo_jax import cli
+from relo_jax.commands import main as cli
 from relo_jax.data.clips.plan import ClipOptions
-from relo_jax.data.clips.source import ClipSource, Part
+from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.data.records import build as tfds_build
@@ -39,7 +39,7 @@ def test_clips_of_tiles_are_those_of_the_folder_to_the_byte(lasot, monkeypatch):
     assert data != folder[0].read_encoded(5) and tiled_jpeg.read_header(data).interval == 2
     assert kept == torn.read_bytes()
     assert np.array_equal(built[1].read_frame(7), folder[1].read_frame(7))
-    clips = [ClipSource([Part("lasot", dataset)], OPTIONS, 0) for dataset in (folder, built)]
+    clips = [ClipSource([MixturePart("lasot", dataset)], OPTIONS, 0) for dataset in (folder, built)]
     decoded = []
     region = tiled_jpeg.region
     monkeypatch.setattr(tiled_jpeg, "region", lambda *a: decoded.append(region(*a)) or decoded[-1])

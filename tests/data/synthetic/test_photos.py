@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from relo_jax.data.clips.plan import ClipOptions
-from relo_jax.data.clips.source import ClipSource, Part, read_note
+from relo_jax.data.clips.source import ClipSource, MixturePart, read_note
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.photos import Photos, cut, own_cutout, read_photos
 from relo_jax.errors import UserError
@@ -129,7 +129,7 @@ def test_a_broken_photograph_costs_its_clips_and_no_more(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "photos")
     (tmp_path / "photos" / "001.png").write_bytes(b"no")
     photos = [read_photos(root, 0, "train", OPTIONS) for root in (folder, tmp_path / "photos")]
-    whole, torn = (ClipSource([Part("photos", p)], ClipOptions(1, 2, 16, 32), 0) for p in photos)
+    whole, torn = (ClipSource([MixturePart("photos", p)], ClipOptions(1, 2, 16, 32), 0) for p in photos)
     assert whole.fingerprint() != torn.fingerprint()
     failed = 0
     for index in range(12):

@@ -110,7 +110,7 @@ def test_the_blob_of_nearest_colour_is_not_the_target(heldout):
 
 def test_the_target_can_be_told_from_what_is_around_it(heldout):
     """Inside its box a frame differs from the same frame without the target, visibly."""
-    source = Procedural(5, "heldout", replace(OPTIONS, grain=0, compression=0))
+    source = Procedural(5, "heldout", replace(OPTIONS, sensor_noise=0, compression=0))
     seen = []
     for k in range(12):
         scene = source.scene(k)

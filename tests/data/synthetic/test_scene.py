@@ -15,7 +15,7 @@ from relo_jax.data.synthetic.procedural import Procedural
 from relo_jax.data.synthetic.scene import render, smear
 from relo_jax.geometry.crop import crop_host
 
-CLEAN = Options(num_frames=40, bank_size=24, grain=0, blur=0, compression=0)
+CLEAN = Options(num_frames=40, bank_size=24, sensor_noise=0, blur=0, compression=0)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_while_the_shutter_is_open_what_moves_is_smeared_and_what_stands_is_not(
     maps = np.repeat(scene.background_maps[:1], 12, 0)
     layers = [replace(layer, maps=np.repeat(layer.maps[:1], 12, 0)) for layer in scene.layers]
     still = replace(scene, background_maps=maps, layers=tuple(layers), light=np.ones(12))
-    still = replace(still, grain_strength=0.0, quality=0, blur=0.0)
+    still = replace(still, sensor_noise_strength=0.0, quality=0, blur=0.0)
     picture = lambda scene: render(scene, 6, 0, 0, 1, scene.width, scene.height).astype(int)
     before = picture(still)
     np.testing.assert_array_equal(picture(replace(still, exposure=0.8)), before)
@@ -195,7 +195,7 @@ def test_while_the_shutter_is_open_what_moves_is_smeared_and_what_stands_is_not(
 
 def test_a_camera_of_large_pixels_shows_no_more_than_they_resolve():
     scene = Procedural(5, "heldout", CLEAN).scene(2)
-    scene = replace(scene, grain_strength=0.0, quality=0, blur=0.0)
+    scene = replace(scene, sensor_noise_strength=0.0, quality=0, blur=0.0)
     crop = lambda pixel: render(replace(scene, pixel=pixel), 5, 100, 80, 4, 192, 192).astype(float)
     sharp, coarse = crop(0.0), crop(2.0)
     resolved = cv2.resize(cv2.resize(sharp, (24, 24), interpolation=cv2.INTER_AREA), (192, 192))
@@ -222,7 +222,7 @@ def test_blur_by_motion_and_large_pixels_change_no_box():
 def test_what_moves_is_smeared_in_a_crop_as_in_its_frame():
     """Also where the border of the crop cuts it, and where it comes in from outside."""
     scene = Procedural(5, "heldout", CLEAN).scene(4)
-    scene = replace(scene, exposure=0.8, grain_strength=0.0, quality=0, blur=0.0)
+    scene = replace(scene, exposure=0.8, sensor_noise_strength=0.0, quality=0, blur=0.0)
     for layer in scene.layers:
         layer.maps[:, 0, 2] += 15 * np.arange(len(scene))
     whole = render(scene, 9, 0, 0, 1, scene.width, scene.height).astype(int)

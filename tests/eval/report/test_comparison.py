@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from relo_jax.commands.report import named_folders
 from relo_jax.data.datasets import layouts
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
@@ -17,7 +18,7 @@ from relo_jax.eval.bootstrap import draw
 from relo_jax.eval.report import failure_cases, tables
 from relo_jax.eval.report.comparison import compare
 from relo_jax.eval.report.omissions import oddities
-from relo_jax.report_command import named_folders, report_command
+from tests import command
 from tests.data import miniature
 
 FRAMES = 30
@@ -223,7 +224,17 @@ def test_uav123_has_its_attributes_in_the_report(tmp_path, monkeypatch):
             np.savetxt(tmp_path / label / "uav" / f"uav_{sequence.name}.txt", boxes.round(), fmt="%d", delimiter="\t")
         (tmp_path / label / "nfs").mkdir()
         (tmp_path / label / "nfs" / "nfs_bee.txt").write_text("1,2,3,4\n")  # another dataset's beside it
-    report_command(["near", "far"], "uav123", tmp_path, out=tmp_path / "out", worst=1, resamples=100)
+    options = [
+        "--dataset",
+        "uav123",
+        "--data-root",
+        tmp_path,
+        "--out",
+        tmp_path / "out",
+        "--worst=1",
+        "--resamples=100",
+    ]
+    command.run("report", "near", "far", *options)
     rows = list(csv.reader((tmp_path / "out" / "attributes.csv").open()))
     assert rows[0] == ["attribute", "sequences", "near", "far"]
     assert [row[:2] for row in rows[1:]] == [["Aspect Ratio Change", "3"], ["Background Clutter", "3"]]
@@ -232,11 +243,11 @@ def test_uav123_has_its_attributes_in_the_report(tmp_path, monkeypatch):
 
 
 def test_tables_are_files_for_others_to_read(benchmark, folders, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("relo_jax.report_command.open_benchmark", lambda *_: benchmark)
+    monkeypatch.setattr("relo_jax.eval.benchmarks.open_benchmark", lambda *_: benchmark)
     (folders["fair"] / "e.txt").write_text("20,20,inf,4\n")
     arguments = [f"good_one 100%={folders['good']}", f"fair={folders['fair']}"]
     with pytest.raises(UserError, match="1 result files cannot be used, the first of fair: .*e.txt, line 1: 20,20,inf"):
-        report_command(arguments, out=tmp_path / "out", against="fair", resamples=100)
+        command.run("report", *arguments, "--out", tmp_path / "out", "--against=fair", "--resamples=100")
     out, err = capsys.readouterr()
     assert out.splitlines()[1].startswith("good_one 100%") and "Compared are the 4 of 5" in err
     lines = (tmp_path / "out" / "ranking.tex").read_text().splitlines()
@@ -267,19 +278,19 @@ def test_tables_are_files_for_others_to_read(benchmark, folders, tmp_path, monke
 
 
 def test_one_tracker_alone_has_a_report_too(benchmark, folders, tmp_path, monkeypatch):
-    monkeypatch.setattr("relo_jax.report_command.open_benchmark", lambda *_: benchmark)
+    monkeypatch.setattr("relo_jax.eval.benchmarks.open_benchmark", lambda *_: benchmark)
     (tmp_path / "out").mkdir()
     earlier = {"attributes.tex", "differences.tex", "differences.svg", "differences-2.png"}
     for name in ("report.json", *earlier, "notes.txt"):
         (tmp_path / "out" / name).write_text("of an earlier report, or of its reader")
-    report_command([f"_<i>中 $x{'y' * 60}={folders['good']}"], out=tmp_path / "out", worst=0)
+    command.run("report", f"_<i>中 $x{'y' * 60}={folders['good']}", "--out", tmp_path / "out", "--worst=0")
     text = (tmp_path / "out" / "report.html").read_text()
     assert "five: 1 tracker<" in text and "Results" in text and "_&lt;i&gt;中 $xyyy" in text and "<i>中" not in text
     assert "more than chance" not in text and "sequence by sequence" not in text and "does worst" not in text
     assert not earlier & {p.name for p in (tmp_path / "out").iterdir()}
     assert (tmp_path / "out" / "notes.txt").is_file()
     with pytest.raises(UserError, match="no tracker is called b: they are good"):
-        report_command([str(folders["good"])], against="b")
+        command.run("report", folders["good"], "--against=b")
 
 
 def test_latex_ranks_as_it_prints_and_shows_what_is_unknown(tmp_path):

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from relo_jax import cli
+from relo_jax.commands import main as cli
 from relo_jax.data.datasets import split_lists
 from relo_jax.errors import UserError
 from relo_jax.eval.results.pack import PackError, pack

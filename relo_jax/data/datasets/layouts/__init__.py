@@ -6,13 +6,13 @@ import difflib
 import importlib
 
 from relo_jax.config import DATASETS
-from relo_jax.data.datasets.layout import Source
+from relo_jax.data.datasets.layout import DatasetLayout
 from relo_jax.errors import UserError
 
 NAMES = tuple(name for name in DATASETS if name not in ("procedural", "photos", "folder"))
 
 
-def source(name: str) -> Source:
+def source(name: str) -> DatasetLayout:
     """The dataset of this name.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax.data.datasets.layout import Entry, Problem, Record, Source, list_files, sensible
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, Problem, Record, list_files, sensible
 from relo_jax.errors import UserError
 
 SMALLEST = 50  # pixels; width and height must be more
@@ -67,7 +67,7 @@ def _short(part: dict):
     return part
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="coco",
     title="COCO 2017",
     folders=("coco", "COCO2017", "MSCOCO"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes, read_flags, read_text
-from relo_jax.data.datasets.layout import Entry, Record, Source, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, Record, list_frames, record
 from relo_jax.errors import UserError
 
 _FOLDERS = {"vottrain": "train", "votval": "train"}
@@ -72,7 +72,7 @@ def _category(path: Path) -> str | None:
     return fields.get("object_class", "").strip() or None
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="got10k",
     title="GOT-10k",
     folders=("GOT-10k", "GOT10k", "got10k", "GOT_10k"),

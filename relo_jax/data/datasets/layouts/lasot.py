@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.annotations import read_boxes, read_flags
-from relo_jax.data.datasets.layout import Entry, Record, Source, list_folders, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, Record, list_folders, list_frames, record
 
 FILES = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt", "img")
 ATTRIBUTES = ("att", "annos/att", "LaSOT_Evaluation_Toolkit/annos/att")
@@ -41,7 +41,7 @@ def read(root: Path, entry: Entry) -> Iterator[Record]:
     )  # fmt: skip
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="lasot",
     title="LaSOT",
     folders=("LaSOT", "LaSOTBenchmark", "LaSOTTest"),

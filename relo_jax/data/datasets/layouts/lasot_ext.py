@@ -7,7 +7,7 @@ read is what the list names.
 from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
-from relo_jax.data.datasets.layout import Entry, Source
+from relo_jax.data.datasets.layout import DatasetLayout, Entry
 from relo_jax.data.datasets.layouts.lasot import ATTRIBUTES, in_classes, read
 
 
@@ -19,7 +19,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
     return found
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="lasot_ext",
     title="LaSOT_ext",
     folders=("LaSOT_ext", "LaSOT_extension_subset", "LaSOTExt", "LaSOT-ext"),

@@ -13,7 +13,7 @@ import numpy as np
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes, read_text
-from relo_jax.data.datasets.layout import Entry, Problem, Source, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, Problem, list_frames, record
 from relo_jax.errors import UserError
 
 STEP = 8
@@ -83,7 +83,7 @@ def _number(word: str) -> bool:
         return False
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="nfs",
     title="NFS",
     folders=("NFS", "nfs30", "NeedForSpeed"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Entry, Source, frames_between, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, frames_between, list_frames, record
 
 
 @cache
@@ -41,7 +41,7 @@ def _read(root: Path, entry: Entry):
     yield record(entry.name, images, frames, boxes, text=text)
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="otb100",
     title="OTB-100",
     folders=("OTB100", "OTB-100", "OTB2015", "OTB"),

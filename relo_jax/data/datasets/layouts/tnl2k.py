@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Entry, Source, list_folders, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, list_folders, list_frames, record
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
@@ -25,7 +25,7 @@ def _read(root: Path, entry: Entry):
     yield record(entry.name, images, list_frames(root / images), read_boxes(root / text), text=text)
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="tnl2k",
     title="TNL2K",
     folders=("TNL2K", "TNL2K_test_subset", "TNL2K_test"),

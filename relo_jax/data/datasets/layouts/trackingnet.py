@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relo_jax.data.datasets import layout
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Entry, Problem, Record, Source, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, Problem, Record, list_frames, record
 from relo_jax.errors import UserError
 
 PARTS = tuple(f"TRAIN_{k}" for k in range(12))
@@ -50,7 +50,7 @@ def _why(part: Path) -> str:
     return "anno and frames are needed: download them"
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="trackingnet",
     title="TrackingNet",
     folders=("TrackingNet",),

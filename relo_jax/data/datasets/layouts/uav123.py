@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Entry, Source, frames_between, list_files, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, frames_between, list_files, list_frames, record
 
 FRAMES, BOXES = "data_seq/UAV123", "anno/UAV123"
 
@@ -35,7 +35,7 @@ def _read(root: Path, entry: Entry):
     yield record(entry.name, images, frames, read_boxes(root / text), text=text)
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="uav123",
     title="UAV123",
     folders=("UAV123", "Dataset_UAV123", "UAV"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Entry, Record, Source, list_folders, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, Record, list_folders, list_frames, record
 
 # In some of the archives the first is all in small letters.
 _FILES = ("Groundtruth.txt", "groundtruth.txt", "imgs", "img")
@@ -40,7 +40,7 @@ def _read(root: Path, entry: Entry) -> Iterator[Record]:
     )  # fmt: skip
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="vasttrack",
     title="VastTrack",
     folders=("VastTrack", "vasttrack"),

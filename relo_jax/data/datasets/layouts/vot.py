@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax.data.datasets.annotations import read_text
-from relo_jax.data.datasets.layout import Entry, Source, list_folders, list_frames, record
+from relo_jax.data.datasets.layout import DatasetLayout, Entry, list_folders, list_frames, record
 from relo_jax.data.datasets.split_lists import read_list
 from relo_jax.errors import UserError
 
@@ -87,7 +87,7 @@ def _mask_box(code: np.ndarray):
     return x + columns[0], y + rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
 
 
-SOURCE = Source(
+SOURCE = DatasetLayout(
     name="vot",
     title="VOT",
     folders=("VOT", *(f"{prefix}{year}" for year in range(2022, 2012, -1) for prefix in ("VOT", "vot-st"))),

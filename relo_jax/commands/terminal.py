@@ -2,13 +2,13 @@
 
 import contextlib
 import errno
-import os
 import select
 import signal
 import sys
 import threading
 
 from relo_jax.errors import UserError
+from relo_jax.files import discard_stdout
 
 _AGAIN = 0.05  # seconds
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -63,7 +63,7 @@ def printing():
     finally:
         failure, error = _flush(), sys.exc_info()[1]
         if isinstance(error, OSError) and error.filename is None and (error.errno in _FULL or _nobody_reads()):
-            nothing_to_stdout()  # it was not buffered
+            discard_stdout()  # it was not buffered
             failure = error
         # Another error that is on its way says more.
         if failure is not None and (error is None or isinstance(error, (OSError, SystemExit))):
@@ -78,7 +78,7 @@ def _flush():
         if sys.stdout is not None:  # as where it was closed before the start
             sys.stdout.flush()
     except OSError as failure:
-        nothing_to_stdout()
+        discard_stdout()
         return failure
     return None
 
@@ -90,8 +90,3 @@ def _nobody_reads():
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), 0)  # errors are always told
     return any(event & select.POLLERR for _, event in pipe.poll(0))
-
-
-def nothing_to_stdout():
-    """Nothing more is written to the standard output, the interpreter's end included."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

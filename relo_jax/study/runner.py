@@ -10,21 +10,19 @@ from pathlib import Path
 
 import tqdm
 
-from relo_jax import demo
-from relo_jax.checkpoints import model_card as cards
+from relo_jax.checkpoints import provenance
 from relo_jax.errors import UserError
 from relo_jax.eval.benchmarks import Benchmark, open_benchmark
 from relo_jax.eval.report import tables
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 from relo_jax.study import arm as arms
 from relo_jax.study import figure, outcome, studies
+from relo_jax.study.held_out import FRAMES, SEQUENCES, held_out_sequences
 
 RESULT_FILE, TABLE_FILE = "study.json", "table.md"
 
 
-def study_command(
-    name, seeds=3, workdir="runs/study", data_root=None, scale=1.0, *, sequences=demo.SEQUENCES, frames=demo.FRAMES
-):
+def run_study(name, seeds=3, workdir="runs/study", data_root=None, scale=1.0, *, sequences=SEQUENCES, frames=FRAMES):
     """Runs what of a study was not run yet, writes `study.json`, `table.md` and `curves.png`, prints the table.
 
     Args:
@@ -61,14 +59,14 @@ def study_command(
         "scale": scale,
         **outcome.summary(study, runs),
         "began_with": {arm: arms.began_with(arm, 0, workdir) for arm in study.arms},
-        "code": cards.revision(),
+        "code": provenance.revision(),
         "seconds": round(time.perf_counter() - start, 1),  # of this session: what was there before cost nothing
-        **demo.circumstances(),
+        **provenance.circumstances(),
     }
     text = outcome.table(name, study, found, scale)
     folder.mkdir(parents=True, exist_ok=True)
     tables.write_json(folder / RESULT_FILE, found)
-    with whole_file(folder / TABLE_FILE) as file:
+    with atomic_write(folder / TABLE_FILE) as file:
         file.write_text(f"{text}\n`{found['command']}`, {found['machine']}, {found['date']}\n")
     figure.write_curves(folder / figure.CURVES_FILE, found["curves"])
     print(f"\n{text}\nwritten to {folder}: {TABLE_FILE}, {RESULT_FILE}, {figure.CURVES_FILE}")
@@ -77,7 +75,7 @@ def study_command(
 
 def held_out(sequences, frames):
     """The demo's evaluation: procedural sequences with seeds and textures that no training has."""
-    return Benchmark(None, None, "held-out", tuple(demo.held_out(sequences, frames)))
+    return Benchmark(None, None, "held-out", tuple(held_out_sequences(sequences, frames)))
 
 
 def run_all(study, seeds, scale, benchmarks, workdir):

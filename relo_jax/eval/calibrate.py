@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 
 from relo_jax import __version__
-from relo_jax.checkpoints import load as checkpoints
+from relo_jax.checkpoints import run_directory
 from relo_jax.data.datasets import layouts
 from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.procedural import heldout
@@ -24,7 +24,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, calibration
 from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.results.write import fingerprint
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 from relo_jax.tracking import confidence
 from relo_jax.tracking.options import checked_options
 
@@ -47,7 +47,7 @@ class Seen:
 @dataclass(frozen=True)
 class Calibration:
     """What `calibrate` found. options: to be written into the section "tracker". figures: {"before", "after"} ->
-    `calibration.figures` and the threshold, where "after" is what `calibration.try_out` says. interval: 95 %, of its
+    `calibration.figures` and the threshold, where "after" is what `calibration.cross_validate` says. interval: 95 %, of its
     false-alarm rate. scores: label -> (scores, right), of the same frames. measured: (sequences, frames)."""
 
     options: dict
@@ -57,39 +57,6 @@ class Calibration:
     measured: tuple[int, int]
 
 
-def calibrate_command(
-    checkpoint, dataset="procedural", data_root=None, split=None, *, one_based=False, count=None, seed=None,
-    false_alarms=FALSE_ALARMS, batch=8, out=None, dtype=None,
-):  # fmt: skip
-    """Calibrates, writes the weights and the threshold into the checkpoint's config, and prints the figures.
-
-    Args:
-      checkpoint: run directory or exported `.msgpack`: something with a config that can be written.
-      dataset: "procedural", or what `benchmarks.open_benchmark` takes.
-      data_root, split, one_based: as there; a dataset's own held-out split where none is named.
-      count, seed: how many procedural sequences (`SEQUENCES`), and which (`SEED`).
-      false_alarms: share of the frames with the target away or the box wrong that may be called found.
-      batch: sequences at a time.
-      out: folder for FILE and PICTURE; None takes the checkpoint's.
-      dtype: what to compute in while the score is fitted, see `relo_jax.checkpoint.load`; it is noted in FILE, and the
-        checkpoint stays as it was.
-
-    Raises:
-      UserError: the checkpoint has no config to write to or cannot track; see `open_benchmark` and `calibrate`.
-    """
-    file = config_file(checkpoint)
-    loaded = checkpoints.load_tracker(checkpoint, dtype)
-    out = Path(out or file.parent)
-    if not out.is_dir():
-        raise UserError(f"--out {out}: there is no such folder")
-    sequences, what = open_sequences(dataset, data_root, split, one_based, count, seed)
-    found = calibrate(loaded, sequences, false_alarms, batch)
-    about = {"checkpoint": str(checkpoint), "dtype": loaded.model.dtype, "data": what, "false_alarms": false_alarms}
-    write(found, loaded, file, out, about)
-    print(table(found, false_alarms))
-    print(f"written to {file}; {out / FILE}, {out / PICTURE}")
-
-
 def config_file(checkpoint):
     """The JSON file that a checkpoint's options stand in.
 
@@ -97,17 +64,17 @@ def config_file(checkpoint):
       UserError: there is none that could be written, or the checkpoint is not the newest of its run.
     """
     path = Path(checkpoint)
-    if str(checkpoint) in checkpoints.STARTERS:
+    if str(checkpoint) in run_directory.STARTERS:
         raise UserError(
-            f"{checkpoint} is part of the package: copy {checkpoints.STARTERS[str(checkpoint)]} and the .json beside "
+            f"{checkpoint} is part of the package: copy {run_directory.STARTERS[str(checkpoint)]} and the .json beside "
             "it to a place of your own, and calibrate the copy"
         )
     if path.is_dir():
-        run, step = checkpoints.run_and_step(path)
-        _, newest = checkpoints.run_and_step(run)
+        run, step = run_directory.run_and_step(path)
+        _, newest = run_directory.run_and_step(run)
         if step != newest:
             raise UserError(f"{path} is not the newest of its run, whose config is one for all: calibrate {run}")
-        file = run / checkpoints.CONFIG_FILE
+        file = run / run_directory.CONFIG_FILE
     elif path.suffix == ".msgpack" or not path.exists():
         file = path.with_suffix(".json")
     else:
@@ -167,9 +134,9 @@ def calibrate(loaded, sequences, false_alarms=FALSE_ALARMS, batch=8):
     seen = look(loaded, before, sequences, batch)
     if len(np.unique(seen.sequence)) < 3:
         raise UserError(f"only {len(np.unique(seen.sequence))} of the sequences can be tracked: give at least 3")
-    options = calibration.choose(seen.evidence, seen.right, seen.sequence, false_alarms)
+    options = calibration.fit_with_threshold(seen.evidence, seen.right, seen.sequence, false_alarms)
     scores_before = np.asarray(confidence.probability(seen.evidence, before))
-    scores, found = calibration.try_out(seen.evidence, seen.right, seen.sequence, false_alarms)
+    scores, found = calibration.cross_validate(seen.evidence, seen.right, seen.sequence, false_alarms)
     all_scores = {BEFORE: (scores_before, seen.right), AFTER: (scores, seen.right)}
     all_found = {BEFORE: scores_before >= before["found_threshold"], AFTER: found}
     all_figures = {
@@ -224,7 +191,7 @@ def restore(run, loaded):
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return False
     if same:
-        checkpoints.write_config(run, {**loaded.config, "tracker": {**loaded.config.get("tracker", {}), **options}})
+        run_directory.write_config(run, {**loaded.config, "tracker": {**loaded.config.get("tracker", {}), **options}})
     return same
 
 
@@ -251,9 +218,9 @@ def write(found, loaded, file, out, about):
         **found.figures,
     }
     calibration.reliability_plot(out / PICTURE, {f"score {label}": pair for label, pair in found.scores.items()})
-    with whole_file(out / FILE) as report_file:
+    with atomic_write(out / FILE) as report_file:
         report_file.write_text(json.dumps(report, indent=2) + "\n")
-    with whole_file(file) as config_file:
+    with atomic_write(file) as config_file:
         config_file.write_text(json.dumps(config, indent=2))
 
 

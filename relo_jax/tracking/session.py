@@ -1,4 +1,4 @@
-"""`relo track`: a video and boxes in; an overlay video, boxes as text and as JSON out, written while it runs.
+"""One session of `relo track`: a video and boxes in; a video with the boxes, text and JSON out, written as it runs.
 
 Ctrl-C, and closing the window, end the tracking, not the files: they are closed properly and hold the frames until then
 (a camera is meant to be stopped that way). Whatever fails otherwise leaves no file behind.
@@ -14,9 +14,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from relo_jax.errors import UserError
+from relo_jax.files import discard_stdout
 from relo_jax.media import streams, video, window
-from relo_jax.media.frames import Unreadable, tell
-from relo_jax.terminal import nothing_to_stdout
+from relo_jax.media.frames import Unreadable, warn
 from relo_jax.tracking import writers
 from relo_jax.tracking.follow import are_several
 from relo_jax.tracking.options import check_box, check_frame
@@ -32,7 +32,7 @@ def parse_box(text):
     return x, y, w, h
 
 
-def track_command(
+def track_to_files(
     source, box=None, checkpoint="starter", save=None, json_path=None, txt_path=None, options=None, chunk=None,
     show=None, timeout=streams.TIMEOUT, retries=streams.RETRIES, dtype=None,
 ):  # fmt: skip
@@ -64,7 +64,7 @@ def track_command(
         frames = stack.enter_context(video.open_frames(source, timeout, retries))
         shown = _window(stack, frames, boxes, show)
         if chunk is not None and (frames.live or shown):
-            tell(f"--chunk is for files without a window: {frames.name} is tracked frame by frame")
+            warn(f"--chunk is for files without a window: {frames.name} is tracked frame by frame")
             chunk = None
         interrupted, interrupt = stack.enter_context(_interrupts(frames.stop))
         work = lambda: _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, json_path, txt_path)
@@ -94,7 +94,7 @@ def _outputs(source, count, save, json_path, txt_path):
 
 
 def _window(stack, frames, boxes, show):
-    """A window, or None; see `track_command`."""
+    """A window, or None; see `track_to_files`."""
     if not boxes and show is False:
         raise UserError("there is no box and no window to select one in: give --box x,y,w,h")
     if not boxes:
@@ -106,7 +106,7 @@ def _window(stack, frames, boxes, show):
 
 def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, json_path, txt_path):
     """All that is not the window: returns the line that says how it went."""
-    with writers.open_sinks(frames, max(len(boxes), 1), checkpoint, save, json_path, txt_path) as outputs:
+    with writers.open_writers(frames, max(len(boxes), 1), checkpoint, save, json_path, txt_path) as outputs:
         first = _first(frames)
         for box in boxes:
             check_box(box, first)  # before the model is loaded and compiled
@@ -115,7 +115,7 @@ def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, j
         else:
             tracker = Tracker.from_pretrained(checkpoint, **options)
         if not tracker.calibrated:
-            tell(f"the score of {checkpoint} is not calibrated, so that 'found' says little: see relo calibrate")
+            warn(f"the score of {checkpoint} is not calibrated, so that 'found' says little: see relo calibrate")
         if frames.stop.is_set():
             raise KeyboardInterrupt
         if frames.live:
@@ -188,7 +188,7 @@ def _run(followed, frames, outputs, interrupted):
                     output(frame, result, frames)
             except BrokenPipeError:
                 enough = True
-                nothing_to_stdout()
+                discard_stdout()
             resized += shape not in (None, frame.shape)
             count, targets, carried, shape = count + 1, len(result), carried + result[0].carried, frame.shape
             found += sum(one.found for one in result)

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from relo_jax import config as relo_config
-from relo_jax.checkpoints import load
-from relo_jax.checkpoints import model_card as cards
+from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.errors import UserError
 from relo_jax.eval.runner import SUMMARY_FILE
 from relo_jax.model import RELO, model_config
-from relo_jax.study import arm, command, figure, outcome, studies
+from relo_jax.study import arm, figure, outcome, runner, studies
 from tests.study import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +26,7 @@ from tests.study import tiny
 folder = pathlib.Path(sys.argv[1])
 tiny.install(folder, setattr, folder / "start")
 tiny.write_start(folder / "start")
-train, killed = arm.train, False
+train, killed = arm.train_to_end, False
 
 def train_until_the_second_arm(config, workdir):
     global killed
@@ -37,7 +36,7 @@ def train_until_the_second_arm(config, workdir):
         raise KeyboardInterrupt
     train(config, workdir)
 
-arm.train = train_until_the_second_arm
+arm.train_to_end = train_until_the_second_arm
 try:
     tiny.run(folder / "work")
 except KeyboardInterrupt:
@@ -79,8 +78,8 @@ def test_a_killed_study_goes_on_and_trains_nothing_twice(finished):
 def test_it_leaves_a_table_that_it_prints_its_numbers_and_a_picture(finished):
     workdir, out = finished
     folder = workdir / tiny.NAME
-    found = json.loads((folder / command.RESULT_FILE).read_text())
-    text = (folder / command.TABLE_FILE).read_text()
+    found = json.loads((folder / runner.RESULT_FILE).read_text())
+    text = (folder / runner.TABLE_FILE).read_text()
     assert outcome.table(tiny.NAME, tiny.STUDY, found, tiny.SCALE) in out
     assert text.startswith(f"# {tiny.NAME}\n\nNear or far?\n") and "multiplied by 0.02" in text and "One seed" in text
     assert f"`relo study {tiny.NAME} --seeds 1" in text and "--scale 0.02" in found["command"]
@@ -91,7 +90,7 @@ def test_it_leaves_a_table_that_it_prints_its_numbers_and_a_picture(finished):
 
 def test_its_numbers_are_those_of_the_evaluations(finished):
     workdir, _ = finished
-    found = json.loads((workdir / tiny.NAME / command.RESULT_FILE).read_text())["evaluations"]["held-out"]
+    found = json.loads((workdir / tiny.NAME / runner.RESULT_FILE).read_text())["evaluations"]["held-out"]
     each = {}
     for name, row in found.items():
         summary = json.loads((workdir / "arms" / name / "seed-0/evaluation/held-out" / SUMMARY_FILE).read_text())
@@ -115,7 +114,7 @@ def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypat
 
 def test_it_says_which_weights_it_began_with(finished):
     workdir, _ = finished
-    found = json.loads((workdir / tiny.NAME / command.RESULT_FILE).read_text())
+    found = json.loads((workdir / tiny.NAME / runner.RESULT_FILE).read_text())
     assert {arm: start["name"] for arm, start in found["began_with"].items()} == {"near": "start", "far": "start"}
     assert set(found["code"]) == {"revision", "changed"}
 
@@ -128,10 +127,10 @@ def test_other_weights_of_the_same_name_are_refused_with_what_to_do(tmp_path, mo
     (where / "checkpoints" / "2").mkdir(parents=True)
     ((config, _),) = studies.stages("near", 0, tiny.SCALE, where.parent)
     model = RELO.from_variant("tiny", **tiny.MODEL)
-    load.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
+    run_directory.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
     for weights in (b"new", b"old"):
         parent = {"kind": "file", "name": "weights.msgpack", "sha256": hashlib.sha256(weights).hexdigest()}
-        cards.write(where, {"kind": "trained", "parent": parent, "sessions": []})
+        model_card.write(where, {"kind": "trained", "parent": parent, "sessions": []})
         if weights == b"new":
             arm.checked_stages("near", 0, tiny.SCALE, tmp_path / "work")
     with pytest.raises(UserError, match=r"other weights by the name of .*weights.msgpack .*remove .*near/seed-0 to"):
@@ -142,7 +141,7 @@ def test_a_study_may_be_moved_between_its_sessions(tmp_path):
     for config, where in studies.stages("with_warmup", 0, 1.0, arm.folder_of(tmp_path, "with_warmup", 0)):
         model = RELO.from_variant("tiny", **relo_config.model_overrides(config))
         (where / "checkpoints" / str(config.total_steps)).mkdir(parents=True)
-        load.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
+        run_directory.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     (tmp_path / "arms").rename(moved / "arms")
@@ -169,14 +168,14 @@ def test_a_study_killed_in_its_first_save_goes_on(tmp_path):
 
 def test_a_folder_called_as_the_procedural_sequences_are_is_refused(tmp_path, monkeypatch):
     tiny.install(tmp_path, monkeypatch.setattr, tmp_path)
-    monkeypatch.setattr(command, "open_benchmark", lambda name, root: tiny.held_out(1, 2))
+    monkeypatch.setattr(runner, "open_benchmark", lambda name, root: tiny.held_out(1, 2))
     with pytest.raises(UserError, match="--data-root here/held-out: the procedural sequences go by that name"):
         tiny.run(tmp_path / "work", data_root="here/held-out")
 
 
 def test_an_unknown_study_is_told_the_nearest():
     with pytest.raises(UserError, match="did you mean 'estimator'"):
-        command.study_command("estimators")
+        runner.run_study("estimators")
 
 
 def test_a_study_without_its_configs_says_where_they_are(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""`relo demo`: RELO in minutes, on procedural sequences: teach a policy where to look, evaluate it, watch it track.
+"""The demo: RELO in minutes, on procedural sequences: teach a policy where to look, evaluate it, watch it track.
 
 The point of it is the RL stage (paper, Section 3.2): encoder and regression head are those of a warm-up, policy and
 value head start from nothing, and reward is all that tells the policy where the target is. The same held-out sequences
@@ -7,32 +7,26 @@ With `full`, the warm-up is done here too, at a small budget.
 """
 
 import json
-import os
-import platform
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
 
-from relo_jax import __version__, calibrate_command
 from relo_jax import config as relo_config
-from relo_jax.checkpoints import load
-from relo_jax.data.synthetic.compose import Options
-from relo_jax.data.synthetic.procedural import heldout
-from relo_jax.errors import UserError
-from relo_jax.eval import calibration, runner
+from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import run_directory
+from relo_jax.checkpoints.provenance import circumstances
+from relo_jax.eval import calibrate, calibration, runner
 from relo_jax.eval.report import demo_page, html, plots
-from relo_jax.files import whole_file
+from relo_jax.files import atomic_write
 from relo_jax.media import video
 from relo_jax.media.overlay import draw
 from relo_jax.model import RELO
+from relo_jax.study.held_out import FRAMES, SEQUENCES, held_out_sequences
 from relo_jax.tracking.tracker import Tracker, follow
 from relo_jax.train.initialise import initial_variables
-from relo_jax.train.loop import train_and_evaluate
+from relo_jax.train.loop import train_to_end
 
-SEQUENCES, FRAMES = 20, 120
-HELD_OUT_SEED = 2026  # of the evaluation's sequences; what training looks at has other seeds
 # Of what the score is fitted to and measured on: seeds of their own, too.
 CALIBRATION_SEQUENCES, CALIBRATION_FRAMES, CALIBRATION_SEED, FALSE_ALARMS = 32, 60, 2027, 0.05
 RL_STEPS = 300
@@ -61,13 +55,16 @@ def run(workdir, *, seed=0, full=False):
     stages, init_from = {}, "starter-warmup"
     if full:
         stages["warm-up"], init_from = workdir / "warmup", str(workdir / "warmup")
-        train(stage_config("warmup", seed, WARMUP_STEPS), init_from)
+        train_to_end(stage_config("warmup", seed, WARMUP_STEPS), init_from)
     config = stage_config("rl", seed, RL_STEPS, init_from)
-    train(config, workdir)
+    train_to_end(config, workdir)
     stages["RL stage"], trained = workdir, time.perf_counter()
     sections = calibrated(workdir)
 
-    sequences, options = held_out(), load.read_config(workdir)["tracker"]  # the same ones: one program for both
+    sequences, options = (
+        held_out_sequences(SEQUENCES, FRAMES),
+        run_directory.read_config(workdir)["tracker"],
+    )  # the same ones: one program for both
     folder = workdir / "evaluation"
     before = runner.evaluate(sequences, policy_before(config), folder / "before", options=options, name=BEFORE)
     after = runner.evaluate(sequences, workdir, folder / "after", name=AFTER)
@@ -110,23 +107,11 @@ def stage_config(stage, seed, total_steps, init_from=""):
     return config
 
 
-def train(config, workdir):
-    """One stage, to its end. Raises UserError when a signal ended it before."""
-    train_and_evaluate(config, workdir)
-    if not (Path(workdir) / load.CHECKPOINTS / str(config.total_steps)).is_dir():
-        raise UserError(f"stopped before the end; the same command continues the run in {workdir}")
-
-
 def policy_before(config):
     """What the RL stage of a config begins with, as a `checkpoint.Loaded`: fresh heads on the warm-up's features."""
     model = RELO.from_variant(config.model.variant, **relo_config.model_overrides(config))
     key, _ = jax.random.split(jax.random.key(config.seed))  # as in train.initial.first_state
-    return load.Loaded(model, initial_variables(config, model, key), relo_config.to_dict(config))
-
-
-def held_out(sequences=None, frames=None):
-    """The sequences of the evaluation, the same ones for every demo; or another number of them, or of their frames."""
-    return heldout(HELD_OUT_SEED, sequences or SEQUENCES, Options(num_frames=frames or FRAMES))
+    return checkpoint.Loaded(model, initial_variables(config, model, key), relo_config.to_dict(config))
 
 
 def typical(sequences, evaluation):
@@ -158,24 +143,15 @@ def about(config, full):
     }
 
 
-def circumstances():
-    """Where and when figures were made: machine, versions, date."""
-    return {
-        "machine": f"{jax.devices()[0].device_kind} ({platform.machine()}, {os.cpu_count()} cores)",
-        "versions": {"relo_jax": __version__, "jax": jax.__version__, "python": platform.python_version()},
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }
-
-
 def calibrated(workdir):
     """Fits the score of a finished run, unless an earlier demo did so to the same weights; the report's section on it.
 
     Returns:
       list of HTML; none of it when the tracker is so good or so bad that there is nothing to fit to, which is said.
     """
-    loaded = load.load_tracker(workdir)
-    if not calibrate_command.restore(workdir, loaded):
-        clips = calibrate_command.procedural(CALIBRATION_SEQUENCES, CALIBRATION_SEED, CALIBRATION_FRAMES)
+    loaded = checkpoint.load_tracker(workdir)
+    if not calibrate.restore(workdir, loaded):
+        clips = calibrate.procedural(CALIBRATION_SEQUENCES, CALIBRATION_SEED, CALIBRATION_FRAMES)
         what = {
             "dataset": "procedural",
             "seed": CALIBRATION_SEED,
@@ -183,18 +159,18 @@ def calibrated(workdir):
             "frames": CALIBRATION_FRAMES,
         }
         try:
-            found = calibrate_command.calibrate(loaded, clips, FALSE_ALARMS)
+            found = calibrate.calibrate(loaded, clips, FALSE_ALARMS)
         except calibration.TooFewFrames as error:
             print(f"the score stays uncalibrated: {error}")
             return []
         about = {"checkpoint": str(workdir), "data": what, "false_alarms": FALSE_ALARMS}
-        calibrate_command.write(found, loaded, workdir / load.CONFIG_FILE, workdir, about)
+        calibrate.write(found, loaded, workdir / run_directory.CONFIG_FILE, workdir, about)
     return [reliability(workdir)]
 
 
 def reliability(workdir):
     """The report's section on the score, from what the calibration left: HTML."""
-    report = json.loads((workdir / calibrate_command.FILE).read_text())
+    report = json.loads((workdir / calibrate.FILE).read_text())
     names = {"ece": "calibration error", "false_alarm_rate": "false alarms", "found_rate": "found"}
     rows = [[f"score {k}", *(html.number(report[k][name]) for name in names)] for k in ("before", "after")]
     says = (
@@ -204,7 +180,7 @@ def reliability(workdir):
         f"share of the others that do. The threshold, {report['tracker']['found_threshold']:g}, was chosen for a rate "
         f"of {report['false_alarms']:g} of false alarms on clips that a fit has not seen."
     )
-    picture = html.picture((workdir / calibrate_command.PICTURE).read_bytes(), "png", "reliability diagram")
+    picture = html.picture((workdir / calibrate.PICTURE).read_bytes(), "png", "reliability diagram")
     numbers = html.table(["", *names.values()], rows) + html.note(says)
     return html.section("Does it know when it is wrong?", f'<div class="pair"><div>{numbers}</div>{picture}</div>')
 
@@ -230,7 +206,7 @@ def leave(workdir, result, scores, each, stages, sections, frames):
         video=workdir / VIDEO_FILE,
         facts=facts,
     )
-    with whole_file(workdir / RESULT_FILE) as file:
+    with atomic_write(workdir / RESULT_FILE) as file:
         file.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 from relo_jax import config as relo_config
-from relo_jax import demo
-from relo_jax.checkpoints import load
+from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import run_directory
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
-from relo_jax.train import initialise
+from relo_jax.study import demo, held_out
+from relo_jax.train import initialise, loop
 from relo_jax.train.checkpoints import opened
 from relo_jax.train.mesh import make_mesh
 from relo_jax.train.state import variables_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
 
 
@@ -68,7 +69,7 @@ def finished(tmp_path_factory):
         "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    code = "import pathlib, sys; from tests import test_demo; test_demo.run_twice(pathlib.Path(sys.argv[1]))"
+    code = "import pathlib, sys; from tests.study import test_demo; test_demo.run_twice(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(workdir)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -95,14 +96,14 @@ def test_it_leaves_what_it_promises(finished):
 
 def test_the_policy_before_is_the_one_that_training_began_with_and_only_the_heads_moved(finished, tmp_path):
     workdir, _ = finished
-    config = relo_config.from_dict(load.read_config(workdir))
+    config = relo_config.from_dict(run_directory.read_config(workdir))
     before = demo.policy_before(config)
     mesh = make_mesh(config)
     with jax.set_mesh(mesh), opened(tmp_path, relo_config.to_dict(config), 1) as manager:
         state, _ = initialise.first_state(config, before.model, mesh, manager)
     began = variables_of(state)["params"]
     jax.tree.map(np.testing.assert_array_equal, before.variables["params"], began)
-    warmup, after = (load.load(path).variables["params"] for path in (workdir / "warmup", workdir))
+    warmup, after = (checkpoint.load(path).variables["params"] for path in (workdir / "warmup", workdir))
     for module in ("encoder", "regression"):
         for tree in (began, after):
             jax.tree.map(np.testing.assert_array_equal, warmup[module], tree[module])
@@ -126,20 +127,20 @@ def test_another_seed_does_not_continue_this_run(finished, small):
 
 
 def test_an_interrupted_stage_is_not_taken_for_a_finished_one(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "train_and_evaluate", lambda config, workdir: {})
+    monkeypatch.setattr(loop, "train_and_evaluate", lambda config, workdir: {})
     with pytest.raises(UserError, match="same command continues"):
         demo.run(tmp_path / "stopped", full=True)
 
 
 def test_the_sequences_of_the_evaluation_are_none_of_training(small):
     config = demo.stage_config("rl", 0, 1)
-    names = {sequence.name for sequence in demo.held_out()}
-    assert len(names) == 3 and all(f"heldout-{demo.HELD_OUT_SEED}-" in name for name in names)
+    names = {sequence.name for sequence in held_out.held_out_sequences(demo.SEQUENCES, demo.FRAMES)}
+    assert len(names) == 3 and all(f"heldout-{held_out.SEED}-" in name for name in names)
     for train in (True, False):
-        assert pipeline.sequences("procedural", config.data, train).seed != demo.HELD_OUT_SEED
+        assert pipeline.sequences("procedural", config.data, train).seed != held_out.SEED
 
 
 def test_the_table_in_the_readme_is_that_of_the_results():
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     first = json.loads((root / "benchmarks" / "results" / "demo.jsonl").read_text().splitlines()[0])
     assert demo.table(first["scores"]) in (root / "README.md").read_text()

@@ -19,8 +19,8 @@ import pytest
 from relo_jax.errors import UserError
 from relo_jax.media import latest_frame, video, window
 from relo_jax.media.window import Selection
-from relo_jax.track_command import track_command
 from relo_jax.tracking import tracker
+from relo_jax.tracking.session import track_to_files
 
 BOX, SECOND, AGAIN = (100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)
 
@@ -79,7 +79,7 @@ def test_the_boxes_follow_what_is_selected_and_selected_again(tracked, saved, fr
     """The second time in the frame that was still seen when the next was already tracked."""
     screen.does = {2: lambda _: Selection(0, frames[0], BOX), 8: lambda _: Selection(0, frames[4], AGAIN)}
     out = {"json_path": tmp_path / "o.jsonl", "txt_path": tmp_path / "o.txt"}
-    track_command(frames, None, saved, **out, chunk=4)
+    track_to_files(frames, None, saved, **out, chunk=4)
     expected = followed(tracked, frames, BOX, again=(5, 4, AGAIN))
     assert np.abs(expected - followed(tracked, frames, BOX))[6:].max() > 20
     found = [row["box"] for row in rows_of(out["json_path"])]
@@ -94,7 +94,7 @@ def test_the_boxes_follow_what_is_selected_and_selected_again(tracked, saved, fr
 
 def test_one_of_two_targets_is_selected_again_and_the_other_goes_on(tracked, saved, frames, screen, tmp_path):
     screen.does = {5: lambda frame: Selection(1, frame, AGAIN)}
-    track_command(frames, [BOX, SECOND], saved, json_path=tmp_path / "o.jsonl", show=True)
+    track_to_files(frames, [BOX, SECOND], saved, json_path=tmp_path / "o.jsonl", show=True)
     found = np.array([[target["box"] for target in row["targets"]] for row in rows_of(tmp_path / "o.jsonl")])
     np.testing.assert_allclose(found[:, 0], followed(tracked, frames, BOX), rtol=0, atol=2e-3)
     expected = followed(tracked, frames, SECOND, again=(5, 5, AGAIN))
@@ -106,7 +106,7 @@ def test_a_file_in_a_window_plays_no_faster_than_it_was_taken_also_after_a_pause
         for frame in frames[:9]:
             write(frame)
     screen.does = {3: lambda _: time.sleep(0.8)}
-    track_command(tmp_path / "film.mp4", BOX, saved, show=True)
+    track_to_files(tmp_path / "film.mp4", BOX, saved, show=True)
     times = [shown.time for shown in screen.shown]
     assert len(times) == 9 and times[3] - times[0] > 0.19
     assert times[8] - times[3] > 0.8 + 0.39  # what the pause took is not caught up with
@@ -123,7 +123,7 @@ def test_a_camera_plays_on_until_something_is_selected_and_is_not_held_up(saved,
 
     camera.does(until_seen(8), rate=1 / 30)
     screen.does = {3: lambda frame: Selection(0, frame, BOX)}
-    track_command(0, None, saved, json_path=tmp_path / "o.jsonl", retries=0)
+    track_to_files(0, None, saved, json_path=tmp_path / "o.jsonl", retries=0)
     rows = rows_of(tmp_path / "o.jsonl")
     asked, seen = screen.shown[:4], screen.shown[4:]
     assert len({shown.frame[0, 0].tobytes() for shown in asked}) > 1
@@ -135,7 +135,7 @@ def test_a_camera_plays_on_until_something_is_selected_and_is_not_held_up(saved,
 def test_a_window_that_is_closed_before_anything_is_selected_leaves_nothing(saved, frames, screen, tmp_path):
     screen.does = {3: screen.close}
     with pytest.raises(KeyboardInterrupt):
-        track_command(frames, None, saved, json_path=tmp_path / "o.json", save=tmp_path / "o.mp4")
+        track_to_files(frames, None, saved, json_path=tmp_path / "o.json", save=tmp_path / "o.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -143,7 +143,7 @@ def test_a_window_that_is_closed_on_the_way_ends_the_tracking_and_not_the_files(
     saved, frames, screen, tmp_path, capsys
 ):
     screen.does = {4: screen.close}
-    track_command(frames, BOX, saved, json_path=tmp_path / "o.json", save=tmp_path / "o.mp4", show=True)
+    track_to_files(frames, BOX, saved, json_path=tmp_path / "o.json", save=tmp_path / "o.mp4", show=True)
     assert capsys.readouterr().out.startswith("frames: interrupted after 5 frames")
     assert len(json.loads((tmp_path / "o.json").read_text())["frames"]) == 5
     with video.open_frames(tmp_path / "o.mp4") as written:
@@ -168,7 +168,7 @@ def test_what_opens_a_window(source, box, show, looks, opens, frames, screen, ca
     monkeypatch.setattr(window, "somebody_looks", lambda: looks)
     camera.does(frames)
     with pytest.raises(UserError, match="no such checkpoint"):
-        track_command(0 if source == "camera" else frames, box, "nothing-there", show=show)
+        track_to_files(0 if source == "camera" else frames, box, "nothing-there", show=show)
     assert screen.opened == ([{"camera": "camera 0", "file": "frames"}[source]] if opens else [])
 
 
@@ -203,7 +203,7 @@ def test_a_file_that_ends_early_is_said_to(saved, frames, tmp_path, capsys):
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 9 // 10])
     said = {}
     for path in (whole, cut):
-        track_command(path, BOX, saved, txt_path=tmp_path / "o.txt")
+        track_to_files(path, BOX, saved, txt_path=tmp_path / "o.txt")
         said[path] = capsys.readouterr().out
     tracked = r"(\d+) frames, target found in \d+, [\d.]+ frames/s, reading and writing included"
     assert re.fullmatch(rf"{whole}: {tracked}\nwritten: .*o.txt\n", said[whole])[1] == "12"
@@ -234,7 +234,7 @@ def test_frames_that_a_slow_tracker_missed_and_breaks_of_a_camera_are_said(
     monkeypatch.setattr(latest_frame, "_LONGEST_PAUSE", 0.1)
     monkeypatch.setattr(tracker.Tracker, "update", slow)
     camera.does(until_tracked(), [*frames[:3], None])
-    track_command(0, BOX, saved, json_path=tmp_path / "o.json", retries=1, timeout=60)
+    track_to_files(0, BOX, saved, json_path=tmp_path / "o.json", retries=1, timeout=60)
     story = capsys.readouterr().out.splitlines()[0]
     written = json.loads((tmp_path / "o.json").read_text())
     count, dropped = len(written["frames"]), written["dropped"]

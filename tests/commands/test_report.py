@@ -62,7 +62,7 @@ def report(excerpts, results, tmp_path_factory):
     """The folder that the command writes, and what it prints."""
     out = tmp_path_factory.mktemp("report")
     trackers = [f"RELO <b>={results / 'relo'}", f"MIL={results / 'mil'}", str(results / "still")]
-    command = [sys.executable, "-m", "relo_jax.cli", "report", *trackers, "--data-root", str(excerpts)]
+    command = [sys.executable, "-m", "relo_jax.commands.main", "report", *trackers, "--data-root", str(excerpts)]
     done = subprocess.run([*command, "--out", str(out), "--worst", "2"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out, done.stdout

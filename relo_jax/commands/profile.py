@@ -1,0 +1,74 @@
+"""`relo profile` and `relo profile data`: what a frame of tracking costs on this machine, or a training clip."""
+
+import sys
+from pathlib import Path
+
+from relo_jax.errors import UserError
+from relo_jax.files import json_file
+
+
+def add_arguments(parser):
+    """The arguments of `relo profile`, and of `relo profile data`."""
+    parser.add_argument("part", nargs="?", choices=["data"], help="what a training clip costs, instead of a frame")
+    frame = parser.add_argument_group("a frame of tracking")
+    frame.add_argument("--variant", help="such as t256 or b256")
+    frame.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the computation")
+    frame.add_argument("--frames", type=int, default=30, help="to measure with (default 30)")
+    frame.add_argument("--size", default="640x480", metavar="WxH", help="of the frames (default 640x480)")
+    frame.add_argument("--trace", type=Path, metavar="DIR", help="a trace of ten frames, for TensorBoard")
+    clip = parser.add_argument_group("a training clip", "--config and --config.field=value are those of relo train.")
+    clip.add_argument("--config", metavar="FILE[:stage]", help="a file of configs/")
+    clip.add_argument("--clips", type=int, default=64, help="to measure with (default 64)")
+    clip.add_argument("--steps", type=int, default=10, help="training steps to measure with; 0: none (default 10)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON")
+    parser.set_defaults(fields=[])
+
+
+def run(args):
+    """Measures and prints.
+
+    Raises:
+      UserError: bad flags, config or data; a file that cannot be written.
+    """
+    if args.part == "data":
+        _run_data(args)
+    else:
+        _run_frame(args)
+
+
+def _run_frame(args):
+    from relo_jax.profiling import frame
+
+    if args.fields or args.config:
+        raise UserError(f"relo profile: {(args.fields or ['--config'])[0]} is of relo profile data")
+    if not args.variant:
+        raise UserError("relo profile: --variant is missing, such as --variant t256")
+    if args.frames < 1:
+        raise UserError(f"relo profile: --frames is {args.frames}: give at least 1")
+    try:
+        width, height = (int(side) for side in args.size.split("x"))
+    except ValueError:
+        raise UserError(f"relo profile: --size is {args.size!r}: give WIDTHxHEIGHT, such as 640x480") from None
+    if min(width, height) < 200:
+        raise UserError(f"relo profile: --size is {args.size}: give frames of at least 200 x 200 pixels")
+    with json_file(args.json) as write:
+        row = frame.measure(args.variant, args.dtype, args.frames, height, width, args.trace)
+        print(frame.table(row))
+        write(row)
+    if args.trace:
+        print(f"trace: tensorboard --logdir {args.trace}", file=sys.stderr)
+
+
+def _run_data(args):
+    from relo_jax.config.command_line import read_config
+    from relo_jax.profiling import clip
+
+    if args.variant or args.trace:
+        raise UserError("relo profile data: --variant and --trace are of relo profile; here --config says the model")
+    if args.clips < 1 or args.steps < 0:
+        raise UserError("relo profile data: --clips is at least 1 and --steps at least 0")
+    config = read_config("relo profile data", args.config, args.fields)
+    with json_file(args.json) as write:
+        row = clip.measure(config, args.clips, args.steps)
+        write(row)
+    print(clip.table(row))

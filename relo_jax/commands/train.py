@@ -1,0 +1,76 @@
+"""`relo train`: one stage of training, begun or continued."""
+
+import json
+
+from relo_jax.errors import UserError
+
+
+def add_arguments(parser):
+    """The arguments of `relo train`."""
+    parser.usage = "relo train --config FILE[:stage] --workdir DIR [--config.field=value ...] [--distributed]"
+    parser.add_argument("--config", metavar="FILE[:stage]", help="a file of configs/, with the stage: warmup or rl")
+    parser.add_argument(
+        "--workdir", metavar="DIR", help="run directory; with checkpoints of the same config in it, the run continues"
+    )
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config as JSON, and end")
+    parser.epilog = (
+        "--config.field=value replaces one field: --config.batch_size=16 --config.optimizer.learning_rate=3e-4"
+    )
+    several = parser.add_argument_group(
+        "several processes", "One run of several processes, each started with this command (docs/cluster.md)."
+    )
+    several.add_argument(
+        "--distributed", action="store_true", help="a TPU pod, GKE, Slurm or Open MPI says how many, and which"
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="elsewhere: where process 0 listens")
+    several.add_argument("--num_processes", type=int, metavar="N", help="elsewhere: how many processes there are")
+    several.add_argument("--process_id", type=int, metavar="I", help="elsewhere: which one this is, from 0")
+    parser.set_defaults(fields=[])
+
+
+def run(args):
+    """Trains; or prints the config that would be trained with.
+
+    Raises:
+      UserError: a bad flag, field or config; see `train_and_evaluate`.
+    """
+    from relo_jax.config.command_line import read_config
+
+    config = read_config("relo train", args.config, args.fields)
+    if args.print_config:
+        return _print_config(config)
+    if args.workdir is None:
+        raise UserError("relo train: --workdir is missing; see relo train --help")
+    from relo_jax.train import distributed, loop
+
+    with distributed.joined(_cluster(args)):
+        loop.train_and_evaluate(config, args.workdir)
+
+
+def _print_config(config):
+    """The config as a run's `config.json` has it: every field, those of the model's variant filled in."""
+    from relo_jax import config as config_lib
+    from relo_jax.model import RELO, model_config
+
+    config_lib.validate(config)
+    model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
+    print(json.dumps({**config_lib.to_dict(config), "model": model_config(model)}, indent=2))
+
+
+def _cluster(args):
+    """The Cluster that the flags ask for, or None."""
+    from relo_jax.train.distributed import Cluster
+
+    given = (args.coordinator, args.num_processes, args.process_id)
+    if all(value is None for value in given):
+        return Cluster() if args.distributed else None
+    if None in given:
+        raise UserError("relo train: --coordinator, --num_processes and --process_id are given together or not at all")
+    if args.num_processes < 1:
+        raise UserError(f"relo train: --num_processes is {args.num_processes}: give at least 1")
+    if not 0 <= args.process_id < args.num_processes:
+        raise UserError(
+            f"relo train: --process_id={args.process_id} is none of 0 to {args.num_processes - 1}, the "
+            f"--num_processes={args.num_processes}"
+        )
+    return Cluster(*given)

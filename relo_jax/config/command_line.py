@@ -1,0 +1,81 @@
+"""A config from the command line: a file of `configs/`, and `--config.field=value` for single fields."""
+
+import re
+import traceback
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from relo_jax.config.fields import base, flatten
+from relo_jax.config.renamed import RENAMED, say_new_name
+from relo_jax.config.validation import unknown_field
+from relo_jax.errors import UserError
+
+
+def read_config(program, config, fields=()):
+    """The config of a file with some fields replaced. It is not validated.
+
+    Args:
+      program: the command, for messages, such as "relo train".
+      config: "FILE" or "FILE:stage"; None where it was not given.
+      fields: the flags `--config.field=value`.
+
+    Returns:
+      ConfigDict.
+
+    Raises:
+      UserError: names the flag, file or field, and the nearest known field.
+    """
+    if config is None:
+        raise UserError(f"{program}: --config is missing; see {program} --help")
+    file = Path(config.split(":")[0])
+    if not file.is_file():
+        raise UserError(f"config file {file} does not exist: the files of configs/ are examples")
+    argv = [program, f"--config={config}", *map(_current_name, fields)]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "config file", flag_values=values, sys_argv=argv)
+    try:
+        rest = values(argv)[1:]
+    except Exception as error:  # of a flag, or anything that Python finds wrong with a config file
+        raise UserError(f"{program}: {_reason(error, file)}") from error
+    if rest:
+        raise UserError(f"{program}: unexpected argument {rest[0]!r}; see {program} --help")
+    return values.config
+
+
+def _current_name(argument):
+    """A flag with today's name of its field. Raises UserError where there is no such field."""
+    flag, equals, value = argument.partition("=")
+    negated = flag.lstrip("-").startswith("noconfig.")
+    name = flag.lstrip("-").removeprefix("no" if negated else "")
+    if not argument.startswith("-"):  # the value of the flag before it
+        return argument
+    if not name.startswith("config."):
+        raise UserError(f"unexpected argument {argument!r}: fields of the config are --config.field=value")
+    name = name.removeprefix("config.")
+    if name in RENAMED:
+        say_new_name(name, f"--config.{name}")
+        name = RENAMED[name]
+    if name not in flatten(base()):
+        raise unknown_field(name)
+    return f"--{'no' if negated else ''}config.{name}{equals}{value}"
+
+
+def _reason(error, config_file):
+    """An error as one line; "FILE, line N: TYPE: ..." where it came up in the config file."""
+    text = str(error).strip()
+    # ml_collections puts the traceback of a config file into the message of some errors; the last line is the error.
+    quoted = re.findall(r'File "(.+)", line (\d+)', text)
+    ours = f"{UserError.__module__}.UserError: "
+    if quoted:
+        line = text.splitlines()[-1]
+    else:
+        line = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+        quoted = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        if isinstance(error, SyntaxError):
+            quoted.append((error.filename, error.lineno))
+    places = [f"{file}, line {number}: " for file, number in quoted if Path(file).name == config_file.name]
+    if isinstance(error, UserError) or line.startswith(ours) or not places:
+        return (text.splitlines() or [line])[-1].removeprefix(ours)
+    return places[-1] + line
