@@ -1,5 +1,15 @@
-"""The one exception for a user's mistake: one line that names the file, the value and the remedy."""
+"""The exception for a user's mistake: one line that names the file, the value and the remedy."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Bad input of the user's. The command line prints it as one line and exits with 1."""
+    """Bad input of the user's. The command line prints it as one line and exits with status 1."""
+
+
+def did_you_mean(name: object, known: Iterable[object], cutoff: float = 0.6) -> str:
+    """A hint for an unknown name: ` (did you mean 'b256'?)`, or ` (known: ...)` where no known name is near."""
+    known = list(map(str, known))
+    match = difflib.get_close_matches(str(name), known, n=1, cutoff=cutoff)
+    return f" (did you mean {match[0]!r}?)" if match else f" (known: {', '.join(known)})"

@@ -1,10 +1,9 @@
 """The table of variants, and the model as a JSON section of a run's config (the released system, "Variants")."""
 
 import dataclasses
-import difflib
 import math
 
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, did_you_mean
 from relo_jax.model.temporal import PROPAGATION
 
 LOCALIZERS = ("policy", "heatmap")
@@ -37,12 +36,6 @@ VARIANTS = {
 # fmt: on
 
 
-def nearest(name, known):
-    """` (did you mean 'x'?)`, or nothing where no known name is near."""
-    match = difflib.get_close_matches(str(name), list(known), n=1)
-    return f" (did you mean {match[0]!r}?)" if match else f" (known: {', '.join(map(str, known))})"
-
-
 def variant_fields(variant, overrides):
     """Fields of a variant with overrides applied.
 
@@ -52,11 +45,11 @@ def variant_fields(variant, overrides):
     from relo_jax.model.relo import RELO
 
     if variant not in VARIANTS:
-        raise UserError(f"unknown variant {variant!r}{nearest(variant, VARIANTS)}")
+        raise UserError(f"unknown variant {variant!r}{did_you_mean(variant, VARIANTS)}")
     known = [f.name for f in dataclasses.fields(RELO) if f.name not in ("parent", "name", "variant")]
     for name in overrides:
         if name not in known:
-            raise UserError(f"variant {variant!r} has no field {name!r}{nearest(name, known)}")
+            raise UserError(f"variant {variant!r} has no field {name!r}{did_you_mean(name, known)}")
     fields = {**VARIANTS[variant], **overrides}
     _check_fields(variant, fields)
     fields["stem_blocks"] = tuple(fields["stem_blocks"])
@@ -86,7 +79,7 @@ def _check_fields(variant, fields):
             raise UserError(f"variant {variant!r}: {name} is {fields[name]}, expected a multiple of 16")
     for name, known in _CHOICES.items():
         if fields.get(name, known[0]) not in known:
-            raise UserError(f"variant {variant!r}: {name} is {fields[name]!r}{nearest(fields[name], known)}")
+            raise UserError(f"variant {variant!r}: {name} is {fields[name]!r}{did_you_mean(fields[name], known)}")
     if fields.get("remat_policy") == "dots" and not fields.get("remat"):
         raise UserError(f"variant {variant!r}: remat_policy is 'dots', and nothing reads it without remat=True")
 

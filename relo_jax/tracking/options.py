@@ -5,8 +5,7 @@ import math
 import numpy as np
 
 from relo_jax import config as relo_config
-from relo_jax.errors import UserError
-from relo_jax.model.variants import nearest
+from relo_jax.errors import UserError, did_you_mean
 from relo_jax.tracking import confidence
 
 _ALWAYS_FITS = 1000  # pixels, side of a square as large as a box, however small the frame
@@ -44,7 +43,7 @@ def checked_options(options, model):
     defaults = relo_config.base().tracker.to_dict()
     for name, value in options.items():
         if name not in defaults:
-            raise UserError(f"tracker has no option {name!r}{nearest(name, defaults)}")
+            raise UserError(f"tracker has no option {name!r}{did_you_mean(name, defaults)}")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise UserError(f"tracker option {name} is {value!r}: expected a finite number")
     options = {**defaults, **options}
