@@ -68,7 +68,7 @@ def opening(name, root, cache):
     from relo_jax.data.datasets import layouts
     from relo_jax.data.datasets.index import open_dataset
 
-    source, before = layouts.source(name), memory()
+    source, before = layouts.dataset_layout(name), memory()
     start = time.perf_counter()
     dataset = open_dataset(source, "train", root, cache)
     seconds = time.perf_counter() - start

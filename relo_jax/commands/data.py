@@ -102,7 +102,7 @@ def run_build(args):
     from relo_jax.data.records import tiled_jpeg
     from relo_jax.data.records.build import build
 
-    source, tiles = layouts.source(args.name), args.tiles
+    source, tiles = layouts.dataset_layout(args.name), args.tiles
     if tiles is None:
         tiles = tiled_jpeg.can_add_restarts()
         if not tiles:
@@ -128,7 +128,7 @@ def _source(name):
     """The layout of a dataset, or of any folder of sequences. Raises UserError."""
     from relo_jax.data.datasets import folder, layouts
 
-    return folder.SOURCE if name == "folder" else layouts.source(name)
+    return folder.LAYOUT if name == "folder" else layouts.dataset_layout(name)
 
 
 def problem_table(findings, examples=3):

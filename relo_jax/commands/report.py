@@ -58,7 +58,7 @@ def run(args):
     comparison = compare(benchmark, folders, one_based=args.one_based_results, resamples=args.resamples)
     attributes = {}
     if args.dataset in layouts.NAMES:
-        attributes = attributes_of(layouts.source(args.dataset), args.data_root, comparison.names)
+        attributes = attributes_of(layouts.dataset_layout(args.dataset), args.data_root, comparison.names)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

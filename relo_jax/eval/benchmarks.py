@@ -123,7 +123,7 @@ def open_benchmark(
         # No frame is looked at twice, and frames of hundreds of sequences would not fit into memory.
         sequences = read_folder(root, one_based=one_based, cache=0).sequences
         return Benchmark(name, None, Path(root).absolute().name, sequences)
-    source = layouts.source(name)
+    source = layouts.dataset_layout(name)
     found = _open(source, root, split, cache)
     split, everything = found.split, tuple(found)
     starts = lambda s: bool((s.boxes_xywh[0, 2:] > 0).all())  # NaN is not
@@ -193,7 +193,7 @@ def _unknown(name: str) -> UserError:
     if name == "coco":
         return UserError("coco has photographs, not videos: there is nothing to track in it")
     try:
-        layouts.source(name)
+        layouts.dataset_layout(name)
     except UserError as error:
         return UserError(f"{error}, folder, procedural" if "known are" in str(error) else str(error))
     return UserError(f"dataset {name!r} cannot be evaluated on")

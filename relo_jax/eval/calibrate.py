@@ -93,7 +93,7 @@ def open_sequences(dataset, data_root=None, split=None, one_based=False, count=N
         count, seed = SEQUENCES if count is None else count, SEED if seed is None else seed
         return procedural(count, seed), {"dataset": dataset, "seed": seed, "sequences": count, "frames": FRAMES}
     if split is None and dataset in layouts.NAMES:
-        split = layouts.source(dataset).heldout
+        split = layouts.dataset_layout(dataset).heldout
     found = benchmarks.open_benchmark(dataset, data_root, split, one_based)
     if found.server:
         raise UserError(f"the boxes of {found.title} are with its server: name another split, such as --split val")

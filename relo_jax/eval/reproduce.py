@@ -70,7 +70,7 @@ def reproduce(variant, checkpoint, data_root=None, *, out=None, batch=8, dataset
     print(f"\n{table(variant, rows)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results a dataset")
     failed = {name: row["failed"] for name, row in rows.items() if row.get("failed")}
     if failed:
-        named = ", ".join(f"{count} of {layouts.source(name).title}" for name, count in failed.items())
+        named = ", ".join(f"{count} of {layouts.dataset_layout(name).title}" for name, count in failed.items())
         raise UserError(f"sequences failed ({named}): the summary.json of each dataset says why")
 
 
@@ -79,7 +79,7 @@ def table(variant, rows):
     form = "{:<14}{:>10}{:>10}{:>12}{:>10}  {}"
     head = ("published", "measured", "difference", "frames/s", "sequences")
     lines = [form.format(f"RELO-{variant.upper()}", *head)]
-    lines += [form.format(layouts.source(name).title, *_cells(row), _remark(row)) for name, row in rows.items()]
+    lines += [form.format(layouts.dataset_layout(name).title, *_cells(row), _remark(row)) for name, row in rows.items()]
     return "\n".join(lines)
 
 
@@ -94,7 +94,7 @@ def markdown(variant, card, dtype, rows):
         "", "| dataset | published | measured | difference | frames/s | sequences |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, row in rows.items():
-        lines.append(f"| {' | '.join([layouts.source(name).title, *_cells(row), _remark(row)])} |")
+        lines.append(f"| {' | '.join([layouts.dataset_layout(name).title, *_cells(row), _remark(row)])} |")
     return "\n".join(lines) + "\n"
 
 

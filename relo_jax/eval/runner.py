@@ -98,7 +98,7 @@ def chosen_options(loaded, benchmark, given=None):
 def results_folder(checkpoint, benchmark, seed=None):
     """`results/<checkpoint>/<dataset>`, with the split where it is another than papers report; a folder by its name."""
     what = {"folder": benchmark.title, "procedural": f"procedural-{seed or 0}"}.get(benchmark.name, benchmark.name)
-    if benchmark.split is not None and benchmark.split != default_split(layouts.source(benchmark.name)):
+    if benchmark.split is not None and benchmark.split != default_split(layouts.dataset_layout(benchmark.name)):
         what = f"{what}-{benchmark.split}"
     return Path("results") / checkpoint_name(checkpoint) / what
 

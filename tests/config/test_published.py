@@ -29,7 +29,7 @@ def test_the_configs_say_what_the_table_says(variant):
     results = re.search(r"Paper row \(AUC; GOT-10k: AO\): (.*?); (\d+) frames/s", text)
     rows = dict(part.rsplit(" ", 1) for part in results[1].split(", "))
     assert {title: float(value) for title, value in rows.items()} == {
-        layouts.source(name).title: value for name, value in published.RESULTS[variant].items()
+        layouts.dataset_layout(name).title: value for name, value in published.RESULTS[variant].items()
     }
     assert int(results[2]) == published.FRAMES_PER_SECOND[variant]
     said, names = {}, []
@@ -39,9 +39,11 @@ def test_the_configs_say_what_the_table_says(variant):
         if number:
             said |= dict.fromkeys(names, float(number))
             names = []
-    assert said == {layouts.source(name).title: power for name, power in published.WINDOW_POWER[variant].items()}
+    assert said == {
+        layouts.dataset_layout(name).title: power for name, power in published.WINDOW_POWER[variant].items()
+    }
     updates = {
-        layouts.source(name).title: f"every {interval} {'frames ' * (name == 'trackingnet')}above {threshold:g}"
+        layouts.dataset_layout(name).title: f"every {interval} {'frames ' * (name == 'trackingnet')}above {threshold:g}"
         for name, (interval, threshold) in published.UPDATES.get(variant, {}).items()
     }
     assert all(f"{title} {rule}" in text for title, rule in updates.items())

@@ -57,7 +57,7 @@ def same_as_folders(readers, dataset, split):
 def check(name, tmp_path, monkeypatch):
     """Builds a miniature of the dataset the stock way and compares all of it with the folders."""
     monkeypatch.chdir(tmp_path)  # an index is kept below the working directory
-    source = layouts.source(name)
+    source = layouts.dataset_layout(name)
     miniature.MAKERS[name](tmp_path / "roots" / source.folders[0])
     readers = stock_build(name, tmp_path / "roots", tmp_path / "stock")
     assert set(readers["frames"]) == set(readers["sequences"]) == set(source.splits)

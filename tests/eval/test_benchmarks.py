@@ -25,7 +25,7 @@ def root(tmp_path_factory):
     """A folder of datasets, all in miniature."""
     root = tmp_path_factory.mktemp("datasets")
     for name in FOUND:
-        miniature.MAKERS[name](root / layouts.source(name).folders[0])
+        miniature.MAKERS[name](root / layouts.dataset_layout(name).folders[0])
     return root
 
 
@@ -35,7 +35,7 @@ def test_every_dataset_opens_as_a_benchmark(name, root, tmp_path):
     count, published = FOUND[name]
     # One sequence of OTB's miniature has an empty annotation, one of VOT's no first box.
     assert len(benchmark) == count == len({s.name for s in benchmark}) and benchmark.published == published
-    assert benchmark.split == "test" and benchmark.title == f"{layouts.source(name).title} test"
+    assert benchmark.split == "test" and benchmark.title == f"{layouts.dataset_layout(name).title} test"
     assert benchmark.rules in RULES and benchmark[0].read_frame(0).dtype == np.uint8
     assert benchmark.server == (name in ("got10k", "trackingnet"))
     if published is None:
@@ -84,7 +84,7 @@ def test_names_with_blanks_are_whole(root, tmp_path):
 
 
 def test_a_built_dataset_is_the_same_benchmark(root, tmp_path, monkeypatch):
-    build.build(layouts.source("lasot_ext"), "test", tmp_path / "built", root, cache=tmp_path)
+    build.build(layouts.dataset_layout("lasot_ext"), "test", tmp_path / "built", root, cache=tmp_path)
     monkeypatch.setenv("RELO_DATA_DIR", str(tmp_path / "built"))
     built, folders = (open_benchmark("lasot_ext", where, cache=tmp_path) for where in (None, root))
     assert (built.title, built.rules, built.absent) == (folders.title, folders.rules, folders.absent)

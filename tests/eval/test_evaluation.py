@@ -46,7 +46,7 @@ def root(tmp_path_factory):
     """A folder of datasets, all in miniature."""
     root = tmp_path_factory.mktemp("datasets")
     for name in DATASETS:
-        miniature.MAKERS[name](root / layouts.source(name).folders[0])
+        miniature.MAKERS[name](root / layouts.dataset_layout(name).folders[0])
     return root
 
 
@@ -110,7 +110,7 @@ def test_got10k_counts_frames_that_are_not_covered(evaluate, capsys):
 @pytest.mark.parametrize(("dataset", "count", "published_count"), [("trackingnet", 1, 511), ("got10k", 2, 180)])
 def test_where_a_server_has_the_truth_nothing_is_measured(dataset, count, published_count, evaluate, capsys, tmp_path):
     printed, summary = evaluate(dataset, capsys)
-    assert f"a server has the boxes of {layouts.source(dataset).title} test" in printed
+    assert f"a server has the boxes of {layouts.dataset_layout(dataset).title} test" in printed
     assert f"relo pack {dataset} results/relo_b256/{dataset} --out relo_b256.zip" in printed
     assert "mean" not in summary and summary["benchmark"]["server"] and len(summary["sequences"]) == count
     folder = tmp_path / "results" / "relo_b256" / dataset

@@ -17,7 +17,7 @@ from tests.eval.test_evaluation import Oracle
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("datasets")
     for name in ("lasot_ext", "trackingnet", "nfs"):
-        miniature.MAKERS[name](root / layouts.source(name).folders[0])
+        miniature.MAKERS[name](root / layouts.dataset_layout(name).folders[0])
     return root
 
 

@@ -8,7 +8,7 @@ from relo_jax.data.clips import pipeline
 from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
-from relo_jax.data.datasets.folder import Folder
+from relo_jax.data.datasets.folder import SequenceFolder
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.data.records import build
 from relo_jax.data.records.read import open_built
@@ -28,7 +28,7 @@ def source(tmp_path):
         for number in range(1, torn + 1):
             path = tmp_path / "LaSOT/airplane/airplane-2/img" / f"{number:08d}.jpg"
             path.write_bytes(path.read_bytes()[:-60])
-        dataset = open_dataset(layouts.source("lasot"), "train", tmp_path, tmp_path / "cache")
+        dataset = open_dataset(layouts.dataset_layout("lasot"), "train", tmp_path, tmp_path / "cache")
         return ClipSource([MixturePart("lasot", dataset)], OPTIONS, 0)
 
     return make
@@ -69,14 +69,14 @@ def test_a_run_that_goes_on_with_other_data_says_so(source, mesh, capsys):
     warned = "the data sets changed since the last checkpoint"
     with Feed(pipeline.batches(clips, 4, 0), mesh, position, epoch=100):
         assert warned not in capsys.readouterr().err
-    fewer = ClipSource([MixturePart("lasot", Folder(tuple(clips.parts[0].sequences)[:1]))], OPTIONS, 0)
+    fewer = ClipSource([MixturePart("lasot", SequenceFolder(tuple(clips.parts[0].sequences)[:1]))], OPTIONS, 0)
     with Feed(pipeline.batches(fewer, 4, 0), mesh, position, epoch=100):
         assert warned in capsys.readouterr().err
 
 
 def test_the_same_data_in_another_place_is_the_same(source, tmp_path):
     clips = source(0)
-    build.build(layouts.source("lasot"), "train", tmp_path / "built", tmp_path, cache=tmp_path / "cache")
+    build.build(layouts.dataset_layout("lasot"), "train", tmp_path / "built", tmp_path, cache=tmp_path / "cache")
     built = open_built(tmp_path / "built", "lasot", "train", tmp_path / "cache")
     assert ClipSource([MixturePart("lasot", built)], OPTIONS, 0).fingerprint() == clips.fingerprint()
     assert ClipSource([MixturePart("lasot", built)], OPTIONS, 1).fingerprint() != clips.fingerprint()

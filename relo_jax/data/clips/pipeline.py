@@ -204,7 +204,7 @@ def sequences(name: str, data, train: bool = True, cache: str | Path = DEFAULT_C
         # Frames are drawn at random: kept ones would fill the memory and hardly ever be asked for again.
         return read_folder(data.root, one_based=data.one_based, cache=0).split(train)
     name, _, split = name.partition("/")
-    source = layouts.source(name)
+    source = layouts.dataset_layout(name)
     if train:
         split = split or source.train
         if split is None:

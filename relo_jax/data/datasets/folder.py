@@ -82,7 +82,7 @@ class _Files:
 
 
 @dataclass(frozen=True)
-class Folder:
+class SequenceFolder:
     """The sequences of a folder, in the order of their names; clips draw from them at random."""
 
     sequences: tuple[Sequence, ...]
@@ -109,15 +109,15 @@ class Folder:
         """bool [sequences], whether it is one image that stands for a video."""
         return np.array([s.still for s in self.sequences], bool)
 
-    def split(self, train: bool) -> Folder:
+    def split(self, train: bool) -> SequenceFolder:
         """The sequences to train on, or the held-out ones: every tenth; all for both where there are fewer than ten."""
         if len(self.sequences) < HELD_OUT_EVERY:
             return self
         chosen = (s for k, s in enumerate(self.sequences) if (k % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) != train)
-        return Folder(tuple(chosen))
+        return SequenceFolder(tuple(chosen))
 
 
-def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -> Folder:
+def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -> SequenceFolder:
     """All sequences under `root` (or `root` itself, if it is one): every folder with an annotation file.
     `cache` decoded frames of each are kept. Folders with frames and without an annotation are told of on stderr.
 
@@ -138,7 +138,7 @@ def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -
         raise UserError(f"{root}: no sequence in it (folders with {names})")
     for folder in without:
         tqdm.write(f"left out: {folder}: has frames and no {names}", file=sys.stderr)
-    return Folder(tuple(read_sequence(p, one_based=one_based, cache=cache) for p in folders))
+    return SequenceFolder(tuple(read_sequence(p, one_based=one_based, cache=cache) for p in folders))
 
 
 def _annotation(folder: Path) -> Path | None:
@@ -161,7 +161,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
         if name == "" and text:
             break  # it is one sequence itself
     if not annotated:
-        raise SOURCE.not_found(root, f"sequence in it (folders with {' or '.join(TEXT_NAMES)})")
+        raise LAYOUT.not_found(root, f"sequence in it (folders with {' or '.join(TEXT_NAMES)})")
     return entries
 
 
@@ -175,7 +175,7 @@ def _read(root: Path, entry: Entry):
 
 
 # The same folders as a dataset whose sequences may be broken, for `relo data check`.
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="folder",
     title="Folder",
     folders=(),

@@ -96,7 +96,7 @@ class IndexedDataset:
         from relo_jax.data.datasets import layouts
 
         name, root, split, folder = state
-        self.__init__(layouts.source(name), root, split, folder)
+        self.__init__(layouts.dataset_layout(name), root, split, folder)
 
     @property
     def lengths(self) -> np.ndarray:

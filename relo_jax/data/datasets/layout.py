@@ -1,6 +1,6 @@
 """What a dataset's module says of its dataset: where sequences lie in the folders its authors hand out.
 
-    SOURCE = DatasetLayout(name="lasot", title="LaSOT", ..., entries=_entries, read=_read)
+    LAYOUT = DatasetLayout(name="lasot", title="LaSOT", ..., entries=_entries, read=_read)
 
 `entries(root, split)` lists a split without opening a file; `read(root, entry)` turns one entry into records. That is
 all a module writes; the index (`index.py`) reads entries in parallel, keeps what it learnt, and makes sequences of it.

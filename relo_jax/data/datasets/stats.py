@@ -23,9 +23,9 @@ def present(root: str | Path | None) -> list[str]:
     Raises:
       UserError: no root was given, or it does not exist, or has none.
     """
-    found = [name for name in layouts.NAMES if _has_own_folder(layouts.source(name), root)]
+    found = [name for name in layouts.NAMES if _has_own_folder(layouts.dataset_layout(name), root)]
     if not found:
-        folders = ", ".join(layouts.source(name).folders[0] for name in layouts.NAMES)
+        folders = ", ".join(layouts.dataset_layout(name).folders[0] for name in layouts.NAMES)
         raise UserError(f"{root or 'RELO_DATA_DIR'}: no dataset below it (folders such as {folders}); or name one")
     return found
 

@@ -95,7 +95,7 @@ def open_built(root, name: str, split: str, cache: str | Path = DEFAULT_CACHE) -
     Raises:
       UserError: it was not built there, or not this split of it; a shard is missing or cannot be read.
     """
-    source = layouts.source(name)
+    source = layouts.dataset_layout(name)
     source.check_split(split)
     folder = _find(root, name)
     if folder is None:

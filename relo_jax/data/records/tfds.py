@@ -100,7 +100,7 @@ def rows(problems) -> list[list]:
 
 def by_hand(name: str) -> str:
     """A builder's MANUAL_DOWNLOAD_INSTRUCTIONS."""
-    source = layouts.source(name)
+    source = layouts.dataset_layout(name)
     return (
         f"Download {source.title} from its authors and unpack it as {source.layout}. manual_dir is the folder that has "
         f"these, or one that has {source.folders[0]}/ with these in it."
@@ -143,7 +143,7 @@ class TrackingBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(self, dl_manager) -> dict:
         """A generator a split; a split whose folders are not there is not built, as long as one is."""
         found, refusals = {}, []
-        source = layouts.source(self.name)
+        source = layouts.dataset_layout(self.name)
         for split in source.splits:
             try:
                 dataset = open_dataset(source, split, dl_manager.manual_dir, DEFAULT_CACHE)

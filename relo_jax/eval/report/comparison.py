@@ -191,7 +191,7 @@ def _bar(total, what, unit):
 
 def _read(label, folder, benchmark, one_based, advance):
     """The results of one tracker."""
-    aliases = layouts.source(benchmark.name).folders if benchmark.name in layouts.NAMES else ()
+    aliases = layouts.dataset_layout(benchmark.name).folders if benchmark.name in layouts.NAMES else ()
     found = find_results(folder, (*aliases, benchmark.title, f"{benchmark.name}{benchmark.split}", str(benchmark.name)))
     matched, extra = match_results([s.name for s in benchmark], found)
     entry = Entry(label, folder, extra=tuple(extra))

@@ -95,7 +95,7 @@ def pack(server: str, results: str | Path, out: str | Path, data_root: str | Pat
         raise UserError(f"{out}: the server takes a zip: give a name that ends in .zip")
     firsts, notes = _first_boxes(server, data_root)
     names = kind.names()
-    found, extra = match_results(names, find_results(results, (server, *layouts.source(server).folders)))
+    found, extra = match_results(names, find_results(results, (server, *layouts.dataset_layout(server).folders)))
     extra = [name for name in extra if not name.startswith(tuple(f"{known}_" for known in names))]  # times alone
     problems, files, boxes = [], {}, 0
     for name, path in found.items():

@@ -140,7 +140,7 @@ def lasot(tmp_path_factory):
     """Clips of a folder on disk, tiny, as processes read them."""
     root = tmp_path_factory.mktemp("lasot")
     miniature.lasot(root)
-    dataset = open_dataset(layouts.source("lasot"), "train", root, tmp_path_factory.mktemp("cache"))
+    dataset = open_dataset(layouts.dataset_layout("lasot"), "train", root, tmp_path_factory.mktemp("cache"))
     options = ClipOptions(templates=1, frames=2, template_size=16, search_size=32)
     return ClipSource([MixturePart("lasot", dataset), MixturePart("again", dataset, 0.5)], options, seed=3)
 

@@ -6,7 +6,7 @@ import pytest
 from relo_jax.data.clips import augment
 from relo_jax.data.clips.plan import ClipOptions, clip_rng, eligible, jitter_box, sample_order
 from relo_jax.data.clips.source import ClipSource, MixturePart
-from relo_jax.data.datasets.folder import Folder
+from relo_jax.data.datasets.folder import SequenceFolder
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import box_to_crop_norm, crop_host
@@ -35,7 +35,7 @@ def red_square(frames=40, name="square", visible=None):
 
 
 def folder(sequences):
-    return [MixturePart("folder", Folder(sequences))]
+    return [MixturePart("folder", SequenceFolder(sequences))]
 
 
 def colored(image, channel):

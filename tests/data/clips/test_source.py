@@ -12,7 +12,7 @@ from relo_jax.data.clips.failures import ReadFailures
 from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart, read_note, write_note
 from relo_jax.data.datasets import layouts
-from relo_jax.data.datasets.folder import Folder
+from relo_jax.data.datasets.folder import SequenceFolder
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError
@@ -25,7 +25,7 @@ OPTIONS = ClipOptions(templates=1, frames=2, template_size=16, search_size=32)
 def lasot(tmp_path_factory):
     root = tmp_path_factory.mktemp("lasot")
     miniature.lasot(root)
-    return open_dataset(layouts.source("lasot"), "train", root, tmp_path_factory.mktemp("cache"))
+    return open_dataset(layouts.dataset_layout("lasot"), "train", root, tmp_path_factory.mktemp("cache"))
 
 
 def broken(sequence, share, seed=0):
@@ -62,9 +62,9 @@ def test_weights_that_say_nothing_are_refused(lasot, weights):
 
 
 def test_a_clip_that_fails_is_replaced_by_the_same_other_one_and_says_so(lasot):
-    folder = Folder(tuple(broken(s, 0.2, seed) for seed, s in enumerate(lasot)))
+    folder = SequenceFolder(tuple(broken(s, 0.2, seed) for seed, s in enumerate(lasot)))
     whole, torn, again = (
-        ClipSource([MixturePart("lasot", s)], OPTIONS, 7) for s in (Folder(tuple(lasot)), folder, folder)
+        ClipSource([MixturePart("lasot", s)], OPTIONS, 7) for s in (SequenceFolder(tuple(lasot)), folder, folder)
     )
     failed = 0
     for index in range(60):
@@ -81,7 +81,7 @@ def test_a_clip_that_fails_is_replaced_by_the_same_other_one_and_says_so(lasot):
 
 
 def test_a_dataset_of_which_nothing_decodes_is_named(lasot):
-    source = ClipSource([MixturePart("lasot", Folder(tuple(broken(s, 1.0) for s in lasot)))], OPTIONS, 0)
+    source = ClipSource([MixturePart("lasot", SequenceFolder(tuple(broken(s, 1.0) for s in lasot)))], OPTIONS, 0)
     with pytest.raises(UserError, match=r"clip 3: 20 tries failed, the last by undecodable image in lasot: .*jpg"):
         source[3]
 

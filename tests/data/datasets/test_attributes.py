@@ -10,7 +10,7 @@ from tests.data import miniature
 
 def test_uav123_has_twelve_in_the_order_of_its_files(tmp_path):
     miniature.uav123(tmp_path / "UAV123")
-    found = attributes_of(layouts.source("uav123"), tmp_path, ["truck4_1", "uav6", "unknown"])
+    found = attributes_of(layouts.dataset_layout("uav123"), tmp_path, ["truck4_1", "uav6", "unknown"])
     assert found == {name: ("Aspect Ratio Change", "Background Clutter") for name in ("truck4_1", "uav6")}
     assert len(attributes.UAV123) == 12
 
@@ -18,7 +18,7 @@ def test_uav123_has_twelve_in_the_order_of_its_files(tmp_path):
 @pytest.mark.parametrize("folder", ["att", "annos/att", "LaSOT_Evaluation_Toolkit/annos/att"])
 @pytest.mark.parametrize("name", ["lasot", "lasot_ext"])
 def test_lasot_has_fourteen_where_its_toolkit_is(folder, name, tmp_path):
-    source = layouts.source(name)
+    source = layouts.dataset_layout(name)
     assert attributes_of(source, tmp_path, ["airplane-1"]) == {}
     (tmp_path / folder).mkdir(parents=True)
     (tmp_path / folder / "airplane-1.txt").write_text("0,1,0,0,0,1,0,0,1,0,0,0,1,0\n")
@@ -32,7 +32,7 @@ def test_lasot_has_fourteen_where_its_toolkit_is(folder, name, tmp_path):
 
 def test_every_sequence_of_otb_has_attributes_and_targets_of_one_folder_share_them(tmp_path):
     names = split_lists.official("otb100", "test.txt")
-    found = attributes_of(layouts.source("otb100"), tmp_path, names)
+    found = attributes_of(layouts.dataset_layout("otb100"), tmp_path, names)
     assert set(found) == set(names)
     counts = {short: sum(attributes.NAMES[short] in a for a in found.values()) for short in attributes.OTB}
     assert counts == {
@@ -43,10 +43,10 @@ def test_every_sequence_of_otb_has_attributes_and_targets_of_one_folder_share_th
 
 
 def test_a_bucket_has_no_files_of_them_and_a_list_needs_none(monkeypatch):
-    assert attributes_of(layouts.source("uav123"), "gs://bucket/built", ["uav6"]) == {}
+    assert attributes_of(layouts.dataset_layout("uav123"), "gs://bucket/built", ["uav6"]) == {}
     monkeypatch.setenv("RELO_DATA_DIR", "gs://bucket/built")
-    assert attributes_of(layouts.source("otb100"), None, ["Man"]) == {"Man": ("Illumination Variation",)}
+    assert attributes_of(layouts.dataset_layout("otb100"), None, ["Man"]) == {"Man": ("Illumination Variation",)}
 
 
 def test_a_benchmark_without_attributes_has_none(tmp_path):
-    assert attributes_of(layouts.source("got10k"), tmp_path, ["GOT-10k_Val_000001"]) == {}
+    assert attributes_of(layouts.dataset_layout("got10k"), tmp_path, ["GOT-10k_Val_000001"]) == {}

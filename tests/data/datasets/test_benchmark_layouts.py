@@ -24,8 +24,8 @@ def benchmarks(tmp_path_factory):
     """name -> its miniature, opened."""
     root = tmp_path_factory.mktemp("benchmarks")
     for name in BENCHMARKS:
-        miniature.MAKERS[name](root / layouts.source(name).folders[0])
-    return {name: open_dataset(layouts.source(name), "test", root, root / "cache") for name in BENCHMARKS}
+        miniature.MAKERS[name](root / layouts.dataset_layout(name).folders[0])
+    return {name: open_dataset(layouts.dataset_layout(name), "test", root, root / "cache") for name in BENCHMARKS}
 
 
 def named(dataset):
@@ -39,7 +39,7 @@ def file_of(sequence, frame):
 @pytest.mark.parametrize("name", ["tnl2k", "uav123", "otb100", "nfs"])
 def test_the_official_list_is_complete(name):
     names = [line.split()[0] for line in split_lists.official(name, "test.txt")]
-    assert len(names) == len(set(names)) == layouts.source(name).splits["test"]
+    assert len(names) == len(set(names)) == layouts.dataset_layout(name).splits["test"]
 
 
 def test_uav123_sequences_share_a_folder_of_frames(benchmarks):
@@ -57,7 +57,7 @@ def test_uav123_sequences_share_a_folder_of_frames(benchmarks):
 def test_uav123_without_frames_of_a_shared_folder_is_named(tmp_path):
     miniature.uav123(tmp_path)
     (tmp_path / "data_seq" / "UAV123" / "truck4" / "000900.jpg").unlink()
-    dataset = open_dataset(layouts.source("uav123"), "test", tmp_path, tmp_path / "cache")
+    dataset = open_dataset(layouts.dataset_layout("uav123"), "test", tmp_path, tmp_path / "cache")
     assert {s.name for s in dataset} == {"truck4_1", "uav6"}
     assert "685 boxes for 684 frames" in dataset.summary()
 
@@ -75,7 +75,7 @@ def test_tnl2k_reads_png_and_odd_names_in_order_and_only_test_sequences(benchmar
 @pytest.mark.parametrize("root", ["TNL2K/TNL2K_test_subset", "TNL2K", "."])
 def test_tnl2k_is_found_from_its_folder_or_any_above(root, tmp_path):
     miniature.tnl2k(tmp_path / "TNL2K")
-    assert len(open_dataset(layouts.source("tnl2k"), "test", tmp_path / root, tmp_path / "cache")) == 2
+    assert len(open_dataset(layouts.dataset_layout("tnl2k"), "test", tmp_path / root, tmp_path / "cache")) == 2
 
 
 def test_otb_names_targets_by_their_annotation(benchmarks):
@@ -101,7 +101,7 @@ def test_otb_annotations_that_cover_a_part_of_the_frames(tmp_path):
             (tmp_path / name / "img" / f"{number:0{5 if name == 'Board' else 4}d}.jpg").touch()
         text = "\n".join(f"{number},5,20,30" for number in range(start, end + 1))
         (tmp_path / name / "groundtruth_rect.txt").write_text(text)
-    dataset = open_dataset(layouts.source("otb100"), "test", tmp_path, tmp_path / "cache")
+    dataset = open_dataset(layouts.dataset_layout("otb100"), "test", tmp_path, tmp_path / "cache")
     used = {s.name: (int(s.boxes_xywh[0, 0]), int(s.boxes_xywh[-1, 0])) for s in dataset}
     assert used == {"David": (300, 770), "Football1": (1, 74), "BlurCar4": (18, 397), "Tiger1": (6, 354),
                     "Board": (1, 698)}  # fmt: skip
@@ -127,7 +127,7 @@ def test_nfs_as_pytracking_hands_it_out_is_the_same(benchmarks, tmp_path):
         boxes = miniature.walk(seed=seed)
         miniature.write_frames(tmp_path / "sequences" / name, [*boxes, boxes[-1]], "{:05d}.jpg", seed=seed)
         (tmp_path / "anno" / f"nfs_{name}.txt").write_text(miniature.lines(boxes, "\t"))
-    dataset = named(open_dataset(layouts.source("nfs"), "test", tmp_path, tmp_path / "cache"))
+    dataset = named(open_dataset(layouts.dataset_layout("nfs"), "test", tmp_path, tmp_path / "cache"))
     for name, sequence in dataset.items():
         other = named(benchmarks["nfs"])[name]
         assert np.allclose(sequence.boxes_xywh, other.boxes_xywh, atol=1e-3) and len(sequence) == 24
@@ -140,7 +140,7 @@ def test_nfs_lines_that_are_no_track_are_named(tmp_path):
     text = path.read_text().splitlines()
     path.write_text("\n".join([*text[:4], "0 12.5 oops 3 4 5 0 0 1 x", *text[5:]]))
     (tmp_path / "Gymnastics" / "30" / "Gymnastics.txt").write_text("\n")
-    dataset = open_dataset(layouts.source("nfs"), "test", tmp_path, tmp_path / "cache")
+    dataset = open_dataset(layouts.dataset_layout("nfs"), "test", tmp_path, tmp_path / "cache")
     fatal = sorted(str(p) for p in dataset.problems if p.fatal)
     assert fatal[0] == "Gymnastics/30/Gymnastics.txt: holds no boxes"
     assert fatal[1].startswith("bee/30/bee.txt: line 5: '0 12.5 oops 3 4 5 0 0 1 x' is not")
@@ -159,22 +159,22 @@ def test_vot_reads_rectangles_polygons_masks_and_codes(benchmarks):
 def test_vot_without_a_list_takes_the_folders_that_have_an_annotation(tmp_path):
     miniature.vot(tmp_path)
     (tmp_path / "notes").mkdir()
-    with_list = open_dataset(layouts.source("vot"), "test", tmp_path, tmp_path / "cache")
+    with_list = open_dataset(layouts.dataset_layout("vot"), "test", tmp_path, tmp_path / "cache")
     assert [s.name for s in with_list] == ["bag", "ball1", "ants1"]
     (tmp_path / "list.txt").unlink()
-    without = open_dataset(layouts.source("vot"), "test", tmp_path, tmp_path / "cache")
+    without = open_dataset(layouts.dataset_layout("vot"), "test", tmp_path, tmp_path / "cache")
     assert [s.name for s in without] == ["ants1", "bag", "ball1"]
 
 
 def test_vot_sequences_that_are_listed_and_not_there_are_counted(tmp_path):
     miniature.vot(tmp_path)
     shutil.rmtree(tmp_path / "ball1")
-    found = open_dataset(layouts.source("vot"), "test", tmp_path, tmp_path / "cache")
+    found = open_dataset(layouts.dataset_layout("vot"), "test", tmp_path, tmp_path / "cache")
     assert [s.name for s in found] == ["bag", "ants1"] and found.left_out == 1
     assert "ball1/groundtruth.txt: there is no such file" in found.summary()
     (tmp_path / "list.txt").write_text("x" * 300)
     with pytest.raises(UserError, match="no sequence with a groundtruth.txt; VOT is expected as"):
-        open_dataset(layouts.source("vot"), "test", tmp_path, tmp_path / "cache")
+        open_dataset(layouts.dataset_layout("vot"), "test", tmp_path, tmp_path / "cache")
 
 
 def test_an_nfs_line_with_an_infinite_corner_is_named(tmp_path):
@@ -182,7 +182,7 @@ def test_an_nfs_line_with_an_infinite_corner_is_named(tmp_path):
     text = tmp_path / "bee" / "30" / "bee.txt"
     lines = text.read_text().splitlines()
     text.write_text("\n".join([*lines[:8], '0 1 1 inf 30 9 0 0 1 "insect"', *lines[9:]]))
-    found = open_dataset(layouts.source("nfs"), "test", tmp_path, tmp_path / "cache")
+    found = open_dataset(layouts.dataset_layout("nfs"), "test", tmp_path, tmp_path / "cache")
     assert found.left_out == 1 and "bee/30/bee.txt: line 9: '0 1 1 inf 30" in found.summary()
 
 
@@ -229,7 +229,7 @@ def test_the_page_on_datasets_says_what_is_read():
     rows = {row.split("|")[1].strip(" `"): row for row in table.splitlines() if row.startswith("| `")}
     assert set(rows) == set(layouts.NAMES)
     for name, row in rows.items():
-        source = layouts.source(name)
+        source = layouts.dataset_layout(name)
         assert f"`{source.folders[0]}`" in row
         for split, count in source.splits.items():
             assert (f"{split} {count:,}" if count else split) in row, (name, split)

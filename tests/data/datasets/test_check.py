@@ -11,7 +11,7 @@ import pytest
 
 from relo_jax.commands import main as cli
 from relo_jax.data.datasets import check, layouts, stats
-from relo_jax.data.datasets.folder import SOURCE as FOLDER
+from relo_jax.data.datasets.folder import LAYOUT as FOLDER
 from tests.data import miniature
 
 
@@ -51,8 +51,8 @@ def test_a_sound_dataset_passes(vot, tmp_path, capsys):
 @pytest.mark.parametrize("name", miniature.MAKERS)
 def test_of_every_miniature_all_frames_are_read_and_only_the_rest_is_missing(name, tmp_path):
     miniature.MAKERS[name](tmp_path / "root")
-    found, absent = check.check(layouts.source(name), [], tmp_path / "root", tmp_path / "cache", "all")
-    assert [f.dataset.split for f in found] == list(layouts.source(name).splits) and not absent
+    found, absent = check.check(layouts.dataset_layout(name), [], tmp_path / "root", tmp_path / "cache", "all")
+    assert [f.dataset.split for f in found] == list(layouts.dataset_layout(name).splits) and not absent
     for findings in found:
         assert findings.scanned == findings.dataset.lengths.sum() > 0
         assert set(findings.kinds) <= {"sequences missing", "missing part", "NaN boxes", "last frame has no box"}
@@ -125,13 +125,13 @@ def test_every_kind_of_damage_is_counted_by_the_command(vot, tmp_path):
 def test_a_sample_looks_at_the_ends_and_between(vot, tmp_path):
     for number in (1, 24):
         (vot / "bag" / "color" / f"{number:08d}.jpg").write_bytes(b"")
-    findings, found = counts(layouts.source("vot"), vot, tmp_path, frames="sample")
+    findings, found = counts(layouts.dataset_layout("vot"), vot, tmp_path, frames="sample")
     assert found == {"undecodable image": 2} and findings.scanned == 15
 
 
 def test_half_a_dataset_is_counted_with_a_missing_name_and_archives(tmp_path):
     miniature.lasot(tmp_path / "LaSOT")
-    source, cache = layouts.source("lasot"), tmp_path / "cache"
+    source, cache = layouts.dataset_layout("lasot"), tmp_path / "cache"
     findings, found = counts(source, tmp_path, tmp_path)
     assert found == {"sequences missing": 1}
     assert str(findings.examples["sequences missing"][0]) == (
@@ -150,7 +150,7 @@ def test_half_a_dataset_is_counted_with_a_missing_name_and_archives(tmp_path):
 
 def test_a_list_that_holds_no_names_gives_none(tmp_path):
     miniature.got10k(tmp_path)
-    findings, _ = counts(layouts.source("got10k"), tmp_path, tmp_path, split="votval")
+    findings, _ = counts(layouts.dataset_layout("got10k"), tmp_path, tmp_path, split="votval")
     told = findings.examples["sequences missing"][0].detail
     assert told == "1,248 of the published 1,249 are not here: download or unpack them"
 
@@ -177,7 +177,7 @@ def test_an_image_that_several_objects_share_is_counted_once(tmp_path):
     miniature.coco(tmp_path)
     path = tmp_path / "train2017" / "000000000100.jpg"  # of two objects
     path.write_bytes(path.read_bytes()[:-300])
-    findings, found = counts(layouts.source("coco"), tmp_path, tmp_path, split="train")
+    findings, found = counts(layouts.dataset_layout("coco"), tmp_path, tmp_path, split="train")
     assert found == {"undecodable image": 1} and findings.scanned == 3
 
 
@@ -190,7 +190,7 @@ def test_packed_archives_alone_are_one_line(tmp_path, capsys):
 def test_a_video_whose_frames_change_size_is_noted(vot, tmp_path):
     path = vot / "bag" / "color" / "00000006.jpg"
     cv2.imwrite(str(path), np.zeros((20, 30, 3), np.uint8))
-    findings, found = counts(layouts.source("vot"), vot, tmp_path)
+    findings, found = counts(layouts.dataset_layout("vot"), vot, tmp_path)
     assert found["frame size changes"] == 1 and not findings.fatal("frame size changes")
     assert "96 x 72 and 30 x 20" in findings.examples["frame size changes"][0].detail
 
@@ -199,7 +199,7 @@ def test_images_of_half_the_size_are_seen_in_a_sample(vot, tmp_path):
     """Boxes of frames that were not decoded are compared too."""
     for path in (vot / "ball1").glob("*.jpg"):
         cv2.imwrite(str(path), np.zeros((18, 24, 3), np.uint8))
-    findings, found = counts(layouts.source("vot"), vot, tmp_path, frames="sample")
+    findings, found = counts(layouts.dataset_layout("vot"), vot, tmp_path, frames="sample")
     boxes = miniature.walk(seed=1).round()
     outside = int(((boxes[:, 0] >= 24) | (boxes[:, 1] >= 18)).sum())
     assert outside > 5 and findings.examples["box outside the image"][0].detail.startswith(f"{outside} of 24 boxes")
@@ -254,7 +254,7 @@ def test_stats_of_all_that_is_below_a_root(tmp_path, capsys):
 
 def test_stats_are_of_visible_boxes(tmp_path):
     miniature.vot(tmp_path)  # NaN where the target is away
-    ((row,), absent) = stats.describe(layouts.source("vot"), tmp_path, tmp_path / "cache")
+    ((row,), absent) = stats.describe(layouts.dataset_layout("vot"), tmp_path, tmp_path / "cache")
     assert not absent and row["visible_share"] == round(68 / 72, 4)
     assert all(10 < v < 30 for v in row["box_side_px"].values())
 

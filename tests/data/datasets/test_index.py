@@ -27,7 +27,7 @@ from relo_jax.errors import UserError
 from tests.data import miniature
 
 FRAMES = 24
-LASOT = layouts.source("lasot")
+LASOT = layouts.dataset_layout("lasot")
 
 
 def make(root: Path, names=("bear-1", "bear-3", "bear-5", "cat-2"), separator: str = ",") -> Path:

@@ -20,14 +20,14 @@ def roots(tmp_path_factory):
     """Folder with every miniature dataset under the name its authors give it."""
     root = tmp_path_factory.mktemp("datasets")
     for name, make in miniature.MAKERS.items():
-        make(root / layouts.source(name).folders[0])
+        make(root / layouts.dataset_layout(name).folders[0])
     return root
 
 
 @pytest.mark.parametrize("name", miniature.MAKERS)
 def test_every_split_reads_and_every_frame_shows_its_box(name, roots, tmp_path):
-    for split in layouts.source(name).splits:
-        dataset = open_dataset(layouts.source(name), split, roots, tmp_path)
+    for split in layouts.dataset_layout(name).splits:
+        dataset = open_dataset(layouts.dataset_layout(name), split, roots, tmp_path)
         assert len({s.name for s in dataset}) == len(dataset) > 0
         for sequence in dataset:
             for k in np.flatnonzero(sequence.visible)[:3]:
@@ -38,7 +38,7 @@ def test_every_split_reads_and_every_frame_shows_its_box(name, roots, tmp_path):
 
 @pytest.mark.parametrize("name", miniature.MAKERS)
 def test_an_empty_folder_and_packed_archives_are_named(name, tmp_path):
-    source = layouts.source(name)
+    source = layouts.dataset_layout(name)
     (tmp_path / "empty").mkdir()
     for split in source.splits:
         with pytest.raises(UserError, match=f"{source.title} is expected as"):
@@ -50,8 +50,8 @@ def test_an_empty_folder_and_packed_archives_are_named(name, tmp_path):
 
 
 def test_lasot_hides_occluded_frames_and_those_out_of_view(roots, tmp_path):
-    test = open_dataset(layouts.source("lasot"), "test", roots, tmp_path)
-    train = open_dataset(layouts.source("lasot"), "train", roots, tmp_path)
+    test = open_dataset(layouts.dataset_layout("lasot"), "test", roots, tmp_path)
+    train = open_dataset(layouts.dataset_layout("lasot"), "train", roots, tmp_path)
     assert [s.name for s in test] == ["airplane-1", "bear-2"] and [s.name for s in train] == ["airplane-2", "bear-1"]
     assert np.flatnonzero(~test[0].visible).tolist() == [5, 6, 7, 10, 15], "the box of the last has no area"
     assert np.flatnonzero(~test[0].counted).tolist() == [5, 6, 7, 10], "no flag hides it"
@@ -60,7 +60,7 @@ def test_lasot_hides_occluded_frames_and_those_out_of_view(roots, tmp_path):
 
 
 def opened(name, split, roots, cache):
-    return open_dataset(layouts.source(name), split, roots, cache)
+    return open_dataset(layouts.dataset_layout(name), split, roots, cache)
 
 
 def names(dataset):
@@ -92,7 +92,7 @@ def test_got10k_vottrain_leaves_out_votval_and_what_vot_forbids(roots, tmp_path)
     votval, excluded = (set(split_lists.official("got10k", f"{name}.txt")) for name in ("votval", "vot_excluded"))
     assert len(votval) == 1249 and len(excluded) == 1000 and not votval & excluded
     left = {str(position) for position in range(9335)} - votval - excluded
-    assert len(left) == layouts.source("got10k").splits["vottrain"]
+    assert len(left) == layouts.dataset_layout("got10k").splits["vottrain"]
     assert {"0", "3", "5", "9331"} <= left and {"1", "25", "9333"} <= votval and {"4", "13", "9334"} <= excluded
 
 
@@ -225,7 +225,7 @@ def test_coco_annotations_that_are_cut_off_or_something_else_are_named(text, tmp
 @pytest.mark.parametrize("name", miniature.MAKERS)
 def test_a_frame_that_goes_is_noticed_in_every_dataset(name, tmp_path):
     miniature.MAKERS[name](tmp_path / "root")
-    source = layouts.source(name)
+    source = layouts.dataset_layout(name)
     split = source.train or next(iter(source.splits))
     open_index = lambda: index.open_index(source, split, tmp_path / "root", tmp_path / "cache")
     before = open_index()
@@ -244,10 +244,10 @@ def test_vasttrack_annotation_in_small_letters_may_be_mended(tmp_path):
 def test_a_built_dataset_beside_the_authors_folder_is_not_taken_for_it(tmp_path):
     miniature.lasot(tmp_path / "LaSOT")
     (tmp_path / "lasot" / "frames").mkdir(parents=True)
-    assert layouts.source("lasot").find_root(tmp_path) == tmp_path / "LaSOT"
+    assert layouts.dataset_layout("lasot").find_root(tmp_path) == tmp_path / "LaSOT"
     (tmp_path / "LaSOT").rename(tmp_path / "LASOT")
     shutil.rmtree(tmp_path / "lasot")
-    assert layouts.source("lasot").find_root(tmp_path) == tmp_path / "LASOT"
+    assert layouts.dataset_layout("lasot").find_root(tmp_path) == tmp_path / "LASOT"
 
 
 @pytest.mark.parametrize("name, folder", [("otb100", "Jogging/img"), ("tnl2k", "TNL2K_test_subset"), ("lasot", "bear")])
@@ -263,7 +263,7 @@ def test_a_folder_that_may_not_be_listed_is_not_an_empty_one(name, folder, tmp_p
     for function in (os.scandir, os.listdir):
         monkeypatch.setattr(os, function.__name__, partial(guarded, function))
     try:
-        said = index.open_index(layouts.source(name), "test", tmp_path / "root", tmp_path / "cache").summary()
+        said = index.open_index(layouts.dataset_layout(name), "test", tmp_path / "root", tmp_path / "cache").summary()
     except UserError as error:
         said = str(error)
     assert f"{folder}: cannot be listed (Permission denied)" in said
@@ -282,7 +282,7 @@ def test_a_box_of_which_no_crop_can_be_cut_is_not_trained_on(box, tmp_path):
     path = tmp_path / "LaSOT/airplane/airplane-2/groundtruth.txt"
     rows = path.read_text().splitlines()
     path.write_text("\n".join([*rows[:3], box, *rows[4:]]) + "\n")
-    dataset = open_dataset(layouts.source("lasot"), "train", tmp_path, tmp_path / "cache")
+    dataset = open_dataset(layouts.dataset_layout("lasot"), "train", tmp_path, tmp_path / "cache")
     assert np.flatnonzero(~dataset[0].visible).tolist() == [3] and len(dataset) == 2
     (problem,) = dataset.problems
     assert problem.kind == "absurd boxes" and "first in line 4" in problem.detail and not problem.fatal

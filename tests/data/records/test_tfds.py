@@ -32,7 +32,7 @@ from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError
 from tests.data import builders, miniature
 
-SPLITS = [(name, split) for name in miniature.MAKERS for split in layouts.source(name).splits]
+SPLITS = [(name, split) for name in miniature.MAKERS for split in layouts.dataset_layout(name).splits]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def roots(tmp_path_factory):
     """Folder with every miniature dataset under the name its authors give it."""
     root = tmp_path_factory.mktemp("datasets")
     for name, make in miniature.MAKERS.items():
-        make(root / layouts.source(name).folders[0])
+        make(root / layouts.dataset_layout(name).folders[0])
     return root
 
 
@@ -49,7 +49,7 @@ def built(roots, tmp_path_factory):
     """Folder with every one of them, built."""
     out = tmp_path_factory.mktemp("built")
     for name, split in SPLITS:
-        tfds_build.build(layouts.source(name), split, out, roots, shard_mib=0.02, cache=out / "cache")
+        tfds_build.build(layouts.dataset_layout(name), split, out, roots, shard_mib=0.02, cache=out / "cache")
     return out
 
 
@@ -60,7 +60,7 @@ def lasot(tmp_path):
 
     def build(out=tmp_path / "built", root=tmp_path / "LaSOT", split="train", **options):
         options = {"shard_mib": 0.02, "cache": tmp_path / "cache", **options}
-        return tfds_build.build(layouts.source("lasot"), split, out, root, **options)
+        return tfds_build.build(layouts.dataset_layout("lasot"), split, out, root, **options)
 
     build.root, build.out, build.cache = tmp_path / "LaSOT", tmp_path / "built", tmp_path / "cache"
     return build
@@ -83,7 +83,7 @@ def clips(dataset, count=6):
 
 @pytest.mark.parametrize("name, split", SPLITS)
 def test_what_was_built_is_what_the_folders_hold(name, split, roots, built, tmp_path):
-    folders = open_dataset(layouts.source(name), split, roots, tmp_path)
+    folders = open_dataset(layouts.dataset_layout(name), split, roots, tmp_path)
     again = open_built(built, name, split, tmp_path)
     assert len(again) == len(folders) and again.name == folders.name and again.each_once == folders.each_once
     assert again.problems == folders.problems and again.summary() == folders.summary()
@@ -104,8 +104,8 @@ def test_what_was_built_is_what_the_folders_hold(name, split, roots, built, tmp_
 @pytest.mark.parametrize("name", miniature.MAKERS)
 def test_tfds_reads_what_was_built(name, roots, built, tmp_path):
     readers = {kind: builders.read(built / name / kind / "1.0.0") for kind in KINDS}
-    for split in layouts.source(name).splits:
-        builders.same_as_folders(readers, open_dataset(layouts.source(name), split, roots, tmp_path), split)
+    for split in layouts.dataset_layout(name).splits:
+        builders.same_as_folders(readers, open_dataset(layouts.dataset_layout(name), split, roots, tmp_path), split)
 
 
 def test_what_tfds_built_is_opened_too(roots, tmp_path, monkeypatch):
@@ -114,7 +114,7 @@ def test_what_tfds_built_is_opened_too(roots, tmp_path, monkeypatch):
     for root in (tmp_path / "stock", tmp_path / "stock" / "lasot"):
         assert is_built(root, "lasot") and not is_built(root, "lasot_ext")
         again = open_built(root, "lasot", "train", tmp_path)
-        assert clips(again) == clips(open_dataset(layouts.source("lasot"), "train", roots, tmp_path))
+        assert clips(again) == clips(open_dataset(layouts.dataset_layout("lasot"), "train", roots, tmp_path))
 
 
 def test_a_build_that_was_killed_goes_on_to_the_same_bytes(lasot, tmp_path):
@@ -170,7 +170,7 @@ def test_a_flipped_byte_is_found_and_its_shard_written_again(position, lasot):
 
 
 def test_a_shard_that_does_not_read_back_is_an_error(lasot, tmp_path):
-    records = Records(open_dataset(layouts.source("lasot"), "train", lasot.root, lasot.cache))
+    records = Records(open_dataset(layouts.dataset_layout("lasot"), "train", lasot.root, lasot.cache))
     digests = [digest(records.example("frames", k)[0]) for k in range(5)]
     tfds_shard.write(records, "frames", range(5), tmp_path / "shard")
     tfds_shard.compare(tmp_path / "shard", "frames", digests)
@@ -217,7 +217,7 @@ def test_bad_images_are_counted_and_named_and_fail_as_in_the_folder(lasot, tmp_p
         ("missing frame", "bear/bear-1/img/00000007.jpg"),
     }
     assert "1 missing frame, kept as they are; the first: bear/bear-1/img/00000007.jpg" in str(report)
-    folders = open_dataset(layouts.source("lasot"), "train", lasot.root, lasot.cache)
+    folders = open_dataset(layouts.dataset_layout("lasot"), "train", lasot.root, lasot.cache)
     again = open_built(lasot.out, "lasot", "train", tmp_path)
     assert {p.where for p in again.problems} == {p.where for p in report.problems}
     assert again[1].read_encoded(2) == broken.read_bytes()
@@ -247,7 +247,7 @@ def test_other_data_never_replaces_a_built_dataset_but_an_unfinished_one(lasot, 
     again = open_built(lasot.out, "lasot", "train", tmp_path)
     assert (
         again[1].boxes_xywh.tobytes()
-        == open_dataset(layouts.source("lasot"), "train", lasot.root, lasot.cache)[1].boxes_xywh.tobytes()
+        == open_dataset(layouts.dataset_layout("lasot"), "train", lasot.root, lasot.cache)[1].boxes_xywh.tobytes()
     )
 
 
@@ -364,7 +364,7 @@ def test_a_damaged_index_of_a_built_dataset_is_made_again(file, left, built, tmp
 
 
 def test_sixteen_threads_read_the_right_bytes(roots, built, tmp_path):
-    folders = open_dataset(layouts.source("lasot"), "train", roots, tmp_path)
+    folders = open_dataset(layouts.dataset_layout("lasot"), "train", roots, tmp_path)
     again = open_built(built, "lasot", "train", tmp_path)
     wanted = [[sequence.read_encoded(k) for k in range(len(sequence))] for sequence in folders]
     drawn = np.random.default_rng(0).integers((0, 0), (len(folders), miniature.FRAMES), (3000, 2))
@@ -402,7 +402,7 @@ def test_worker_processes_read_the_right_bytes_or_say_why_they_cannot(roots, bui
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, tmp_path / "workers.py", tmp_path / "dataset.pickle"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
-    folders = open_dataset(layouts.source("lasot"), "train", roots, tmp_path)
+    folders = open_dataset(layouts.dataset_layout("lasot"), "train", roots, tmp_path)
     wanted = str([zlib.crc32(s.read_encoded(k)) for s in folders for k in range(0, 24, 3)])
     assert done.stdout.splitlines() == [wanted] * 3, done.stderr
     assert "was read before this process was forked: start workers by spawn" in done.stderr
@@ -483,7 +483,7 @@ def test_a_failure_while_reading_ahead_is_not_lost():
 
 @pytest.mark.parametrize("mib", [0.005, 0.02, 0.05])
 def test_shards_have_the_wanted_size(mib, lasot):
-    records = Records(open_dataset(layouts.source("lasot"), "train", lasot.root, lasot.cache))
+    records = Records(open_dataset(layouts.dataset_layout("lasot"), "train", lasot.root, lasot.cache))
     bounds = records.shards("frames", int(mib * 2**20))
     sizes = [
         sum(len(records.example("frames", k)[0]["image"]) for k in range(*pair))

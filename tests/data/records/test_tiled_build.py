@@ -26,7 +26,7 @@ def lasot(tmp_path):
 
 @needs_jpegtran
 def test_clips_of_tiles_are_those_of_the_folder_to_the_byte(lasot, monkeypatch):
-    source = layouts.source("lasot")
+    source = layouts.dataset_layout("lasot")
     torn = lasot / "LaSOT/airplane/airplane-2/img/00000003.jpg"
     torn.write_bytes(torn.read_bytes()[:-40])
     monkeypatch.setattr(tiled_jpeg, "TILE_WIDTH", 32)
@@ -53,7 +53,7 @@ def test_clips_of_tiles_are_those_of_the_folder_to_the_byte(lasot, monkeypatch):
 @needs_jpegtran
 def test_tiles_and_whole_files_are_not_mixed(lasot):
     build = lambda tiles: tfds_build.build(
-        layouts.source("lasot"), "train", lasot / "built", lasot, cache=lasot / "cache", tiles=tiles
+        layouts.dataset_layout("lasot"), "train", lasot / "built", lasot, cache=lasot / "cache", tiles=tiles
     )
     build(True)
     with pytest.raises(UserError, match="with another --shard-mib or --tiles: remove it"):

@@ -239,7 +239,7 @@ def test_uav123_has_its_attributes_in_the_report(tmp_path, monkeypatch):
     assert rows[0] == ["attribute", "sequences", "near", "far"]
     assert [row[:2] for row in rows[1:]] == [["Aspect Ratio Change", "3"], ["Background Clutter", "3"]]
     assert "By attribute" in (tmp_path / "out" / "report.html").read_text()
-    assert layouts.source("uav123").attributes is not None
+    assert layouts.dataset_layout("uav123").attributes is not None
 
 
 def test_tables_are_files_for_others_to_read(benchmark, folders, tmp_path, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from relo_jax.errors import UserError
 NAMES = tuple(name for name in DATASETS if name not in ("procedural", "photos", "folder"))
 
 
-def source(name: str) -> DatasetLayout:
+def dataset_layout(name: str) -> DatasetLayout:
     """The dataset of this name.
 
     Raises:
@@ -22,4 +22,4 @@ def source(name: str) -> DatasetLayout:
         near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(NAMES)}"
         raise UserError(f"no dataset is called {name!r}: {hint}")
-    return importlib.import_module(f"relo_jax.data.datasets.layouts.{name}").SOURCE
+    return importlib.import_module(f"relo_jax.data.datasets.layouts.{name}").LAYOUT

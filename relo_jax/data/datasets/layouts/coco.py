@@ -20,7 +20,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
     text = f"annotations/instances_{split}2017.json"
     folder = next((f for f in (f"{split}2017", f"images/{split}2017") if (root / f).is_dir()), None)
     if folder is None or not (root / text).is_file():
-        raise SOURCE.not_found(root, f"{split}2017" if folder is None else text)
+        raise LAYOUT.not_found(root, f"{split}2017" if folder is None else text)
     return [Entry(f"{split}2017", (text, folder))]
 
 
@@ -67,7 +67,7 @@ def _short(part: dict):
     return part
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="coco",
     title="COCO 2017",
     folders=("coco", "COCO2017", "MSCOCO"),

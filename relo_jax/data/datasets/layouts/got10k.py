@@ -22,7 +22,7 @@ _LABELS = ("absence.label", "cover.label", "meta_info.ini")
 def _entries(root: Path, split: str) -> list[Entry]:
     folder = _FOLDERS.get(split, split)
     if not (root / folder).is_dir():
-        raise SOURCE.not_found(root, f"folder {folder}")
+        raise LAYOUT.not_found(root, f"folder {folder}")
     file = root / folder / "list.txt"
     if not file.is_file():
         raise UserError(f"{file}: the list of sequences is missing: extract it again, or write their names, one a line")
@@ -72,7 +72,7 @@ def _category(path: Path) -> str | None:
     return fields.get("object_class", "").strip() or None
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="got10k",
     title="GOT-10k",
     folders=("GOT-10k", "GOT10k", "got10k", "GOT_10k"),

@@ -20,7 +20,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
     test = set(split_lists.official("lasot", "test.txt"))
     found = list(in_classes(root, lambda name: (name in test) == (split == "test")))
     if not found:
-        raise SOURCE.not_found(root, f"sequence of the {split} split")
+        raise LAYOUT.not_found(root, f"sequence of the {split} split")
     return found
 
 
@@ -41,7 +41,7 @@ def read(root: Path, entry: Entry) -> Iterator[Record]:
     )  # fmt: skip
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="lasot",
     title="LaSOT",
     folders=("LaSOT", "LaSOTBenchmark", "LaSOTTest"),

@@ -15,11 +15,11 @@ def _entries(root: Path, split: str) -> list[Entry]:
     listed = set(split_lists.official("lasot_ext", "test.txt"))
     found = list(in_classes(root, listed.__contains__))
     if not found:
-        raise SOURCE.not_found(root, "sequence of its 15 classes")
+        raise LAYOUT.not_found(root, "sequence of its 15 classes")
     return found
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="lasot_ext",
     title="LaSOT_ext",
     folders=("LaSOT_ext", "LaSOT_extension_subset", "LaSOTExt", "LaSOT-ext"),

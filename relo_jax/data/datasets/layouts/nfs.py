@@ -29,7 +29,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
         files = {name: _official(name) for name in names if (root / name).is_dir()}
         entries = [Entry(name, files[name], ("tracks",)) for name in files]
     if not entries:
-        raise SOURCE.not_found(root, "sequence of the benchmark")
+        raise LAYOUT.not_found(root, "sequence of the benchmark")
     return entries
 
 
@@ -83,7 +83,7 @@ def _number(word: str) -> bool:
         return False
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="nfs",
     title="NFS",
     folders=("NFS", "nfs30", "NeedForSpeed"),

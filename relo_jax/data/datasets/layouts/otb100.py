@@ -28,7 +28,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
             files = (f"{folder}/groundtruth_rect{dot}{number}.txt", f"{folder}/img")
             entries.append(Entry(name, files, _ranges().get(name, ())))
     if not entries:
-        raise SOURCE.not_found(root, "sequence of the benchmark")
+        raise LAYOUT.not_found(root, "sequence of the benchmark")
     return entries
 
 
@@ -41,7 +41,7 @@ def _read(root: Path, entry: Entry):
     yield record(entry.name, images, frames, boxes, text=text)
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="otb100",
     title="OTB-100",
     folders=("OTB100", "OTB-100", "OTB2015", "OTB"),

@@ -16,7 +16,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
     found = {name: str(Path(part, name)) for part in parts for name in list_folders(root / part)}
     names = [name for name in split_lists.official("tnl2k", "test.txt") if name in found]
     if not names:
-        raise SOURCE.not_found(root, "sequence of the test set")
+        raise LAYOUT.not_found(root, "sequence of the test set")
     return [Entry(name, (f"{found[name]}/groundtruth.txt", f"{found[name]}/imgs")) for name in names]
 
 
@@ -25,7 +25,7 @@ def _read(root: Path, entry: Entry):
     yield record(entry.name, images, list_frames(root / images), read_boxes(root / text), text=text)
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="tnl2k",
     title="TNL2K",
     folders=("TNL2K", "TNL2K_test_subset", "TNL2K_test"),

@@ -28,7 +28,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
     if not entries and packed:
         raise UserError(f"{root / packed[0]}: {_why(root / packed[0])}")
     if not entries:
-        raise SOURCE.not_found(root, f"{' or '.join(gone[0].files[:2])} with sequences")
+        raise LAYOUT.not_found(root, f"{' or '.join(gone[0].files[:2])} with sequences")
     return entries + gone
 
 
@@ -50,7 +50,7 @@ def _why(part: Path) -> str:
     return "anno and frames are needed: download them"
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="trackingnet",
     title="TrackingNet",
     folders=("TrackingNet",),

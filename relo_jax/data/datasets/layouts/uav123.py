@@ -16,7 +16,7 @@ FRAMES, BOXES = "data_seq/UAV123", "anno/UAV123"
 def _entries(root: Path, split: str) -> list[Entry]:
     for part in (FRAMES, BOXES):
         if not (root / part).is_dir():
-            raise SOURCE.not_found(root, part)
+            raise LAYOUT.not_found(root, part)
     rows = [line.split() for line in split_lists.official("uav123", "test.txt")]
     present = set(list_files(root / BOXES))
     entries = [
@@ -25,7 +25,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
         if f"{name}.txt" in present
     ]
     if not entries:
-        raise SOURCE.not_found(root, f"annotation in {BOXES}")
+        raise LAYOUT.not_found(root, f"annotation in {BOXES}")
     return entries
 
 
@@ -35,7 +35,7 @@ def _read(root: Path, entry: Entry):
     yield record(entry.name, images, frames, read_boxes(root / text), text=text)
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="uav123",
     title="UAV123",
     folders=("UAV123", "Dataset_UAV123", "UAV"),

@@ -26,7 +26,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
         if name.rpartition("-")[0] == kind and (name in test) == (split == "test")
     ]
     if not found:
-        raise SOURCE.not_found(root, f"sequence of the {split} split")
+        raise LAYOUT.not_found(root, f"sequence of the {split} split")
     return found
 
 
@@ -40,7 +40,7 @@ def _read(root: Path, entry: Entry) -> Iterator[Record]:
     )  # fmt: skip
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="vasttrack",
     title="VastTrack",
     folders=("VastTrack", "vasttrack"),

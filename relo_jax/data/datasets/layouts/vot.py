@@ -25,7 +25,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
     else:
         names = sorted(p.parent.name for p in root.glob("*/groundtruth.txt"))
     if there.isdisjoint(names):
-        raise SOURCE.not_found(root, "sequence with a groundtruth.txt")
+        raise LAYOUT.not_found(root, "sequence with a groundtruth.txt")
     in_color = {name for name in names if name in there and (root / name / "color").is_dir()}
     images = {name: f"{name}/color" if name in in_color else name for name in names}
     return [Entry(name, (f"{name}/groundtruth.txt", images[name])) for name in dict.fromkeys(names)]
@@ -87,7 +87,7 @@ def _mask_box(code: np.ndarray):
     return x + columns[0], y + rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
 
 
-SOURCE = DatasetLayout(
+LAYOUT = DatasetLayout(
     name="vot",
     title="VOT",
     folders=("VOT", *(f"{prefix}{year}" for year in range(2022, 2012, -1) for prefix in ("VOT", "vot-st"))),
