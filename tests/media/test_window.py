@@ -19,7 +19,7 @@ ROBOT = """
 import json, sys, threading, time
 import numpy as np
 from types import SimpleNamespace
-from relo_jax import overlay, window
+from relo_jax.media import overlay, window
 
 def frame(t, height=300, width=400):
     image = np.full((height, width, 3), (30, 40, 60), np.uint8)

@@ -215,7 +215,7 @@ def test_worker_processes_leave_signals_to_the_one_that_reads_and_end_with_it(en
     code = f"""
 import multiprocessing, os, pickle, signal, sys, time
 from pathlib import Path
-from relo_jax.data import pipeline
+from relo_jax.data.clips import pipeline
 
 if __name__ == "__main__":
     iterator = pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 1, 2).starting_at(0)
@@ -249,8 +249,8 @@ def test_a_killed_reader_goes_on_with_the_next_clip(lasot, tmp_path):
     code = f"""
 import pickle, time
 from pathlib import Path
-from relo_jax.data import pipeline
-from tests.data.test_pipeline import digest
+from relo_jax.data.clips import pipeline
+from tests.data.clips.test_pipeline import digest
 
 log = Path({str(log)!r})
 batches = pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 2)
