@@ -1,14 +1,15 @@
-"""Compiled programs on the disk: what a process that starts often (a command, a benchmark's tracker) need not redo."""
+"""XLA's compilation cache on disk, for processes that start often (commands, the VOT toolkit's tracker process)."""
 
 import os
 from pathlib import Path
 
 
-def keep_compiled_programs():
-    """Keeps what XLA compiled on the disk, so that the second start of a command is quick.
+def keep_compiled_programs() -> None:
+    """Makes JAX keep compiled programs on disk, so that the second start of a command is quick.
 
-    By environment variables, before JAX is imported; a user's own settings of them count. Not for simulated devices:
-    with jax 0.10.2, programs of several CPU devices that were read back from the disk gave other losses.
+    Call it before the first import of JAX: it sets environment variables. Variables that the user has set are kept.
+    The cache stays off when several CPU devices are simulated: with jax 0.10.2, such programs gave other losses after
+    they were read back from disk.
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Bad input of the user's. The command line prints it as one line and exits with status 1."""
+    """Bad input from the user. The command line prints it as one line and exits with status 1."""
 
 
 def did_you_mean(name: object, known: Iterable[object], cutoff: float = 0.6) -> str:
-    """A hint for an unknown name: ` (did you mean 'b256'?)`, or ` (known: ...)` where no known name is near."""
+    """Returns a hint for an unknown name: ` (did you mean 'b256'?)`, or ` (known: ...)` if no known name is similar."""
     known = list(map(str, known))
     match = difflib.get_close_matches(str(name), known, n=1, cutoff=cutoff)
     return f" (did you mean {match[0]!r}?)" if match else f" (known: {', '.join(known)})"

@@ -1,10 +1,12 @@
-"""Files that are written whole or not at all: under a temporary name first, renamed at the end."""
+"""Atomic output files: written under a temporary name and renamed when they are complete."""
 
 import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from relo_jax.errors import UserError
 
@@ -12,17 +14,17 @@ _DEVICES = (Path("/dev"), Path("/dev/fd"))
 
 
 @contextlib.contextmanager
-def atomic_write(path):
-    """Gives a temporary path beside `path`, with its suffix; it takes the place of `path` when the block ends well.
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, with the same suffix, and moves it to `path` when the block succeeds.
 
-        with atomic_write("boxes.txt") as unfinished:
-            unfinished.write_text(...)
+        with atomic_write("boxes.txt") as temporary:
+            temporary.write_text(...)
 
-    A link stays one: what it leads to is replaced.
+    A symbolic link is kept; the file that it points to is replaced.
 
     Raises:
-      UserError: no such folder, no permission, disk full, a pipe or a device; nothing is left then, and what was at
-        `path` is as it was.
+      UserError: the folder is missing or not writable, the disk is full, or `path` is a folder, a pipe or a device.
+        The temporary file is removed, and the old content of `path` is kept.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -30,34 +32,37 @@ def atomic_write(path):
     if path.is_dir():
         raise UserError(f"{path} cannot be written: it is a folder")
     try:
-        place = path.resolve()
-        in_the_way = place.exists() and not place.is_file()
+        target = path.resolve()
+        is_special = target.exists() and not target.is_file()
     except (OSError, RuntimeError) as error:  # a link to itself
         raise UserError(f"{path} cannot be written: {error}") from None
-    # What a device's name leads to, such as /dev/stdout, may be a file that somebody else is writing.
-    devices = [p for p in (path.absolute(), place) if p.parent in _DEVICES or p.is_relative_to("/proc")]
-    if in_the_way or devices:
-        raise UserError(f"{path} cannot be written: it is a pipe or a device; give a file's name")
-    unfinished = place.with_name(f".{place.stem}.{os.getpid()}.unfinished{path.suffix}")
+    # A device name such as /dev/stdout may resolve to a regular file that another process is writing.
+    devices = [p for p in (path.absolute(), target) if p.parent in _DEVICES or p.is_relative_to("/proc")]
+    if is_special or devices:
+        raise UserError(f"{path} cannot be written: it is a pipe or a device; give the name of a file")
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
-        yield unfinished
-        os.replace(unfinished, place)
+        yield temporary
+        os.replace(temporary, target)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def json_file(path):
-    """Gives a function that writes; whether `path` can be written is known before the work. Raises UserError."""
+def json_file(path: Path | str | None) -> Iterator[Callable[[Any], object]]:
+    """Yields a function that writes its argument to `path` as JSON; it does nothing if `path` is None.
+
+    Open it before a long computation: a path that cannot be written raises UserError at once.
+    """
     if path is None:
         yield lambda content: None
         return
-    with atomic_write(path) as unfinished:
-        yield lambda content: unfinished.write_text(json.dumps(content, indent=1) + "\n")
+    with atomic_write(path) as temporary:
+        yield lambda content: temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def discard_stdout():
-    """Nothing more is written to the standard output, the interpreter's end included."""
+def discard_stdout() -> None:
+    """Discards all further standard output, including what Python flushes when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

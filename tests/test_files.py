@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: what lies at their path decides."""
+"""Atomic writing: links stay links, and pipes and devices are refused."""
 
 import os
 import tempfile
@@ -10,8 +10,8 @@ from relo_jax.files import atomic_write
 
 
 def write(path, text="new"):
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(text)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text)
 
 
 def test_a_link_stays_a_link(tmp_path):
@@ -24,7 +24,7 @@ def test_a_link_stays_a_link(tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["elsewhere", "link.txt", "real.txt"]
 
 
-def test_pipes_and_devices_are_left_alone(tmp_path):
+def test_pipes_and_devices_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/new")
     for path in (tmp_path / "pipe", tmp_path / "link", "/dev/stdout", "/dev/fd/1", "/dev/new"):
@@ -39,8 +39,8 @@ def test_a_link_to_itself_is_one_line(tmp_path):
         write(tmp_path / "loop")
 
 
-@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no /dev/shm")
-def test_files_in_memory_are_files():
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs /dev/shm")
+def test_files_in_shared_memory_are_allowed():
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         write(f"{folder}/boxes.txt")
         assert os.listdir(folder) == ["boxes.txt"]
