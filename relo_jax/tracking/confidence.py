@@ -1,43 +1,42 @@
-"""How sure the tracker is: the probability that a frame's box is right, weighed from four kinds of evidence.
+"""How sure the tracker is: the probability that a frame's box is right, from four kinds of evidence.
 
-The policy alone says little of it: a softmax has to point somewhere, and one that was taught by reward grows certain
-of its choice whether the target is there or not. So four things are looked at (`EVIDENCE`, in this order):
+The policy alone says little: a softmax has to point somewhere, and a policy taught by reward grows certain of its
+choice whether the target is there or not. So four kinds of evidence are weighed (`EVIDENCE`, in this order):
 
-    mass      log-odds of the policy's probability of the chosen cell and its neighbours: here, or elsewhere as well?
-    value     the value head's expected reward, the baseline of REINFORCE: how well do such frames end?
-    likeness  cosine between the features here and those at the first frame's answer: does it look like what was given?
-    nearness  1 minus the distance from the middle of the search region, in its sides: is it where it was?
+    local_probability      log-odds of the policy's probability of the chosen cell and its neighbours
+    value                  the value head's expected reward, the baseline of REINFORCE
+    appearance_similarity  cosine between the features at the chosen cell and those at the first frame's
+    center_proximity       1 minus the distance of the box from the middle of the search region, in its sides
 
-and the score is `sigmoid(bias + sum_k weight_k evidence_k)`. No weight is negative: more of any evidence never lowers
-it. These weights belong to a checkpoint's: `relo calibrate` fits them (relo_jax/eval/calibration.py) and writes them
-into the config's section "tracker" as `score_bias`, `score_local_probability` and so on. A checkpoint without them scores by the
-mass alone, which is in [0, 1] but no probability of anything; nothing else is computed then.
+The score is `sigmoid(bias + sum_k weight_k evidence_k)`. No weight is negative, so that more evidence never lowers the
+score. The weights belong to a checkpoint: `relo calibrate` fits them (relo_jax/eval/calibration.py) and writes them
+into the config's section "tracker" as `score_bias`, `score_local_probability` and so on. Without them the score is the
+local probability, which is in [0, 1] but not the probability of being right; the other evidence is not computed then.
 
-All of this is of a policy. A model that says where by its centre map (`model.localizer`) has that map's height at the
-chosen cell for a score, in (0, 1) and no probability either.
+A model that localises by its centre map (`localizer`) has no policy: its score is the map's height at the chosen cell.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 EVIDENCE = ("local_probability", "value", "appearance_similarity", "center_proximity")
 FIELDS = ("score_bias", *(f"score_{name}" for name in EVIDENCE))  # of the section "tracker"
-UNCALIBRATED = dict(zip(FIELDS, (0.0, 1.0, 0.0, 0.0, 0.0), strict=True))  # the mass alone, as it is
+UNCALIBRATED = dict(zip(FIELDS, (0.0, 1.0, 0.0, 0.0, 0.0), strict=True))  # the local probability as it is
 _COLLECTION = "score"  # of the variables
 _LARGEST = 14.0  # log-odds of one in a million
 
 
-def is_calibrated(options):
-    """Whether a tracker's options hold a fit of `relo calibrate`: a score that is a probability."""
+def is_calibrated(options: dict) -> bool:
+    """Whether a tracker's options hold weights of `relo calibrate`, so that the score is a probability."""
     return any(options.get(name, default) != default for name, default in UNCALIBRATED.items())
 
 
-def with_weights(variables, options):
-    """The network's variables, and the score's weights among them if there are any.
+def with_weights(variables: dict, options: dict) -> dict:
+    """The network's variables, with the score's weights if the options have some.
 
-    They are weights like the others: arrays, so that other values compile nothing anew; and where there are none,
-    neither is what they weigh.
+    As arrays among the variables, other weights need no compilation. Without weights the evidence is not computed.
 
     Args:
       variables: `{"params", "batch_stats"}`.
@@ -52,64 +51,69 @@ def with_weights(variables, options):
     return {**network, _COLLECTION: {name: np.float32(options[name]) for name in FIELDS}}
 
 
-def is_enabled(variables):
-    """Whether the evidence is to be computed; known while tracing."""
+def is_enabled(variables: dict) -> bool:
+    """Whether the evidence is computed; known while tracing."""
     return _COLLECTION in variables
 
 
-def probability(evidence, weights):
+def probability(evidence: Float[Array | np.ndarray, "*batch 4"], weights: dict) -> Float[Array, "*batch"]:
     """The score.
 
     Args:
-      evidence: `[..., 4]`, see `EVIDENCE`.
+      evidence: see `EVIDENCE`.
       weights: dict of FIELDS, or variables that have them.
 
     Returns:
-      `[...]` in [0, 1].
+      in [0, 1].
     """
     weights = weights.get(_COLLECTION, weights)
     logit = weights["score_bias"] + sum(weights[f"score_{name}"] * evidence[..., k] for k, name in enumerate(EVIDENCE))
     return 0.5 * (1 + jnp.tanh(0.5 * logit))
 
 
-def near_cells(action, grid):
-    """The 3 x 3 cells around one, those on the map: action `[B]` -> bool `[B, N]`."""
+def near_cells(action: Int[Array, " B"], grid: int) -> Bool[Array, "B N"]:
+    """The 3 x 3 cells around the chosen one, as far as they are on the map."""
     cells = jnp.arange(grid * grid)
     row, column = cells // grid, cells % grid
     return (jnp.abs(row - action[:, None] // grid) <= 1) & (jnp.abs(column - action[:, None] % grid) <= 1)
 
 
-def local_probability(logits, action, grid):
-    """The policy's probability of a cell and its neighbours: is the answer *there*, or could it be elsewhere?
+def local_probability(logits: Float[Array, "B N"], action: Int[Array, " B"], grid: int) -> Float[Array, " B"]:
+    """The policy's probability of a cell and its neighbours.
 
-    A target lies across several cells whose boxes agree, so that the one cell's probability is low even when all is
-    clear; the mass of the 3 x 3 cells around it is not, and falls when a second place looks as good.
+    A target covers several cells whose boxes agree, so that the probability of one cell is low even when the place is
+    clear. That of the 3 x 3 cells around it is not, and it falls when a second place looks as good.
 
     Args:
-      logits: `[B, N]`, before the window.
-      action: `[B]`.
+      logits: before the window.
+      action: the cell.
       grid: H = W.
 
     Returns:
-      `[B]` in [0, 1].
+      in [0, 1].
     """
     return jnp.minimum(jnp.sum(jax.nn.softmax(logits, axis=-1) * near_cells(action, grid), axis=-1), 1.0)
 
 
-def gather(logits, value, features, reference, box_cxcywh_norm, action, grid):
+def gather(
+    logits: Float[Array, "B N"],
+    value: Float[Array, " B"],
+    features: Float[Array, "B N D"],
+    reference: Float[Array, "B D"],
+    box_cxcywh_norm: Float[Array, "B 4"],
+    action: Int[Array, " B"],
+    grid: int,
+) -> Float[Array, "B 4"]:
     """The evidence of one frame.
 
     Args:
-      logits: `[B, N]`, before the window.
-      value: `[B]`.
-      features: `[B, N, D]`.
-      reference: `[B, D]`, see `appearance_at`.
-      box_cxcywh_norm: `[B, 4]`, the answer.
-      action: `[B]`, its cell.
+      logits: before the window.
+      value: expected reward.
+      features: of the search region.
+      reference: `appearance_at` of the first search frame.
+      box_cxcywh_norm: the chosen box.
+      action: its cell.
       grid: H = W.
-
-    Returns:
-      float32 `[B, 4]`.
     """
     near = near_cells(action, grid)
     here, elsewhere = (jax.nn.logsumexp(jnp.where(part, logits, -jnp.inf), axis=-1) for part in (near, ~near))
@@ -119,11 +123,11 @@ def gather(logits, value, features, reference, box_cxcywh_norm, action, grid):
     return jnp.stack([log_odds, value, similarity, proximity], axis=-1)
 
 
-def appearance_at(features, action):
-    """What the target looks like at a cell: features `[B, N, D]`, action `[B]` -> `[B, D]` of length 1."""
+def appearance_at(features: Float[Array, "B N D"], action: Int[Array, " B"]) -> Float[Array, "B D"]:
+    """The features at a cell, scaled to length 1."""
     return _unit(jnp.take_along_axis(features, action[:, None, None], axis=1)[:, 0])
 
 
-def _unit(x):
+def _unit(x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
     x = x.astype(jnp.float32)
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-6)

@@ -1,112 +1,255 @@
-"""Through a whole video with a tracker, whatever the video does.
+"""Through a whole video with a tracker: frame by frame, or in chunks that the device goes through by itself.
 
 A frame that cannot be read has a result too: the box is carried over it, not found, so that there are as many results
-as frames. When the picture changes its size, the box is scaled with it where the shape is the same (a stream that went
-to another resolution), and stays where it is in pixels otherwise. Both are told, the first time.
+as frames. Where the picture changes its size, the box is scaled with it if the shape is the same (a stream that went
+to another resolution), and stays where it is in pixels otherwise. A line says so, the first time.
+
+In chunks, three things happen at once: a thread reads chunk k + 2, the device tracks chunk k + 1, and the results of
+chunk k are handed out. At most three chunks of frames are in memory, however long the video is. A chunk has C readable
+frames of one size. One that a change of size cuts short goes frame by frame, since a padded chunk moves its target on.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from relo_jax.errors import UserError
+from relo_jax.media import video
 from relo_jax.media.frames import Unreadable, warn
-from relo_jax.tracking.chunks import in_chunks
-from relo_jax.tracking.multi import MultiTracker
 from relo_jax.tracking.options import check_frame
-from relo_jax.tracking.targets import Result
+from relo_jax.tracking.targets import Box, Result
+from relo_jax.tracking.tracker import MultiTracker, Tracker
 
 SAME_SHAPE = 0.01  # relative difference of width / height up to which it is the same picture, scaled
+_END = object()
+
+Results = Result | list[Result]  # of one target, or of K
+Frame = np.ndarray | Unreadable
 
 
-def follow(tracker, frames, box, chunk=None):
+def track(
+    source: str | Path | int | Iterable[np.ndarray],
+    box: Box | Sequence[Box],
+    checkpoint: str | Path = "starter",
+    chunk: int | None = None,
+    **options,
+) -> Iterator[Result | list[Result]]:
+    """Tracks through a video; only the frames in flight are in memory.
+
+        for result in relo_jax.track("in.mp4", box=(x, y, w, h)):
+            print(result.box, result.score)
+
+    Args:
+      source: video file, folder of frames, camera index, address of a stream (`rtsp://...`), or any iterable of uint8
+        RGB frames.
+      box: x, y, w, h of the target in the first frame; or K of them, for as many targets.
+      checkpoint: see `Tracker.from_pretrained`.
+      chunk: frames that the device gets at a time. It does not wait for the host between them: more frames a second,
+        each of them later. None is frame by frame. The boxes are the same.
+      **options: see `Tracker.from_pretrained`.
+
+    Yields:
+      a Result a frame (K of them for K boxes); the first frame's is the given box with score 1. A frame that cannot be
+      read has one too, see `Result.carried`.
+
+    Raises:
+      UserError: see `video.open_frames` and `Tracker`; results of the frames before the bad one come first.
+    """
+    with video.open_frames(source) as frames:
+        if has_several_boxes(box):
+            tracker = MultiTracker.from_pretrained(checkpoint, targets=len(box), **options)
+        else:
+            tracker = Tracker.from_pretrained(checkpoint, **options)
+        with contextlib.closing(follow(tracker, frames, box, None if frames.live else chunk)) as followed:
+            for _, result in followed:
+                yield result
+
+
+def follow(
+    tracker: Tracker | MultiTracker, frames: Iterable[Frame], box: Box | Sequence[Box], chunk: int | None = None
+) -> Iterator[tuple[np.ndarray, Results]]:
     """Goes through an iterable of frames.
 
     Args:
-      tracker: `Tracker` or `MultiTracker`.
-      frames: iterable of uint8 `[H, W, 3]`, or Unreadable.
-      box: as its `init` takes it.
-      chunk: see `relo_jax.track`.
+      tracker: begins anew with the first frame.
+      frames: uint8 `[H, W, 3]`, or Unreadable.
+      box: as `tracker.init` takes it.
+      chunk: see `track`.
 
     Yields:
-      (frame, what `update` gives) for every frame, the last readable one in place of one that is not; the first
-      frame's is the given box with score 1.
+      (frame, what `tracker.update` gives) for every frame. The first frame's result is the given box with score 1. In
+      place of a frame that cannot be read comes the last one that could.
 
     Raises:
-      UserError: see `relo_jax.track`; a chunk below 1; the first frame cannot be read.
+      UserError: see `track`; a chunk below 1; the first frame cannot be read.
     """
     if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
         raise UserError(f"chunk is {chunk!r}: give at least 1 frame at a time, or None for frame by frame")
     frames = iter(frames)
     for first in itertools.islice(frames, 1):
         if isinstance(first, Unreadable):
-            raise UserError(f"{first.why}, and the box is given in the first frame: let the video begin behind it")
+            raise UserError(f"{first.why}, but the box belongs to the first frame: let the video begin after it")
         tracker.init(first, box)
-        results = _given(tracker, box)
+        results = _known(tracker, box)
         yield first, results
-        oddities = FrameWarnings(tracker)
-        if chunk is not None:
+        warnings = FrameWarnings(tracker)
+        if chunk is None:
+            yield from _one_by_one(tracker, frames, warnings, first)
+        else:
             tracker.prepare(*first.shape[:2], chunk)
-            yield from in_chunks(tracker, frames, chunk, oddities, first, results)
-        else:
-            yield from _one_by_one(tracker, frames, oddities, first)
+            yield from _in_chunks(tracker, frames, chunk, warnings, first, results)
 
 
-def _one_by_one(tracker, frames, oddities, shown):
-    for frame in frames:
-        if isinstance(frame, Unreadable):
-            # From the tracker: who follows may have begun anew with another box since.
-            yield shown, oddities.carry(frame, _given(tracker, tracker.boxes))
-        else:
-            check_frame(frame)
-            oddities.fit(shown.shape, frame.shape)
-            shown = frame
-            yield frame, tracker.update(frame)
-
-
-def _given(tracker, boxes):
-    """What `update` would give for boxes that are known."""
-    results = [Result(tuple(map(float, box)), 1.0, True, math.nan) for box in np.reshape(boxes, (-1, 4))]
-    return results if isinstance(tracker, MultiTracker) else results[0]
-
-
-def are_several(box):
-    """Whether it is K boxes, and not one."""
+def has_several_boxes(box: Box | Sequence[Box]) -> bool:
+    """Whether it is K boxes rather than one."""
     return isinstance(box, (list, tuple, np.ndarray)) and len(box) > 0 and np.ndim(box[0]) > 0
 
 
 class FrameWarnings:
-    """What is done about frames that are not like those before, and who was told."""
+    """Handles frames that differ from those before, and warns of each kind once."""
 
-    def __init__(self, tracker):
-        self._tracker, self._told = tracker, set()
+    def __init__(self, tracker: Tracker | MultiTracker):
+        self._tracker, self._warned = tracker, set()
 
-    def fit(self, before, now):
-        """Before a frame of shape `now` is tracked: scales the boxes when the last one's was another."""
+    def fit(self, before: tuple[int, ...], now: tuple[int, ...]) -> None:
+        """Before a frame of shape `now` is tracked: scales the boxes if the last frame had another size."""
         (old_height, old_width), (height, width) = before[:2], now[:2]
         if (height, width) == (old_height, old_width):
             return
         across, down = width / old_width, height / old_height
-        scaled = abs(across / down - 1) <= SAME_SHAPE
-        if scaled:
+        is_scaled = abs(across / down - 1) <= SAME_SHAPE
+        if is_scaled:
             self._tracker.rescale(across, down)
-        what = "the box is scaled with it" if scaled else "the box stays where it is, in pixels"
-        self._tell("size", f"the picture is {width} x {height} pixels after {old_width} x {old_height}: {what}")
+        what = "the box is scaled with it" if is_scaled else "the box stays where it is, in pixels"
+        self._warn("size", f"the picture is {width} x {height} pixels after {old_width} x {old_height}: {what}")
 
-    def carry(self, unreadable, results):
-        """What there is of a frame that cannot be read: the results before it, not found."""
-        self._tell("unreadable", f"{unreadable.why}: the last box is carried over it")
+    def carry(self, unreadable: Unreadable, results: Results) -> Results:
+        """The results for a frame that cannot be read: those before it, not found."""
+        self._warn("unreadable", f"{unreadable.why}: the last box is carried over it")
         if isinstance(results, list):
             return [_carried(result) for result in results]
         return _carried(results)
 
-    def _tell(self, kind, text):
-        if kind not in self._told:
+    def _warn(self, kind: str, text: str) -> None:
+        if kind not in self._warned:
             warn(text)
-        self._told.add(kind)
+        self._warned.add(kind)
 
 
-def _carried(result):
+def _carried(result: Result) -> Result:
     return dataclasses.replace(result, score=0.0, found=False, response=math.nan, carried=True)
+
+
+def _known(tracker: Tracker | MultiTracker, boxes: Box | Sequence[Box]) -> Results:
+    """What `tracker.update` would give for boxes that are known."""
+    results = [Result(tuple(map(float, box)), 1.0, True, math.nan) for box in np.reshape(boxes, (-1, 4))]
+    return results if isinstance(tracker, MultiTracker) else results[0]
+
+
+def _one_by_one(
+    tracker: Tracker | MultiTracker, frames: Iterator[Frame], warnings: FrameWarnings, shown: np.ndarray
+) -> Iterator[tuple[np.ndarray, Results]]:
+    for frame in frames:
+        if isinstance(frame, Unreadable):
+            # Asked of the tracker, since the caller may have begun anew with another box.
+            yield shown, warnings.carry(frame, _known(tracker, tracker.boxes))
+        else:
+            check_frame(frame)
+            warnings.fit(shown.shape, frame.shape)
+            shown = frame
+            yield frame, tracker.update(frame)
+
+
+@dataclass
+class _Chunk:
+    """What the reading thread read.
+
+    Attributes:
+      items: frames and Unreadable.
+      held: the next frame, which has another size.
+      error: what reading raised after these frames.
+      over: nothing comes after them.
+    """
+
+    items: list[Frame] = field(default_factory=list)
+    held: np.ndarray | None = None
+    error: Exception | None = None
+    over: bool = False
+
+    @property
+    def frames(self) -> list[np.ndarray]:
+        return [item for item in self.items if not isinstance(item, Unreadable)]
+
+
+def _in_chunks(
+    tracker: Tracker | MultiTracker,
+    frames: Iterator[Frame],
+    length: int,
+    warnings: FrameWarnings,
+    shown: np.ndarray,
+    results: Results,
+) -> Iterator[tuple[np.ndarray, Results]]:
+    """As `_one_by_one`, `length` frames at a time; another thread reads the frames.
+
+    What reading a frame raises is raised here, after the results of the frames before it.
+    """
+    last, shape = (shown, results), shown.shape
+
+    def hand_out(items: list[Frame], answers: Iterator[Results]) -> Iterator[tuple[np.ndarray, Results]]:
+        nonlocal last
+        for item in items:
+            if isinstance(item, Unreadable):
+                yield last[0], warnings.carry(item, last[1])
+            else:
+                last = (item, next(answers))
+                yield last
+
+    with ThreadPoolExecutor(1) as pool:
+        reading, under_way = pool.submit(_read, frames, length, shape), None
+        while reading is not None:
+            chunk = reading.result()
+            before, shape = shape, chunk.held.shape if chunk.held is not None else shape
+            reading = None if chunk.over else pool.submit(_read, frames, length, shape, chunk.held)
+            answers: Callable[[], Iterator[Results]] = lambda: iter(())
+            if chunk.held is None and chunk.frames:
+                answers = tracker.update_chunk(chunk.frames, length)
+            if under_way is not None:
+                yield from hand_out(under_way[0], under_way[1]())
+            under_way = (chunk.items, answers) if chunk.held is None else None
+            if chunk.held is not None:
+                yield from hand_out(chunk.items, map(tracker.update, chunk.frames))
+                warnings.fit(before, shape)
+                tracker.prepare(*shape[:2], length)
+        if under_way is not None:
+            yield from hand_out(under_way[0], under_way[1]())
+        if chunk.error is not None:
+            raise chunk.error
+
+
+def _read(frames: Iterator[Frame], length: int, shape: tuple[int, ...], held: np.ndarray | None = None) -> _Chunk:
+    """The next `length` readable frames of a shape, `held` first; fewer at the end and before another shape."""
+    chunk = _Chunk([] if held is None else [held])
+    readable = len(chunk.items)
+    try:
+        while readable < length:
+            frame = next(frames, _END)
+            if frame is _END:
+                chunk.over = True
+                break
+            if not isinstance(frame, Unreadable):
+                check_frame(frame)
+                if frame.shape != shape:
+                    chunk.held = frame
+                    break
+                readable += 1
+            chunk.items.append(frame)
+    except Exception as error:  # whatever the iterator raises goes to whoever asked for frames
+        chunk.error, chunk.over = error, True
+    return chunk

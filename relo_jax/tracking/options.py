@@ -1,27 +1,33 @@
-"""What a user may get wrong with a frame, a box or an option of the tracker, each said in one line."""
+"""Checks of frames, boxes and tracker options. A mistake is one line that names the value."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from relo_jax import config as relo_config
 from relo_jax.errors import UserError, did_you_mean
+from relo_jax.model import RELO
 from relo_jax.tracking import confidence
 
 _ALWAYS_FITS = 1000  # pixels, side of a square as large as a box, however small the frame
 NOT_FINITE = "the network's box is not finite: are its weights? Use another checkpoint"
 
 
-def check_frame(frame):
-    """Raises UserError unless a frame is uint8 `[H, W, 3]` and has pixels."""
+def check_frame(frame: np.ndarray) -> None:
+    """Raises UserError unless a frame is uint8 `[H, W, 3]` with at least one pixel."""
     fits = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
     if not fits or not frame.size:
         what = f"{frame.dtype} {list(frame.shape)}" if hasattr(frame, "dtype") else type(frame).__name__
         raise UserError(f"frame is {what}: give a numpy array, uint8 [height, width, 3], RGB")
 
 
-def check_box(box_xywh, frame):
-    """The box as float64 `[4]`. Raises UserError unless it is finite, has an area, touches the frame and fits to it."""
+def check_box(box_xywh: Sequence[float], frame: np.ndarray) -> np.ndarray:
+    """The box as float64 `[4]`.
+
+    Raises:
+      UserError: it is not finite, has no area, does not touch the frame, or is far larger than the frame.
+    """
     try:
         x, y, w, h = box = np.array([float(v) for v in box_xywh])
     except (TypeError, ValueError):
@@ -38,8 +44,8 @@ def check_box(box_xywh, frame):
     return box
 
 
-def checked_options(options, model):
-    """All options, the config's defaults where not given. Raises UserError naming the option."""
+def checked_options(options: dict, model: RELO) -> dict:
+    """All options, with the config's defaults where not given. Raises UserError that names the option."""
     defaults = relo_config.base().tracker.to_dict()
     for name, value in options.items():
         if name not in defaults:
@@ -54,8 +60,8 @@ def checked_options(options, model):
             raise UserError(f"tracker option {name} is {options[name]}: a weight of the score must not be negative")
     if model.localizer == "heatmap" and confidence.is_calibrated(options):
         raise UserError(
-            "tracker options score_*: they weigh what a policy says, but this model says where by its centre map, and "
-            "the score is that map's height: leave them out (there is nothing to calibrate)"
+            "tracker options score_* weigh the evidence of a policy, but this model localises by its centre map, whose "
+            "height is the score: leave them out (there is nothing to calibrate)"
         )
     if options["update_interval"] and model.templates != 2:
         raise UserError(

@@ -18,9 +18,9 @@ from relo_jax.files import discard_stdout
 from relo_jax.media import streams, video, window
 from relo_jax.media.frames import Unreadable, warn
 from relo_jax.tracking import writers
-from relo_jax.tracking.follow import are_several
+from relo_jax.tracking.follow import follow, has_several_boxes
 from relo_jax.tracking.options import check_box, check_frame
-from relo_jax.tracking.tracker import MultiTracker, Tracker, follow
+from relo_jax.tracking.tracker import MultiTracker, Tracker
 
 
 def parse_box(text):
@@ -78,7 +78,7 @@ def track_to_files(
 def _boxes(box):
     if box is None:
         return []
-    several = are_several(box) or isinstance(box, list) and isinstance(box[0], str)
+    several = has_several_boxes(box) or isinstance(box, list) and isinstance(box[0], str)
     return [parse_box(one) if isinstance(one, str) else one for one in (box if several else [box])]
 
 

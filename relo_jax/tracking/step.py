@@ -1,71 +1,70 @@
-"""The tracker's step, pure: a state and the next search crops in, the state and boxes out (the released system,
-"Inference").
+"""The tracker's step, pure: a state and the next search crops in, the state and boxes out (the release, "Inference").
 
-Over batches, so that it serves one video, many in lockstep, or a rollout under `lax.scan`. It knows crops only; where
-they lie in the image is the caller's business.
+It works on batches: one video, many in lockstep, or a rollout under `lax.scan`. It knows crops only; the caller knows
+where they lie in the image.
 
-Where the target is says the map that `model.localizer` names: "policy", the logits that reward taught; or "heatmap",
-the centre map that a focal loss taught to look like a Gaussian on the target's centre, as OSTrack and its descendants
-do (Ye et al., 2022). All else is the same for both.
+`localizer` names the map that says where the target is: "policy", the logits taught by reward; or "heatmap", the centre
+map that a focal loss taught to look like a Gaussian at the target's centre, as in OSTrack (Ye et al., 2022).
 """
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
 
 from relo_jax.mdp.action import decode_box, greedy
+from relo_jax.model import RELO
 from relo_jax.tracking import confidence
 
 
 @flax.struct.dataclass
 class ModelState:
-    """What B videos carry from frame to frame."""
+    """What B videos carry from frame to frame: K templates of M tokens, n temporal tokens of L layers."""
 
-    templates: jax.Array  # [B, K * Nt, D], template tokens; slot 0 is the first frame's for ever
-    tokens: jax.Array  # [L, B, n, D], temporal tokens of the last frame
-    first: jax.Array  # [B] bool, no frame was seen yet
-    window: jax.Array  # [B, N], what multiplies the logits
-    reference: jax.Array  # [B, D], what the first search frame's answer looked like; unused where uncalibrated
+    templates: Float[Array, "B K*M D"]  # template tokens; slot 0 stays the first frame's
+    tokens: Float[Array, "L B n D"]  # temporal tokens of the last frame
+    first: Bool[Array, " B"]  # whether the next frame is the first one
+    window: Float[Array, "B N"]  # multiplies the logits
+    reference: Float[Array, "B D"]  # `appearance_at` of the first search frame; unused without score weights
 
 
 @flax.struct.dataclass
 class StepResult:
     """What the network says of one frame of B videos."""
 
-    box_cxcywh_norm: jax.Array  # [B, 4], relative to the search crop
-    response: jax.Array  # [B], largest of map times window; what `update_threshold` is compared with
-    # [B] in [0, 1], see `relo_jax.tracking.confidence`; with a heat map its value at the chosen cell
-    score: jax.Array
-    evidence: jax.Array | None  # [B, 4], see `relo_jax.tracking.confidence`; None where uncalibrated
+    box_cxcywh_norm: Float[Array, "B 4"]  # relative to the search crop
+    response: Float[Array, " B"]  # maximum of map times window; the option `update_threshold` compares with it
+    score: Float[Array, " B"]  # in [0, 1], see `confidence`; with a heat map its value at the chosen cell
+    evidence: Float[Array, "B 4"] | None  # see `confidence`; None without score weights
 
 
-def hann_window(grid, power):
-    """The prior on where the target is: `hann^k` over the cells, highest in the middle.
+def hann_window(grid: int, power: float) -> Float[np.ndarray, " N"]:
+    """The prior of the target's place: `hann^power` over the cells, highest in the middle.
 
     Args:
-      grid: H = W.
-      power: k; 0 is no prior.
-
-    Returns:
-      float32 `[H * W]`.
+      grid: H = W; N = H * W.
+      power: 0 is no prior.
     """
     hann = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, grid + 1) / (grid + 1)))
     return (np.outer(hann, hann) ** power).astype(np.float32).ravel()
 
 
-def init_state(model, variables, template_crops, template_boxes_xywh_norm, window_power):
+def init_state(
+    model: RELO,
+    variables: dict,
+    template_crops: UInt8[Array | np.ndarray, "B s s 3"],
+    template_boxes_xywh_norm: Float[Array | np.ndarray, "B 4"],
+    window_power: float,
+) -> ModelState:
     """The state before the first search frame.
 
     Args:
-      model: `RELO`.
+      model: the network.
       variables: its variables.
-      template_crops: uint8 `[B, s, s, 3]`, the initial template; it is repeated to fill the slots.
-      template_boxes_xywh_norm: `[B, 4]`, the target in them.
-      window_power: k of `hann_window`.
-
-    Returns:
-      ModelState.
+      template_crops: the initial template; it is repeated to fill the slots.
+      template_boxes_xywh_norm: the target in it.
+      window_power: see `hann_window`.
     """
     batch = template_crops.shape[0]
     template = _encode_template(model, variables, template_crops, template_boxes_xywh_norm)
@@ -78,52 +77,56 @@ def init_state(model, variables, template_crops, template_boxes_xywh_norm, windo
     )
 
 
-def step(model, variables, state, crops):
-    """One frame: greedy action under the window, and the box at that cell.
+def step(
+    model: RELO, variables: dict, state: ModelState, crops: UInt8[Array, "B S S 3"]
+) -> tuple[ModelState, StepResult]:
+    """One frame: the greedy action under the window, and the box at that cell.
 
-    Of the heads no more is computed than that takes: one map that says where, no box elsewhere, and the value only
-    where the variables have the score's weights (`score.with_weights`).
+    Computes only the localisation map, the box at the chosen cell and, if calibrated, the value.
 
     Args:
-      model: `RELO`.
-      variables: its variables.
-      state: ModelState.
-      crops: uint8 `[B, S, S, 3]`, search crops around the last boxes.
-
-    Returns:
-      (ModelState, StepResult).
+      model: the network.
+      variables: its variables, see `confidence.with_weights`.
+      state: of the last frame.
+      crops: search regions around the last boxes.
     """
 
-    def look(module):
+    def localise(module: RELO) -> tuple[jax.Array, jax.Array, StepResult]:
         features, tokens = module.frame(state.templates, crops, state.tokens, state.first)
-        heatmap = module.localizer == "heatmap"
-        where = module.center(features).reshape(state.window.shape) if heatmap else module.policy_logits(features)
-        response = state.window * where
+        is_heatmap = module.localizer == "heatmap"
+        scores = module.center(features).reshape(state.window.shape) if is_heatmap else module.policy_logits(features)
+        response = state.window * scores
         action = greedy(response)
         box = decode_box(*module.box_at(features, action), action, (module.grid, module.grid))
-        if heatmap:
-            height = jnp.take_along_axis(where, action[:, None], axis=1)[:, 0]
+        if is_heatmap:
+            height = jnp.take_along_axis(scores, action[:, None], axis=1)[:, 0]
             return tokens, state.reference, StepResult(box, response.max(-1), height, None)
         if not confidence.is_enabled(variables):
-            mass = confidence.local_probability(where, action, module.grid)
-            return tokens, state.reference, StepResult(box, response.max(-1), mass, None)
+            local = confidence.local_probability(scores, action, module.grid)
+            return tokens, state.reference, StepResult(box, response.max(-1), local, None)
         reference = jnp.where(state.first[:, None], confidence.appearance_at(features, action), state.reference)
         value = module.value(features)
-        evidence = confidence.gather(where, value, features, reference, box, action, module.grid)
+        evidence = confidence.gather(scores, value, features, reference, box, action, module.grid)
         probability = confidence.probability(evidence, variables)
         return tokens, reference, StepResult(box, response.max(-1), probability, evidence)
 
-    tokens, reference, result = model.apply(variables, method=look)
+    tokens, reference, result = model.apply(variables, method=localise)
     state = state.replace(tokens=tokens, first=jnp.zeros_like(state.first), reference=reference)
     return state, result
 
 
-def replace_template(model, variables, state, template_crops, template_boxes_xywh_norm):
-    """Puts a later view of the target into the second of two slots; arguments as in `init_state`, returns ModelState."""
+def replace_template(
+    model: RELO,
+    variables: dict,
+    state: ModelState,
+    template_crops: UInt8[Array | np.ndarray, "B s s 3"],
+    template_boxes_xywh_norm: Float[Array | np.ndarray, "B 4"],
+) -> ModelState:
+    """Puts a later view of the target into the second of two slots; arguments as in `init_state`."""
     template = _encode_template(model, variables, template_crops, template_boxes_xywh_norm)
     templates = jnp.concatenate([state.templates[:, : template.shape[1]], template], axis=1)
     return state.replace(templates=templates)
 
 
-def _encode_template(model, variables, crops, boxes_xywh_norm):
+def _encode_template(model: RELO, variables: dict, crops: jax.Array, boxes_xywh_norm: jax.Array) -> jax.Array:
     return model.apply(variables, crops[:, None], boxes_xywh_norm[:, None], method="encode_templates")

@@ -1,30 +1,38 @@
-"""K targets of one video on the device, advanced together by one dispatch a frame (the released system, "Inference").
+"""K targets of one video, advanced together: what `Tracker` (K = 1) and `MultiTracker` share.
 
-What `Tracker` (K = 1) and `MultiTracker` share: they hand frames over and keep what the targets carry on. What is
-computed lies in `relo_jax.tracking.programs`, where the batch is the K targets here. A frame is sent once, whatever K is: the
-crops are cut from it on the host (on a CPU) or out of the one canvas on the device.
+A frame is sent to the device once, whatever K is: the crops are cut from it on the host (on a CPU) or on the device.
 """
 
 import functools
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import numpy as np
 
-from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import load as checkpoint_loading
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_windows, cut_host
-from relo_jax.model.precision import cast_kernels
+from relo_jax.model import RELO
 from relo_jax.tracking import confidence, programs
-from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame, checked_options
+from relo_jax.tracking.engine import EMPTY_BOX, Engine
+from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame
+
+Box = Sequence[float]  # x, y, w, h in pixels
 
 
 @dataclass(frozen=True)
 class Result:
-    """A frame's answer. box: x, y, w, h in pixels; found: score >= `found_threshold`; response: see `StepResult`.
+    """What the tracker says of one frame.
 
-    carried: the frame could not be read (`follow`), so that the box is the last one, with score 0 and not found.
+    Attributes:
+      box: x, y, w, h in pixels.
+      score: in [0, 1]; see `Tracker.calibrated`.
+      found: whether the score reaches the option `found_threshold`.
+      response: see `StepResult`.
+      carried: the frame could not be read (`follow`): the box is the last one, with score 0 and not found.
     """
 
     box: tuple[float, float, float, float]
@@ -34,30 +42,50 @@ class Result:
     carried: bool = False
 
 
-class Targets:
+class VideoTargets:
     """See `Tracker` and `MultiTracker`, whose arguments these are; count is K."""
 
-    def __init__(self, model, variables, count, options=None, device_crops=None):
-        self.model, self.options, self._count = model, checked_options(options or {}, model), count
-        # All on one device and committed to it: the shapes and places that the warm-up compiles for are those in use.
-        self._device = jax.local_devices()[0]
-        self._device_crops = self._device.platform != "cpu" if device_crops is None else device_crops
-        variables = confidence.with_weights(cast_kernels(model, variables), self.options)
-        self._variables = jax.device_put(variables, self._device)
-        # On the device; None compiles nothing for them.
-        rule = programs.Updates.of(self.options) if self.options["update_interval"] else None
-        self._updates = jax.device_put(rule, self._device)
-        self._target, self._prepared = None, set()
+    def __init__(
+        self, model: RELO, variables: dict, count: int, options: dict | None = None, device_crops: bool | None = None
+    ):
+        self._engine, self._count = Engine(model, variables, options), count
+        self._device_crops = self._engine.device.platform != "cpu" if device_crops is None else device_crops
+        self._begun, self._prepared = False, set()
         self._warm_up()
 
-    @staticmethod
-    def _load(path, dtype, overrides):
-        """Model, variables and options of a checkpoint; see `Tracker.from_pretrained`."""
-        loaded = checkpoint.load_tracker(path, dtype)
+    @classmethod
+    def _load(cls, path: str | Path, dtype: str | None, overrides: dict) -> tuple[RELO, dict, dict]:
+        loaded = checkpoint_loading.load_tracker(path, dtype)
         return loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides}
 
-    def prepare(self, height, width, chunk=None):
-        """Compiles what frames of a size need, unless it is there; `init` does so for the size of its frame.
+    def _prepared_for(self, sizes: Sequence[tuple[int, int]]):
+        for height, width in sizes:
+            self.prepare(height, width)
+        return self
+
+    @property
+    def model(self) -> RELO:
+        """The network."""
+        return self._engine.model
+
+    @property
+    def options(self) -> dict[str, float]:
+        """All options of the tracker."""
+        return self._engine.options
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the score is a probability. If not, it is the policy's probability of the cells around the box."""
+        return confidence.is_calibrated(self.options)
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """The last box_xywh of every target, in pixels, float32 `[K, 4]`. Waits for the device."""
+        self._check_begun("boxes")
+        return jax.device_get(self._engine.state.box_xywh)
+
+    def prepare(self, height: int, width: int, chunk: int | None = None) -> None:
+        """Compiles for frames of a size, unless that was done; `init` does it for the size of its frame.
 
         Args:
           height, width: of the frames.
@@ -66,134 +94,109 @@ class Targets:
         key = *programs.bucket(height, width), chunk
         if key in self._prepared or (chunk is None and not self._device_crops):
             return
-        kept, self._target = self._target, self._begin(self._black())
-        jax.block_until_ready(self._look_at(*programs.pad_to_bucket([[]], chunk or 1, (height, width)), chunk))
-        self._target = kept
+        frames, sizes = programs.pad_to_bucket([[]], chunk or 1, (height, width))
+        if self._engine.state is None:
+            self._engine.state = self._engine.begin(self._empty_views())
+        self._engine.compile(functools.partial(self._track, chunk=chunk), frames, sizes)
         self._prepared.add(key)
 
-    @property
-    def calibrated(self):
-        """Whether the score is a probability; where nobody fitted it, it is the policy's mass around the answer."""
-        return confidence.is_calibrated(self.options)
-
-    @property
-    def boxes(self):
-        """box_xywh of the targets where they were last seen, in pixels, float32 `[K, 4]`. Waits for the device."""
-        self._check_begun("boxes")
-        return jax.device_get(self._target.box_xywh)
-
-    def rescale(self, across, down):
-        """Moves the boxes as the picture does when it is scaled; what was learnt of the targets stays.
+    def rescale(self, across: float, down: float) -> None:
+        """Scales the boxes with the picture; templates and tokens stay.
 
         Args:
           across, down: new width and height of the picture over the old ones.
         """
         boxes = self.boxes * np.float32([across, down, across, down])
         windows = np.asarray(crop_windows(boxes, SEARCH_FACTOR), np.int32)
-        boxes, windows = jax.device_put((boxes, windows), self._device)
-        self._target = self._target.replace(box_xywh=boxes, crop_window=windows)
+        boxes, windows = self._engine.put((boxes, windows))
+        self._engine.state = self._engine.state.replace(box_xywh=boxes, crop_window=windows)
 
-    def _init(self, frame, boxes_xywh):
+    def _init(self, frame: np.ndarray, boxes_xywh: Sequence[Box]) -> None:
         check_frame(frame)
         boxes = [check_box(box, frame) for box in boxes_xywh]
         self.prepare(*frame.shape[:2])
-        self._target = self._begin(self._first_views(frame, boxes))
+        self._engine.state, self._begun = self._engine.begin(self._first_views(frame, boxes)), True
 
-    def _init_one(self, row, frame, box_xywh):
-        """Begins anew with one of the K."""
+    def _init_one(self, row: int, frame: np.ndarray, box_xywh: Box) -> None:
         check_frame(frame)
-        one = self._begin(self._first_views(frame, [check_box(box_xywh, frame)]))
-        self._target = programs.write_row(self._target, one, jax.device_put(row, self._device))
+        self._engine.begin_row(row, self._first_views(frame, [check_box(box_xywh, frame)]))
 
-    def _first_views(self, frame, boxes):
+    def _first_views(self, frame: np.ndarray, boxes: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         read_crop = functools.partial(crop_host, frame)
         views = [programs.first_view(box, self.model.template_size, read_crop) for box in boxes]
         return tuple(np.concatenate(parts) for parts in zip(*views, strict=True))
 
-    def _update(self, frame):
-        """Finds the targets in the next frame: a list of K Results."""
+    def _update(self, frame: np.ndarray) -> list[Result]:
         self._check_begun("update")
         check_frame(frame)
         if self._device_crops:
-            return self._results(jax.device_get(self._look_at(*programs.pad_to_bucket([[frame]], 1))))
-        windows = jax.device_get(self._target.crop_window)
+            return self._results(jax.device_get(self._track(*programs.pad_to_bucket([[frame]], 1))))
+        windows = jax.device_get(self._engine.state.crop_window)
         crops = np.stack([cut_host(frame, window, self.model.search_size) for window in windows.tolist()])
         sizes = np.array([frame.shape[:2]] * self._count, np.int32)
-        answers = jax.device_get(self._run(programs.track_crop, crops, windows[:, 2], sizes))
+        answers = jax.device_get(self._engine.track_crops(crops, windows[:, 2], sizes))
         results = self._results(answers)
-        if self._updates is not None:
-            seen, read_crop = jax.device_get(self._target.frames), programs.cropper(frame)
-            due = programs.Updates.of(self.options).due(seen, answers[:, programs.RESPONSE])
-            for row in np.flatnonzero(due).tolist():
-                self._renew(
-                    row, programs.template_view(answers[row, programs.BOX], self.model.template_size, read_crop)
-                )
+        if self._engine.update_rule is not None:
+            self._renew_templates(frame, answers)
         return results
 
-    def _update_chunk(self, frames, length=None):
-        """See `Tracker.update_chunk`; an iterator of a list of K Results a frame."""
+    def _renew_templates(self, frame: np.ndarray, answers: np.ndarray) -> None:
+        """Replaces the templates that are due, where the host cuts the crops."""
+        tracked, read_crop = jax.device_get(self._engine.state.frames), programs.cropper(frame)
+        due = self._engine.update_rule.due(tracked, answers[:, programs.RESPONSE])
+        for row in np.flatnonzero(due).tolist():
+            view = programs.template_view(answers[row, programs.BOX], self.model.template_size, read_crop)
+            self._engine.renew_template(row, view)
+
+    def _update_chunk(self, frames: Sequence[np.ndarray], length: int | None) -> Callable[[], Iterator[list[Result]]]:
         self._check_begun("update_chunk")
         for frame in frames:
             check_frame(frame)
         length = length or len(frames)
         if len(frames) > length:
             raise UserError(f"update_chunk has {len(frames)} frames for length={length}: give no more than that")
-        answers = self._look_at(*programs.pad_to_bucket([frames], length), length)
+        answers = self._track(*programs.pad_to_bucket([frames], length), chunk=length)
         return lambda: map(self._results, jax.device_get(answers)[: len(frames)])
 
-    def _look_at(self, frames, sizes, chunk=None):
-        """One dispatch over canvases `[C, 1, H, W, 3]` that all targets share, sizes `[C, 1, 2]`.
+    def _track(self, frames: np.ndarray, sizes: np.ndarray, chunk: int | None = None) -> jax.Array:
+        """One dispatch over frames `[C, 1, H, W, 3]` that all targets share, sizes `[C, 1, 2]`.
 
         Returns:
-          answers, still on the device, `[C, K, 6]`; of `track_frame` where chunk is None: `[K, 6]`.
+          answers `[C, K, 6]`, still on the device; `[K, 6]` of the one frame where chunk is None.
         """
         sizes = np.repeat(sizes, self._count, axis=1)
         if chunk is None:
-            return self._run(programs.track_frame, frames[0], sizes[0], self._updates)
-        return self._run(programs.track_chunk, frames, sizes, self._updates)
+            return self._engine.track_frame(frames[0], sizes[0])
+        return self._engine.track_chunk(frames, sizes)
 
-    def _check_begun(self, name):
-        if self._target is None:
-            kind = type(self).__name__
-            raise UserError(f"{kind}.{name} was called before {kind}.init: give the first frame and its box first")
-
-    def _begin(self, view):
-        power = self.options["window_power"]
-        return programs.begin(self.model, self._variables, *jax.device_put(view, self._device), window_power=power)
-
-    def _run(self, look, *arrays):
-        """One dispatch: the targets move on, their buffers are used again. Returns the answer, still on the device."""
-        arrays = jax.device_put(arrays, self._device)
-        self._target, answer = look(self.model, self._variables, self._target, *arrays)
-        return answer
-
-    def _renew(self, row, view):
-        arrays = jax.device_put((row, *view), self._device)
-        self._target = programs.renew_template(self.model, self._variables, self._target, *arrays)
-
-    def _results(self, answers):
+    def _results(self, answers: np.ndarray) -> list[Result]:
         return [self._result(answer) for answer in answers]
 
-    def _result(self, answer):
+    def _result(self, answer: np.ndarray) -> Result:
         box = tuple(answer[programs.BOX].tolist())
         if not all(map(math.isfinite, box)):
             raise UserError(NOT_FINITE)
-        response, sure = float(answer[programs.RESPONSE]), float(answer[programs.SCORE])
-        return Result(box, sure, sure >= self.options["found_threshold"], response)
+        response, score = float(answer[programs.RESPONSE]), float(answer[programs.SCORE])
+        return Result(box, score, score >= self.options["found_threshold"], response)
 
-    def _black(self):
-        """First views of nothing."""
-        return self._first_views(np.zeros((10, 10, 3), np.uint8), [np.array([0.0, 0.0, 10.0, 10.0])] * self._count)
+    def _check_begun(self, name: str) -> None:
+        if not self._begun:
+            kind = type(self).__name__
+            raise UserError(f"{kind}.{name} was called before {kind}.init: give the first frame and its box first")
 
-    def _warm_up(self):
-        """Runs everything once that does not wait for a frame's size: compiled, and the device's memory set aside."""
-        self._target = self._begin(self._black())
-        if not self._device_crops:
-            size = self.model.search_size
-            if self._updates is not None:
-                self._renew(0, [part[:1] for part in self._black()[:2]])
-            crops, sides = np.zeros((self._count, size, size, 3), np.uint8), np.full(self._count, size, np.int32)
-            for _ in range(2):
-                answer = self._run(programs.track_crop, crops, sides, np.full((self._count, 2), size, np.int32))
-            jax.block_until_ready(answer)
-        self._target = None
+    def _empty_views(self) -> tuple[np.ndarray, ...]:
+        """First views of a black frame."""
+        return self._first_views(np.zeros((10, 10, 3), np.uint8), [EMPTY_BOX] * self._count)
+
+    def _warm_up(self) -> None:
+        """Runs everything once that does not depend on a frame's size: it is compiled, and its memory set aside."""
+        engine, size = self._engine, self.model.search_size
+        engine.state = engine.begin(self._empty_views())
+        if self._device_crops:
+            return
+        if engine.update_rule is not None:
+            engine.renew_template(0, tuple(part[:1] for part in self._empty_views()[:2]))
+        crops, sides = np.zeros((self._count, size, size, 3), np.uint8), np.full(self._count, size, np.int32)
+        for _ in range(2):
+            answers = engine.track_crops(crops, sides, np.full((self._count, 2), size, np.int32))
+        jax.block_until_ready(answers)

@@ -1,61 +1,66 @@
-"""The tracker: a video's first box in, a box a frame out (the released system, "Inference").
+"""The tracker: a video's first box in, a box a frame out (the release, "Inference").
 
     tracker = Tracker.from_pretrained("starter")           # compiles here, not at the first frame
     tracker.init(frame, (x, y, w, h))
     result = tracker.update(next_frame)                    # result.box, result.score, result.found
 
-`MultiTracker` is the same for several targets; `track` goes through a whole video with either.
+`MultiTracker` does the same for several targets of one video. `follow.track` goes through a whole video with either.
 """
 
-import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
-from relo_jax.media import video
-from relo_jax.tracking.follow import are_several, follow
-from relo_jax.tracking.multi import MultiTracker
-from relo_jax.tracking.targets import Result, Targets
+import numpy as np
 
-__all__ = ["MultiTracker", "Result", "Tracker", "follow", "track"]
+from relo_jax.errors import UserError
+from relo_jax.model import RELO
+from relo_jax.tracking.targets import Box, Result, VideoTargets
+
+__all__ = ["MultiTracker", "Result", "Tracker"]
 
 
-class Tracker(Targets):
+class Tracker(VideoTargets):
     """Follows one target through one video at a time; `init` begins a new one, with nothing left of the last.
 
     Args:
-      model: `RELO`.
+      model: the network.
       variables: its variables.
       options: fields of the config's section "tracker": `window_power`, k of `hann_window`; `update_interval`, frames
         between template updates (0: never; needs a model of two template slots); `update_threshold`, response above
         which the template is updated; `found_threshold`, score from which a result counts as found.
-      device_crops: whether `update` cuts crops on the device, so that a frame is one dispatch; None does so but on a
-        CPU, where OpenCV is the quicker one. The boxes are the same.
+      device_crops: whether the device cuts the crops, so that a frame is one dispatch. None does so except on a CPU,
+        where OpenCV is faster. The boxes are the same.
 
     Raises:
       UserError: an option that does not exist or makes no sense.
     """
 
-    def __init__(self, model, variables, options=None, device_crops=None):
+    def __init__(self, model: RELO, variables: dict, options: dict | None = None, device_crops: bool | None = None):
         super().__init__(model, variables, 1, options, device_crops)
 
     @classmethod
-    def from_pretrained(cls, path="starter", *, sizes=(), dtype=None, **overrides):
+    def from_pretrained(
+        cls,
+        path: str | Path = "starter",
+        *,
+        sizes: Sequence[tuple[int, int]] = (),
+        dtype: str | None = None,
+        **overrides: float,
+    ) -> "Tracker":
         """A tracker from a checkpoint, with the options that came with it.
 
         Args:
           path: what `relo_jax.checkpoint.load` takes: run directory, checkpoint, `.pth.tar`, "starter".
-          sizes: (height, width) of frames to expect; what was not expected is compiled by `init`.
-          dtype: what to compute in, "float32" or "bfloat16"; None is as the checkpoint says.
+          sizes: (height, width) of frames to expect; `init` compiles for any other size.
+          dtype: what to compute in, "float32" or "bfloat16"; None: the checkpoint's.
           **overrides: options to replace, such as `window_power=2.0`.
 
         Raises:
-          UserError: the checkpoint cannot be loaded or was never taught where to look, or a dtype or an option does not
-            exist.
+          UserError: the checkpoint cannot be loaded or has no trained policy; an unknown dtype or option.
         """
-        tracker = cls(*cls._load(path, dtype, overrides))
-        for height, width in sizes:
-            tracker.prepare(height, width)
-        return tracker
+        return cls(*cls._load(path, dtype, overrides))._prepared_for(sizes)
 
-    def init(self, frame, box_xywh):
+    def init(self, frame: np.ndarray, box_xywh: Box) -> None:
         """Begins a video.
 
         Args:
@@ -63,70 +68,110 @@ class Tracker(Targets):
           box_xywh: the target in it, pixels.
 
         Raises:
-          UserError: the frame is none, or the box has no area or does not touch the frame.
+          UserError: the frame is not a uint8 RGB array, or the box has no area or does not touch the frame.
         """
         self._init(frame, [box_xywh])
 
-    def update(self, frame):
+    def update(self, frame: np.ndarray) -> Result:
         """Finds the target in the next frame.
 
         Args:
           frame: uint8 `[H, W, 3]`, RGB.
 
-        Returns:
-          Result.
-
         Raises:
-          UserError: the frame is none, `init` was not called, or the network says nothing finite.
+          UserError: the frame is not a uint8 RGB array, `init` was not called, or the network's box is not finite.
         """
         return self._update(frame)[0]
 
-    def update_chunk(self, frames, length=None):
+    def update_chunk(self, frames: Sequence[np.ndarray], length: int | None = None) -> Callable[[], Iterator[Result]]:
         """Finds the target in several frames by one dispatch, and does not wait for it.
 
         Args:
-          frames: list of uint8 `[H, W, 3]`, RGB; they may differ in size.
-          length: C, frames that the compiled program takes; a chunk of fewer is padded to it, and is the last one
-            then: what is padded moves the target on. None takes their number.
+          frames: uint8 `[H, W, 3]`, RGB; sizes may differ.
+          length: C, frames that the compiled program takes; None: the number of frames. A shorter chunk is padded to
+            it and must be the last one, since the padding moves the target on.
 
         Returns:
-          a function that waits for the device and gives an iterator of a Result a frame, which raises UserError where
-          the network says nothing finite.
+          a function that waits for the device and yields a Result a frame. It raises UserError where the network's box
+          is not finite.
 
         Raises:
-          UserError: `init` was not called, or a frame is none.
+          UserError: `init` was not called, or a frame is not a uint8 RGB array.
         """
         answers = self._update_chunk(frames, length)
         return lambda: (results[0] for results in answers())
 
 
-def track(source, box, checkpoint="starter", chunk=None, **options):
-    """Tracks through a video; nothing but the frames at hand is kept.
+class MultiTracker(VideoTargets):
+    """Follows K targets through one video: one batch on the device, one dispatch a frame.
 
-        for result in relo_jax.track("in.mp4", box=(x, y, w, h)):
-            print(result.box, result.score)
+    Each target's boxes are those that `Tracker` gives for it alone; the targets know nothing of each other.
+
+        tracker = MultiTracker.from_pretrained("starter", targets=2)
+        tracker.init(frame, [(x, y, w, h), (x, y, w, h)])
+        first, second = tracker.update(next_frame)
 
     Args:
-      source: video file, folder of frames, camera index, address of a stream (`rtsp://...`), or any iterable of uint8
-        RGB frames.
-      box: x, y, w, h of the target in the first frame; or K of them, for as many targets.
-      checkpoint: see `Tracker.from_pretrained`.
-      chunk: frames that the device is given at a time. It does not wait for the host between them, so more frames a
-        second, each of them later; None is frame by frame. The boxes are the same.
-      **options: as there.
-
-    Yields:
-      Result, one a frame (a list of K for K boxes); the first frame's is the given box with score 1. A frame that
-      cannot be read has one too, see `Result.carried`.
+      targets: K.
+      the others: see `Tracker`.
 
     Raises:
-      UserError: see `video.open_frames` and `Tracker`; results of the frames before the bad one come first.
+      UserError: see `Tracker`; less than one target.
     """
-    with video.open_frames(source) as frames:
-        if are_several(box):
-            tracker = MultiTracker.from_pretrained(checkpoint, targets=len(box), **options)
-        else:
-            tracker = Tracker.from_pretrained(checkpoint, **options)
-        with contextlib.closing(follow(tracker, frames, box, None if frames.live else chunk)) as followed:
-            for _, result in followed:
-                yield result
+
+    def __init__(
+        self,
+        model: RELO,
+        variables: dict,
+        targets: int,
+        options: dict | None = None,
+        device_crops: bool | None = None,
+    ):
+        if isinstance(targets, bool) or not isinstance(targets, int) or targets < 1:
+            raise UserError(f"targets is {targets!r}: give the number of targets, at least 1")
+        super().__init__(model, variables, targets, options, device_crops)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path = "starter",
+        *,
+        targets: int,
+        sizes: Sequence[tuple[int, int]] = (),
+        dtype: str | None = None,
+        **overrides: float,
+    ) -> "MultiTracker":
+        """See `Tracker.from_pretrained`; targets is K."""
+        model, variables, options = cls._load(path, dtype, overrides)
+        return cls(model, variables, targets, options)._prepared_for(sizes)
+
+    def init(self, frame: np.ndarray, boxes_xywh: Sequence[Box]) -> None:
+        """Begins a video.
+
+        Args:
+          frame: uint8 `[H, W, 3]`, RGB.
+          boxes_xywh: K boxes of the targets in it, pixels.
+
+        Raises:
+          UserError: see `Tracker.init`; the number of boxes is not K.
+        """
+        if len(boxes_xywh) != self._count:
+            raise UserError(f"boxes are {boxes_xywh!r}: give {self._count} boxes x, y, w, h, as many as targets")
+        self._init(frame, boxes_xywh)
+
+    def init_one(self, index: int, frame: np.ndarray, box_xywh: Box) -> None:
+        """Begins anew with target `index` (0 to K - 1); the others go on."""
+        self._check_begun("init_one")
+        if index not in range(self._count):
+            raise UserError(f"target {index!r} is not one of 0 to {self._count - 1}")
+        self._init_one(index, frame, box_xywh)
+
+    def update(self, frame: np.ndarray) -> list[Result]:
+        """Finds the targets in the next frame: K Results in the order of `init`; see `Tracker.update`."""
+        return self._update(frame)
+
+    def update_chunk(
+        self, frames: Sequence[np.ndarray], length: int | None = None
+    ) -> Callable[[], Iterator[list[Result]]]:
+        """See `Tracker.update_chunk`; K Results a frame."""
+        return self._update_chunk(frames, length)

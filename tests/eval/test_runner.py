@@ -28,7 +28,8 @@ from relo_jax.eval.runner import checkpoint_name, evaluate
 from relo_jax.geometry.crop import crop_host
 from relo_jax.model import RELO
 from relo_jax.tracking import programs
-from relo_jax.tracking.tracker import Tracker, follow
+from relo_jax.tracking.follow import follow
+from relo_jax.tracking.tracker import Tracker
 from tests import command
 from tests.golden import FIELDS as GOLDEN
 
@@ -164,13 +165,13 @@ def test_each_canvas_in_use_contains_the_one_before(loaded, monkeypatch):
     """So a batch of any mixture has one, and a new size makes one new program at most."""
     engine = Lockstep(loaded.model, loaded.variables, {"window_power": 1.0}, batch=2)
     compiled = []
-    monkeypatch.setattr(engine, "_compile", lambda look, frames, size, updates: compiled.append(frames.shape[2:4]))
+    monkeypatch.setattr(engine, "_compile", lambda track, frames, sizes: compiled.append(frames.shape[2:4]))
     frame = lambda *shape: np.empty((*shape, 3), np.uint8)
     wide, tall = frame(100, 250), frame(250, 100)
-    assert engine._canvas([[wide], []]) == (128, 256)
-    assert engine._canvas([[tall], []]) == (256, 256)
-    assert engine._canvas([[wide], [tall, wide]]) == (256, 256)
-    assert engine._canvas([[wide], [frame(90, 90)]]) == (128, 256)
+    assert engine._bucket([[wide], []]) == (128, 256)
+    assert engine._bucket([[tall], []]) == (256, 256)
+    assert engine._bucket([[wide], [tall, wide]]) == (256, 256)
+    assert engine._bucket([[wide], [frame(90, 90)]]) == (128, 256)
     assert compiled == [(128, 256), (256, 256)]
 
 

@@ -12,7 +12,7 @@ from relo_jax.errors import UserError
 from relo_jax.media import video
 from relo_jax.media.images import list_images, read_image
 from relo_jax.model import RELO
-from relo_jax.tracking import programs, tracker
+from relo_jax.tracking import follow, programs, tracker
 from relo_jax.tracking.session import track_to_files
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
@@ -42,9 +42,9 @@ def boxes(followed):
 @pytest.mark.parametrize("chunk", [1, 7, 16])
 @pytest.mark.parametrize("mode", ["plain", "update"])
 def test_chunks_give_the_boxes_of_the_online_tracker(mode, chunk, trackers, frames):
-    online = list(tracker.follow(trackers[mode], frames, BOX))
+    online = list(follow.follow(trackers[mode], frames, BOX))
     cache = programs.track_chunk._cache_size()
-    chunked = list(tracker.follow(trackers[mode], iter(frames), BOX, chunk))
+    chunked = list(follow.follow(trackers[mode], iter(frames), BOX, chunk))
     assert programs.track_chunk._cache_size() <= cache + 1  # the last chunk is shorter, and compiles nothing
     for (shown, there), (frame, here), given in zip(online, chunked, frames, strict=True):
         assert frame is given and shown is given
@@ -58,18 +58,18 @@ def test_chunks_give_the_boxes_of_the_online_tracker(mode, chunk, trackers, fram
 def test_chunks_give_the_boxes_of_the_release(name, mode, shared, trackers):
     golden = np.load(shared / "golden" / "tracker_tiny.npz")[f"{name}_{mode}_boxes"]
     images = list_images(shared / "data" / "otb_mini" / name)[: len(golden)]
-    found = boxes(tracker.follow(trackers[mode], map(read_image, images), golden[0], 7))
+    found = boxes(follow.follow(trackers[mode], map(read_image, images), golden[0], 7))
     np.testing.assert_allclose(found, golden, rtol=0, atol=0.05)
 
 
 def test_templates_are_updated_inside_a_chunk(trackers, frames):
     """The response that follows an update differs from that without."""
     responses = {
-        name: [result.response for _, result in tracker.follow(tracked, frames[:9], BOX, 16)]
+        name: [result.response for _, result in follow.follow(tracked, frames[:9], BOX, 16)]
         for name, tracked in trackers.items()
     }
-    with_power = tracker.Tracker(trackers["plain"].model, trackers["plain"]._variables, {"window_power": 2.0})
-    never = [result.response for _, result in tracker.follow(with_power, frames[:9], BOX, 16)]
+    with_power = tracker.Tracker(trackers["plain"].model, trackers["plain"]._engine.variables, {"window_power": 2.0})
+    never = [result.response for _, result in follow.follow(with_power, frames[:9], BOX, 16)]
     np.testing.assert_allclose(responses["update"][1:6], never[1:6], atol=1e-5)
     assert abs(responses["update"][6] - never[6]) > 1e-4
 
@@ -78,7 +78,7 @@ def test_no_transfer_is_implicit_and_the_target_stays_in_its_buffers(trackers, f
     tracked = trackers["update"]
     tracked.init(frames[0], BOX)
     tracked.prepare(*frames[0].shape[:2], 7)
-    before = tracked._target
+    before = tracked._engine.state
     with jax.transfer_guard("disallow"):
         with pytest.raises(UserError, match="update_chunk has 3 frames for length=2: give no more than that"):
             tracked.update_chunk(frames[1:4], 2)
@@ -89,8 +89,8 @@ def test_no_transfer_is_implicit_and_the_target_stays_in_its_buffers(trackers, f
 
 def test_frames_of_another_size_are_frames(trackers, frames):
     mixed = [frames[0], frames[1], frames[2][:200, :250], frames[3]]
-    online = boxes(tracker.follow(trackers["plain"], mixed, BOX))
-    np.testing.assert_allclose(boxes(tracker.follow(trackers["plain"], mixed, BOX, 7)), online, rtol=0, atol=1e-3)
+    online = boxes(follow.follow(trackers["plain"], mixed, BOX))
+    np.testing.assert_allclose(boxes(follow.follow(trackers["plain"], mixed, BOX, 7)), online, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("bad", [1, 5, 8, 9])
@@ -103,17 +103,17 @@ def test_what_was_tracked_before_a_bad_frame_is_handed_out(bad, trackers, frames
 
     done = []
     with pytest.raises(UserError, match=f"^film.mp4: frame {bad} does not decode$"):
-        for _, result in tracker.follow(trackers["plain"], reading(), BOX, 4):
+        for _, result in follow.follow(trackers["plain"], reading(), BOX, 4):
             done.append(result.box)
-    np.testing.assert_allclose(done, boxes(tracker.follow(trackers["plain"], frames[:bad], BOX)), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(done, boxes(follow.follow(trackers["plain"], frames[:bad], BOX)), rtol=0, atol=1e-3)
     with pytest.raises(UserError, match="give a numpy array, uint8"):
-        list(tracker.follow(trackers["plain"], [*frames[:bad], None], BOX, 4))
+        list(follow.follow(trackers["plain"], [*frames[:bad], None], BOX, 4))
 
 
 def test_weights_that_are_not_finite_are_one_line(trackers, frames):
-    broken = jax.tree.map(lambda x: np.asarray(x) * np.nan, trackers["plain"]._variables)
+    broken = jax.tree.map(lambda x: np.asarray(x) * np.nan, trackers["plain"]._engine.variables)
     tracked = tracker.Tracker(trackers["plain"].model, broken, {"window_power": 1.0})
-    followed = tracker.follow(tracked, frames, BOX, 4)
+    followed = follow.follow(tracked, frames, BOX, 4)
     next(followed)
     with pytest.raises(UserError, match="box is not finite"):
         next(followed)
@@ -129,7 +129,7 @@ def test_no_more_than_three_chunks_are_in_memory(trackers, frames):
             asked += 1
             yield frames[asked % len(frames)]
 
-    followed = tracker.follow(trackers["plain"], endless(), BOX, 3)
+    followed = follow.follow(trackers["plain"], endless(), BOX, 3)
     for given in range(1, 30):
         next(followed)
         assert asked <= given + 3 * 3
@@ -141,12 +141,12 @@ def test_no_more_than_three_chunks_are_in_memory(trackers, frames):
 @pytest.mark.parametrize("chunk", [0, -1, 2.0, True])
 def test_a_chunk_of_no_frames_is_one_line(chunk, trackers, frames):
     with pytest.raises(UserError, match="chunk is .*: give at least 1 frame"):
-        next(tracker.follow(trackers["plain"], frames, BOX, chunk))
+        next(follow.follow(trackers["plain"], frames, BOX, chunk))
 
 
 def test_the_command_tracks_in_chunks(trackers, frames, tmp_path):
     film, run = tmp_path / "film.mp4", tmp_path / "run"
-    checkpoint.save_variables(run, trackers["plain"].model, trackers["plain"]._variables, {"window_power": 1.0})
+    checkpoint.save_variables(run, trackers["plain"].model, trackers["plain"]._engine.variables, {"window_power": 1.0})
     with video.write_video(film, 25) as write:
         for frame in frames[:9]:
             write(frame)
@@ -155,5 +155,5 @@ def test_the_command_tracks_in_chunks(trackers, frames, tmp_path):
     online, chunked = (np.loadtxt(tmp_path / name, delimiter=",") for name in ("online.txt", "chunked.txt"))
     assert online.shape == (9, 4)
     np.testing.assert_allclose(chunked, online, rtol=0, atol=1e-3)
-    found = [result.box for result in tracker.track(film, BOX, run, chunk=4)]
+    found = [result.box for result in follow.track(film, BOX, run, chunk=4)]
     np.testing.assert_allclose(found, online, rtol=0, atol=1e-3)

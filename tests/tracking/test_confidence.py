@@ -13,7 +13,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval.lockstep import Lockstep
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
-from relo_jax.tracking import confidence, programs, step, tracker
+from relo_jax.tracking import confidence, follow, programs, step, tracker
 from relo_jax.tracking.options import checked_options
 
 SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
@@ -60,7 +60,7 @@ def calibrated(model, variables):
 
 
 def scores(tracked, frames, chunk=None):
-    return [result.score for _, result in tracker.follow(tracked, frames, BOX, chunk)]
+    return [result.score for _, result in follow.follow(tracked, frames, BOX, chunk)]
 
 
 def test_the_probability_by_hand():
@@ -141,9 +141,9 @@ def test_a_frame_a_chunk_and_lockstep_say_the_same(model, variables, calibrated,
 
 
 def test_the_boxes_know_nothing_of_it_and_other_weights_compile_nothing(model, variables, calibrated, frames):
-    boxes = [result.box for _, result in tracker.follow(calibrated, frames, BOX)]
+    boxes = [result.box for _, result in follow.follow(calibrated, frames, BOX)]
     plain = tracker.Tracker(model, variables)
-    np.testing.assert_allclose([r.box for _, r in tracker.follow(plain, frames, BOX)], boxes, rtol=0, atol=1e-4)
+    np.testing.assert_allclose([r.box for _, r in follow.follow(plain, frames, BOX)], boxes, rtol=0, atol=1e-4)
     before = programs.track_crop._cache_size()
     other = tracker.Tracker(model, variables, {**WEIGHTS, "score_bias": 2.0})
     assert np.subtract(scores(other, frames), scores(calibrated, frames))[1:].min() > 0

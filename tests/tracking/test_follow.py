@@ -8,7 +8,7 @@ import pytest
 
 from relo_jax.errors import UserError
 from relo_jax.media.frames import Unreadable
-from relo_jax.tracking import tracker
+from relo_jax.tracking import follow
 from relo_jax.tracking.session import track_to_files
 
 BOX = (100.0, 80.0, 40.0, 30.0)
@@ -23,9 +23,9 @@ def boxes(followed):
 def test_a_box_is_carried_over_what_cannot_be_read(tracked, frames, lost, chunk, capsys):
     """And the tracker goes on behind it as if those frames had never been."""
     video = [Unreadable(f"film: frame {t} is gone") if t in lost else frame for t, frame in enumerate(frames)]
-    followed = list(tracker.follow(tracked, video, BOX, chunk))
+    followed = list(follow.follow(tracked, video, BOX, chunk))
     assert [result.carried for _, result in followed] == [t in lost for t in range(12)]
-    rest = boxes(tracker.follow(tracked, [f for t, f in enumerate(frames) if t not in lost], BOX))
+    rest = boxes(follow.follow(tracked, [f for t, f in enumerate(frames) if t not in lost], BOX))
     given = boxes(followed)
     np.testing.assert_allclose(given[[t for t in range(12) if t not in lost]], rest, rtol=0, atol=1e-3)
     for t in lost:
@@ -49,21 +49,21 @@ def test_the_box_is_scaled_with_the_picture(tracked, frames, at, chunk, capsys):
             tracked.rescale(*(1.5, 1.5) if t == at else (1 / 1.5, 1 / 1.5))
             np.testing.assert_allclose(tracked.boxes, before * 1.5 if t == at else before / 1.5, rtol=1e-6)
         expected.append(tracked.update(frame).box)
-    np.testing.assert_allclose(boxes(tracker.follow(tracked, mixed, BOX, chunk)), expected, rtol=0, atol=1e-2)
+    np.testing.assert_allclose(boxes(follow.follow(tracked, mixed, BOX, chunk)), expected, rtol=0, atol=1e-2)
     told = capsys.readouterr().err
     assert "is 480 x 360 pixels after 320 x 240: the box is scaled with it" in told and told.count("\n") == 1
 
 
 def test_in_a_picture_of_another_shape_the_box_stays_where_it_is(tracked, frames, capsys):
-    followed = tracker.follow(tracked, [frames[0], np.ascontiguousarray(frames[0][:, :280])], BOX)
+    followed = follow.follow(tracked, [frames[0], np.ascontiguousarray(frames[0][:, :280])], BOX)
     assert np.abs(boxes(followed)[1] - BOX).max() < 40
     assert "the box stays where it is, in pixels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("chunk", [None, 4])
 def test_without_a_first_frame_there_is_no_target(tracked, frames, chunk):
-    with pytest.raises(UserError, match="1.png does not decode, and the box is given in the first frame"):
-        list(tracker.follow(tracked, [Unreadable("1.png does not decode"), *frames], BOX, chunk))
+    with pytest.raises(UserError, match="1.png does not decode, but the box belongs to the first frame"):
+        list(follow.follow(tracked, [Unreadable("1.png does not decode"), *frames], BOX, chunk))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
 from relo_jax.media import overlay, video
 from relo_jax.model import RELO
-from relo_jax.tracking import programs, tracker
+from relo_jax.tracking import follow, programs, tracker
 from relo_jax.tracking.session import track_to_files
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
@@ -48,12 +48,12 @@ def frames(natural_image):
 @pytest.fixture(scope="module")
 def alone(single, frames):
     """What each of the three gets by itself, `[K, F, 4]`, with template updates on the way."""
-    return np.array([[r.box for _, r in tracker.follow(single, frames, box)] for box in BOXES])
+    return np.array([[r.box for _, r in follow.follow(single, frames, box)] for box in BOXES])
 
 
 def together(tracked, frames, chunk=None):
     """Boxes `[K, F, 4]`."""
-    followed = [[r.box for r in results] for _, results in tracker.follow(tracked, frames, BOXES, chunk)]
+    followed = [[r.box for r in results] for _, results in follow.follow(tracked, frames, BOXES, chunk)]
     return np.swapaxes(np.array(followed), 0, 1)
 
 
@@ -104,7 +104,7 @@ def saved(model, variables, tmp_path_factory):
 
 def test_track_takes_several_boxes(saved, frames, alone):
     for boxes in (BOXES, np.array(BOXES)):
-        results = list(tracker.track(frames, boxes, saved))
+        results = list(follow.track(frames, boxes, saved))
         found = np.array([[r.box for r in row] for row in results])
         np.testing.assert_allclose(np.swapaxes(found, 0, 1), alone, rtol=0, atol=1e-3)
 
@@ -128,7 +128,7 @@ def test_the_command_writes_a_text_a_target_and_one_json(saved, frames, alone, t
 
 def test_mistakes_are_one_line(model, variables, three, frames):
     for targets in (0, 1.5, True):
-        with pytest.raises(UserError, match="give how many there are"):
+        with pytest.raises(UserError, match="give the number of targets"):
             tracker.MultiTracker(model, variables, targets)
     for boxes in (BOXES[0], BOXES[:2], []):
         with pytest.raises(UserError, match="give 3 boxes"):

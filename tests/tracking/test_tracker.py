@@ -23,7 +23,7 @@ from relo_jax.mdp.action import decode_boxes
 from relo_jax.media import video
 from relo_jax.media.images import list_images, read_image
 from relo_jax.model import RELO
-from relo_jax.tracking import confidence, programs, step, tracker
+from relo_jax.tracking import confidence, follow, programs, step, tracker
 from relo_jax.tracking.session import parse_box, track_to_files
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
@@ -101,7 +101,7 @@ def test_tokens_are_carried_from_frame_to_frame(plain, frames):
     plain.init(frames[0], BOX)
     plain.update(frames[4])
     first = programs.first_view(np.array(BOX), 64, functools.partial(crop_host, frames[0]))
-    plain._target = plain._target.replace(box_xywh=jnp.asarray(first[2]), crop_window=jnp.asarray(first[3]))
+    plain._engine.state = plain._engine.state.replace(box_xywh=jnp.asarray(first[2]), crop_window=jnp.asarray(first[3]))
     assert plain.update(frames[1]).response != fresh.response
 
 
@@ -217,7 +217,7 @@ def test_crops_cut_on_the_device_give_the_same_boxes_by_one_dispatch(model, vari
     with pytest.MonkeyPatch.context() as patch, jax.log_compiles(), caplog.at_level("WARNING"):
         patch.setattr(jax, "device_get", lambda x: fetched.append(x) or device_get(x))
         for frame, there in zip(frames[1:], expected, strict=True):
-            before = on_device._target
+            before = on_device._engine.state
             with jax.transfer_guard("disallow"):
                 here = on_device.update(frame)
             assert here.response == pytest.approx(there.response, abs=1e-5)
@@ -316,7 +316,7 @@ def test_weights_that_are_not_finite_are_one_line(model, variables, frames):
 
 def test_track_is_a_generator_over_the_frames(saved, plain, frames):
     stream = iter(frames)
-    results = tracker.track(stream, box=BOX, checkpoint=saved)
+    results = follow.track(stream, box=BOX, checkpoint=saved)
     first = next(results)
     assert first.box == BOX and first.score == 1.0 and first.found
     assert next(results) == run(plain, frames[:2])[0]
@@ -348,7 +348,7 @@ def test_the_command_writes_film_boxes_and_text(film, saved, tmp_path, capsys):
     said = capsys.readouterr()
     assert "8 frames, target found in" in said.out and "o.json" in said.out and "frames/s" in said.err
 
-    expected = [r.box for r in tracker.track(film, BOX, saved)]
+    expected = [r.box for r in follow.track(film, BOX, saved)]
     np.testing.assert_allclose(np.loadtxt(out["txt_path"], delimiter=","), expected, atol=1e-4)
     written = json.loads(out["json_path"].read_text())
     assert written["source"] == str(film) and [row["frame"] for row in written["frames"]] == list(range(8))
