@@ -1,1 +1,1 @@
-"""Boxes and crops: pure functions of numbers, in NumPy or JAX."""
+"""Boxes and crops: pure functions that take NumPy or JAX arrays."""

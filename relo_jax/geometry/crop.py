@@ -1,20 +1,27 @@
 """Crops: the square around a box that the network sees, and the maps between image and crop.
 
-Two croppers, equal to the byte to each other and to the release, padding rule included (the released system,
-"Cropping"): the host's is OpenCV; the device's does OpenCV's fixed-point arithmetic inside jit, where the next crop
-depends on the last box. So it does not matter to a box where its crop was cut.
+There are two croppers, and both equal the release's to the byte, padding rule included. The host's uses OpenCV; the
+device's repeats OpenCV's fixed-point arithmetic under jit, where the next crop depends on the last box.
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Integer, Real, UInt8
 
 from relo_jax.errors import UserError
 from relo_jax.geometry import boxes
+from relo_jax.geometry.boxes import Boxes
 
+Box = Real[np.ndarray, "4"] | Sequence[float | int]  # one, on the host
+Window = Sequence[int]  # x1, y1 and side in pixels
+Windows = Integer[Array | np.ndarray, "*batch 3"]
+ResizeFactor = float | Real[Array | np.ndarray | np.generic, "*#batch"]
+PartOf = tuple[tuple[int, int], tuple[int, int]]  # see `cut_host`
 # Side of a crop over the side of the box that it is cut around.
 TEMPLATE_FACTOR = 2.0
 SEARCH_FACTOR = 4.0
@@ -22,15 +29,11 @@ SEARCH_FACTOR = 4.0
 _ONE = 2048  # weights of OpenCV's linear interpolation have 11 bits
 
 
-def crop_window(box_xywh, factor):
-    """The square of `factor` times the box's side (that of a square of its area) around its centre.
-
-    Args:
-      box_xywh: `[4]`, pixels.
-      factor: side of the crop over side of the box.
+def crop_window(box_xywh: Box, factor: float) -> tuple[int, int, int]:
+    """The square around the centre of a box, with `factor` times the side of a square of the box's area.
 
     Returns:
-      (x1, y1, side), integers in pixels.
+      x1, y1 and side in pixels.
 
     Raises:
       UserError: the box has no area, or is not finite.
@@ -38,49 +41,54 @@ def crop_window(box_xywh, factor):
     x, y, w, h = (float(v) for v in box_xywh)
     if not (w > 0 and h > 0 and all(map(math.isfinite, (x, y, w, h)))):
         raise UserError(f"box x,y,w,h = {x:g},{y:g},{w:g},{h:g} cannot be cropped: give finite numbers and w, h > 0")
-    # Python's round is half to even, and the order of the operations is the release's.
+    # `round` rounds halves to even. The order of the operations is the release's.
     side = math.ceil(math.sqrt(w * h) * factor)
     if side < 1:
         raise UserError(f"box x,y,w,h = {x:g},{y:g},{w:g},{h:g} is too small to be cropped")
     return round(x + 0.5 * w - side * 0.5), round(y + 0.5 * h - side * 0.5), side
 
 
-def crop_host(image, box_xywh, factor, out_size, whole=None):
-    """The crop around a box, resized: equal to the release's to the byte.
+def crop_host(
+    image: UInt8[np.ndarray, "H W 3"],
+    box_xywh: Box,
+    factor: float,
+    out_size: int,
+    part_of: PartOf | None = None,
+) -> tuple[UInt8[np.ndarray, "S S 3"], float]:
+    """Cuts the crop around a box and resizes it: equal to the release's to the byte.
 
     Args:
-      image: uint8 `[H, W, 3]`.
-      box_xywh: `[4]`, pixels of the image.
+      image: the frame, or the part of it that `part_of` describes (see `cut_host`).
+      box_xywh: in pixels of the frame.
       factor: side of the crop over side of the box.
       out_size: S, side of the result.
-      whole: see `cut_host`.
 
     Returns:
-      uint8 `[S, S, 3]`, and the resize factor S / side.
+      The crop, and the resize factor S / side.
 
     Raises:
-      UserError: see `crop_window`.
+      UserError: the box has no area, or is not finite.
     """
     window = crop_window(box_xywh, factor)
-    return cut_host(image, window, out_size, whole), out_size / window[2]
+    return cut_host(image, window, out_size, part_of), out_size / window[2]
 
 
-def cut_host(image, window, out_size, whole=None):
-    """A window of an image, resized by OpenCV.
+def cut_host(
+    image: UInt8[np.ndarray, "H W 3"], window: Window, out_size: int, part_of: PartOf | None = None
+) -> UInt8[np.ndarray, "S S 3"]:
+    """Cuts a window out of a frame and resizes it with OpenCV. Outside the frame it is black.
 
-    Outside the image it is black. The release's padding takes one column (row) of the image too many when the window
-    touches or passes the right (bottom) border; so does this.
+    Where the window touches or passes the right (bottom) border, the release pads one column (row) too many and loses
+    the last one of the frame; this does the same.
 
     Args:
-      image: uint8 `[H, W, 3]`.
-      window: (x1, y1, side) in pixels of the image, integers.
+      image: the frame.
+      window: in pixels of the frame.
       out_size: S, side of the result.
-      whole: where `image` is a part that covers the window: (height, width) of the whole, and (left, top) of the part.
-
-    Returns:
-      uint8 `[S, S, 3]`.
+      part_of: where `image` is only a part of the frame that covers the window: (height, width) of the frame, and
+        (left, top) of the part in it.
     """
-    (height, width), (part_x, part_y) = whole or (image.shape[:2], (0, 0))
+    (height, width), (part_x, part_y) = part_of or (image.shape[:2], (0, 0))
     x1, y1, side = window
     x2, y2 = x1 + side, y1 + side
     left, top = max(0, -x1), max(0, -y1)
@@ -94,19 +102,16 @@ def cut_host(image, window, out_size, whole=None):
     return cv2.resize(inside, (out_size, out_size))
 
 
-def crop_windows(box_xywh, factor):
-    """`crop_window` of many boxes of a positive area, in float32; on the host and inside jit the same numbers.
+def crop_windows(box_xywh: Float[Array | np.ndarray, "*batch 4"], factor: float) -> Windows:
+    """`crop_window` of many boxes with an area, in float32: the same numbers on the host and under jit.
 
-    A window can differ by a pixel from that of float64 where a half is rounded; what must agree takes its windows from
-    here. Whole numbers come out right on every backend: the side is settled by comparing squares, since the square root
-    of an accelerator may miss the last bit.
+    Where a half is rounded, a window can differ by a pixel from that of `crop_window`, which computes in float64; host
+    and device agree only if both take their windows from here. The side comes from comparing squares, since the
+    square root of an accelerator may miss the last bit.
 
     Args:
-      box_xywh: float32 `[..., 4]`, pixels; numpy or JAX.
+      box_xywh: float32, in pixels.
       factor: side of the crop over side of the box.
-
-    Returns:
-      int32 `[..., 3]`: x1, y1, side.
     """
     xp = jnp if isinstance(box_xywh, jax.Array) else np
     x, y, w, h = (box_xywh[..., k] for k in range(4))
@@ -118,64 +123,68 @@ def crop_windows(box_xywh, factor):
     return xp.stack([*corner, side], axis=-1).astype(np.int32)
 
 
-def crop_device(image, window, size, out_size):
-    """`cut_host` in XLA, to the byte: for use under jit, vmap and in the body of a `lax.scan`.
+def crop_device(
+    image: UInt8[Array | np.ndarray, "H W 3"],
+    window: Integer[Array | np.ndarray, "3"],
+    frame_size: Integer[Array | np.ndarray, "2"],
+    out_size: int,
+) -> UInt8[Array, "S S 3"]:
+    """`cut_host` in XLA, for use under jit and vmap and in the body of a `lax.scan`.
+
+    It equals `cut_host` to the byte where S is a power of two, as in every variant. The compiler may round other
+    divisions differently in the last bit, which now and then costs one grey level.
 
     Args:
-      image: uint8 `[H, W, 3]`, the picture in its upper left corner; what lies outside of `size` is not looked at.
-      window: int32 `[3]`, x1, y1 and side in pixels; may be traced.
-      size: int32 `[2]`, height and width of the picture; may be traced.
+      image: holds the frame in its upper left corner; the rest is ignored.
+      window: x1, y1 and side in pixels; may be traced.
+      frame_size: height and width of the frame; may be traced.
       out_size: S, side of the result.
-
-    Returns:
-      uint8 `[S, S, 3]`. To the byte where S is a power of two, as in every variant: other divisions are rounded in the
-      last bit as the compiler pleases, which now and then costs one grey level.
     """
-    columns, across, inside_x = _taps(window[0], window[2], size[1], out_size)
-    rows, down, inside_y = _taps(window[1], window[2], size[0], out_size)
+    columns, across, inside_x = _taps(window[0], window[2], frame_size[1], out_size)
+    rows, down, inside_y = _taps(window[1], window[2], frame_size[0], out_size)
     end_x, end_y = window[0] + window[2] - 1, window[1] + window[2] - 1
     columns, rows = jnp.clip(columns, window[0], end_x), jnp.clip(rows, window[1], end_y)
 
-    def line(i):
-        """A row of the crop before it is mixed with its neighbour: int32 `[S, S, 3]`."""
+    def interpolated_along_x(i):
+        """The upper (0) or lower (1) row of pixels that each row of the crop is mixed from: int32 `[S, S, 3]`."""
         picked = _pick(image, rows[i], 0)
         taps = (_pick(picked, columns[j], 1).astype(jnp.int32) * across[j][:, None] for j in (0, 1))
         inside = inside_y(rows[i])[:, None, None]
         return sum(jnp.where(inside & inside_x(columns[j])[:, None], tap, 0) for j, tap in enumerate(taps))
 
-    mixed = sum(((line(i) >> 4) * down[i][:, None, None]) >> 16 for i in (0, 1))
+    mixed = sum(((interpolated_along_x(i) >> 4) * down[i][:, None, None]) >> 16 for i in (0, 1))
     return ((mixed + 2) >> 2).astype(jnp.uint8)
 
 
 def _taps(start, side, length, out_size):
-    """What OpenCV's linear interpolation reads along an axis.
+    """The pixels and weights of OpenCV's linear interpolation along an axis.
 
     Args:
       start: first pixel of the window on this axis.
       side: of the window.
-      length: pixels that the picture has on this axis.
+      length: pixels that the frame has on this axis.
       out_size: S.
 
     Returns:
-      int32 `[2, S]`, the two neighbouring pixels (of the image; possibly one outside the window), int32 `[2, S]`, their
-      weights in units of 1/2048, and a function that tells which pixels belong to the picture.
+      The two neighbouring pixels, int32 `[2, S]` (possibly one outside the window); their weights in units of 1/2048,
+      int32 `[2, S]`; and a function that says which pixels belong to the frame.
     """
-    # Pixel centres, no smoothing when shrinking: (i + 1/2) side / S - 1/2, as a fraction of whole numbers.
-    above = (2 * jnp.arange(out_size, dtype=jnp.int32) + 1) * side - out_size
-    position = above.astype(jnp.float32) / (2 * out_size)
-    share = position - jnp.floor(position)
-    # Each rounded by itself, as OpenCV does. At the window's border both taps fall on the same pixel.
-    weights = jnp.round(jnp.stack([1 - share, share]) * _ONE).astype(jnp.int32)
-    pixels = start + above // (2 * out_size) + jnp.arange(2, dtype=jnp.int32)[:, None]
+    # Pixel centres, no smoothing when shrinking: (i + 1/2) side / S - 1/2, as a fraction of integers.
+    numerator = (2 * jnp.arange(out_size, dtype=jnp.int32) + 1) * side - out_size
+    position = numerator.astype(jnp.float32) / (2 * out_size)
+    fraction = position - jnp.floor(position)
+    # Each weight is rounded by itself, as in OpenCV. At the window's border both taps fall on the same pixel.
+    weights = jnp.round(jnp.stack([1 - fraction, fraction]) * _ONE).astype(jnp.int32)
+    pixels = start + numerator // (2 * out_size) + jnp.arange(2, dtype=jnp.int32)[:, None]
     end = jnp.where(start + side >= length, length - 1, length)  # the release's padding rule
     return pixels, weights, lambda at: (at >= 0) & (at < end)
 
 
 def _pick(image, index, axis):
-    """Rows or columns of an image by their number; numbers outside of it give any.
+    """Rows or columns of an image by their number. Numbers outside the image give any of its rows or columns.
 
-    A gather where gathers are cheap. On a TPU a product with rows of one 1 each, which is exact for bytes in bfloat16,
-    takes a fraction of the time (not measured: no TPU was at hand).
+    This is a gather where gathers are cheap. On a TPU it is a product with one-hot rows, which is exact for bytes in
+    bfloat16 and should take a fraction of the time (not measured).
     """
     index = jnp.clip(index, 0, image.shape[axis] - 1)
 
@@ -183,47 +192,47 @@ def _pick(image, index, axis):
         return jnp.take(image, index, axis=axis, mode="clip")
 
     def product(image, index):
-        chosen = jax.nn.one_hot(index, image.shape[axis], dtype=jnp.bfloat16)
-        picked = jnp.tensordot(chosen, image.astype(jnp.bfloat16), (1, axis), preferred_element_type=jnp.float32)
+        rows = jax.nn.one_hot(index, image.shape[axis], dtype=jnp.bfloat16)
+        picked = jnp.tensordot(rows, image.astype(jnp.bfloat16), (1, axis), preferred_element_type=jnp.float32)
         return jnp.moveaxis(picked, 0, axis).astype(image.dtype)
 
     return jax.lax.platform_dependent(image, index, tpu=product, default=gather)
 
 
-def box_to_crop_norm(box_xywh, crop_center_box_xywh, resize_factor, out_size):
-    """A box as seen in a crop, relative to its side (which the release takes as S - 1).
+def box_to_crop_norm(box_xywh: Boxes, crop_center_xywh: Boxes, resize_factor: ResizeFactor, out_size: int) -> Boxes:
+    """Maps a box from the image into a crop, relative to the crop's side, for which the release takes S - 1 here.
 
     Args:
-      box_xywh: `[..., 4]`, pixels of the image.
-      crop_center_box_xywh: `[..., 4]`, the box that the crop was cut around.
-      resize_factor: S / side of the crop; a scalar, or `[..., 1]`.
+      box_xywh: in pixels of the image.
+      crop_center_xywh: the box that the crop was cut around, in pixels of the image.
+      resize_factor: S / side of the crop.
       out_size: S.
 
     Returns:
-      box_xywh_norm `[..., 4]`; parts outside the crop are below 0 or above 1.
+      box_xywh_norm; parts outside the crop are below 0 or above 1.
     """
     box = boxes.xywh_to_cxcywh(box_xywh)
-    around = boxes.xywh_to_cxcywh(crop_center_box_xywh)
-    center = (out_size - 1) / 2 + (box[..., :2] - around[..., :2]) * resize_factor
+    crop = boxes.xywh_to_cxcywh(crop_center_xywh)
+    center = (out_size - 1) / 2 + (box[..., :2] - crop[..., :2]) * resize_factor
     size = box[..., 2:] * resize_factor
     xp = np if isinstance(center, np.ndarray) else jnp
     return boxes.cxcywh_to_xywh(xp.concatenate([center, size], axis=-1) / (out_size - 1))
 
 
-def box_from_crop(box_cxcywh_norm, last_box_xywh, resize_factor, out_size):
-    """A box of the network, back in the image (the released system, "Inference"). Not clipped.
+def box_from_crop(box_cxcywh_norm: Boxes, crop_center_xywh: Boxes, resize_factor: ResizeFactor, out_size: int) -> Boxes:
+    """Maps a box of the network from a crop back into the image, as the release does at inference. Does not clip it.
 
     Args:
-      box_cxcywh_norm: `[..., 4]`, relative to the crop's side S.
-      last_box_xywh: `[..., 4]`, the box that the crop was cut around.
-      resize_factor: S / side of the crop; a scalar, or `[..., 1]`.
+      box_cxcywh_norm: relative to the crop's side S.
+      crop_center_xywh: the box that the crop was cut around, in pixels of the image.
+      resize_factor: S / side of the crop.
       out_size: S.
 
     Returns:
-      box_xywh `[..., 4]`, pixels of the image.
+      box_xywh in pixels of the image.
     """
     box = box_cxcywh_norm * (out_size / resize_factor)
-    around = boxes.xywh_to_cxcywh(last_box_xywh)
-    center = box[..., :2] + (around[..., :2] - 0.5 * out_size / resize_factor)
+    crop = boxes.xywh_to_cxcywh(crop_center_xywh)
+    center = box[..., :2] + (crop[..., :2] - 0.5 * out_size / resize_factor)
     xp = np if isinstance(center, np.ndarray) else jnp
     return boxes.cxcywh_to_xywh(xp.concatenate([center, box[..., 2:]], axis=-1))

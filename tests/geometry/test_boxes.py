@@ -1,4 +1,4 @@
-"""Boxes: formats are inverse to each other, overlap is right and its gradient finite, boxes stay in their image."""
+"""Boxes: the formats convert into each other, overlap is right and its gradient finite, boxes stay in their image."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ FORMATS = {"xywh", "xyxy", "cxcywh"}
 number = st.floats(-500, 500, allow_nan=False, width=32)
 extent = st.floats(1, 500, allow_nan=False, width=32)
 box = st.tuples(number, number, extent, extent).map(np.array)
-quickly = settings(deadline=None, max_examples=40)
+quick = settings(deadline=None, max_examples=40)
 
 
 def conversion(source, target):
@@ -22,11 +22,11 @@ def conversion(source, target):
 
 @pytest.mark.parametrize("source", sorted(FORMATS))
 @pytest.mark.parametrize("target", sorted(FORMATS))
-def test_a_box_survives_the_way_there_and_back(source, target):
+def test_a_conversion_and_its_inverse_return_the_box(source, target):
     if source == target:
         return
 
-    @quickly
+    @quick
     @given(st.lists(box, min_size=1, max_size=4).map(np.stack))
     def check(b):
         start = b if source == "xywh" else conversion("xywh", source)(b)
@@ -40,8 +40,8 @@ def test_formats_by_hand():
     xywh = np.array([10.0, 20.0, 4.0, 6.0])
     np.testing.assert_array_equal(boxes.xywh_to_xyxy(xywh), [10, 20, 14, 26])
     np.testing.assert_array_equal(boxes.xywh_to_cxcywh(xywh), [12, 23, 4, 6])
-    np.testing.assert_array_equal(boxes.cxcywh_to_xyxy([12, 23, 4, 6]), [10, 20, 14, 26])
-    np.testing.assert_array_equal(boxes.xyxy_to_cxcywh([10, 20, 14, 26]), [12, 23, 4, 6])
+    np.testing.assert_array_equal(boxes.cxcywh_to_xyxy(np.array([12, 23, 4, 6])), [10, 20, 14, 26])
+    np.testing.assert_array_equal(boxes.xyxy_to_cxcywh(np.array([10, 20, 14, 26])), [12, 23, 4, 6])
 
 
 def test_host_boxes_keep_float64_and_device_boxes_stay_on_the_device():
@@ -56,12 +56,12 @@ def test_overlap_by_hand():
     others = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [2, 0, 4, 2], [6, 0, 8, 2], [0, 0, 4, 4]], float)
     np.testing.assert_allclose(boxes.iou_xyxy(a, others), [1, 1 / 3, 0, 0, 1 / 4])
     np.testing.assert_allclose(boxes.giou_xyxy(a, others), [1, 1 / 3, 0, -0.5, 1 / 4])
-    np.testing.assert_allclose(boxes.iou_xywh([0, 0, 2, 2], [1, 0, 2, 2]), 1 / 3)
+    np.testing.assert_allclose(boxes.iou_xywh(np.array([0, 0, 2, 2]), np.array([1, 0, 2, 2])), 1 / 3)
 
 
-@quickly
+@quick
 @given(box, box, number, number, st.floats(0.1, 10))
-def test_overlap_is_symmetric_bounded_and_indifferent_to_shift_and_scale(a, b, dx, dy, scale):
+def test_overlap_is_symmetric_bounded_and_invariant_to_shift_and_scale(a, b, dx, dy, scale):
     a, b = boxes.xywh_to_xyxy(a), boxes.xywh_to_xyxy(b)
     iou, giou = boxes.iou_xyxy(a, b), boxes.giou_xyxy(a, b)
     assert 0 <= iou <= 1 + 1e-9
@@ -78,7 +78,7 @@ DEGENERATE = {
     "a point": [0.5, 0.5, 0.5, 0.5],
     "a line": [0.2, 0.5, 0.8, 0.5],
     "inside out": [0.8, 0.8, 0.2, 0.2],
-    "all but a point": [0.5, 0.5, 0.5 + 1e-7, 0.5 + 1e-7],
+    "almost a point": [0.5, 0.5, 0.5 + 1e-7, 0.5 + 1e-7],
     "disjoint": [2.0, 2.0, 3.0, 3.0],
     "touching": [0.6, 0.2, 0.9, 0.6],
     "the same": [0.2, 0.2, 0.6, 0.6],
@@ -88,7 +88,7 @@ DEGENERATE = {
 
 @pytest.mark.parametrize("overlap", [boxes.iou_xyxy, boxes.giou_xyxy], ids=["iou", "giou"])
 @pytest.mark.parametrize("case", DEGENERATE)
-def test_gradients_are_finite_where_boxes_are_not_boxes(overlap, case):
+def test_gradients_are_finite_for_degenerate_boxes(overlap, case):
     usual = jnp.array([0.2, 0.2, 0.6, 0.6])
     case = jnp.array(DEGENERATE[case])
     for pair in ((case, usual), (usual, case), (case, case)):
@@ -96,9 +96,9 @@ def test_gradients_are_finite_where_boxes_are_not_boxes(overlap, case):
         assert all(np.isfinite(v).all() for v in values)
 
 
-def test_disjoint_boxes_are_drawn_together_by_giou():
+def test_giou_draws_disjoint_boxes_together():
     gradient = jax.grad(boxes.giou_xyxy)(jnp.array([2.0, 2.0, 3.0, 3.0]), jnp.array([0.2, 0.2, 0.6, 0.6]))
-    assert gradient[0] + gradient[2] < 0 and gradient[1] + gradient[3] < 0  # to the left and up, where the other is
+    assert gradient[0] + gradient[2] < 0 and gradient[1] + gradient[3] < 0  # to the left and up, towards the other
 
 
 def test_clipping_equals_the_release(fixtures):
@@ -108,7 +108,7 @@ def test_clipping_equals_the_release(fixtures):
     np.testing.assert_allclose(on_device, golden["clip_out"], atol=1e-4)
 
 
-@quickly
+@quick
 @given(box)
 def test_a_clipped_box_keeps_ten_pixels_of_its_image(b):
     x, y, w, h = boxes.clip_box_xywh(b, 240, 320)

@@ -1,4 +1,4 @@
-"""Crops: the host's equals the release to the byte, the device's equals the host's, boxes find their way back."""
+"""Crops: the host's equals the release's to the byte, the device's equals the host's, and boxes map back."""
 
 import cv2
 import jax
@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from relo_jax.errors import UserError
 from relo_jax.geometry import crop
 
-quickly = settings(deadline=None, max_examples=40)
+quick = settings(deadline=None, max_examples=40)
 cut_device = jax.jit(crop.crop_device, static_argnums=3)
 
 
 def on_device(image, box, factor, out_size, canvas=None):
-    """`crop_host` by the device, from a canvas that is larger than the image and holds noise elsewhere."""
+    """`crop_host` on the device, from a canvas that is larger than the image and holds noise elsewhere."""
     height, width = image.shape[:2]
     padded = np.random.default_rng(0).integers(0, 256, (*(canvas or (256, 384)), 3), np.uint8)
     padded[:height, :width] = image
@@ -37,7 +37,7 @@ def test_host_crop_equals_the_release_to_the_byte(golden, case):
     assert resize_factor == golden["resize_factor"][case]
 
 
-def test_all_golden_crops_where_they_are_at_hand(shared):
+def test_host_crop_equals_all_golden_crops(shared):
     golden = np.load(shared / "golden" / "crop.npz")
     for case, (box, factor, size) in enumerate(zip(golden["box"], golden["factor"], golden["size"], strict=True)):
         out, _ = crop.crop_host(golden["image"], box, factor, int(size))
@@ -48,14 +48,14 @@ def test_all_golden_crops_where_they_are_at_hand(shared):
 def test_box_in_crop_equals_the_release(golden, case):
     box = golden["box"][case]
     other = box + np.array([3, -2, 5, 4])
-    seen = crop.box_to_crop_norm(other, box, golden["resize_factor"][case], golden["size"][case])
+    seen = crop.box_to_crop_norm(other, box, golden["resize_factor"][case], int(golden["size"][case]))
     np.testing.assert_allclose(seen, golden["box_in_crop"][case], atol=1e-6)
 
 
 def test_window_by_hand():
     assert crop.crop_window([10, 20, 40, 40], 2.0) == (-10, 0, 80)
     assert crop.crop_window([10, 20, 16, 4], 2.0) == (10, 14, 16)
-    # Halves are rounded to even, as Python does: 0.5 -> 0 and 1.5 -> 2.
+    # Halves are rounded to even: 0.5 -> 0 and 1.5 -> 2.
     assert crop.crop_window([0, 1, 3, 3], 2 / 3)[:2] == (0, 2)
     assert crop.crop_window([0, 0, 0.3, 0.3], 2.0) == (0, 0, 1)
 
@@ -90,7 +90,7 @@ BOXES = [[100, 80, 9, 7], [100, 80, 60, 50], [120, 90, 64, 64], [-5, 60, 40, 50]
 
 
 @pytest.mark.parametrize("size", [64, 128])
-def test_device_crop_is_the_hosts_to_the_byte(natural_image, size):
+def test_device_crop_equals_the_hosts_to_the_byte(natural_image, size):
     for box in BOXES:
         host, _ = crop.crop_host(natural_image, box, 2.0, size)
         np.testing.assert_array_equal(on_device(natural_image, box, 2.0, size), host, err_msg=str(box))
@@ -104,8 +104,8 @@ SIDES = st.one_of(st.integers(1, 40), st.integers(40, 700), st.sampled_from([32,
     st.sampled_from([32, 64]), st.integers(5, 256), st.integers(5, 384), SIDES, st.floats(-1.1, 1.1),
     st.floats(-1.1, 1.1), st.sampled_from(["anywhere", "touching", "one more", "one less"]),
 )  # fmt: skip
-def test_device_crop_is_the_hosts_whatever_the_window(size, height, width, side, x, y, where):
-    """Enlarged, shrunk, halved, the size itself; inside, outside, across each border and just touching it."""
+def test_device_crop_equals_the_hosts_for_any_window(size, height, width, side, x, y, where):
+    """Enlarged, shrunk, halved and unscaled; inside, outside, across each border and just touching it."""
     image = NOISE[:height, :width]
     window = round(x * max(width, side)), round(y * max(height, side)), side
     if where != "anywhere":
@@ -115,7 +115,7 @@ def test_device_crop_is_the_hosts_whatever_the_window(size, height, width, side,
     np.testing.assert_array_equal(device, crop.cut_host(image, window, size))
 
 
-def test_a_size_that_is_no_power_of_two_is_a_grey_level_apart_at_most():
+def test_other_sizes_than_powers_of_two_differ_by_at_most_a_grey_level():
     for side in (100, 445, 460, 900):
         device = cut_device(NOISE, np.array([-9, 3, side], np.int32), np.array([256, 384], np.int32), 112)
         assert np.abs(np.asarray(device).astype(int) - crop.cut_host(NOISE, (-9, 3, side), 112)).max() <= 1
@@ -132,12 +132,11 @@ def test_device_crop_of_photographs(shared):
         height, width = image.shape[:2]
         for box in rng.uniform((-20, -20, 10, 10), (width, height, width, height), (6, 4)):
             host, _ = crop.crop_host(image, box, 4.0, 128)
-            np.testing.assert_array_equal(
-                on_device(image, box, 4.0, 128, image.shape[:2]), host, err_msg=f"{file} {box}"
-            )
+            device = on_device(image, box, 4.0, 128, image.shape[:2])
+            np.testing.assert_array_equal(device, host, err_msg=f"{file} {box}")
 
 
-def test_a_tpus_way_to_pick_pixels_is_as_exact(natural_image, monkeypatch):
+def test_picking_pixels_as_on_a_tpu_is_exact(natural_image, monkeypatch):
     window, size = np.array([-20, 30, 150], np.int32), np.array([240, 320], np.int32)
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda *arrays, tpu, default: tpu(*arrays))
     product = jax.jit(lambda *arrays: crop.crop_device(*arrays, 64))(natural_image, window, size)
@@ -145,7 +144,7 @@ def test_a_tpus_way_to_pick_pixels_is_as_exact(natural_image, monkeypatch):
 
 
 def test_device_crops_follow_traced_boxes_through_a_scan(natural_image):
-    """A rollout: each crop is cut around the last box, which the scan carries; a batch of two."""
+    """As in a rollout: each crop is cut around the last box, which the scan carries. A batch of two."""
     cut = jax.vmap(lambda window: crop.crop_device(natural_image, window, jnp.array([240, 320]), 32))
 
     def body(boxes, _):
@@ -160,8 +159,8 @@ def test_device_crops_follow_traced_boxes_through_a_scan(natural_image):
 
 
 @pytest.mark.parametrize("factor", [2.0, 4.0])
-def test_windows_in_float32_are_the_releases(factor):
-    """All of those of boxes in quarters of pixels, nearly all others; the device's are the host's float32 ones."""
+def test_windows_in_float32_equal_the_releases(factor):
+    """All windows of boxes in quarters of pixels and nearly all others; the device's equal the host's in float32."""
     rng = np.random.default_rng(0)
     boxes = rng.uniform((-50, -50, 10, 10), (1900, 1000, 400, 400), (4000, 4)).astype(np.float32)
     boxes[:2000] = np.round(4 * boxes[:2000]) / 4
@@ -176,10 +175,10 @@ def test_windows_in_float32_are_the_releases(factor):
 position, extent = st.floats(-100, 500), st.floats(5, 200)
 
 
-@quickly
+@quick
 @given(st.tuples(position, position, extent, extent), st.tuples(position, position, extent, extent))
-def test_a_box_of_the_crop_finds_its_way_back(box, around):
-    """The crop's box is relative to S - 1 in training and to S at inference: a known 1/S of difference (spec)."""
+def test_a_box_maps_into_a_crop_and_back(box, around):
+    """In the release, boxes are relative to S - 1 in training and to S at inference; the test converts."""
     box, around, size = np.array(box), np.array(around), 256
     resize_factor = size / crop.crop_window(around, 4.0)[2]
     seen = crop.box_to_crop_norm(box, around, resize_factor, size) * (size - 1)
