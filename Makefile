@@ -4,7 +4,7 @@
 #     make test       the test suite
 #     make toolkits   the toolkits of VOT and GOT-10k, which some tests run: .venv-toolkits/ (make test makes it too)
 #     make demo-full  the demo with both training stages from nothing: runs/demo-full/
-#     make lint       the linter
+#     make lint       linter, formatter and type checker, as CONTRIBUTING.md says
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #
 # The environment .venv is made by the first command that needs it, and made up to date when requirements.txt changes.
@@ -39,6 +39,8 @@ toolkits: $(TOOLKITS_READY)
 
 lint: $(READY)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.track --variant tiny
@@ -46,7 +48,6 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.train_step --variant tiny
 	$(BIN)/python -m benchmarks.train_step --variant tiny --stage warmup --frames 2
-	$(BIN)/python -m benchmarks.compile_time --variant tiny
 	$(BIN)/python -m benchmarks.scaling --variant tiny
 	$(BIN)/python -m benchmarks.memory --variant tiny
 	$(BIN)/python -m benchmarks.tables

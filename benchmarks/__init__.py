@@ -1,1 +1,1 @@
-"""Speed and cost, one file a question: `python -m benchmarks.track --variant tiny`, or `make bench` for all of them."""
+"""Speed and cost, a module a question: `python -m benchmarks.track --variant tiny`. `make bench` runs most of them."""

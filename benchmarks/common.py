@@ -1,6 +1,6 @@
-"""What the benchmarks share: repeated timing, a description of the machine, and one JSON row a measurement.
+"""Shared by the benchmarks: command line, repeated timing, a description of the machine, one JSON row a measurement.
 
-A row is appended to `benchmarks/results/<name>.jsonl`; figures elsewhere in the repository are taken from those files.
+A row is appended to `benchmarks/results/<name>.jsonl`. Figures elsewhere in the repository come from those files.
 """
 
 import argparse
@@ -8,40 +8,51 @@ import importlib.metadata
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from relo_jax.model import RELO
+
 RESULTS = Path(__file__).parent / "results"
+DTYPES = ["float32", "bfloat16"]
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless")
+_GIB = 2**30
 
 
-def arguments(description, **extra):
-    """The command line of a benchmark: `--variant`, `--repeats`, and more by name, of the types of their defaults."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--variant", default="tiny")
-    parser.add_argument("--repeats", type=int, default=extra.pop("repeats", 20))
-    for name, default in extra.items():
-        parser.add_argument(f"--{name}", type=type(default), default=default)
+def arguments(description: str, **flags: str | int | list[str]) -> argparse.Namespace:
+    """Reads the command line of a benchmark.
+
+    Args:
+      description: the text of `--help`.
+      flags: default of each flag, which also sets its type; a list names the choices, and its first is the default.
+        All benchmarks have `--variant` and `--repeats`.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in {"variant": "tiny", "repeats": 20, **flags}.items():
+        choices = default if isinstance(default, list) else None
+        first = default[0] if isinstance(default, list) else default
+        about = f"default: {first!r}" + (f", of {', '.join(choices)}" if choices else "")
+        parser.add_argument(f"--{name}", type=type(first), default=first, choices=choices, help=about)
     return parser.parse_args()
 
 
-def times(functions, repeats, warmup=3):
-    """Wall-clock times of functions that are run in turn, so that a slow minute of the machine meets all of them.
+def times(functions: dict[str | int, Callable], repeats: int, warmup: int = 3) -> dict[str | int, list[float]]:
+    """Times functions in turn, so that a slow minute of the machine affects all of them.
 
     Args:
-      functions: `{name: function without arguments}`; what a function returns is waited for on the device.
-      repeats: timed calls of each.
-      warmup: calls of each before those, compilation among them.
+      functions: by name; each takes no argument, and its result is awaited on the device.
+      repeats: timed calls of each function.
+      warmup: calls before those, which also compile.
 
     Returns:
-      `{name: [seconds, ...]}`.
+      seconds of each call, by name.
     """
     seconds = {name: [] for name in functions}
     for call in range(warmup + repeats):
@@ -53,14 +64,14 @@ def times(functions, repeats, warmup=3):
     return seconds
 
 
-def spread(seconds, unit=1e3):
-    """Median and quartiles, in milliseconds unless told."""
-    low, _, high = np.percentile(seconds, [25, 50, 75]) * unit
-    return {"median": round(statistics.median(seconds) * unit, 3), "quartiles": [round(low, 3), round(high, 3)]}
+def spread(seconds: Iterable[float], unit: float = 1e3) -> dict[str, float | list[float]]:
+    """Median and quartiles, in milliseconds unless `unit` says otherwise."""
+    low, middle, high = (round(float(value), 3) for value in np.percentile(list(seconds), [25, 50, 75]) * unit)
+    return {"median": middle, "quartiles": [low, high]}
 
 
-def machine():
-    """Processor, cores, what else was running, and the accelerator."""
+def machine() -> dict:
+    """Processor, cores, load by other programs, and the accelerator."""
     device = jax.devices()[0]
     return {
         "cpu": _processor(),
@@ -72,8 +83,8 @@ def machine():
     }
 
 
-def record(name, row):
-    """Prints a row and appends it to the results of `name`."""
+def record(name: str, row: dict) -> None:
+    """Prints a row and appends it to the results of the benchmark `name`."""
     versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
     row = {
         "benchmark": name,
@@ -90,20 +101,30 @@ def record(name, row):
     print(json.dumps(row))
 
 
-def random_clips(model, clips, frames, seed=0):
-    """A batch of noise in the shape of training clips; the arithmetic does not depend on what is in it."""
+def random_clips(model: RELO, clips: int, frames: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """A batch of noise in the shapes of training clips. The pixels do not change the cost."""
     rng = np.random.default_rng(seed)
-    s, t = model.search_size, model.template_size
+    s, t = model.config.search_size, model.config.template_size
     box = np.array([0.3, 0.35, 0.4, 0.3], np.float32)
     return {
-        "template_images": rng.integers(0, 256, (clips, model.templates, t, t, 3), np.uint8),
-        "template_boxes_xywh": np.broadcast_to(box, (clips, model.templates, 4)).copy(),
+        "template_images": rng.integers(0, 256, (clips, model.config.templates, t, t, 3), np.uint8),
+        "template_boxes_xywh": np.broadcast_to(box, (clips, model.config.templates, 4)).copy(),
         "search_images": rng.integers(0, 256, (clips, frames, s, s, 3), np.uint8),
         "search_boxes_xywh": np.broadcast_to(box, (clips, frames, 4)).copy(),
     }
 
 
-def _processor():
+def memory_gib(compiled: jax.stages.Compiled) -> dict[str, float]:
+    """Memory of a compiled program by the compiler's estimate: arguments, temporaries, and the peak with both."""
+    memory = compiled.memory_analysis()
+    arguments, temporary = memory.argument_size_in_bytes, memory.temp_size_in_bytes
+    # Donated buffers count as arguments and as outputs.
+    peak = arguments + memory.output_size_in_bytes - memory.alias_size_in_bytes + temporary
+    sizes = {"peak_gib": peak, "arguments_gib": arguments, "temporary_gib": temporary}
+    return {name: round(size / _GIB, 3) for name, size in sizes.items()}
+
+
+def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -111,6 +132,6 @@ def _processor():
         return platform.processor() or platform.machine()
 
 
-def _commit():
+def _commit() -> str:
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=10"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"

@@ -1,17 +1,18 @@
-"""Clips a second of one update of a stage, its FLOPs against the rate of a matrix product measured in the same run,
-and its peak memory by the compiler's estimate.
+"""One training update: clips a second, arithmetic as a share of a matrix product's rate, and peak memory.
 
     python -m benchmarks.train_step --variant tiny --clips 16 --frames 8               # the RL stage
     python -m benchmarks.train_step --variant tiny --clips 16 --frames 2 --stage warmup
 
-The RL stage is run by the clip path (all frames through each layer together) and by the frame path (`lax.scan`). Both
-compute the same numbers; the ratio is what the clip path is worth on this machine.
+The matrix product is measured in the same run; the memory is the compiler's estimate. The RL stage runs both by the
+clip path (all frames through each layer together) and by the frame path (`lax.scan`). Both compute the same numbers;
+their ratio is what the clip path gains on this machine.
 """
 
-import argparse
 import statistics
+from collections.abc import Callable
 
 import jax
+from ml_collections import ConfigDict
 
 from benchmarks import common
 from relo_jax import config as relo_config
@@ -21,33 +22,27 @@ from relo_jax.profiling.frame import matmul_rate
 from relo_jax.train import rl, warmup
 from relo_jax.train.state import create_state, optimizer
 
-GIB = 2**30
 
-
-def updater(model, config, variables, batch):
-    """A function that makes one update of a run of its own; its FLOPs, and its peak memory in GiB."""
+def updater(model: RELO, config: ConfigDict, variables: dict, batch: dict) -> tuple[Callable[[], dict], float, float]:
+    """A function that makes one update of its own run; the FLOPs of the update; its peak memory in GiB."""
     state = create_state(config, variables, jax.random.key(1))[0]
-    # The update gives its state's buffers away; the variables are needed for the other path too.
-    held = [jax.tree.map(lambda x: x.copy(), state)]
+    # An update donates the buffers of its state, and the other path needs the variables too.
+    state = jax.tree.map(lambda x: x.copy(), state)
     step = {"warmup": warmup, "rl": rl}[config.stage].make_step(model, config, optimizer(config))
-    memory = step.lower(held[0], batch).compile().memory_analysis()
-    whole = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    peak = common.memory_gib(step.lower(state, batch).compile())["peak_gib"]
+    flops = matmul_flops(step, state, batch)
 
     def update():
-        held[0], metrics = step(held[0], batch)
+        nonlocal state
+        state, metrics = step(state, batch)
         return metrics
 
-    return update, matmul_flops(step, held[0], batch), (whole + memory.temp_size_in_bytes) / GIB
+    return update, flops, peak
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", default="tiny")
-    parser.add_argument("--stage", choices=["warmup", "rl"], default="rl")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    for name, default in (("clips", 16), ("frames", 8), ("repeats", 10)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    args = parser.parse_args()
+def main() -> None:
+    flags = {"stage": ["rl", "warmup"], "dtype": common.DTYPES, "clips": 16, "frames": 8, "repeats": 10}
+    args = common.arguments(__doc__, **flags)
     config = relo_config.paper(args.stage)
     config.model.variant, config.batch_size = args.variant, args.clips
     model = RELO.from_variant(args.variant, dtype=args.dtype)
@@ -56,22 +51,21 @@ def main():
     updates, flops, peak = {}, {}, {}
     for path in ("clip", "frame") if args.stage == "rl" else ("clip",):
         config.rl.path = path
-        made = updater(model, config.copy_and_resolve_references(), variables, batch)
-        updates[path], flops[path], peak[path] = made
+        own = config.copy_and_resolve_references()
+        updates[path], flops[path], peak[path] = updater(model, own, variables, batch)
     limit = matmul_rate(args.dtype)
-    seconds = common.times(updates, args.repeats)
     row = {"stage": args.stage, "variant": args.variant, "dtype": args.dtype, "clips": args.clips}
     row |= {"frames": args.frames, "repeats": args.repeats, "matmul_gflops_per_second": round(limit / 1e9, 1)}
-    for path, spent in seconds.items():
-        median = statistics.median(spent)
+    for path, seconds in common.times(updates, args.repeats).items():
+        median = statistics.median(seconds)
         row[f"{path}_path"] = {
             "clips_per_second": round(args.clips / median, 2),
-            "ms": common.spread(spent),
+            "ms": common.spread(seconds),
             "gflops": round(flops[path] / 1e9, 2),
             "utilisation": round(flops[path] / median / limit, 3),
-            "peak_gib": round(peak[path], 3),
+            "peak_gib": peak[path],
         }
-    if len(seconds) > 1:
+    if "frame_path" in row:
         ratio = row["clip_path"]["clips_per_second"] / row["frame_path"]["clips_per_second"]
         row["clip_path_over_frame_path"] = round(ratio, 2)
     common.record("train_step", row)

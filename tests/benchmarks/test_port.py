@@ -1,4 +1,4 @@
-"""The straightforward port that the tracker is measured against is the same tracker."""
+"""The straightforward port that benchmarks compare with the tracker computes the same boxes."""
 
 import numpy as np
 
@@ -16,10 +16,10 @@ def test_it_gives_the_trackers_boxes(fixtures, natural_image):
     variables = convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
     frames = [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(5)]
     ours, port = tracker.Tracker(model, variables, {"window_power": 1.0}), Port(model, variables)
-    for tracked in (ours, port):
-        tracked.init(frames[0], (100, 80, 40, 30))
+    for tested in (ours, port):
+        tested.init(frames[0], (100, 80, 40, 30))
     for frame in frames[1:]:
         np.testing.assert_allclose(port.update(frame), ours.update(frame).box, rtol=0, atol=1e-3)
-    # Templates anew in each frame, and some more.
+    # The port encodes the templates again in each frame, and computes more besides.
     templates = matmul_flops(lambda v: model.apply(v, *port._template, method="encode_templates"), variables)
     assert port.flops() - compiled_frame(ours)["matmul"] > templates > 0
