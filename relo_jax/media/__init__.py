@@ -1,1 +1,1 @@
-"""Pictures and videos: frames in from files, cameras and streams; frames out to films and windows."""
+"""Images and videos: frames from files, cameras and streams; frames to video files and windows."""

@@ -1,78 +1,87 @@
-"""Frames out of what FFmpeg reads: every frame of a file has its place, readable or not.
+"""Decodes what FFmpeg can read. Every frame keeps its index, even after frames that cannot be read.
 
-A damaged file is decoded on behind the damage. Which frames the damage took is told by their times: a packet whose time
-is passed without its picture is a frame that cannot be read (Unreadable), and stands where it would have been. Where a
-container gives no times that can be trusted (AVI), every packet that fails is such a frame.
+Decoding continues after a damaged part of a file. Presentation times tell which frames the damage cost: if the decoder
+passes the time of a packet without returning its picture, that frame is lost, and an Unreadable takes its place. AVI
+has no reliable times; there, every packet that fails counts as one lost frame.
+
 """
 
 import contextlib
 import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from relo_jax.errors import UserError
 from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable, warn
 
-# Codecs with packets that were never meant to be shown: theirs count as lost only after something did fail.
-_HIDDEN = {"vp8", "mpeg4", "msmpeg4v3"}
-_LIMITS = {"max_pixels": str(2**27)}  # a broken header may tell of a picture that fills the memory: 16 k x 8 k at most
-_LONGER = 1.0  # seconds that the sound may go on behind the last picture
-_NOTHING = "no picture came of it"
-_TRIES = 8  # of reading on where the container itself is broken, in a row
+# These codecs have packets that are not meant to be shown. They count as lost only after another packet has failed.
+_HAVE_HIDDEN_PACKETS = {"vp8", "mpeg4", "msmpeg4v3"}
+_LIMITS = {"max_pixels": str(2**27)}  # 16 k x 8 k: the size in a broken header could fill the memory
+_SOUND_OVERHANG = 1.0  # seconds that the sound may last beyond the last picture
+_NO_PICTURE = "its packet gives no picture"
+_MAX_READ_ERRORS = 8  # in a row, where the container itself is broken
 
 
-def reason(error):
-    """What FFmpeg says, without its error number and the file's name, which the message has already."""
+def ffmpeg_message(error: Exception) -> str:
+    """FFmpeg's message without its error number and the file's name, which our messages already have."""
     if isinstance(error, av.error.ExitError):
-        return "no data within the time set"
+        return "no data within the time limit"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def opened(source, name, options=None, timeout=None):
-    """A container with at least one video stream.
+def open_container(
+    source: Path | str, name: str, options: dict[str, str] | None = None, timeout: float | None = None
+) -> InputContainer:
+    """Opens a container that has at least one video stream.
 
     Args:
-      source: path or address. name: what it is called in messages.
-      options: of FFmpeg. timeout: seconds that opening and every read may take; None waits.
+      source: path or address.
+      name: how messages call it.
+      options: FFmpeg's options.
+      timeout: seconds that opening and each read may take; None waits without a limit.
 
     Raises:
-      UserError: it cannot be opened, or has no pictures.
+      UserError: it cannot be opened, or has no video stream.
     """
     try:
         container = av.open(str(source), options=options or {}, timeout=timeout)
     except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
-        raise UserError(f"{name} cannot be read as a video ({reason(error)})") from error
+        raise UserError(f"{name} cannot be read as a video ({ffmpeg_message(error)})") from error
     if not container.streams.video:
         container.close()
-        raise UserError(f"{name} has no pictures: it is not a video")
+        raise UserError(f"{name} is not a video: it has no pictures")
     if container.streams.video[0].codec_context is None:
         container.close()
-        raise UserError(f"{name} cannot be read as a video (its codec is not known here)")
+        raise UserError(f"{name} cannot be read as a video (unknown codec)")
     container.streams.video[0].codec_context.options = _LIMITS
     return container
 
 
 @contextlib.contextmanager
-def open_file(source, name, timeout=None):
-    """Frames of a video of finite length; see `video.open_frames`."""
-    with opened(source, name, timeout=timeout) as container:
-        yield from_file(container, name)
+def open_file(source: Path | str, name: str, timeout: float | None = None) -> Iterator[Frames]:
+    """Yields the frames of a video of finite length; see `video.open_frames`."""
+    with open_container(source, name, timeout=timeout) as container:
+        yield read_container(container, name)
 
 
-def from_file(container, name):
-    """Frames of an open container, all of them and in order."""
+def read_container(container: InputContainer, name: str) -> Frames:
+    """The frames of an open container: all of them, in order of presentation."""
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     rate = stream.average_rate or DEFAULT_RATE
-    frames = Frames(name, _count(stream, rate), rate, iter(()))
+    frames = Frames(name, _header_count(stream, rate), rate, iter(()))
     frames.frames = _read(container, frames)
     return frames
 
 
-def _count(stream, rate):
-    """Frames of a stream as its header says, or as its length suggests; None when it does neither."""
+def _header_count(stream: VideoStream, rate: Fraction) -> int | None:
+    """The number of frames that the header states or that its duration implies; None if it has neither."""
     if stream.frames:
         return stream.frames
     if stream.duration and stream.time_base:
@@ -82,132 +91,135 @@ def _count(stream, rate):
     return None
 
 
-def _end(stream):
-    """Seconds at which a stream ends as its header says; infinite where that is not known, or not to be trusted."""
-    container = stream.container
-    if "avi" in container.format.name:
+def _header_end(stream: VideoStream) -> float:
+    """The end of a stream in seconds by its header; infinite if it is unknown or unreliable."""
+    if "avi" in stream.container.format.name:
         return math.inf
     if stream.duration and stream.time_base:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    return container_end(stream.container)
+
+
+def container_end(container: InputContainer) -> float:
+    """The end of a container in seconds by its header; infinite if it is unknown, as in a live stream."""
     return ((container.start_time or 0) + container.duration) / av.time_base if container.duration else math.inf
 
 
-class _Times:
-    """When pictures are shown, and what that says of how many there should be, once the last was read.
+class _FrameCounter:
+    """Works out from presentation times how many frames a video should have, after the last was read.
 
-    The header's number may be wrong without anything missing: a film that was cut without encoding it anew has frames
-    that are never shown, and a length says little where the sound is longer or the rate varies.
+    The header's number may be wrong for a complete file: a video that was cut without re-encoding contains frames that
+    are never shown, and a duration says little if the sound lasts longer or the rate varies.
     """
 
-    def __init__(self, stream, rate):
-        self._stream, self._rate, self._first, self._latest, self._even = stream, rate, None, None, True
+    def __init__(self, stream: VideoStream, rate: Fraction):
+        self._stream, self._rate, self._first, self._last, self._is_regular = stream, rate, None, None, True
 
-    def add(self, picture):
+    def add(self, picture: av.VideoFrame) -> None:
         if picture.pts is None:
             return
-        time, latest = picture.pts * self._stream.time_base, self._latest
-        if latest is not None:
-            steps = (time - latest) * self._rate
-            # Times are rounded to the clock of the container, those of Matroska to a millisecond.
-            self._even &= steps > 0 and abs(steps - round(steps)) <= self._stream.time_base * self._rate
-        self._first, self._latest = time if latest is None else self._first, time
+        time, last = picture.pts * self._stream.time_base, self._last
+        if last is not None:
+            steps = (time - last) * self._rate
+            # Containers round times to their clock, Matroska to a millisecond.
+            self._is_regular &= steps > 0 and abs(steps - round(steps)) <= self._stream.time_base * self._rate
+        self._first, self._last = time if last is None else self._first, time
 
-    def count(self, number, promised):
-        """How many of them there should be where `number` were read, and the header `promised` some, or None."""
-        if self._latest is None:
-            return promised
+    def expected(self, count: int, header_count: int | None) -> int | None:
+        """The number of frames that the video should have, after `count` were read."""
+        if self._last is None:
+            return header_count
         if self._stream.frames:
-            return number if self._latest > _end(self._stream) - 2 / self._rate else promised
-        if self._latest <= _end(self._stream) - _LONGER:
-            return promised
-        # In even steps a longer one is a hole.
-        return round((self._latest - self._first) * self._rate) + 1 if self._even else number
+            return count if self._last > _header_end(self._stream) - 2 / self._rate else header_count
+        if self._last <= _header_end(self._stream) - _SOUND_OVERHANG:
+            return header_count
+        # At a regular rate, a longer step is a gap.
+        return round((self._last - self._first) * self._rate) + 1 if self._is_regular else count
 
 
-def _read(container, frames):
-    number = left_out = 0
-    times = _Times(container.streams.video[0], frames.rate)
-    for picture in _to_the_end(pictures(container), frames):
+def _read(container: InputContainer, frames: Frames) -> Iterator[np.ndarray | Unreadable]:
+    count = left_out = 0
+    counter = _FrameCounter(container.streams.video[0], frames.rate)
+    for picture in _until_error(decode_pictures(container), frames):
         if isinstance(picture, str):
-            # Before the first picture there is nothing to be seen: recordings often begin between two key frames.
-            left_out += not number
-            item = Unreadable(f"{frames.name}: frame {number} does not decode ({picture})")
+            if not count:  # many recordings begin between two key frames
+                left_out += 1
+                continue
+            item = Unreadable(f"{frames.name}: frame {count} does not decode ({picture})")
         else:
-            item = upright(picture)
+            item = upright_rgb(picture)
             frames.damaged += picture.is_corrupt
-            times.add(picture)
-        if isinstance(item, Unreadable) and not number:
-            continue
-        if left_out and not number:
-            warn(f"{frames.name}: begins with {left_out} frames that do not decode: they are left out")
-        number += 1
+            counter.add(picture)
+            if left_out and not count:
+                warn(f"{frames.name}: the first {left_out} frames do not decode and are left out")
+        count += 1
         yield item
-    if not number:
+    if not count:
         raise UserError(f"{frames.name} has no frames" + (" that decode" if left_out else ""))
-    frames.count = times.count(number, frames.count)
+    frames.count = counter.expected(count, frames.count)
 
 
-def _to_the_end(shown, frames):
+def _until_error(pictures: Iterable[av.VideoFrame | str], frames: Frames) -> Iterator[av.VideoFrame | str]:
     try:
-        yield from shown
+        yield from pictures
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        warn(f"{frames.name}: nothing can be read behind this ({reason(error)})")
+        warn(f"{frames.name}: nothing can be read beyond this point ({ffmpeg_message(error)})")
 
 
-def upright(picture):
-    """A decoded picture as uint8 RGB `[H, W, 3]`. Telephones write them lying, and a note which side is up."""
+def upright_rgb(picture: av.VideoFrame) -> np.ndarray:
+    """A decoded picture as uint8 RGB `[H, W, 3]`, turned upright: phones store the rotation as metadata."""
     turns = round(picture.rotation / 90) % 4
     image = picture.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def pictures(container):
-    """Decoded pictures of the first video stream in the order of display, and a reason (text) for each that is lost."""
+def decode_pictures(container: InputContainer) -> Iterator[av.VideoFrame | str]:
+    """Decodes the first video stream in order of presentation; a lost frame gives its reason (a str)."""
     stream = container.streams.video[0]
-    timed, hidden = "avi" not in container.format.name, stream.codec_context.name in _HIDDEN
-    expected, gone, latest, failed = [], set(), None, None
+    is_timed, has_hidden = "avi" not in container.format.name, stream.codec_context.name in _HAVE_HIDDEN_PACKETS
+    expected, given_up, latest, failure = [], set(), None, None  # times, times, time, reason
     for packet in _packets(container, stream):
-        if timed and packet is not None and packet.pts is not None and not packet.is_discard:
-            if latest is None or packet.pts > latest or packet.pts in gone:
+        if is_timed and packet is not None and packet.pts is not None and not packet.is_discard:
+            if latest is None or packet.pts > latest or packet.pts in given_up:
                 expected.append(packet.pts)
             else:
-                timed, expected = False, []  # time went back: two recordings in one file
+                is_timed, expected = False, []  # time runs backwards: two recordings in one file
         try:
-            shown = stream.decode(packet)
+            pictures = stream.decode(packet)
         except (av.error.FFmpegError, ValueError) as error:
-            failed, shown = reason(error), []
-            if not timed or (packet is not None and packet.pts is None):
-                yield failed
-        for picture in shown:
-            if timed and picture.pts is not None:
-                if picture.pts in gone:
-                    continue  # behind a damage, one may come out after its time: its place is taken
+            failure, pictures = ffmpeg_message(error), []
+            if not is_timed or (packet is not None and packet.pts is None):
+                yield failure
+        for picture in pictures:
+            if is_timed and picture.pts is not None:
+                if picture.pts in given_up:
+                    continue  # it came late, after a damaged part: an Unreadable already took its place
                 passed = [time for time in expected if time < picture.pts]
                 expected = [time for time in expected if time > picture.pts]
-                if failed or (latest is not None and not hidden):
-                    gone.update(passed)
-                    yield from (failed or _NOTHING for _ in passed)
+                if failure or (latest is not None and not has_hidden):
+                    given_up.update(passed)
+                    yield from (failure or _NO_PICTURE for _ in passed)
                 latest = picture.pts
             yield picture
-    if failed or (latest is not None and not hidden):
-        yield from (failed or _NOTHING for _ in expected)
+    if failure or (latest is not None and not has_hidden):
+        yield from (failure or _NO_PICTURE for _ in expected)
 
 
-def _packets(container, stream):
-    """Packets of a stream, read on behind what cannot be read; None at the end, for what the decoder still holds."""
-    failures, failure = 0, None
-    while failures < _TRIES:
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet | None]:
+    """The packets of a stream, past read errors; None at the end flushes the decoder."""
+    errors, last_error = 0, None
+    while errors < _MAX_READ_ERRORS:
         try:
             for packet in container.demux(stream):
-                failures = 0
+                errors = 0
                 if packet.size:
                     yield packet
-            failure = None
+            last_error = None
             break
-        except av.error.ExitError as error:  # of a timeout: nothing more will come
-            failures, failure = _TRIES, error
+        except av.error.ExitError as error:  # a timeout: nothing more will come
+            errors, last_error = _MAX_READ_ERRORS, error
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            failures, failure = failures + 1, error
+            errors, last_error = errors + 1, error
     yield None
-    if failure is not None:
-        raise failure
+    if last_error is not None:
+        raise last_error

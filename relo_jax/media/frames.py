@@ -1,4 +1,4 @@
-"""What a video is while it is read: frames, those that could not be read, and what is known of them."""
+"""A video while it is read: its frames, the frames that cannot be read, and what is known about it."""
 
 import sys
 import threading
@@ -14,27 +14,28 @@ DEFAULT_RATE = Fraction(30)
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands in a video for a frame that is there and cannot be read. why: one line that names it."""
+    """Takes the place of a frame that cannot be read. message: one line that names the frame."""
 
-    why: str
+    message: str
 
 
 @dataclass
 class Frames:
-    """A video being read. Iterate it once: uint8 RGB `[H, W, 3]`, or Unreadable.
+    """A video that is being read. It can be iterated once; items are uint8 RGB `[H, W, 3]`, or Unreadable.
 
-    name: what it is called in messages.
-    count: number of frames that there should be, None where it is not known (a camera). Until a file was read it is
-      what its header leads to expect.
-    rate: frames a second.
-    live: frames come when they come, and those that nobody took in time are dropped.
-    stop: set by whoever wants a live source to end, from any thread; the iteration ends then.
+    Attributes:
+      name: how messages call it.
+      count: expected number of frames; None if unknown (a camera). Comes from the header until the file is read.
+      rate: frames a second.
+      live: the source does not wait; frames that nobody takes in time are dropped.
+      stop: ends the iteration of a live source; any thread may set it.
 
-    While it is read:
-    damaged: pictures that came out although a part of them was broken.
-    dropped: frames of a live source that were overtaken by newer ones.
-    lost: how often a live source broke off or stalled.
-    seconds: when the frame at hand was taken, since the first or `restart`; None but for a live source.
+    Updated while the video is read:
+      damaged: number of frames that are decoded but partly broken.
+      dropped: number of frames of a live source that a newer frame replaced.
+      lost: how often a live source broke off or stalled.
+      seconds: when the current frame arrived, relative to the first frame or to `restart`; live sources only.
+      start: time of `restart`, relative to the first frame, in seconds.
     """
 
     name: str
@@ -47,16 +48,16 @@ class Frames:
     dropped: int = 0
     lost: int = 0
     seconds: float | None = None
-    zero: float = 0.0
+    start: float = 0.0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray | Unreadable]:
         return self.frames
 
-    def restart(self):
-        """Counts times, and frames that are dropped, from the frame at hand."""
-        self.zero, self.seconds, self.dropped = self.zero + self.seconds, 0.0, 0
+    def restart(self) -> None:
+        """Counts time and dropped frames from the current frame on."""
+        self.start, self.seconds, self.dropped = self.start + self.seconds, 0.0, 0
 
 
-def warn(text):
-    """A line on stderr, above a progress bar where there is one."""
+def warn(text: str) -> None:
+    """Prints a line to stderr, above a progress bar if there is one."""
     tqdm.write(f"relo: {text}", file=sys.stderr)

@@ -1,64 +1,83 @@
-"""What is drawn on a tracked frame: the box, its score, and the ground truth where there is one."""
+"""Draws on a tracked frame: the box, its score and, if there is one, the ground truth."""
+
+from __future__ import annotations
+
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-# RGB. The box is green where the target was found and amber where it was not; the truth is white.
+# RGB. The box is green if the target was found and amber if it was not; the ground truth is white.
 FOUND, LOST, TRUTH = (60, 220, 100), (255, 170, 40), (255, 255, 255)
-# Several targets: one colour each, and over again from the seventh on.
+# One colour for each of several targets; the seventh target has the first colour again.
 COLOURS = (FOUND, (80, 170, 255), (255, 100, 200), (250, 240, 90), (170, 120, 255), (90, 240, 240))
-_SHIFT = 3  # fractional bits of OpenCV's coordinates: a slowly moving box does not jump from pixel to pixel
+_BLACK = (0, 0, 0)
+_SHIFT = 3  # fractional bits of OpenCV's coordinates, so that a slow box does not jump from pixel to pixel
+
+Colour = tuple[int, int, int]
 
 
-def draw(frame, result=None, truth=None, label=None):
-    """A copy of a frame with boxes on it.
+class Result(Protocol):
+    """The part of a tracker's result that is drawn."""
+
+    box: tuple[float, float, float, float]  # x, y, w, h
+    score: float
+    found: bool
+
+
+def draw(
+    frame: np.ndarray,
+    result: Result | list[Result] | None = None,
+    truth: np.ndarray | None = None,
+    label: str | None = None,
+) -> np.ndarray:
+    """Draws boxes on a copy of a frame.
 
     Args:
       frame: uint8 `[H, W, 3]`, RGB.
-      result: what a tracker gave for it (`box`, `score`, `found`), a list of those for several targets, which are
-        numbered then, or None.
-      truth: box_xywh of the ground truth, drawn thin below the result's; not drawn when None or not finite.
-      label: text in the top left corner, such as a method's name.
+      result: a tracker's result (`box`, `score`, `found`), or a list with one for each target, which are then numbered.
+      truth: ground truth box_xywh, drawn as a thin line under the result; not drawn if it is not finite.
+      label: text for the top left corner, such as the name of a method.
 
     Returns:
       uint8 `[H, W, 3]`, RGB.
     """
     out = np.array(frame, order="C")
-    thick = max(1, round(min(out.shape[:2]) / 180))
+    thickness = max(1, round(min(out.shape[:2]) / 180))
     if truth is not None and np.isfinite(truth).all():
-        _rectangle(out, truth, (0, 0, 0), thick + 1)
-        _rectangle(out, truth, TRUTH, thick)
-    several = result if isinstance(result, list) else [] if result is None else [result]
-    for number, one in enumerate(several):
-        name = f"{number + 1}: " if len(several) > 1 else ""
-        _target(out, one, COLOURS[number % len(COLOURS)] if one.found else LOST, name, thick)
+        _rectangle(out, truth, _BLACK, thickness + 1)
+        _rectangle(out, truth, TRUTH, thickness)
+    results = result if isinstance(result, list) else [] if result is None else [result]
+    for index, target in enumerate(results):
+        name = f"{index + 1}: " if len(results) > 1 else ""
+        _target(out, target, COLOURS[index % len(COLOURS)] if target.found else LOST, name, thickness)
     if label:
         _text(out, label, 0, 0, TRUTH, below=0)
     return out
 
 
-def _target(image, result, colour, name, thick):
+def _target(image: np.ndarray, result: Result, colour: Colour, name: str, thickness: int) -> None:
     x, y, w, h = result.box
-    line = min(thick + 1, max(1, round(min(w, h) / 10)))  # a small target must still be seen
-    _rectangle(image, result.box, (0, 0, 0), line + 2)
+    line = min(thickness + 1, max(1, round(min(w, h) / 10)))  # a thick line would hide a small target
+    _rectangle(image, result.box, _BLACK, line + 2)
     _rectangle(image, result.box, colour, line)
     _text(image, f"{name}{result.score:.2f}", x, y, colour, below=y + h)
 
 
-def _rectangle(image, box_xywh, colour, thickness):
+def _rectangle(image: np.ndarray, box_xywh, colour: Colour, thickness: int) -> None:
     x, y, w, h = (float(v) for v in box_xywh)
     first, last = (tuple(round(v * 2**_SHIFT) for v in corner) for corner in ((x, y), (x + w, y + h)))
     cv2.rectangle(image, first, last, colour, thickness, cv2.LINE_AA, _SHIFT)
 
 
-def _text(image, text, x, y, colour, below):
-    """Text on a dark ground, sitting on the height `y`, or under `below` where there is no room; kept in the image."""
+def _text(image: np.ndarray, text: str, x: float, y: float, colour: Colour, below: float) -> None:
+    """Text on a dark background with its bottom at `y`, or under `below` if there is no room; always in the image."""
     height, width = image.shape[:2]
     scale = max(0.4, min(height, width) / 600)
     (w, h), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     w, h = w + 4, h + base + 2
     top = y - h - 2 if y - h - 2 >= 0 else below + 2
     top, left = (round(min(max(v, 0), room)) for v, room in ((top, max(height - h, 0)), (x, max(width - w, 0))))
-    ground = image[top : top + h, left : left + w]
-    ground[:] = ground // 4
+    background = image[top : top + h, left : left + w]
+    background[:] = background // 4
     cv2.putText(image, text, (left + 2, top + h - base), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

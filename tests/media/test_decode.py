@@ -1,4 +1,4 @@
-"""Videos that go wrong: every frame keeps its place, what is lost is counted and told, nothing hangs."""
+"""Damaged videos: every frame keeps its index, lost frames are counted and reported, nothing hangs."""
 
 import random
 
@@ -13,15 +13,15 @@ from relo_jax.media.frames import Unreadable
 
 
 def picture(t, height=96, width=128):
-    """Frame t of a pattern that moves, with grain: what is cut out of its file is missed."""
+    """Frame t of a moving pattern with noise: no part of its file is redundant."""
     y, x = np.mgrid[:height, :width]
     waves = np.stack([2 * x + 3 * t, 3 * y + t, x + y + 5 * t], -1) % 256
-    grain = np.random.default_rng(t).integers(-15, 15, (height, width, 3))
-    return np.clip(waves + grain, 0, 255).astype(np.uint8)
+    noise = np.random.default_rng(t).integers(-15, 15, (height, width, 3))
+    return np.clip(waves + noise, 0, 255).astype(np.uint8)
 
 
 def encode(path, count=48, codec="libx264", height=96, width=128, **options):
-    """A video with a key frame every 12."""
+    """A video with a key frame every 12 frames."""
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=25)
         stream.height, stream.width = height, width
@@ -34,7 +34,7 @@ def encode(path, count=48, codec="libx264", height=96, width=128, **options):
 
 
 def read(source):
-    """(frames and Unreadable, Frames)."""
+    """Returns the items (frames and Unreadable) and the Frames."""
     with video.open_frames(source) as frames:
         return list(frames), frames
 
@@ -43,48 +43,48 @@ def readable(items):
     return [None if isinstance(item, Unreadable) else item for item in items]
 
 
-def destroy(path, start, length, by=b"\0"):
+def overwrite(path, start, length, pattern=b"\0"):
     data = bytearray(path.read_bytes())
-    data[start : start + length] = (by * length)[:length]
+    data[start : start + length] = (pattern * length)[:length]
     path.write_bytes(data)
     return path
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-@pytest.mark.parametrize("by", [b"\0", b"\xa5\x17\xe3"])
-def test_every_frame_keeps_its_place_around_a_damage(tmp_path, codec, by):
-    """Frames are destroyed in the middle of an mp4: those after it are at the index that they had before."""
+@pytest.mark.parametrize("pattern", [b"\0", b"\xa5\x17\xe3"])
+def test_every_frame_keeps_its_index_around_a_damaged_part(tmp_path, codec, pattern):
+    """Part of an mp4 is overwritten: the frames after it have the same index as before."""
     path = encode(tmp_path / "film.mp4", codec=codec)
     whole, _ = read(path)
     size = path.stat().st_size
-    items, frames = read(destroy(path, size // 2, size // 10, by))
-    seen = readable(items)
-    lost = [t for t, frame in enumerate(seen) if frame is None]
+    items, frames = read(overwrite(path, size // 2, size // 10, pattern))
+    decoded = readable(items)
+    lost = [t for t, frame in enumerate(decoded) if frame is None]
     assert len(items) == len(whole) == frames.count == 48
-    assert 0 < len(lost) < 24 and 2 < lost[0] and "film.mp4: frame" in items[lost[0]].why
+    assert 0 < len(lost) < 24 and 2 < lost[0] and "film.mp4: frame" in items[lost[0]].message
     for t in (*range(lost[0] - 2), *range(40, 48)):
-        np.testing.assert_array_equal(seen[t], whole[t])
+        np.testing.assert_array_equal(decoded[t], whole[t])
 
 
 @pytest.mark.parametrize("part", range(3, 20))
-def test_wherever_the_damage_is_the_number_of_frames_stays(tmp_path, part):
-    """Behind some damages the decoder hands out a frame late, when its place was given up."""
+def test_the_number_of_frames_stays_the_same_wherever_the_damage_is(tmp_path, part):
+    """After some kinds of damage the decoder returns a frame late, when an Unreadable has already taken its place."""
     path = encode(tmp_path / "film.mp4")
     size = path.stat().st_size
-    items, _ = read(destroy(path, size * part // 20, size // 12))
-    told = sum(isinstance(item, Unreadable) for item in items)
-    assert len(items) == 48 and told < 30
+    items, _ = read(overwrite(path, size * part // 20, size // 12))
+    lost = sum(isinstance(item, Unreadable) for item in items)
+    assert len(items) == 48 and lost < 30
 
 
-def test_one_broken_picture_of_mjpeg_is_one_frame(tmp_path):
+def test_one_broken_picture_of_an_mjpeg_file_is_one_lost_frame(tmp_path):
     path = encode(tmp_path / "film.avi", 20, "mjpeg")
     data = path.read_bytes()
     starts = [k for k in range(len(data) - 2) if data[k : k + 3] == b"\xff\xd8\xff"]
-    items, _ = read(destroy(path, starts[7] + 2, 700))
+    items, _ = read(overwrite(path, starts[7] + 2, 700))
     assert [t for t, item in enumerate(items) if isinstance(item, Unreadable)] == [7] and len(items) == 20
 
 
-def test_a_file_that_is_cut_off_gives_what_it_has(tmp_path, capsys):
+def test_a_truncated_file_gives_the_frames_that_it_has(tmp_path, capsys):
     path = encode(tmp_path / "film.mp4")
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     items, frames = read(path)
@@ -97,7 +97,7 @@ def of_varying_rate(path):
             write(picture(t), seconds=seconds)
 
 
-def with_sound_that_goes_on(path):
+def with_longer_sound(path):
     encode(path.with_name("silent.mkv"), 30)
     with av.open(str(path.with_name("silent.mkv"))) as silent, av.open(str(path), "w") as container:
         stream, sound = container.add_stream_from_template(silent.streams.video[0]), container.add_stream("aac", 8000)
@@ -112,8 +112,8 @@ def with_sound_that_goes_on(path):
         container.mux(sound.encode())
 
 
-def cut_without_encoding_anew(path):
-    """As `ffmpeg -ss -c copy` does it: frames before the cut are in the file, and never shown."""
+def cut_without_reencoding(path):
+    """As `ffmpeg -ss -c copy` does: the file contains frames before the cut that are never shown."""
     encode(path.with_name("longer.mp4"), 30)
     with av.open(str(path.with_name("longer.mp4"))) as longer, av.open(str(path), "w") as container:
         stream = container.add_stream_from_template(longer.streams.video[0])
@@ -128,21 +128,21 @@ def cut_without_encoding_anew(path):
     ("make", "name", "header", "count"),
     [
         (of_varying_rate, "film.mkv", 124, 8),
-        (with_sound_that_goes_on, "film.mkv", 50, 30),
-        (cut_without_encoding_anew, "film.mp4", 30, 24),
+        (with_longer_sound, "film.mkv", 50, 30),
+        (cut_without_reencoding, "film.mp4", 30, 24),
     ],
 )
-def test_a_film_that_is_whole_is_not_said_to_be_short(tmp_path, make, name, header, count):
-    """Whatever its header led to expect."""
+def test_a_complete_video_is_not_reported_as_short(tmp_path, make, name, header, count):
+    """Whatever number of frames its header implies."""
     make(tmp_path / name)
     with video.open_frames(tmp_path / name) as frames:
-        assert abs(frames.count - header) <= 4  # what a coder of sound adds
+        assert abs(frames.count - header) <= 4  # the audio encoder adds some milliseconds
         assert len(list(frames)) == count == frames.count
 
 
 @pytest.mark.parametrize(("name", "rest"), [("film.mkv", 0.6), ("film.ts", 0.6), ("film.mkv", 1.0)])
-def test_frames_that_left_no_trace_are_missed_in_the_number(tmp_path, name, rest):
-    """A piece is gone from the middle of the file, or all behind it."""
+def test_the_expected_number_includes_frames_without_a_trace_in_the_file(tmp_path, name, rest):
+    """A part in the middle of the file is gone, or its second half."""
     path = encode(tmp_path / name, 144)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2] + data[int(rest * len(data)) :])
@@ -150,19 +150,19 @@ def test_frames_that_left_no_trace_are_missed_in_the_number(tmp_path, name, rest
     assert len(items) < 140 and frames.count == 144
 
 
-def test_a_recording_that_begins_between_key_frames_begins_with_the_first(tmp_path, capsys):
+def test_frames_before_the_first_key_frame_are_left_out(tmp_path, capsys):
     path = encode(tmp_path / "film.mp4", keyint_min="12")
     with av.open(str(path)) as container:
         first = next(packet for packet in container.demux(video=0))
         start, length = first.pos, first.size
-    items, _ = read(destroy(path, start, length))
+    items, _ = read(overwrite(path, start, length))
     assert not any(isinstance(item, Unreadable) for item in items[:1]) and 30 < len(items) < 48
-    assert "frames that do not decode: they are left out" in capsys.readouterr().err
+    assert "frames do not decode and are left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("codec", ["mpeg2video", "libx264"])
-def test_a_stream_that_changes_its_size_goes_on(tmp_path, codec):
-    """As a broadcast does: three parts, one behind the other, each beginning at time 0."""
+def test_a_stream_may_change_its_size(tmp_path, codec):
+    """As in a broadcast: three parts in one file, each beginning at time 0."""
     parts = [encode(tmp_path / f"{k}.ts", 12, codec, *size) for k, size in enumerate(((96, 128), (192, 256), (96, 96)))]
     whole = tmp_path / "film.ts"
     whole.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -172,14 +172,14 @@ def test_a_stream_that_changes_its_size_goes_on(tmp_path, codec):
     assert all(11 <= sizes.count(size) <= 12 for size in sizes)  # the decoder may keep the last before a change
 
 
-def test_hidden_packets_are_not_missed(tmp_path):
-    """VP8 has packets that are never shown, and B-frames come in another order than they are shown in."""
+def test_hidden_packets_and_b_frames_are_not_lost_frames(tmp_path):
+    """VP8 has packets that are never shown; B-frames are stored in another order than they are shown."""
     with av.open(str(encode(tmp_path / "shown.webm", 10, "libvpx"))) as shown:
         with av.open(str(tmp_path / "film.webm"), "w") as container:
             stream = container.add_stream_from_template(shown.streams.video[0])
             for t, packet in enumerate(packet for packet in shown.demux(video=0) if packet.size):
                 data = bytearray(bytes(packet))
-                data[0] &= ~0x10 if t == 6 else 0xFF  # the bit that says "show this"
+                data[0] &= ~0x10 if t == 6 else 0xFF  # the bit "show this frame"
                 hidden = av.Packet(bytes(data))
                 hidden.pts, hidden.dts, hidden.time_base = packet.pts, packet.dts, packet.time_base
                 hidden.stream, hidden.is_keyframe = stream, packet.is_keyframe
@@ -194,7 +194,7 @@ def test_hidden_packets_are_not_missed(tmp_path):
         assert [getattr(item, "shape", None) for item in items] == [(96, 128, 3)] * 40, name
 
 
-def test_a_picture_that_would_fill_the_memory_is_not_decoded(tmp_path, monkeypatch):
+def test_a_picture_above_the_size_limit_is_not_decoded(tmp_path, monkeypatch):
     path = encode(tmp_path / "film.avi", 5, "mjpeg")
     assert len(read(path)[0]) == 5
     monkeypatch.setitem(decode._LIMITS, "max_pixels", str(96 * 128 - 1))
@@ -202,21 +202,22 @@ def test_a_picture_that_would_fill_the_memory_is_not_decoded(tmp_path, monkeypat
         read(path)
 
 
-def test_a_picture_that_does_not_decode_keeps_its_place_in_a_folder(tmp_path):
+def test_an_image_that_does_not_decode_keeps_its_index_in_a_folder(tmp_path):
     for t in (1, 2, 3):
         cv2.imwrite(str(tmp_path / f"{t:04d}.jpg"), np.zeros((20, 30, 3), np.uint8))
-    (tmp_path / "0002.jpg").write_bytes(b"not a picture")
+    (tmp_path / "0002.jpg").write_bytes(b"not an image")
     items, frames = read(tmp_path)
     assert frames.count == 3 and [isinstance(item, Unreadable) for item in items] == [False, True, False]
-    assert "0002.jpg: does not decode" in items[1].why
+    assert "0002.jpg: does not decode" in items[1].message
 
 
 FUZZED = {"f.mp4": "libx264", "f.mkv": "libx264", "f.avi": "mjpeg", "f.ts": "mpeg2video", "f.mov": "mpeg4"}
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_whatever_is_changed_in_a_file_gives_frames_or_one_line(tmp_path, seed):
-    """Three hundred mutants each: bytes flipped, pieces cut out, zeroed or repeated, in headers and in pictures."""
+def test_a_corrupted_file_gives_frames_or_a_one_line_error(tmp_path, seed):
+    """300 mutants of each file: parts are replaced by noise or zeros, removed or repeated, in header and pictures."""
+
     rng = random.Random(seed)
     name, codec = list(FUZZED.items())[seed]
     path = encode(tmp_path / name, 6, codec, 48, 64)

@@ -1,4 +1,4 @@
-"""Live sources over real sockets of this machine: nothing queues up, nothing hangs, what goes away may come back."""
+"""Live sources over local sockets: no backlog, no hang, and sources that break off may come back."""
 
 import contextlib
 import http.server
@@ -21,7 +21,7 @@ BOUNDARY = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 
 
 def picture(t):
-    """A frame that says in its grey which one it is."""
+    """A frame whose grey value encodes its number."""
     return np.full((48, 64, 3), 40 + 3 * t, np.uint8)
 
 
@@ -30,7 +30,7 @@ def number(frame):
 
 
 class Script:
-    """What a server does with its connections, one after the other: a generator of bytes each; then it refuses."""
+    """What a server sends to its connections: an iterable of bytes for each; then it refuses."""
 
     def __init__(self, *connections):
         self._left, self.served = list(connections), 0
@@ -42,7 +42,7 @@ class Script:
 
 @contextlib.contextmanager
 def serving(*connections, kind="multipart/x-mixed-replace;boundary=frame", length=None):
-    """Yields the address of a server on the loopback, and its Script."""
+    """Yields the address of a local server, and its Script."""
     script = Script(*connections)
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -56,7 +56,7 @@ def serving(*connections, kind="multipart/x-mixed-replace;boundary=frame", lengt
             if length:
                 self.send_header("Content-Length", str(length))
             self.end_headers()
-            with contextlib.suppress(OSError):  # the client has left
+            with contextlib.suppress(OSError):  # the client has disconnected
                 for data in body:
                     self.wfile.write(data)
                     self.wfile.flush()
@@ -74,22 +74,22 @@ def serving(*connections, kind="multipart/x-mixed-replace;boundary=frame", lengt
         server.server_close()
 
 
-def mjpeg(first, last, pause=0.02, then=0.0):
-    """Pictures of a camera, as it sends them; `then` it is silent."""
+def mjpeg(first, last, pause=0.02, silence=0.0):
+    """Frames as a network camera sends them, followed by seconds of silence."""
     for t in range(first, last):
         data = cv2.imencode(".jpg", picture(t))[1].tobytes()
         yield BOUNDARY % len(data) + data + b"\r\n"
         time.sleep(pause)
-    time.sleep(then)
+    time.sleep(silence)
 
 
 @pytest.fixture(autouse=True)
-def no_long_pauses(monkeypatch):
+def short_pauses(monkeypatch):
     monkeypatch.setattr(latest_frame, "_LONGEST_PAUSE", 0.1)
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left():
+def no_thread_may_be_left():
     yield
     end = time.monotonic() + 5
     while [t for t in threading.enumerate() if t.name == "relo live"] and time.monotonic() < end:
@@ -97,70 +97,70 @@ def no_thread_is_left():
     assert not [t for t in threading.enumerate() if t.name == "relo live"]
 
 
-def test_a_slow_tracker_gets_the_newest_frame_and_the_others_are_counted():
+def test_a_slow_tracker_gets_the_latest_frame_and_the_dropped_ones_are_counted():
     with serving(mjpeg(0, 60, 0.02)) as (address, _), video.open_frames(address, 5, 0) as frames:
         assert frames.live and frames.count is None
-        seen = []
+        numbers = []
         for frame in frames:
-            seen.append(number(frame))
+            numbers.append(number(frame))
             time.sleep(0.1)
-    assert seen == sorted(seen) and len(seen) < 30
-    assert frames.dropped == seen[-1] - seen[0] + 1 - len(seen) > 10
-    assert seen[-1] == 59  # the last is not lost
+    assert numbers == sorted(numbers) and len(numbers) < 30
+    assert frames.dropped == numbers[-1] - numbers[0] + 1 - len(numbers) > 10
+    assert numbers[-1] == 59  # the last frame is not dropped
 
 
-def test_the_time_of_a_frame_is_when_it_came():
+def test_the_time_of_a_frame_is_its_time_of_arrival():
     with serving(mjpeg(0, 12, 0.1)) as (address, _), video.open_frames(address, 5, 0) as frames:
         seconds = [frames.seconds for _ in frames]
     assert seconds[0] == 0 and seconds == sorted(seconds) and 0.5 < seconds[-1] < 5
 
 
-def test_a_stream_that_breaks_off_is_opened_again_and_said_to_be_back(capsys):
+def test_a_stream_that_breaks_off_is_opened_again(capsys):
     with serving(mjpeg(0, 5), mjpeg(5, 10), mjpeg(10, 15)) as (address, script):
         with video.open_frames(address, 5, 2) as frames:
-            seen = [number(frame) for frame in frames]
-    assert seen[-1] == 14 and seen == sorted(seen)
-    told = capsys.readouterr().err
-    assert told.count("it is back") == 2 and "try 1 of 2" in told and "no frame in 2 more tries: the end" in told
-    assert frames.lost == 3 and script.served == 5  # twice it came back, twice it was refused
+            numbers = [number(frame) for frame in frames]
+    assert numbers[-1] == 14 and numbers == sorted(numbers)
+    lines = capsys.readouterr().err
+    assert lines.count("it is back") == 2 and "try 1 of 2" in lines and "no frame in 2 more tries: giving up" in lines
+    assert frames.lost == 3 and script.served == 5  # it came back twice and was refused twice
 
 
 def test_a_silent_stream_is_opened_again(capsys):
-    with serving(mjpeg(0, 5, then=4), mjpeg(5, 10)) as (address, _):
+    with serving(mjpeg(0, 5, silence=4), mjpeg(5, 10)) as (address, _):
         with video.open_frames(address, 0.5, 1) as frames:
-            seen = [number(frame) for frame in frames]
-    assert seen[-1] == 9 and frames.lost == 2
-    assert "no data within the time set; opening it again" in capsys.readouterr().err
+            numbers = [number(frame) for frame in frames]
+    assert numbers[-1] == 9 and frames.lost == 2
+    assert "no data within the time limit; opening it again" in capsys.readouterr().err
 
 
-def test_without_retries_the_first_end_is_the_end():
+def test_without_retries_a_stream_is_not_opened_again():
     with serving(mjpeg(0, 5), mjpeg(5, 10)) as (address, script), video.open_frames(address, 5, 0) as frames:
         assert [number(frame) for frame in frames][-1] == 4
     assert script.served == 1
 
 
-def test_a_defect_in_the_thread_that_reads_is_raised_where_frames_are_taken():
-    def pictures():
+def test_a_defect_in_the_thread_that_reads_is_raised_in_the_thread_that_tracks():
+    def lazy_frames():
         yield lambda: (picture(1), False)
-        raise RuntimeError("of ours")
+        raise RuntimeError("a defect")
 
-    reading = latest_frame.Reading(pictures(), lambda: None, 30)
+    reading = latest_frame.Reading(lazy_frames(), lambda: None, 30)
     with (
         latest_frame.latest_frame("camera", reading, None, 0.5, 0) as frames,
-        pytest.raises(RuntimeError, match="of ours"),
+        pytest.raises(RuntimeError, match="a defect"),
     ):
         assert [number(frame) for frame in frames] == [1]
 
 
-def test_whoever_waits_for_a_frame_can_be_stopped():
-    with serving(mjpeg(0, 3, then=30)) as (address, _), video.open_frames(address, 2, -1) as frames:
+def test_stop_ends_the_wait_for_a_frame():
+    with serving(mjpeg(0, 3, silence=30)) as (address, _), video.open_frames(address, 2, -1) as frames:
         threading.Timer(0.5, frames.stop.set).start()
         start = time.monotonic()
         assert list(frames)
         assert time.monotonic() - start < 10
 
 
-def test_a_stream_of_video_over_http_and_udp(tmp_path):
+def test_video_streams_over_http_and_udp(tmp_path):
     path = tmp_path / "film.ts"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg2video", rate=25)
@@ -203,7 +203,7 @@ def test_a_stream_of_video_over_http_and_udp(tmp_path):
 SENDER = """
 import sys, time, av, numpy as np
 while True:
-    try:  # until somebody listens
+    try:  # until the reader listens
         container = av.open(sys.argv[1], "w", format="rtsp", options={"rtsp_transport": "tcp"})
         stream = container.add_stream("libx264", rate=25, options={"tune": "zerolatency", "g": "5"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -219,10 +219,10 @@ container.close()
 """
 
 
-def test_a_stream_of_rtsp(monkeypatch):
-    """H.264 as cameras send it, to a reader that listens: there is no server of RTSP here that could be asked.
+def test_an_rtsp_stream(monkeypatch):
+    """H.264 as cameras send it. The reader listens and the sender connects, since no RTSP server is available here.
 
-    The sender is a process of its own, since PyAV's holds the interpreter while it waits for the reader's answer.
+    The sender has its own process: PyAV holds the interpreter lock while it waits for the reader's answer.
     """
     monkeypatch.setattr(streams, "_OPTIONS", {"rtsp_flags": "listen", "listen_timeout": "30"})
     with socket.socket() as free:
@@ -232,15 +232,15 @@ def test_a_stream_of_rtsp(monkeypatch):
     try:
         with video.open_frames(address, 30, 0) as frames:
             assert frames.live and frames.count is None
-            seen = [number(frame) for frame in frames]
+            numbers = [number(frame) for frame in frames]
     finally:
         sender.kill()
         sender.wait()
-    assert seen == sorted(seen) and seen[-1] == 59 and len(seen) > 1
+    assert numbers == sorted(numbers) and numbers[-1] == 59 and len(numbers) > 1
 
 
-def test_a_file_behind_an_address_is_a_file(tmp_path):
-    """Its length is known: no frame of it is dropped, however slow the tracker is."""
+def test_no_frame_of_a_file_behind_an_address_is_dropped(tmp_path):
+    """Its length is known, so the reader waits for the tracker."""
     with video.write_video(tmp_path / "film.mp4", 25) as write:
         for t in range(12):
             write(picture(t))
@@ -251,10 +251,10 @@ def test_a_file_behind_an_address_is_a_file(tmp_path):
             assert [number(frame) for frame in frames] == list(range(12))
 
 
-def test_addresses_that_cannot_be_opened_are_one_line_without_their_password():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
-        port = taken.getsockname()[1]
+def test_an_address_that_cannot_be_opened_is_a_one_line_error_without_the_password():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # bound, but not listening
+        port = bound.getsockname()[1]
         for scheme in ("http", "rtsp", "rtmp", "tcp"):
             with pytest.raises(UserError, match="cannot be read as a video") as caught:
                 with video.open_frames(f"{scheme}://me:secret@127.0.0.1:{port}/x", 2, 3):
@@ -264,7 +264,7 @@ def test_addresses_that_cannot_be_opened_are_one_line_without_their_password():
 
 
 @pytest.mark.parametrize("address", ["http://[x", "http://", "rtsp://@", "udp://nowhere", "HTTP://127.0.0.1:1/a@b"])
-def test_addresses_that_are_none_are_one_line(address):
+def test_a_malformed_address_is_a_one_line_error(address):
     with pytest.raises(UserError, match="cannot be read as a video") as caught, video.open_frames(address, 1, 0):
         pass
     assert "\n" not in str(caught.value)
@@ -273,30 +273,30 @@ def test_addresses_that_are_none_are_one_line(address):
 def test_a_server_that_never_answers_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
-        with pytest.raises(UserError, match="no data within the time set"):
+        with pytest.raises(UserError, match="no data within the time limit"):
             with video.open_frames(f"http://127.0.0.1:{silent.getsockname()[1]}/x", 0.5, 3):
                 pass
         assert time.monotonic() - start < 8
 
 
 def test_a_camera_that_stalls_is_waited_for_and_then_given_up(camera, capsys):
-    camera.does([picture(0), 0.1, picture(1), 0.9, picture(2), 3.5])  # time to take the first
+    camera.does([picture(0), 0.1, picture(1), 0.9, picture(2), 3.5])  # 0.1 s: time to take the first frame
     start = time.monotonic()
     with video.open_frames(0, 0.3, 4) as frames:
         assert [number(frame) for frame in frames] == [0, 1, 2]
     assert time.monotonic() - start < 8 and frames.lost == 2
-    told = capsys.readouterr().err
-    assert "camera 0: no frame for 0.3 s" in told and "no frame for 1.5 s: the end" in told
+    lines = capsys.readouterr().err
+    assert "camera 0: no frame for 0.3 s" in lines and "no frame for 1.5 s: giving up" in lines
 
 
-def test_a_camera_that_is_pulled_out_and_put_back(camera, capsys):
+def test_a_camera_may_be_unplugged_and_plugged_in_again(camera, capsys):
     camera.does([picture(0), None], [picture(1), picture(2), None])
     with video.open_frames("0", 1, 2) as frames:
         assert number(list(frames)[-1]) == 2
     assert "it is back" in capsys.readouterr().err
 
 
-def test_the_film_of_a_slow_tracker_has_the_length_of_what_happened(tmp_path):
+def test_frames_are_written_at_the_times_given(tmp_path):
     path = tmp_path / "film.mp4"
     with video.write_video(path, 30) as write:
         for t in range(10):
@@ -306,15 +306,16 @@ def test_the_film_of_a_slow_tracker_has_the_length_of_what_happened(tmp_path):
     np.testing.assert_allclose(times, 0.5 * np.arange(10), atol=0.002)
 
 
-def test_a_recording_that_a_server_plays_is_over_at_its_end(tmp_path):
-    """And only there: one that breaks off before is opened again."""
+def test_a_recording_is_complete_only_if_it_was_read_to_its_end(tmp_path):
+    """A recording from a server that breaks off earlier is opened again."""
     path = tmp_path / "film.mkv"
     with video.write_video(path, 10) as write:
         for t in range(40):
             write(picture(t))
-    for length, complete in ((1.0, True), (0.6, False)):
+    for length, is_complete in ((1.0, True), (0.6, False)):
         (tmp_path / "part.mkv").write_bytes(path.read_bytes()[: int(length * path.stat().st_size)])
-        reading = streams._stream(decode.opened(tmp_path / "part.mkv", "part.mkv"))
-        assert list(reading.pictures)
-        assert reading.complete() is complete
+        reading = streams._stream(decode.open_container(tmp_path / "part.mkv", "part.mkv"))
+        assert list(reading.frames)
+        assert reading.is_complete() is is_complete
+
         reading.close()

@@ -1,4 +1,4 @@
-"""Videos: every frame comes back, in order and in colour; a bad one is named in one line; no half a file is left."""
+"""Videos: frames keep their order and colours, bad sources are one-line errors, and no partial file is left."""
 
 import itertools
 import tracemalloc
@@ -44,14 +44,14 @@ def leftovers(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
-def test_a_film_comes_back_as_it_was_written(film):
+def test_a_video_is_read_as_it_was_written(film):
     with video.open_frames(film) as frames:
         assert frames.count == 12 and frames.rate == 25
         pictures = list(frames)
     assert len(pictures) == 12
     for picture, drawn in zip(pictures, moving_square(12), strict=True):
         assert picture.dtype == np.uint8 and picture.shape == (48, 64, 3)
-        assert np.abs(picture.astype(int) - drawn).mean() < 6  # lossy, but red is red and the square where it was
+        assert np.abs(picture.astype(int) - drawn).mean() < 6  # lossy, but colours and positions are the same
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".avi", ".mov"])
@@ -59,7 +59,7 @@ def test_other_containers(tmp_path, suffix):
     assert len(read(write(tmp_path / f"film{suffix}", moving_square(5), Fraction(30_000, 1001)))) == 5
 
 
-def test_mpeg4_where_there_is_no_h264(tmp_path, monkeypatch):
+def test_mpeg4_is_written_if_there_is_no_h264(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "_CODEC", "mpeg4")
     path = write(tmp_path / "film.mp4", moving_square(5))
     with av.open(str(path)) as container:
@@ -73,8 +73,8 @@ def test_odd_sides_get_their_last_line_twice(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_long_film_does_not_fill_memory(tmp_path, kind):
-    """Reading and writing 150 frames of 230 kB holds a handful of them at a time."""
+def test_a_long_video_does_not_fill_the_memory(tmp_path, kind):
+    """Reading and writing 150 frames of 230 kB keeps fewer than 12 of them at a time."""
     frames = lambda: moving_square(150, height=240, width=320)
     tracemalloc.start()
     if kind == "file":
@@ -90,7 +90,7 @@ def test_a_long_film_does_not_fill_memory(tmp_path, kind):
     assert count == 150 and peak < 12 * 240 * 320 * 3
 
 
-def test_a_telephones_film_stands_upright(tmp_path):
+def test_a_video_with_rotation_metadata_is_turned_upright(tmp_path):
     path = tmp_path / "turned.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
@@ -104,7 +104,7 @@ def test_a_telephones_film_stands_upright(tmp_path):
     assert np.abs(picture.astype(int) - np.rot90(next(moving_square(1)))).mean() < 8
 
 
-def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
+def test_a_folder_is_read_in_numerical_order(tmp_path):
     for t in (10, 9, 1, 2):
         cv2.imwrite(str(tmp_path / f"{t}.png"), np.full((20, 30, 3), (t, 0, 100), np.uint8))  # OpenCV writes BGR
     with video.open_frames(tmp_path) as frames:
@@ -114,7 +114,7 @@ def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".tiff"])
-def test_frames_may_be_of_other_kinds(suffix, tmp_path):
+def test_a_folder_may_have_several_image_formats(suffix, tmp_path):
     lossless = [cv2.IMWRITE_WEBP_QUALITY, 101]
     cv2.imwrite(str(tmp_path / f"1{suffix}"), np.full((20, 30, 3), (1, 0, 100), np.uint8), lossless)
     cv2.imwrite(str(tmp_path / "2.png"), np.full((20, 30, 3), (2, 0, 100), np.uint8))
@@ -122,16 +122,16 @@ def test_frames_may_be_of_other_kinds(suffix, tmp_path):
         assert [p[0, 0].tolist() for p in frames] == [[100, 0, 1], [100, 0, 2]]
 
 
-def test_a_picture_that_is_not_read_is_no_silent_gap(tmp_path):
+def test_an_unsupported_image_format_is_not_skipped_silently(tmp_path):
     for name in ("1.png", "3.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((20, 30, 3), np.uint8))
     (tmp_path / "2.avif").touch()
-    with pytest.raises(UserError, match=r"2.avif cannot be read: convert to one of \.bmp, .*, or take them away"):
+    with pytest.raises(UserError, match=r"2.avif cannot be read: convert to one of \.bmp, .*, or remove them"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["stat", "iterdir"])
-def test_what_may_not_be_read_is_one_line(name, tmp_path, monkeypatch):
+def test_missing_permissions_are_a_one_line_error(name, tmp_path, monkeypatch):
     def denied(path, *args, **options):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -141,45 +141,51 @@ def test_what_may_not_be_read_is_one_line(name, tmp_path, monkeypatch):
         read(tmp_path / "folder")
 
 
-def test_any_iterable_of_frames():
+def test_an_iterable_of_frames_is_a_video():
     pictures = read(moving_square(3))
     assert len(pictures) == 3
     with video.open_frames(pictures) as frames:
         assert frames.count == 3
 
 
-def test_a_film_that_breaks_off_is_read_up_to_there(film, tmp_path):
-    """Matroska, as a camera writes it, can be read although its end is missing."""
+def test_a_truncated_video_is_read_as_far_as_it_goes(film, tmp_path):
+    """Matroska, which cameras write, can be read without its end."""
     whole = write(tmp_path / "film.mkv", moving_square(60, width=256))
     broken = tmp_path / "broken.mkv"
     broken.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
     with video.open_frames(broken) as frames:
-        seen = sum(1 for _ in frames)
-    assert 0 < seen < 60
+        count = sum(1 for _ in frames)
+    assert 0 < count < 60
 
 
-def test_bad_sources_are_one_line(film, tmp_path):
-    (tmp_path / "text.mp4").write_text("this is no film")
-    (tmp_path / "cut.mp4").write_bytes(film.read_bytes()[:300])
-    (tmp_path / "empty.mp4").write_bytes(b"")
-    (tmp_path / "folder").mkdir()
-    for name, message in {
-        "none.mp4": "no such video or folder",
-        "text.mp4": "cannot be read as a video",
-        "cut.mp4": "cannot be read as a video",
-        "empty.mp4": "cannot be read as a video",
-        "folder": "no images",
-    }.items():
-        with pytest.raises(UserError, match=message) as caught:
-            read(tmp_path / name)
-        assert name in str(caught.value) and "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="camera 77 cannot be opened"):
-        read("77")
-    with pytest.raises(UserError, match="is no video"):
-        read(1.5)
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.mp4", None, "no such video or folder"),
+        ("text.mp4", b"this is not a video", "cannot be read as a video"),
+        ("cut.mp4", 300, "cannot be read as a video"),
+        ("empty.mp4", b"", "cannot be read as a video"),
+        ("folder", "folder", "has no images"),
+    ],
+)
+def test_a_bad_source_is_a_one_line_error_with_its_name(name, content, message, film, tmp_path):
+    """content: bytes of a file, the number of bytes of a truncated video, a folder, or None."""
+    if content == "folder":
+        (tmp_path / name).mkdir()
+    elif content is not None:
+        (tmp_path / name).write_bytes(film.read_bytes()[:content] if isinstance(content, int) else content)
+    with pytest.raises(UserError, match=message) as caught:
+        read(tmp_path / name)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_sound_without_pictures(tmp_path):
+@pytest.mark.parametrize(("source", "message"), [("77", "camera 77 cannot be opened"), (1.5, "is not a video")])
+def test_a_source_that_is_not_a_path_is_checked_too(source, message):
+    with pytest.raises(UserError, match=message):
+        read(source)
+
+
+def test_a_sound_file_is_refused(tmp_path):
     path = tmp_path / "sound.wav"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
@@ -190,7 +196,7 @@ def test_sound_without_pictures(tmp_path):
         read(path)
 
 
-def test_a_film_that_fails_while_written_leaves_nothing(tmp_path):
+def test_a_failure_while_writing_leaves_no_file(tmp_path):
     with pytest.raises(RuntimeError, match="stop"):
         with video.write_video(tmp_path / "film.mp4") as put:
             for frame in moving_square(8):
@@ -199,7 +205,7 @@ def test_a_film_that_fails_while_written_leaves_nothing(tmp_path):
     assert leftovers(tmp_path) == []
 
 
-def test_an_old_film_survives_the_failure_of_a_new_one(tmp_path):
+def test_a_failure_while_writing_keeps_the_old_file(tmp_path):
     path = write(tmp_path / "film.mp4", moving_square(3))
     before = path.read_bytes()
     with pytest.raises(KeyboardInterrupt):
@@ -211,23 +217,26 @@ def test_an_old_film_survives_the_failure_of_a_new_one(tmp_path):
     assert len(read(path)) == 5
 
 
-def test_films_that_cannot_be_written_are_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere/film.mp4", "there is no folder"),
+        ("film.xyz", "this suffix is not that of a video container: use .mp4"),
+        ("film.webm", "this suffix is not that of a video container: use .mp4"),
+        ("film.png", "this suffix is not that of a video container: use .mp4"),
+        ("taken.mp4", "it is a folder"),
+        ("empty.mp4", "there was no frame"),
+    ],
+)
+def test_a_video_that_cannot_be_written_is_named_and_leaves_no_file(name, message, tmp_path):
     (tmp_path / "taken.mp4").mkdir()
-    for name, message in {
-        "nowhere/film.mp4": "there is no folder",
-        "film.xyz": "no video can be written to a file of that suffix: use .mp4",
-        "film.webm": "no video can be written to a file of that suffix: use .mp4",
-        "film.png": "no video can be written to a file of that suffix: use .mp4",
-        "taken.mp4": "it is a folder",
-        "empty.mp4": "there was no frame",
-    }.items():
-        with pytest.raises(UserError, match=message) as caught:
-            write(tmp_path / name, [])
-        assert name in str(caught.value)
+    with pytest.raises(UserError, match=message) as caught:
+        write(tmp_path / name, [])
+    assert name in str(caught.value)
     assert leftovers(tmp_path) == ["taken.mp4"]
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_is_a_one_line_error_and_leaves_no_file(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
@@ -237,7 +246,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     assert leftovers(tmp_path) == []
 
 
-def test_frames_of_another_size_are_scaled_to_the_first(tmp_path):
+def test_frames_of_another_size_are_scaled_to_the_first_size(tmp_path):
     frames = itertools.chain(moving_square(2), moving_square(2, height=96, width=128))
     assert [f.shape for f in read(write(tmp_path / "film.mp4", frames))] == [(48, 64, 3)] * 4
 
@@ -246,26 +255,26 @@ def result(box, found=True):
     return SimpleNamespace(box=box, score=0.87, found=found)
 
 
-def test_the_overlay_draws_where_the_box_is_and_leaves_the_frame_alone():
+def test_the_overlay_draws_the_boxes_on_a_copy():
     frame = np.zeros((120, 160, 3), np.uint8)
     drawn = overlay.draw(frame, result((40, 50, 60, 40)), truth=(20, 20, 100, 90))
     assert not frame.any()
     assert drawn[70, 40].tolist() == list(overlay.FOUND) and drawn[70, 100].tolist() == list(overlay.FOUND)
     assert drawn[110, 60].min() > 200  # a thin white line, softened at its edges
-    assert not drawn[60:80, 60:80].any()  # the target itself stays visible
+    assert not drawn[60:80, 60:80].any()  # the target is not covered
     lost = overlay.draw(frame, result((40, 50, 60, 40), found=False))
     assert lost[70, 40].tolist() == list(overlay.LOST)
 
 
 @pytest.mark.parametrize("box", [(-30, -20, 40, 30), (150, 110, 60, 60), (0, 0, 160, 120), (900, 900, 5, 5)])
-def test_the_overlay_of_boxes_over_the_border(box):
+def test_the_overlay_draws_boxes_across_the_border(box):
     frame = np.zeros((120, 160, 3), np.uint8)
     assert overlay.draw(frame, result(box), truth=np.full(4, np.nan), label="a label").shape == frame.shape
     tiny = np.zeros((8, 8, 3), np.uint8)
     assert overlay.draw(tiny, result(box), label="a label wider than the picture").shape == tiny.shape
 
 
-def test_the_score_stays_readable_at_the_upper_border():
+def test_the_score_is_below_a_box_at_the_upper_border():
     frame = np.zeros((120, 160, 3), np.uint8)
     text = overlay.draw(frame, result((40, 0, 60, 40))).astype(int) - overlay.draw(frame, None)
-    assert text[42:60, 40:80].any()  # below the box, since there is no room above
+    assert text[42:60, 40:80].any()  # there is no room above the box

@@ -1,6 +1,6 @@
-"""The window, on a real display (Xvfb): mouse and keys go in, boxes come out, and the picture is on the screen.
+"""The window on a real display (Xvfb), operated by simulated mouse and key events.
 
-Each test runs in a process of its own, since Tk wants the main thread.
+Each test has its own process, since Tk needs the main thread.
 """
 
 import json
@@ -36,13 +36,13 @@ def drag(shown, *points):
     mouse(shown, "ButtonRelease-1", *points[-1])
 
 def key(shown, name):
-    if shown._root.focus_displayof() is None:  # there is no window manager to give it
+    if shown._root.focus_displayof() is None:  # there is no window manager to give it the focus
         shown._root.focus_force()
         return False
     shown._root.event_generate(f"<{name}>")
 
 def robot(shown, *steps):
-    '''Does the steps, a moment apart, as soon as there is a picture; one that is False is tried again.'''
+    '''Runs the steps, 0.2 s apart, after the first picture is drawn; a step that returns False is tried again.'''
     def step():
         if shown._drawn is None or not shown._canvas.winfo_viewable():
             return shown._root.after(50, step)
@@ -63,7 +63,7 @@ out = {}
 
 @pytest.fixture(scope="module")
 def display():
-    """The name of a display of 1000 x 800 pixels that nobody sees."""
+    """The name of a virtual display of 1000 x 800 pixels."""
     if shutil.which("Xvfb") is None:
         pytest.skip("needs Xvfb (Debian: xvfb)")
     read, write = os.pipe()
@@ -79,7 +79,7 @@ def display():
 
 @pytest.fixture
 def play(display):
-    """Runs a script after ROBOT; gives what it left in `out`."""
+    """Runs a script after ROBOT, and returns its dict `out`."""
 
     def run(script):
         code = ROBOT + textwrap.dedent(script) + "\nprint(json.dumps(out))\n"
@@ -95,7 +95,8 @@ def play(display):
 
 
 def test_a_target_is_selected_followed_paused_and_selected_again(play):
-    """By mouse and keys as somebody would; the picture on the screen has the box where the result says."""
+    """The whole use of a window, with mouse and keys; the box is on the screen where the result has it."""
+
     out = play("""
         from PIL import ImageGrab
         shown_frames = frames()
@@ -111,23 +112,23 @@ def test_a_target_is_selected_followed_paused_and_selected_again(play):
                     again.append([selection.index, int(selection.frame[0].argmax() // 3), *selection.box])
                 time.sleep(0.01)
             out["again"] = again
-            return "the story"
+            return "the summary"
 
         def pause():
             if key(shown, "space") is False:
                 return False
             out["paused_at"] = out["frames"]
 
-        def look():
+        def grab_screen():
             out["moved"] = out["frames"] - out["paused_at"]
             image = np.asarray(ImageGrab.grab(xdisplay=""))[:, :, :3].astype(int)
-            out["seen"] = [list(map(int, image[130, 200])), list(map(int, image[130, 240]))]
+            out["pixels"] = [list(map(int, image[130, 200])), list(map(int, image[130, 240]))]
 
         with window.open_window("film.mp4", "") as shown:
             robot(shown,
                 lambda: drag(shown, (50, 60), (70, 90), (150, 140)),
                 lambda: out.get("frames", 0) > 5,
-                pause, look,
+                pause, grab_screen,
                 lambda: key(shown, "Key-2"),
                 lambda: drag(shown, (300, 200), (250, 150)),
                 lambda: out.update(title=shown._root.title()),
@@ -140,20 +141,20 @@ def test_a_target_is_selected_followed_paused_and_selected_again(play):
                 lambda: mouse(shown, "ButtonRelease-1", 21, 21),
                 lambda: key(shown, "q"),
             )
-            out["story"] = shown.run(work, shown_frames.stop.set)
+            out["summary"] = shown.run(work, shown_frames.stop.set)
         out["colours"] = [overlay.FOUND, overlay.COLOURS[1]]
     """)
     assert out["first"] == [50, 60, 100, 80]
     assert out["moved"] <= 1 and out["while_pressed"] <= 1
     assert out["title"] == "relo - film.mp4 - target 2 - paused"
-    ((index, number, *box),) = out["again"]  # a click is no selection
+    ((index, number, *box),) = out["again"]  # a click is not a selection
     assert index == 1 and box == [250, 150, 50, 50] and abs(number - out["paused_at"] % 400) <= 1  # of 400 columns
-    assert out["seen"][0] in out["colours"] and out["seen"][1] == [30, 40, 60]
-    assert out["story"] == "the story"
+    assert out["pixels"][0] in out["colours"] and out["pixels"][1] == [30, 40, 60]
+    assert out["summary"] == "the summary"
 
 
-def test_relo_track_follows_what_the_mouse_selects(play, tmp_path):
-    """The command itself: what is selected in the window, and selected again while it is paused, is in the rows."""
+def test_relo_track_follows_the_targets_selected_with_the_mouse(play, tmp_path):
+    """A first target is selected at the start, and another one while the window is paused."""
     out = play(f"""
         import contextlib, cv2, io
         from pathlib import Path
@@ -184,18 +185,18 @@ def test_relo_track_follows_what_the_mouse_selects(play, tmp_path):
                 yield shown
 
         window.open_window = watched
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()) as said:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()) as stdout:
             track_to_files((picture for _ in range(10_000)), json_path=path)
-        out.update(rows=rows(), said=said.getvalue())
+        out.update(rows=rows(), stdout=stdout.getvalue())
     """)
     boxes, before = [row["box"] for row in out["rows"]], out["before"]
     assert boxes[0] == [50, 60, 100, 80] and out["moved"] <= 1
     for selected, followed in (((100, 100), boxes[:before]), ((275, 175), boxes[before:])):
         assert all(abs(x + w / 2 - selected[0]) < 60 and abs(y + h / 2 - selected[1]) < 60 for x, y, w, h in followed)
-    assert f"interrupted after {len(boxes)} frames" in out["said"]
+    assert f"interrupted after {len(boxes)} frames" in out["stdout"]
 
 
-def test_a_large_frame_is_scaled_and_the_box_is_in_its_pixels(play):
+def test_a_large_frame_is_shown_smaller_and_the_box_is_in_its_own_pixels(play):
     out = play("""
         shown_frames = frames()
         def work():
@@ -220,7 +221,7 @@ def test_a_live_source_plays_on_until_the_mouse_is_pressed(play):
             robot(shown, lambda: None, lambda: drag(shown, (50, 60), (150, 140)))
             shown.run(work, source.stop.set)
     """)
-    assert out["box"] == [50, 60, 100, 80] and 1 <= out["after"] < 100  # and not the last one
+    assert out["box"] == [50, 60, 100, 80] and 1 <= out["after"] < 100  # the source did not play to its end
 
 
 @pytest.mark.parametrize(
@@ -239,33 +240,34 @@ def test_closing_the_window_ends_the_selection(play, close):
     assert out["interrupted"]
 
 
-def test_what_fails_in_tracking_is_raised_where_the_window_is(play):
+def test_an_error_of_the_tracking_thread_is_raised_in_the_main_thread(play):
     out = play("""
         from relo_jax.errors import UserError
         def work():
             shown.show(frame(0), [])
-            raise UserError("frame 3 is no image")
+            raise UserError("frame 3 does not decode")
         with window.open_window("film.mp4", "") as shown:
             try:
                 shown.run(work, lambda: None)
             except UserError as error:
                 out["error"] = str(error)
     """)
-    assert out["error"] == "frame 3 is no image"
+    assert out["error"] == "frame 3 does not decode"
 
 
-def test_ctrl_c_twice_ends_at_once(play):
-    """The first asks the tracking to end, which here it does not; the second ends the window."""
+def test_a_second_ctrl_c_ends_at_once(play):
+    """The first asks the tracking to stop, which it ignores here; the second closes the window."""
     out = play("""
         import signal
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
         def work():
             for t in range(800):  # 40 s
                 shown.show(frame(t), [])
                 time.sleep(0.05)
             out["work"] = "ended by itself"
         with window.open_window("film.mp4", "") as shown:
-            # In this thread at once: any other may take what is sent to the process, and tell this one when it likes.
+            # raise_signal acts in this thread at once; another thread could receive a signal sent to the process.
+
             robot(shown, lambda: signal.raise_signal(signal.SIGINT))
             try:
                 shown.run(work, lambda: None)
