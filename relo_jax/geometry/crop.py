@@ -20,8 +20,9 @@ from relo_jax.geometry.boxes import Boxes
 Box = Real[np.ndarray, "4"] | Sequence[float | int]  # one, on the host
 Window = Sequence[int]  # x1, y1 and side in pixels
 Windows = Integer[Array | np.ndarray, "*batch 3"]
-ResizeFactor = float | Real[Array | np.ndarray | np.generic, "*#batch"]
 PartOf = tuple[tuple[int, int], tuple[int, int]]  # see `cut_host`
+# One number for all boxes, or one for each.
+PerBox = int | float | np.generic | Real[Array | np.ndarray, ""] | Real[Array | np.ndarray, "*#batch 1"]
 # Side of a crop over the side of the box that it is cut around.
 TEMPLATE_FACTOR = 2.0
 SEARCH_FACTOR = 4.0
@@ -199,7 +200,7 @@ def _pick(image, index, axis):
     return jax.lax.platform_dependent(image, index, tpu=product, default=gather)
 
 
-def box_to_crop_norm(box_xywh: Boxes, crop_center_xywh: Boxes, resize_factor: ResizeFactor, out_size: int) -> Boxes:
+def box_to_crop_norm(box_xywh: Boxes, crop_center_xywh: Boxes, resize_factor: PerBox, out_size: PerBox) -> Boxes:
     """Maps a box from the image into a crop, relative to the crop's side, for which the release takes S - 1 here.
 
     Args:
@@ -219,7 +220,7 @@ def box_to_crop_norm(box_xywh: Boxes, crop_center_xywh: Boxes, resize_factor: Re
     return boxes.cxcywh_to_xywh(xp.concatenate([center, size], axis=-1) / (out_size - 1))
 
 
-def box_from_crop(box_cxcywh_norm: Boxes, crop_center_xywh: Boxes, resize_factor: ResizeFactor, out_size: int) -> Boxes:
+def box_from_crop(box_cxcywh_norm: Boxes, crop_center_xywh: Boxes, resize_factor: PerBox, out_size: PerBox) -> Boxes:
     """Maps a box of the network from a crop back into the image, as the release does at inference. Does not clip it.
 
     Args:

@@ -1,26 +1,30 @@
-"""The policy gradient from sampled actions: REINFORCE with a value baseline (Williams, 1992; paper, Eq. 7 to 9), and
-with the mean reward of other samples for a baseline (RLOO; Kool et al., 2019, "Buy 4 REINFORCE samples").
+"""The policy gradient from sampled actions, with one of two baselines.
 
-`relo_jax.mdp.expected_gradient` has the gradient that both estimate.
+`reinforce_loss`: REINFORCE with a learnt value (Williams, 1992; paper, Eq. 7 to 9). `rloo_loss`: the mean reward of the
+other samples (RLOO; Kool et al., 2019, "Buy 4 REINFORCE samples"). Both estimate the gradient that
+`relo_jax.mdp.expected_gradient` computes in closed form.
 """
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer
 
 from relo_jax.mdp import action as act
 
+Losses = tuple[Float[Array, ""], dict[str, Float[Array, ""]]]
 
-def advantages(reward, value, normalize, alive=None):
-    """`A = r - v`, detached; standardised over all B x T entries where asked for.
+
+def advantages(
+    reward: Float[Array, "*K B T"], value: Float[Array, "*K B T"], normalize: bool,
+    alive: Bool[Array, "B T"] | None = None,
+) -> Float[Array, "*K B T"]:  # fmt: skip
+    """`A = r - v`, without a gradient.
 
     Args:
-      reward, value: `[B, T]`.
-      normalize: divide by the sample standard deviation (+ 1e-8) after subtracting the mean, as the release does and
-        the paper does not say.
-      alive: bool `[B, T]`, which entries there are; None: all.
-
-    Returns:
-      `[B, T]`.
+      reward, value: of each frame.
+      normalize: standardise over all entries: subtract the mean and divide by the sample standard deviation (+ 1e-8).
+        The release does, the paper does not mention it.
+      alive: the entries that count in mean and deviation; None: all.
     """
     advantage = jax.lax.stop_gradient(reward - value)
     if normalize:
@@ -29,24 +33,27 @@ def advantages(reward, value, normalize, alive=None):
     return advantage
 
 
-def reinforce_loss(logits, value, action, reward, *, value_weight=0.5, normalize_advantage=False, alive=None):
+def reinforce_loss(
+    logits: Float[Array, "B T N"], value: Float[Array, "B T"], action: Integer[Array, "B T"],
+    reward: Float[Array, "B T"], *, value_weight: float = 0.5, normalize_advantage: bool = False,
+    alive: Bool[Array, "B T"] | None = None,
+) -> Losses:  # fmt: skip
     """`-mean(A log pi(a)) + value_weight * mean((v - r)^2)`, up to a constant.
 
-    The policy term is written as the release writes it, with the ratio `pi(a) / stop_gradient(pi(a))` in place of
-    `log pi(a)`: the gradient is the same, its value is `-mean(A)`.
+    The policy term has the ratio `pi(a) / stop_gradient(pi(a))` in place of `log pi(a)`, as in the release: its
+    gradient is the same, and its value is `-mean(A)`.
 
     Args:
-      logits: `[B, T, N]`.
-      value: `[B, T]`, the baseline.
-      action: `[B, T]` int, as drawn.
-      reward: `[B, T]`, a constant of the loss.
+      value: the baseline.
+      action: as sampled.
+      reward: a constant of the loss.
       value_weight: weight of the value loss.
       normalize_advantage: see `advantages`.
-      alive: bool `[B, T]`, frames that the episodes lasted; None: all. The others count in the means, as zeros, so that
-        a frame weighs the same however many others are lost.
+      alive: the frames before the episode ended; None: all. The others count as zeros in the means, so that the weight
+        of a frame does not depend on how many others are lost.
 
     Returns:
-      total loss, dict of `policy_loss` and `value_loss`.
+      The total loss, and a dict of `policy_loss` and `value_loss`.
     """
     reward = jax.lax.stop_gradient(reward)
     mean = lambda x: jnp.mean(x if alive is None else jnp.where(alive, x, 0))
@@ -57,22 +64,24 @@ def reinforce_loss(logits, value, action, reward, *, value_weight=0.5, normalize
     return policy_loss + value_weight * value_loss, {"policy_loss": policy_loss, "value_loss": value_loss}
 
 
-def rloo_loss(logits, value, actions, rewards, *, value_weight=0.5, normalize_advantage=False):
+def rloo_loss(
+    logits: Float[Array, "B T N"], value: Float[Array, "B T"], actions: Integer[Array, "K B T"],
+    rewards: Float[Array, "K B T"], *, value_weight: float = 0.5, normalize_advantage: bool = False,
+) -> Losses:  # fmt: skip
     """`-mean(A log pi(a)) + value_weight * mean((v - r)^2)` with `A` = reward minus the mean of the other samples'.
 
-    The others were drawn independently, so the baseline adds no bias. It is there from the first step on, where a value
-    head has first to be learnt; that one is trained all the same, as it tells what a frame is worth when tracking.
+    The samples are independent, so the baseline adds no bias, and it works from the first step, when a value head has
+    learnt nothing yet. The value head is trained nevertheless: when tracking, it estimates what a frame is worth.
 
     Args:
-      logits: `[B, T, N]`.
-      value: `[B, T]`, of no use to the policy.
-      actions: `[K, B, T]` int, K at least 2 clips of actions for each clip, as drawn.
-      rewards: `[K, B, T]`, constants of the loss.
+      value: only trained; not the baseline.
+      actions: K >= 2 independent samples for each frame.
+      rewards: constants of the loss.
       value_weight: weight of the value loss.
-      normalize_advantage: divide by the sample standard deviation (+ 1e-8) over all K x B x T entries. Their mean is 0.
+      normalize_advantage: divide by the sample standard deviation (+ 1e-8) over all entries. Their mean is 0.
 
     Returns:
-      total loss, dict of `policy_loss` and `value_loss`.
+      The total loss, and a dict of `policy_loss` and `value_loss`.
     """
     rewards = jax.lax.stop_gradient(rewards)
     others = (rewards.sum(0) - rewards) / (len(rewards) - 1)
@@ -83,6 +92,8 @@ def rloo_loss(logits, value, actions, rewards, *, value_weight=0.5, normalize_ad
     return policy_loss + value_weight * value_loss, {"policy_loss": policy_loss, "value_loss": value_loss}
 
 
-def explained_variance(value, reward, alive=None):
-    """`1 - Var(r - v) / Var(r)`: 1 for a perfect baseline, 0 for a constant one. `[B, T]` each -> `[]`."""
+def explained_variance(
+    value: Float[Array, "B T"], reward: Float[Array, "*K B T"], alive: Bool[Array, "B T"] | None = None
+) -> Float[Array, ""]:
+    """`1 - Var(r - v) / Var(r)` over the entries that are `alive`: 1 for a perfect baseline, 0 for a constant one."""
     return 1.0 - jnp.var(reward - value, where=alive) / (jnp.var(reward, where=alive) + 1e-8)

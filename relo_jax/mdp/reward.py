@@ -1,21 +1,18 @@
-"""The reward is the metric: IoU of each frame plus AUC of the clip (paper, Eq. 5 and 6; the released system, "RL")."""
+"""The reward is the metric: IoU of each frame plus AUC of the clip (paper, Eq. 5 and 6)."""
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 THRESHOLDS = 21
 
 
-def clip_auc(iou, auc="thresholds"):
-    """Area under the success curve of a clip: the mean over its frames of what each adds to it.
+def clip_auc(iou: Float[Array, "*batch T"], auc: str = "thresholds") -> Float[Array, "*batch"]:
+    """Area under the success curve of a clip, in [0, 1].
 
     Args:
-      iou: `[..., T]`.
-      auc: "thresholds", success rate at 21 thresholds 0, 0.05 ... 1 (strictly greater), trapezoid rule; "continuous",
-        the same area for all thresholds from 0 to 1. A frame succeeds at those below its IoU, so that it adds a
-        staircase of its IoU to the first, and to the second its IoU itself: the area is then the mean IoU.
-
-    Returns:
-      `[...]` in [0, 1].
+      iou: of each frame with the ground truth.
+      auc: "thresholds": success rates at the 21 thresholds 0, 0.05 ... 1 (strictly greater), trapezoid rule.
+        "continuous": the same area over all thresholds from 0 to 1, which is the mean IoU.
     """
     if auc == "continuous":
         return iou.mean(-1)
@@ -24,6 +21,8 @@ def clip_auc(iou, auc="thresholds"):
     return jnp.trapezoid(success, dx=1.0 / (THRESHOLDS - 1), axis=-1)
 
 
-def clip_reward(iou, iou_weight, auc_weight, auc="thresholds"):
-    """`r_t = iou_weight * IoU_t + auc_weight * AUC`, one AUC for all frames of a clip. `[..., T]` -> `[..., T]`."""
+def clip_reward(
+    iou: Float[Array, "*batch T"], iou_weight: float, auc_weight: float, auc: str = "thresholds"
+) -> Float[Array, "*batch T"]:
+    """`r_t = iou_weight * IoU_t + auc_weight * AUC`, with one AUC for all frames of a clip."""
     return iou_weight * iou + auc_weight * clip_auc(iou, auc)[..., None]

@@ -111,7 +111,7 @@ def _noise(model, batch, key):
 
     Drawn for the whole batch at once, so that an action does not depend on the parts that it goes through in.
     """
-    shape = *batch["flips"].shape, model.grid**2
+    shape = *batch["flips"].shape, model.config.grid**2
     return jnp.zeros(shape) if key is None else jax.random.gumbel(key, shape)
 
 
@@ -124,7 +124,7 @@ def _roll_out(model, config, variables, batch, key):
     """
     train = config.rl.drop_path and key is not None
     keys = jax.random.split(key, 2) if train else (None, None)
-    variables, world, grid = jax.lax.stop_gradient(variables), ClosedLoopBatch.of(batch), (model.grid,) * 2
+    variables, world, grid = jax.lax.stop_gradient(variables), ClosedLoopBatch.of(batch), (model.config.grid,) * 2
     apply = lambda method, *args, k=None: model.apply(variables, *args, rngs=_rngs(k), method=method)
     templates = apply("encode_templates", batch["template_images"], batch["template_boxes_xywh"], train, k=keys[0])
 
@@ -138,8 +138,8 @@ def _roll_out(model, config, variables, batch, key):
 
     count = len(world.start_box_xywh)
     memory = apply("initial_tokens", count), jnp.ones(count, bool), 0
-    (features, action), episode = rollout(policy, memory, world, batch["noise"], model.search_size)
+    (features, action), episode = rollout(policy, memory, world, batch["noise"], model.config.search_size)
     # Batch statistics are of what was really seen: a frame after the end counts as the first once more.
     features = jnp.where(episode.alive[..., None, None], features, features[:, :1])
-    box = target_in_regions(world, episode, model.search_size)
+    box = target_in_regions(world, episode, model.config.search_size)
     return jax.lax.stop_gradient(ClipFeatures(features, *apply("boxes", features), box, action, episode.alive))

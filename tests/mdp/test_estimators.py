@@ -12,7 +12,7 @@ from relo_jax.errors import UserError
 from relo_jax.mdp import action as act
 from relo_jax.mdp import expected_gradient, policy_gradient, reward
 from relo_jax.train import rl
-from relo_jax.train.features import Frames
+from relo_jax.train.features import ClipFeatures
 
 CLIPS, FRAMES, CELLS = 2, 3, 3
 WEIGHTS = dict(iou_weight=0.7, auc_weight=1.9)
@@ -147,7 +147,7 @@ def fields(**changes):
 def gradients(config, keys, batch):
     """The gradient by the logits for each key, and the metrics."""
     logits, value, *rest = batch
-    loss = lambda x, key: rl.estimator_loss(key, x, value, Frames(None, *rest), config)
+    loss = lambda x, key: rl.estimator_loss(key, x, value, ClipFeatures(None, *rest), config)
     return jax.jit(jax.vmap(jax.grad(loss, has_aux=True), (None, 0)))(logits, keys)
 
 

@@ -54,8 +54,8 @@ def test_a_box_decoded_at_its_centre_cell_is_the_box(row, column):
     truth = np.asarray([(column + 0.3) / grid, (row + 0.6) / grid, 0.4, 0.2], np.float32)
     action = act.center_action(jnp.asarray([*(truth[:2] - truth[2:] / 2), *truth[2:]]), grid)
     assert int(action) == row * grid + column
-    size = np.broadcast_to(truth[2:], (grid, grid, 2))
-    offset = np.broadcast_to(np.float32([0.3, 0.6]), (grid, grid, 2))
+    size = jnp.broadcast_to(truth[2:], (grid, grid, 2))
+    offset = jnp.broadcast_to(jnp.float32([0.3, 0.6]), (grid, grid, 2))
     np.testing.assert_allclose(act.decode_boxes(size, offset, action), truth, atol=1e-6)
 
 
@@ -93,7 +93,7 @@ def test_reinforce_is_an_unbiased_estimate_of_the_gradient_of_the_expected_rewar
 
 def test_standardised_advantages_have_mean_zero_and_sample_deviation_one():
     rng = np.random.default_rng(0)
-    rewards, value = rng.normal(3, 2, (2, 4, 8)).astype(np.float32)
+    rewards, value = jnp.asarray(rng.normal(3, 2, (2, 4, 8)), jnp.float32)
     plain = policy_gradient.advantages(rewards, value, False)
     np.testing.assert_allclose(plain, rewards - value, rtol=1e-6)
     scaled = np.asarray(policy_gradient.advantages(rewards, value, True))

@@ -5,8 +5,9 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips import read
-from relo_jax.data.clips.plan import ClipOptions, clip_rng, plan_clip
+from relo_jax.data.clips.plan import clip_rng, plan_clip
 from relo_jax.data.sequence import Sequence
 
 SIZE, FRAMES, BOX = 64, 5, 16.0  # the canvas shows 8 x 16 pixels of the picture, and has 2 x 64
