@@ -1,52 +1,72 @@
-"""The small trainings that the studies compare: the tiny starter's two stages at a budget of minutes on two cores.
+"""The small trainings that the studies compare, and the arms that are made of them by changing single fields.
 
-The files of `configs/ablations/` are these with the one thing changed that they are about, so that any of them is also
-a config of `relo train`.
+A recipe is one of the tiny starter's two stages at a budget of minutes on two CPU cores. `configs/ablations.py` is the
+table of arms.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ml_collections import ConfigDict
+
 from relo_jax import config as relo_config
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, did_you_mean
 
-STEPS = 80  # of the stage that is compared
+STEPS = 80  # of the stage that the studies compare
 
 
-def rl(steps=STEPS):
+@dataclass(frozen=True)
+class Arm:
+    """One row of the table: a training of one or two stages.
+
+    description: one sentence. stages: stage -> what its config is derived from, either a recipe (a function of this
+    module) or a stage of another arm ("reward:rl"). changes: field -> its value, set in every stage.
+    """
+
+    description: str
+    stages: Mapping[str, Callable[[], ConfigDict] | str]
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+
+def config_of(arms: Mapping[str, Arm], name: str) -> ConfigDict:
+    """The config of one stage of an arm.
+
+    Args:
+      arms: name -> Arm.
+      name: "ARM:STAGE", or "ARM" for its first stage.
+
+    Raises:
+      UserError: no such arm, or the arm has no such stage.
+    """
+    arm_name, _, stage = name.partition(":")
+    if arm_name not in arms:
+        raise UserError(f"no arm is called {arm_name!r}{did_you_mean(arm_name, arms)}")
+    arm = arms[arm_name]
+    stage = stage or next(iter(arm.stages))
+    if stage not in arm.stages:
+        raise UserError(f"arm {arm_name} has no stage {stage!r}{did_you_mean(stage, arm.stages)}")
+    origin = arm.stages[stage]
+    config = config_of(arms, origin) if isinstance(origin, str) else origin()
+    config.update_from_flattened_dict(arm.changes)
+    return config
+
+
+def rl() -> ConfigDict:
     """The RL stage from the tiny starter's warm-up: 80 steps of 16 clips."""
     config = relo_config.starter("rl")
     config.init_from = "starter-warmup"
     config.optimizer.warmup_steps = 10
-    return _observed(config, steps)
+    return _set_length(config, STEPS)
 
 
-def heatmap():
-    """The warm-up stage on exactly the clips of `rl`: the centre map begins anew and learns where the target is."""
-    config = rl()
-    config.stage = "warmup"
-    config.warmup.search_frames = config.rl.clip_length
-    config.init_fresh = ("regression/center",)
-    config.warmup.heatmap_peak = "cell"  # where the boxes were learnt: the other one costs a fifth of their IoU
-    config.model.localizer = "heatmap"
-    return config
+def warmup() -> ConfigDict:
+    """The tiny starter's warm-up from random weights: 400 steps of 32 clips."""
+    return _set_length(relo_config.starter("warmup"), 400)
 
 
-def end_to_end():
-    """RL of the whole model by the exact gradient, encoder and boxes at 1e-5, held by the losses of the warm-up."""
-    config = rl()
-    config.rl.estimator = "expected"
-    config.rl.train = "all"
-    config.rl.path = "clip"  # the one with gradients for the encoder
-    config.optimizer.encoder_learning_rate = 1e-5
-    return config
-
-
-def warmup(steps):
-    """The tiny starter's warm-up, from nothing."""
-    return _observed(relo_config.starter("warmup"), steps)
-
-
-def tokens_warmup():
-    """The tiny starter's warm-up goes on for 100 steps of 16 clips of 4 frames, so that tokens have a way to go."""
-    config = warmup(steps=100)
+def longer_warmup() -> ConfigDict:
+    """The tiny starter's warm-up, continued for 100 steps on clips of 4 frames, so that the temporal tokens matter."""
+    config = _set_length(relo_config.starter("warmup"), 100)
     config.init_from = "starter-warmup"
     config.batch_size = config.optimizer.reference_batch = 16
     config.warmup.search_frames = 4
@@ -55,14 +75,8 @@ def tokens_warmup():
     return config
 
 
-def check_stage(stage, *known):
-    """Raises UserError unless a config file has this stage."""
-    if stage not in known:
-        raise UserError(f"stage is {stage!r}: this file has {' and '.join(known)}")
-
-
-def _observed(config, steps):
-    """How long it is, and twenty looks at 32 held-out clips on the way."""
+def _set_length(config: ConfigDict, steps: int) -> ConfigDict:
+    """Sets the number of steps, with about twenty evaluations on 32 held-out clips."""
     config.total_steps = steps
     config.eval_every = max(steps // 20, 1)
     config.eval_batches = 2

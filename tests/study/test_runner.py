@@ -14,7 +14,7 @@ from relo_jax import config as relo_config
 from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.errors import UserError
 from relo_jax.eval.runner import SUMMARY_FILE
-from relo_jax.model import RELO, model_config
+from relo_jax.model import RELO
 from relo_jax.study import arm, figure, outcome, runner, studies
 from tests.study import tiny
 
@@ -24,7 +24,7 @@ import pathlib, sys
 from relo_jax.study import arm
 from tests.study import tiny
 folder = pathlib.Path(sys.argv[1])
-tiny.install(folder, setattr, folder / "start")
+tiny.install(setattr, folder / "start")
 tiny.write_start(folder / "start")
 train, killed = arm.train_to_end, False
 
@@ -106,7 +106,7 @@ def test_its_numbers_are_those_of_the_evaluations(finished):
 
 def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypatch):
     workdir, _ = finished
-    tiny.install(tmp_path, monkeypatch.setattr, workdir.parent / "start")
+    tiny.install(monkeypatch.setattr, workdir.parent / "start")
     with pytest.raises(UserError, match=r"total_steps=2.*remove .*near/seed-0 to train it again") as error:
         arm.run("near", 0, 0.05, [], workdir)
     assert "\n" not in str(error.value)
@@ -122,12 +122,12 @@ def test_it_says_which_weights_it_began_with(finished):
 def test_other_weights_of_the_same_name_are_refused_with_what_to_do(tmp_path, monkeypatch):
     start = tmp_path / "weights.msgpack"
     start.write_bytes(b"new")
-    tiny.install(tmp_path, monkeypatch.setattr, start)
+    tiny.install(monkeypatch.setattr, start)
     where = arm.folder_of(tmp_path / "work", "near", 0) / "rl"
     (where / "checkpoints" / "2").mkdir(parents=True)
     ((config, _),) = studies.stages("near", 0, tiny.SCALE, where.parent)
     model = RELO.from_variant("tiny", **tiny.MODEL)
-    run_directory.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
+    run_directory.write_config(where, {**relo_config.to_dict(config), "model": model.config.to_dict()})
     for weights in (b"new", b"old"):
         parent = {"kind": "file", "name": "weights.msgpack", "sha256": hashlib.sha256(weights).hexdigest()}
         model_card.write(where, {"kind": "trained", "parent": parent, "sessions": []})
@@ -139,9 +139,9 @@ def test_other_weights_of_the_same_name_are_refused_with_what_to_do(tmp_path, mo
 
 def test_a_study_may_be_moved_between_its_sessions(tmp_path):
     for config, where in studies.stages("with_warmup", 0, 1.0, arm.folder_of(tmp_path, "with_warmup", 0)):
-        model = RELO.from_variant("tiny", **relo_config.model_overrides(config))
+        model = RELO.from_config(config.model)
         (where / "checkpoints" / str(config.total_steps)).mkdir(parents=True)
-        run_directory.write_config(where, {**relo_config.to_dict(config), "model": model_config(model)})
+        run_directory.write_config(where, {**relo_config.to_dict(config), "model": model.config.to_dict()})
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     (tmp_path / "arms").rename(moved / "arms")
@@ -154,7 +154,7 @@ def test_a_study_may_be_moved_between_its_sessions(tmp_path):
     ("fields", "said"), [({"seeds": 0}, "--seeds is 0"), ({"scale": 0.0}, "--scale"), ({"scale": np.nan}, "--scale")]
 )
 def test_numbers_that_make_no_study(fields, said, tmp_path, monkeypatch):
-    tiny.install(tmp_path, monkeypatch.setattr, tmp_path)
+    tiny.install(monkeypatch.setattr, tmp_path)
     with pytest.raises(UserError, match=said):
         tiny.run(tmp_path / "work", **fields)
 
@@ -167,7 +167,7 @@ def test_a_study_killed_in_its_first_save_goes_on(tmp_path):
 
 
 def test_a_folder_called_as_the_procedural_sequences_are_is_refused(tmp_path, monkeypatch):
-    tiny.install(tmp_path, monkeypatch.setattr, tmp_path)
+    tiny.install(monkeypatch.setattr, tmp_path)
     monkeypatch.setattr(runner, "open_benchmark", lambda name, root: tiny.held_out(1, 2))
     with pytest.raises(UserError, match="--data-root here/held-out: the procedural sequences go by that name"):
         tiny.run(tmp_path / "work", data_root="here/held-out")
@@ -179,8 +179,8 @@ def test_an_unknown_study_is_told_the_nearest():
 
 
 def test_a_study_without_its_configs_says_where_they_are(monkeypatch, tmp_path):
-    monkeypatch.setattr(studies, "FOLDER", tmp_path / "nowhere")
-    with pytest.raises(UserError, match="reward.py is not here: run the studies in a copy of the repository"):
+    monkeypatch.setattr(studies, "FILE", tmp_path / "nowhere" / "ablations.py")
+    with pytest.raises(UserError, match="ablations.py is not here: run the studies in a copy of the repository"):
         studies.stages("reward", 0, 1.0, tmp_path)
 
 

@@ -1,52 +1,81 @@
-"""The files of `configs/ablations/`: each is a valid config, and differs from its reference in what it says."""
-
-import ast
-import re
-from pathlib import Path
+"""`configs/ablations.py`: each arm is a valid config, and differs from the arm it is derived from as its row says."""
 
 import pytest
 
 from relo_jax import config as relo_config
+from relo_jax.config.command_line import read_config
 from relo_jax.errors import UserError
 from relo_jax.study import studies
 from relo_jax.study.arm import frames_a_step
+from relo_jax.study.recipe import config_of
 
-FOLDER = Path(__file__).parents[2] / "configs" / "ablations"
-ARMS = sorted(path.stem for path in FOLDER.glob("*.py"))
-REFERENCES = {"reward", "tokens_layer_aligned", "with_warmup"}  # are compared with no other file
-STATED = re.compile(r"([Dd]iffers|`(\w+)` differs) from (\w+)\.py:(\w+) in\s((?:`[\w.]+`(?:,?\s(?:and\s)?)?)+)")
-
-
-def stages_of(arm):
-    return studies.STAGES.get(arm, ("rl",))
+ARMS = studies.all_arms()
+STAGES = [f"{name}:{stage}" for name, arm in ARMS.items() for stage in arm.stages]
 
 
-def stated(arm):
-    """Stage -> (arm, stage) of the reference and the fields that the docstring of a file names."""
-    text = ast.get_docstring(ast.parse((FOLDER / f"{arm}.py").read_text()))
-    found = {}
-    for _, stage, reference, of, fields in STATED.findall(text):
-        found[stage or stages_of(arm)[-1]] = (reference, of), set(re.findall(r"`([\w.]+)`", fields))
-    return found
+def config(stage):
+    return config_of(ARMS, stage)
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_each_stage_is_valid_and_no_other_is_there(arm):
-    for stage in stages_of(arm):
-        config = studies.config_of(arm, stage)
-        relo_config.validate(config)
-        assert config.stage == stage
-    with pytest.raises(UserError, match="stage is 'both': this file has"):
-        studies.config_of(arm, "both")
+def differing(stage, other):
+    """The fields in which two stages differ."""
+    first, second = (relo_config.flatten(config(name)) for name in (stage, other))
+    return {name for name in first if first[name] != second[name]}
 
 
-@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm not in REFERENCES])
-def test_it_differs_in_exactly_the_fields_that_it_names(arm):
-    found = stated(arm)
-    assert set(found) == set(stages_of(arm)), f"{arm}.py: which reference?"
-    for stage, (reference, fields) in found.items():
-        mine, other = (relo_config.flatten(studies.config_of(*key)) for key in ((arm, stage), reference))
-        assert {name for name in mine if mine[name] != other[name]} == fields, f"{arm}.py:{stage}"
+def origins(stage):
+    """Name of a stage -> the fields that its row changes, for the stage and all that it is derived from."""
+    changes = {}
+    while isinstance(stage, str):
+        name, _, of = stage.partition(":")
+        changes[stage] = set(ARMS[name].changes)
+        stage = ARMS[name].stages[of]
+    return changes
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_is_valid_and_differs_from_its_origin_in_exactly_the_fields_of_its_row(stage):
+    relo_config.validate(config(stage))
+    name, _, of = stage.partition(":")
+    assert config(stage).stage == of
+    origin = ARMS[name].stages[of]
+    if isinstance(origin, str):
+        assert differing(stage, origin) == set(ARMS[name].changes)
+
+
+@pytest.mark.parametrize("study", studies.STUDIES.values(), ids=studies.STUDIES)
+def test_the_arms_of_a_study_differ_from_its_first_only_in_the_fields_that_rows_name(study):
+    last = {arm: f"{arm}:{list(ARMS[arm].stages)[-1]}" for arm in study.arms}
+    first = last[study.arms[0]]
+    for arm in study.arms[1:]:
+        chain = origins(last[arm])
+        common = next(stage for stage in chain if stage in origins(first))
+        between = set.union(*(fields for stage, fields in chain.items() if stage not in origins(first)))
+        assert not differing(first, common)
+        assert differing(last[arm], first) <= between
+
+
+def test_every_arm_is_in_a_study():
+    assert {arm for study in studies.STUDIES.values() for arm in study.arms} == set(ARMS)
+
+
+def test_an_arm_can_be_trained_by_hand():
+    read = lambda name: relo_config.to_dict(read_config("relo train", f"configs/ablations.py:{name}"))
+    assert read("rloo") == read("rloo:rl") == relo_config.to_dict(config("rloo:rl"))
+    assert read("with_warmup")["stage"] == "warmup" and read("with_warmup:rl")["stage"] == "rl"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("with_warmup:both", r"arm with_warmup has no stage 'both' \(known: warmup, rl\)"),
+        ("rloo:warmup", r"arm rloo has no stage 'warmup' \(known: rl\)"),
+        ("heatmaps", r"no arm is called 'heatmaps' \(did you mean 'heatmap'\?\)"),
+    ],
+)
+def test_an_unknown_arm_or_stage_is_one_line(name, message):
+    with pytest.raises(UserError, match=message):
+        read_config("relo train", f"configs/ablations.py:{name}")
 
 
 def test_with_and_without_a_warm_up_the_encoder_sees_as_many_frames(tmp_path):
@@ -55,8 +84,3 @@ def test_with_and_without_a_warm_up_the_encoder_sees_as_many_frames(tmp_path):
         for name in ("with_warmup", "without_warmup")
     }
     assert frames["with_warmup"] == frames["without_warmup"] == 35_840
-
-
-def test_every_arm_is_a_file_and_every_file_an_arm():
-    assert {arm for study in studies.STUDIES.values() for arm in study.arms} == set(ARMS)
-    assert set(studies.STAGES) <= set(ARMS)

@@ -1,44 +1,34 @@
-"""Two arms of a study that take seconds: the files that they are, and the study that runs them."""
+"""A study of two arms that take seconds."""
 
 import jax
 import numpy as np
 
 from relo_jax.checkpoints import load as checkpoint
-from relo_jax.data.synthetic.compose import Options
+from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.eval.benchmarks import Benchmark
 from relo_jax.model import RELO
-from relo_jax.study import runner, studies
+from relo_jax.study import recipe, runner, studies
 from relo_jax.study.held_out import SEED
+from relo_jax.study.recipe import Arm
 
-# Both arms are one program for XLA: what differs is the data.
-ARM = """
-from relo_jax.study import recipe
-
-def get_config(stage):
-    recipe.check_stage(stage, "rl")
-    config = recipe.rl()
-    config.init_from = {init_from!r}
-    config.model.update({model!r})
-    config.rl.path, config.model.remat = "clip", False
-    config.batch_size, config.rl.clip_length, config.eval_batches = 4, 2, 1
-    config.data.procedural.bank_size, config.data.procedural.num_frames = 32, 24
-    config.data.max_gap = {max_gap}
-    return config
-"""
 MODEL = dict(width=16, depth=1, heads=2, stem_blocks=(1, 1), head_width=8, search_size=64, template_size=32)
+# Both arms are one program for XLA: only the data differs.
+CHANGES = {f"model.{name}": value for name, value in MODEL.items()} | {
+    "rl.path": "clip", "model.remat": False, "batch_size": 4, "rl.clip_length": 2, "eval_batches": 1,
+    "data.procedural.bank_size": 32, "data.procedural.num_frames": 24,
+}  # fmt: skip
 STUDY = studies.Study("Near or far?", ("near", "far"), steps_to=True)
 NAME, SCALE, SEQUENCES = "distance", 0.02, 2  # at this scale two steps
 
 
-def install(folder, replace, start):
-    """Makes the study known, its files below a folder; `replace` is `setattr` or pytest's."""
-    path = folder / "ablations"
-    path.mkdir()
-    for arm, max_gap in (("near", 5), ("far", 20)):
-        text = ARM.format(init_from=str(start), model=MODEL, max_gap=max_gap)
-        (path / f"{arm}.py").write_text(text)
-    replace(studies, "FOLDER", path)
+def install(replace, start):
+    """Makes the study and its arms known; `replace` is `setattr` or pytest's."""
+    arms = {
+        "near": Arm("Near.", {"rl": recipe.rl}, {**CHANGES, "init_from": str(start), "data.max_gap": 5}),
+        "far": Arm("Far.", {"rl": "near:rl"}, {"data.max_gap": 20}),
+    }
+    replace(studies, "all_arms", lambda: arms)
     replace(studies, "STUDIES", {NAME: STUDY})
     replace(runner, "held_out", held_out)
 
