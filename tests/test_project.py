@@ -21,25 +21,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "relo_jax"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-# From the bottom up: a module imports from its own line and from those above it in this list.
-LAYERS = [
-    ["errors"],
-    ["compiled", "config", "config_fields", "boxes", "files", "flops", "frames", "published", "terminal"],
-    ["crop", "overlay", "torch_file"],
-    ["data"],
-    ["decoding", "newest", "live", "video", "window", "sinks", "data_command"],
-    ["model"],
-    ["positions", "release_names", "convert", "checkpoint", "card", "card_page", "convert_command"],
-    ["mdp", "score"],
-    ["train"],
-    ["step", "program", "checks", "chunks", "targets", "multi", "following", "tracker", "track_command"],
-    ["eval"],
-    ["integrations"],
-    ["calibrate_command", "demo", "profile_data", "profile_model", "report_command"],
-    ["study"],
-    ["cli"],
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# Tests of several modules together; every other test file is named after the module that it tests.
+TOGETHER = {"end_to_end", "benchmarks"}
+OF_THE_PROJECT = {"tests/test_project.py", "tests/test_docs.py"}
 
 
 def make(folder, *arguments):
@@ -67,22 +51,59 @@ def imports(path):
             raise AssertionError(f"{path} imports relatively")
 
 
-def layer_of(module):
-    """Level of `relo_jax.x.y`, None for what is not of the package."""
-    parts = module.split(".")
-    return LEVEL[parts[1]] if parts[0] == "relo_jax" and len(parts) > 1 and parts[1] in LEVEL else None
+def functions_of(tree, inside=""):
+    """(qualified name, node) of all functions of a module, the inner ones aside."""
+    for node in getattr(tree, "body", ()):
+        if isinstance(node, ast.ClassDef):
+            yield from functions_of(node, f"{inside}{node.name}.")
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield f"{inside}{node.name}", node
 
 
-def test_imports_run_one_way():
-    wrong = []
+def test_imports_run_one_way_and_in_no_circle():
+    """The contracts are in pyproject.toml."""
+    code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_test_file_is_named_after_its_module():
+    lost = []
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        relative = path.relative_to(ROOT / "tests")
+        module = PACKAGE / relative.parent / relative.name.removeprefix("test_")
+        if (
+            not module.is_file()
+            and relative.parts[0] not in TOGETHER
+            and str(path.relative_to(ROOT)) not in OF_THE_PROJECT
+        ):
+            lost.append(str(relative))
+    assert not lost
+
+
+def test_rooms_hold_modules_that_can_be_read():
+    """Folders in the package's own folder, files below 330 lines, functions of at most 60 (the base config aside)."""
+    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "errors", "files", "compilation_cache"}
+    assert not loose
+    long = [str(p.relative_to(ROOT)) for p in PACKAGE.rglob("*.py") if len(p.read_text().splitlines()) >= 330]
     for path in PACKAGE.rglob("*.py"):
-        name = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        if name == "__init__":
-            continue
-        assert name in LEVEL, f"{name} is in no layer: add it to LAYERS where its imports allow"
-        above = [m for m in imports(path) if (layer_of(m) or 0) > LEVEL[name]]
-        wrong += [f"{path.relative_to(ROOT)} imports {m}" for m in above]
-    assert not wrong
+        for name, node in functions_of(ast.parse(path.read_text())):
+            if node.end_lineno - node.lineno >= 60 and (path.parent.name, name) != ("config", "base"):
+                long.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not long
+
+
+def test_public_functions_are_annotated():
+    bare = []
+    for path in PACKAGE.rglob("*.py"):
+        for name, node in functions_of(ast.parse(path.read_text())):
+            if any(part.startswith("_") and part != "__call__" for part in name.split(".")):
+                continue
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            arguments = [a for a in arguments if a.arg not in ("self", "cls")]
+            if node.returns is None or any(a.annotation is None for a in arguments):
+                bare.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
+    assert not bare
 
 
 def test_every_imported_package_is_declared():
@@ -143,7 +164,6 @@ def test_importing_the_package_is_immediate():
 def test_public_names_exist(name):
     value = getattr(relo_jax, name)
     assert value is not None and name in dir(relo_jax)
-    assert not isinstance(value, type(relo_jax)) or value.__name__ == f"relo_jax.{name}"
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():

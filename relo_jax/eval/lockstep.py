@@ -132,7 +132,7 @@ class Lockstep:
         self._clock, self.seconds_compiling = 0.0, 0.0
         self._with_evidence = is_calibrated(self._engine.options)
         black = lambda box, factor, size: (np.zeros((size, size, 3), np.uint8), 1.0)
-        view = programs.first_view(EMPTY_BOX, model.template_size, black)
+        view = programs.first_view(EMPTY_BOX, model.config.template_size, black)
         repeat = lambda x, axis: jax.numpy.repeat(x, batch, axis)
         rows = jax.tree.map(repeat, self._engine.begin(view), programs.BATCH_AXES)
         self._engine.state = self._engine.put(rows)
@@ -160,7 +160,7 @@ class Lockstep:
     ) -> Iterator[Tracked]:
         """Tracks through sequences; waits for a chunk when `lag` more have been sent."""
         if waiting and send == self._send_crops:
-            size = self._engine.model.search_size
+            size = self._engine.model.config.search_size
             crops, ones = np.zeros((self.batch, size, size, 3), np.uint8), np.ones((self.batch, 2), np.int32)
             self._compile(self._engine.track_crops, crops, ones[:, 0], ones)
         queue, under_way = collections.deque(waiting), collections.deque()
@@ -198,7 +198,7 @@ class Lockstep:
             box, slot.size = check_box(slot.boxes[0], frame), frame.shape[:2]
             drawn = sequence.read_crop is not None
             read_crop = functools.partial(sequence.read_crop, 0) if drawn else functools.partial(crop_host, frame)
-            view = programs.first_view(box, self._engine.model.template_size, read_crop)
+            view = programs.first_view(box, self._engine.model.config.template_size, read_crop)
         except (UserError, OSError) as error:
             slot.fail(error, 0)
             return slot
@@ -234,7 +234,7 @@ class Lockstep:
 
     def _send_crops(self, slots: list[_Slot]) -> _Sent:
         """Sends the next crop of every slot, as its sequence draws it."""
-        size = self._engine.model.search_size
+        size = self._engine.model.config.search_size
         crops, sides = np.zeros((self.batch, size, size, 3), np.uint8), np.full(self.batch, size, np.int32)
         sizes = np.ones((self.batch, 2), np.int32)
 
@@ -281,7 +281,7 @@ class Lockstep:
         """Replaces the template of a sequence that draws its crops; the device replaces the others'."""
         if self._engine.update_rule.due(index, answer[programs.RESPONSE]):
             read_crop = functools.partial(slot.sequence.read_crop, index)
-            view = programs.template_view(slot.boxes[index], self._engine.model.template_size, read_crop)
+            view = programs.template_view(slot.boxes[index], self._engine.model.config.template_size, read_crop)
             self._engine.renew_template(slot.row, view)
 
     def _read_ahead(self, slot: _Slot) -> None:

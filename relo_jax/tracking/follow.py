@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +74,7 @@ def track(
 
 def follow(
     tracker: Tracker | MultiTracker, frames: Iterable[Frame], box: Box | Sequence[Box], chunk: int | None = None
-) -> Iterator[tuple[np.ndarray, Results]]:
+) -> Generator[tuple[np.ndarray, Results], None, None]:
     """Goes through an iterable of frames.
 
     Args:
@@ -95,7 +95,7 @@ def follow(
     frames = iter(frames)
     for first in itertools.islice(frames, 1):
         if isinstance(first, Unreadable):
-            raise UserError(f"{first.why}, but the box belongs to the first frame: let the video begin after it")
+            raise UserError(f"{first.message}, but the box belongs to the first frame: let the video begin after it")
         tracker.init(first, box)
         results = _known(tracker, box)
         yield first, results
@@ -116,7 +116,8 @@ class FrameWarnings:
     """Handles frames that differ from those before, and warns of each kind once."""
 
     def __init__(self, tracker: Tracker | MultiTracker):
-        self._tracker, self._warned = tracker, set()
+        self._tracker = tracker
+        self._warned: set[str] = set()
 
     def fit(self, before: tuple[int, ...], now: tuple[int, ...]) -> None:
         """Before a frame of shape `now` is tracked: scales the boxes if the last frame had another size."""
@@ -132,7 +133,7 @@ class FrameWarnings:
 
     def carry(self, unreadable: Unreadable, results: Results) -> Results:
         """The results for a frame that cannot be read: those before it, not found."""
-        self._warn("unreadable", f"{unreadable.why}: the last box is carried over it")
+        self._warn("unreadable", f"{unreadable.message}: the last box is carried over it")
         if isinstance(results, list):
             return [_carried(result) for result in results]
         return _carried(results)

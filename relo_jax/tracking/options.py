@@ -58,14 +58,14 @@ def checked_options(options: dict, model: RELO) -> dict:
     for name in confidence.FIELDS[1:]:
         if options[name] < 0:
             raise UserError(f"tracker option {name} is {options[name]}: a weight of the score must not be negative")
-    if model.localizer == "heatmap" and confidence.is_calibrated(options):
+    if model.config.localizer == "heatmap" and confidence.is_calibrated(options):
         raise UserError(
             "tracker options score_* weigh the evidence of a policy, but this model localises by its centre map, whose "
             "height is the score: leave them out (there is nothing to calibrate)"
         )
-    if options["update_interval"] and model.templates != 2:
+    if options["update_interval"] and model.config.templates != 2:
         raise UserError(
             f"tracker option update_interval={options['update_interval']} needs a model of two template slots, "
-            f"and this one has {model.templates}: set it to 0"
+            f"and this one has {model.config.templates}: set it to 0"
         )
     return options

@@ -36,8 +36,7 @@ from relo_jax.tracking.step import ModelState, init_state, replace_template, ste
 BOX, RESPONSE, SCORE, EVIDENCE = slice(0, 4), 4, 5, slice(6, None)
 
 
-@flax.struct.dataclass
-class TrackState:
+class TrackState(flax.struct.PyTreeNode):
     """What B targets carry from frame to frame."""
 
     state: ModelState
@@ -46,12 +45,11 @@ class TrackState:
     frames: jax.Array  # [B] int32, number of search frames so far
 
 
-@flax.struct.dataclass
-class Updates:
+class Updates(flax.struct.PyTreeNode):
     """When the template is replaced: every `interval` frames when the response exceeds `threshold`."""
 
-    interval: jax.Array  # [] int32
-    threshold: jax.Array  # [] float32
+    interval: jax.Array | np.int32
+    threshold: jax.Array | np.float32
 
     @classmethod
     def of(cls, options: dict) -> "Updates":
@@ -177,8 +175,8 @@ def _crop_step(
       the new state, and answers float32 `[B, 6]`: box_xywh in pixels, response, score; `[B, 10]` with the evidence.
     """
     state, result = step(model, variables, target.state, crops)
-    resize_factor = model.search_size / side[:, None].astype(jnp.float32)
-    box = box_from_crop(result.box_cxcywh_norm, target.box_xywh, resize_factor, model.search_size)
+    resize_factor = model.config.search_size / side[:, None].astype(jnp.float32)
+    box = box_from_crop(result.box_cxcywh_norm, target.box_xywh, resize_factor, model.config.search_size)
     box = clip_box_xywh(box, *size.astype(jnp.float32).T)
     numbers = [box, result.response[:, None], result.score[:, None]]
     answer = jnp.concatenate(numbers if result.evidence is None else [*numbers, result.evidence], axis=1)
@@ -198,14 +196,14 @@ def _frame_step(
     Returns:
       as `_crop_step`.
     """
-    crops = _cut(frames, target.crop_window, size, model.search_size)
+    crops = _cut(frames, target.crop_window, size, model.config.search_size)
     target, answer = _crop_step(model, variables, target, crops, target.crop_window[:, 2], size)
     if updates is None:
         return target, answer
     due = updates.due(target.frames, answer[:, RESPONSE])
 
     def renew(state: ModelState) -> ModelState:
-        window, side = crop_windows(target.box_xywh, TEMPLATE_FACTOR), model.template_size
+        window, side = crop_windows(target.box_xywh, TEMPLATE_FACTOR), model.config.template_size
         resize_factor = side / window[:, 2:].astype(jnp.float32)
         box_norm = box_to_crop_norm(target.box_xywh, target.box_xywh, resize_factor, side)
         new = replace_template(model, variables, state, _cut(frames, window, size, side), box_norm)
@@ -223,12 +221,12 @@ def _cut(frames: jax.Array, crop_window: jax.Array, size: jax.Array, out_size: i
     return jax.vmap(cut)(frames, crop_window, size)
 
 
-_options = dict(static_argnames="model", donate_argnames="target")
-track_crop = jax.jit(_crop_step, **_options)
-track_frame = jax.jit(_frame_step, **_options)
+_compiled = functools.partial(jax.jit, static_argnames="model", donate_argnames="target")
+track_crop = _compiled(_crop_step)
+track_frame = _compiled(_frame_step)
 
 
-@functools.partial(jax.jit, **_options)
+@_compiled
 def track_chunk(
     model: RELO, variables: dict, target: TrackState, frames: jax.Array, size: jax.Array, updates: Updates | None
 ) -> tuple[TrackState, jax.Array]:
@@ -236,7 +234,7 @@ def track_chunk(
     return jax.lax.scan(lambda target, x: _frame_step(model, variables, target, *x, updates), target, (frames, size))
 
 
-@functools.partial(jax.jit, **_options)
+@_compiled
 def renew_template(
     model: RELO,
     variables: dict,

@@ -1,7 +1,7 @@
 """One session of `relo track`: a video and boxes in; a video with the boxes, text and JSON out, written as it runs.
 
-Ctrl-C, and closing the window, end the tracking, not the files: they are closed properly and hold the frames until then
-(a camera is meant to be stopped that way). Whatever fails otherwise leaves no file behind.
+Ctrl-C, and closing the window, end the tracking but not the files: they are closed properly and hold the frames until
+then (this is how a camera is stopped). Any other failure leaves no file behind.
 """
 
 import contextlib
@@ -9,21 +9,54 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from relo_jax.errors import UserError
 from relo_jax.files import discard_stdout
 from relo_jax.media import streams, video, window
-from relo_jax.media.frames import Unreadable, warn
+from relo_jax.media.frames import Frames, Unreadable, warn
 from relo_jax.tracking import writers
-from relo_jax.tracking.follow import follow, has_several_boxes
+from relo_jax.tracking.follow import Results, follow, has_several_boxes
 from relo_jax.tracking.options import check_box, check_frame
+from relo_jax.tracking.targets import Box
 from relo_jax.tracking.tracker import MultiTracker, Tracker
 
 
-def parse_box(text):
+@dataclass(frozen=True)
+class Outputs:
+    """Files that a session writes; None: not this one.
+
+    Attributes:
+      save: video with the boxes and scores drawn.
+      json: boxes, scores and counters: one object, or a line a frame if the name ends in .jsonl or is "-", the standard
+        output.
+      txt: a line `x,y,w,h` a frame; a file each for several targets, see `writers.text_paths`.
+    """
+
+    save: str | Path | None = None
+    json: str | Path | None = None
+    txt: str | Path | None = None
+
+    def paths(self, count: int) -> list[Path]:
+        """All files, for that number of targets."""
+        paths = [Path(p) for p in (self.save, self.json) if p is not None and str(p) != writers.STDOUT]
+        return paths + (writers.text_paths(self.txt, count) if self.txt is not None else [])
+
+    def check(self, source: object, count: int) -> None:
+        """Raises UserError where two files, or a file and the source, are the same."""
+        paths = self.paths(count)
+        for path in paths:
+            others = [other for other in paths if other is not path] + [Path(str(source))]
+            if path.resolve() in [other.resolve() for other in others]:
+                raise UserError(f"{path} is used twice: give every output a file of its own")
+
+
+def parse_box(text: str) -> tuple[float, float, float, float]:
     """Four floats from "x,y,w,h". Raises UserError."""
     try:
         x, y, w, h = (float(v) for v in text.split(","))
@@ -33,23 +66,30 @@ def parse_box(text):
 
 
 def track_to_files(
-    source, box=None, checkpoint="starter", save=None, json_path=None, txt_path=None, options=None, chunk=None,
-    show=None, timeout=streams.TIMEOUT, retries=streams.RETRIES, dtype=None,
-):  # fmt: skip
-    """Tracks through a video, writes what was asked for, and prints how it went.
+    source: str | Path | int | Iterable[np.ndarray],
+    box: str | Box | Sequence[str | Box] | None = None,
+    checkpoint: str | Path = "starter",
+    save: str | Path | None = None,
+    json_path: str | Path | None = None,
+    txt_path: str | Path | None = None,
+    options: dict | None = None,
+    chunk: int | None = None,
+    show: bool | None = None,
+    timeout: float = streams.TIMEOUT,
+    retries: int = streams.RETRIES,
+    dtype: str | None = None,
+) -> None:
+    """Tracks through a video, writes the files that were asked for, and prints a summary.
 
     Args:
       source: video file, folder of frames, index of a camera, or address of a stream.
-      box: x, y, w, h of the target in the first frame, as "x,y,w,h" or as numbers, or a list of those for several
-        targets; None selects one with the mouse.
+      box: the target in the first frame, as "x,y,w,h" or as numbers, or a list of those for several targets; None
+        selects one with the mouse.
       checkpoint: see `relo_jax.checkpoint.load`.
-      save: video file for the frames with the box and its score drawn on them.
-      json_path: file for boxes, scores and what was found: one object, or a line a frame where the name ends in .jsonl
-        or is "-", which is the standard output.
-      txt_path: file for one line `x,y,w,h` a frame; for several targets one file each, see `sinks.text_paths`.
+      save, json_path, txt_path: see `Outputs`.
       options: options of `Tracker` to replace.
-      chunk: frames that the device is given at a time, see `relo_jax.track`; for files.
-      show: whether there is a window; None where no box is given, and for a live source where somebody is looking.
+      chunk: frames that the device gets at a time, see `relo_jax.track`; for files.
+      show: whether there is a window; None: if no box is given, and for a live source if somebody may be watching.
       timeout, retries: see `relo_jax.media.streams.open_address`.
       dtype: see `Tracker.from_pretrained`.
 
@@ -59,7 +99,8 @@ def track_to_files(
     if not timeout > 0:
         raise UserError(f"--timeout is {timeout!r}: give seconds, such as 10")
     boxes, options = _boxes(box), {**(options or {}), "dtype": dtype}
-    outputs = _outputs(source, max(len(boxes), 1), save, json_path, txt_path)
+    outputs, count = Outputs(save, json_path, txt_path), max(len(boxes), 1)
+    outputs.check(source, count)
     with contextlib.ExitStack() as stack:
         frames = stack.enter_context(video.open_frames(source, timeout, retries))
         shown = _window(stack, frames, boxes, show)
@@ -67,51 +108,50 @@ def track_to_files(
             warn(f"--chunk is for files without a window: {frames.name} is tracked frame by frame")
             chunk = None
         interrupted, interrupt = stack.enter_context(_interrupts(frames.stop))
-        work = lambda: _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, json_path, txt_path)
-        story = work() if shown is None else shown.run(work, interrupt)
-    said = sys.stderr if str(json_path) == writers.STDOUT else sys.stdout
-    print(story, file=said)
-    for path in outputs:
-        print(f"written: {path}", file=said)
+        work = lambda: _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, outputs)
+        summary = work() if shown is None else shown.run(work, interrupt)
+    stream = sys.stderr if str(json_path) == writers.STDOUT else sys.stdout
+    print(summary, file=stream)
+    for path in outputs.paths(count):
+        print(f"written: {path}", file=stream)
 
 
-def _boxes(box):
+def _boxes(box: str | Box | Sequence[str | Box] | None) -> list[Box]:
     if box is None:
         return []
     several = has_several_boxes(box) or isinstance(box, list) and isinstance(box[0], str)
     return [parse_box(one) if isinstance(one, str) else one for one in (box if several else [box])]
 
 
-def _outputs(source, count, save, json_path, txt_path):
-    """Paths of the files that will be there. Raises UserError where two are the same."""
-    outputs = [Path(p) for p in (save, json_path) if p is not None and str(p) != writers.STDOUT]
-    outputs += writers.text_paths(txt_path, count) if txt_path is not None else []
-    for path in outputs:
-        others = [other for other in outputs if other is not path] + [Path(str(source))]
-        if path.resolve() in [other.resolve() for other in others]:
-            raise UserError(f"{path} is used twice: give every output a file of its own")
-    return outputs
-
-
-def _window(stack, frames, boxes, show):
+def _window(stack: contextlib.ExitStack, frames: Frames, boxes: list[Box], show: bool | None) -> window.Window | None:
     """A window, or None; see `track_to_files`."""
     if not boxes and show is False:
         raise UserError("there is no box and no window to select one in: give --box x,y,w,h")
     if not boxes:
         return stack.enter_context(window.open_window(frames.name, "give the target by --box x,y,w,h"))
-    if show or (show is None and frames.live and window.somebody_looks()):
+    if show or (show is None and frames.live and window.is_expected()):
         return stack.enter_context(window.open_window(frames.name, "track without --show, or with --no-show"))
     return None
 
 
-def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, json_path, txt_path):
-    """All that is not the window: returns the line that says how it went."""
-    with writers.open_writers(frames, max(len(boxes), 1), checkpoint, save, json_path, txt_path) as outputs:
+def _work(
+    frames: Frames,
+    boxes: list[Box],
+    checkpoint: str | Path,
+    options: dict,
+    chunk: int | None,
+    shown: window.Window | None,
+    interrupted: threading.Event,
+    outputs: Outputs,
+) -> str:
+    """Everything but the window. Returns the summary."""
+    count = max(len(boxes), 1)
+    with writers.open_writers(frames, count, checkpoint, outputs.save, outputs.json, outputs.txt) as opened:
         first = _first(frames)
         for box in boxes:
             check_box(box, first)  # before the model is loaded and compiled
-        if len(boxes) > 1:
-            tracker = MultiTracker.from_pretrained(checkpoint, targets=len(boxes), **options)
+        if count > 1:
+            tracker = MultiTracker.from_pretrained(checkpoint, targets=count, **options)
         else:
             tracker = Tracker.from_pretrained(checkpoint, **options)
         if not tracker.calibrated:
@@ -119,7 +159,7 @@ def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, j
         if frames.stop.is_set():
             raise KeyboardInterrupt
         if frames.live:
-            # The first frame is one of now, and not of before the compilation.
+            # The first frame is one of now rather than one of before the compilation.
             tracker.prepare(*first.shape[:2])
             first = _first(frames)
         if not boxes:
@@ -130,37 +170,37 @@ def _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, save, j
         for box in boxes:
             check_box(box, first)
         if shown is not None:
-            outputs = [*outputs, _seen(shown, tracker)]
+            opened = [*opened, _window_writer(shown, tracker)]
         images = _chained(first, frames)
-        followed = follow(tracker, images, boxes if len(boxes) > 1 else boxes[0], chunk)
-        return _run(followed, frames, outputs, interrupted)
+        followed = follow(tracker, images, boxes if count > 1 else boxes[0], chunk)
+        return _run(followed, frames, opened, interrupted)
 
 
-def _first(frames):
+def _first(frames: Frames) -> np.ndarray:
     first = next(iter(frames), None)
     if frames.stop.is_set():
         raise KeyboardInterrupt
     if isinstance(first, Unreadable):
-        raise UserError(f"{first.why}, and the box is given in the first frame: let the video begin behind it")
+        raise UserError(f"{first.message}, but the box belongs to the first frame: let the video begin after it")
     if first is None:
         raise UserError(f"{frames.name}: " + ("ended before the first frame" if frames.live else "has no frames"))
     check_frame(first)
     return first
 
 
-def _chained(first, frames):
+def _chained(first: np.ndarray, frames: Frames) -> Iterator[np.ndarray | Unreadable]:
     yield first
     yield from frames
 
 
-def _seen(shown, tracker):
-    """A sink that shows a frame, waits while it is paused, and begins anew where somebody selected another target.
+def _window_writer(shown: window.Window, tracker: Tracker | MultiTracker) -> writers.Writer:
+    """Shows a frame, waits while it is paused, and begins anew where the user selected another target.
 
     A file plays no faster than it was taken: somebody watches it, and may want to pause.
     """
     due = time.monotonic()
 
-    def sink(frame, results, frames):
+    def write(frame: np.ndarray, results: list, frames: Frames) -> None:
         nonlocal due
         selected = shown.show(frame, results)
         if selected is not None and isinstance(tracker, MultiTracker):
@@ -172,11 +212,16 @@ def _seen(shown, tracker):
             due = max(due + float(1 / frames.rate), now)
             frames.stop.wait(due - now)
 
-    return sink
+    return write
 
 
-def _run(followed, frames, outputs, interrupted):
-    """Tracks to the end, or until it is interrupted. Returns the line that says how it went."""
+def _run(
+    followed: Generator[tuple[np.ndarray, Results], None, None],
+    frames: Frames,
+    opened: list[writers.Writer],
+    interrupted: threading.Event,
+) -> str:
+    """Tracks to the end, or until it is interrupted. Returns the summary."""
     count = found = carried = resized = targets = 0
     shape, start, enough = None, time.perf_counter(), False
     progress = tqdm(total=frames.count, unit=" frames", desc=Path(frames.name).name)
@@ -184,8 +229,8 @@ def _run(followed, frames, outputs, interrupted):
         for frame, result in results:
             result = result if isinstance(result, list) else [result]
             try:
-                for output in outputs:
-                    output(frame, result, frames)
+                for write in opened:
+                    write(frame, result, frames)
             except BrokenPipeError:
                 enough = True
                 discard_stdout()
@@ -198,14 +243,14 @@ def _run(followed, frames, outputs, interrupted):
     speed = f"{count / (time.perf_counter() - start):.1f} frames/s, reading and writing included"
     ended = "interrupted after " if interrupted.is_set() or enough else ""
     of = f" of {count * targets} boxes of {targets} targets" if targets > 1 else ""
-    story = f"{frames.name}: {ended}{count} frames, target found in {found}{of}, {speed}"
+    summary = f"{frames.name}: {ended}{count} frames, target found in {found}{of}, {speed}"
     notes = _notes(frames, carried, resized)
     if not ended and not frames.live and frames.count and count < frames.count:
         notes.append(f"its header promised {frames.count}: is the file complete?")
-    return "; ".join([story, *notes])
+    return "; ".join([summary, *notes])
 
 
-def _notes(frames, carried, resized):
+def _notes(frames: Frames, carried: int, resized: int) -> list[str]:
     notes = {
         "frames that could not be read, the last box carried over them": carried,
         "frames damaged in part": frames.damaged,
@@ -217,18 +262,18 @@ def _notes(frames, carried, resized):
 
 
 @contextlib.contextmanager
-def _interrupts(stop):
-    """An event that Ctrl-C sets, so that no frame is left half-written; a second Ctrl-C interrupts as ever.
+def _interrupts(stop: threading.Event) -> Iterator[tuple[threading.Event, Callable[[], None]]]:
+    """Lets Ctrl-C set an event, so that no frame is left half-written; a second Ctrl-C interrupts as usual.
 
     Args:
-      stop: another event that is set with it: the frames', which may be waiting for a camera.
+      stop: an event to set with it: that of the frames, which may be waiting for a camera.
 
     Yields:
-      the event, and a function that sets both as Ctrl-C does.
+      the event, and a function that sets both, as Ctrl-C does.
     """
     pressed = threading.Event()
 
-    def interrupt():
+    def interrupt() -> None:
         pressed.set()
         stop.set()
 
@@ -237,7 +282,7 @@ def _interrupts(stop):
         return
     before = signal.getsignal(signal.SIGINT)
 
-    def press(number, stack):
+    def press(number: int, stack: object) -> None:
         interrupt()
         signal.signal(signal.SIGINT, before)
 

@@ -7,6 +7,8 @@ where they lie in the image.
 map that a focal loss taught to look like a Gaussian at the target's centre, as in OSTrack (Ye et al., 2022).
 """
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -18,8 +20,7 @@ from relo_jax.model import RELO
 from relo_jax.tracking import confidence
 
 
-@flax.struct.dataclass
-class ModelState:
+class ModelState(flax.struct.PyTreeNode):
     """What B videos carry from frame to frame: K templates of M tokens, n temporal tokens of L layers."""
 
     templates: Float[Array, "B K*M D"]  # template tokens; slot 0 stays the first frame's
@@ -29,8 +30,7 @@ class ModelState:
     reference: Float[Array, "B D"]  # `appearance_at` of the first search frame; unused without score weights
 
 
-@flax.struct.dataclass
-class StepResult:
+class StepResult(flax.struct.PyTreeNode):
     """What the network says of one frame of B videos."""
 
     box_cxcywh_norm: Float[Array, "B 4"]  # relative to the search crop
@@ -69,11 +69,11 @@ def init_state(
     batch = template_crops.shape[0]
     template = _encode_template(model, variables, template_crops, template_boxes_xywh_norm)
     return ModelState(
-        templates=jnp.tile(template, (1, model.templates, 1)),
+        templates=jnp.tile(template, (1, model.config.templates, 1)),
         tokens=model.initial_tokens(batch),
         first=jnp.ones(batch, bool),
-        window=jnp.broadcast_to(hann_window(model.grid, window_power), (batch, model.grid**2)),
-        reference=jnp.zeros((batch, model.width)),
+        window=jnp.broadcast_to(hann_window(model.config.grid, window_power), (batch, model.config.grid**2)),
+        reference=jnp.zeros((batch, model.config.width)),
     )
 
 
@@ -93,24 +93,25 @@ def step(
 
     def localise(module: RELO) -> tuple[jax.Array, jax.Array, StepResult]:
         features, tokens = module.frame(state.templates, crops, state.tokens, state.first)
-        is_heatmap = module.localizer == "heatmap"
+        is_heatmap = module.config.localizer == "heatmap"
         scores = module.center(features).reshape(state.window.shape) if is_heatmap else module.policy_logits(features)
         response = state.window * scores
         action = greedy(response)
-        box = decode_box(*module.box_at(features, action), action, (module.grid, module.grid))
+        box = decode_box(*module.box_at(features, action), action, (module.config.grid, module.config.grid))
         if is_heatmap:
             height = jnp.take_along_axis(scores, action[:, None], axis=1)[:, 0]
             return tokens, state.reference, StepResult(box, response.max(-1), height, None)
         if not confidence.is_enabled(variables):
-            local = confidence.local_probability(scores, action, module.grid)
+            local = confidence.local_probability(scores, action, module.config.grid)
             return tokens, state.reference, StepResult(box, response.max(-1), local, None)
         reference = jnp.where(state.first[:, None], confidence.appearance_at(features, action), state.reference)
         value = module.value(features)
-        evidence = confidence.gather(scores, value, features, reference, box, action, module.grid)
+        evidence = confidence.gather(scores, value, features, reference, box, action, module.config.grid)
         probability = confidence.probability(evidence, variables)
         return tokens, reference, StepResult(box, response.max(-1), probability, evidence)
 
-    tokens, reference, result = model.apply(variables, method=localise)
+    localised: Any = model.apply(variables, method=localise)
+    tokens, reference, result = localised
     state = state.replace(tokens=tokens, first=jnp.zeros_like(state.first), reference=reference)
     return state, result
 
@@ -128,5 +129,8 @@ def replace_template(
     return state.replace(templates=templates)
 
 
-def _encode_template(model: RELO, variables: dict, crops: jax.Array, boxes_xywh_norm: jax.Array) -> jax.Array:
-    return model.apply(variables, crops[:, None], boxes_xywh_norm[:, None], method="encode_templates")
+def _encode_template(
+    model: RELO, variables: dict, crops: Array | np.ndarray, boxes_xywh_norm: Array | np.ndarray
+) -> Array:
+    tokens: Any = model.apply(variables, crops[:, None], boxes_xywh_norm[:, None], method="encode_templates")
+    return tokens

@@ -50,7 +50,8 @@ class VideoTargets:
     ):
         self._engine, self._count = Engine(model, variables, options), count
         self._device_crops = self._engine.device.platform != "cpu" if device_crops is None else device_crops
-        self._begun, self._prepared = False, set()
+        self._begun = False
+        self._prepared: set[tuple[int, int, int | None]] = set()
         self._warm_up()
 
     @classmethod
@@ -123,7 +124,7 @@ class VideoTargets:
 
     def _first_views(self, frame: np.ndarray, boxes: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         read_crop = functools.partial(crop_host, frame)
-        views = [programs.first_view(box, self.model.template_size, read_crop) for box in boxes]
+        views = [programs.first_view(box, self.model.config.template_size, read_crop) for box in boxes]
         return tuple(np.concatenate(parts) for parts in zip(*views, strict=True))
 
     def _update(self, frame: np.ndarray) -> list[Result]:
@@ -132,7 +133,7 @@ class VideoTargets:
         if self._device_crops:
             return self._results(jax.device_get(self._track(*programs.pad_to_bucket([[frame]], 1))))
         windows = jax.device_get(self._engine.state.crop_window)
-        crops = np.stack([cut_host(frame, window, self.model.search_size) for window in windows.tolist()])
+        crops = np.stack([cut_host(frame, window, self.model.config.search_size) for window in windows.tolist()])
         sizes = np.array([frame.shape[:2]] * self._count, np.int32)
         answers = jax.device_get(self._engine.track_crops(crops, windows[:, 2], sizes))
         results = self._results(answers)
@@ -145,7 +146,7 @@ class VideoTargets:
         tracked, read_crop = jax.device_get(self._engine.state.frames), programs.cropper(frame)
         due = self._engine.update_rule.due(tracked, answers[:, programs.RESPONSE])
         for row in np.flatnonzero(due).tolist():
-            view = programs.template_view(answers[row, programs.BOX], self.model.template_size, read_crop)
+            view = programs.template_view(answers[row, programs.BOX], self.model.config.template_size, read_crop)
             self._engine.renew_template(row, view)
 
     def _update_chunk(self, frames: Sequence[np.ndarray], length: int | None) -> Callable[[], Iterator[list[Result]]]:
@@ -190,7 +191,7 @@ class VideoTargets:
 
     def _warm_up(self) -> None:
         """Runs everything once that does not depend on a frame's size: it is compiled, and its memory set aside."""
-        engine, size = self._engine, self.model.search_size
+        engine, size = self._engine, self.model.config.search_size
         engine.state = engine.begin(self._empty_views())
         if self._device_crops:
             return

@@ -136,5 +136,5 @@ def test_mistakes_are_one_line(model, variables, three, frames):
     with pytest.raises(UserError, match="has no area"):
         three.init(frames[0], [*BOXES[:2], (5, 5, 0, 5)])
     three.init(frames[0], BOXES)
-    with pytest.raises(UserError, match="target 3 is none of the 3"):
+    with pytest.raises(UserError, match="target 3 is not one of 0 to 2"):
         three.init_one(3, frames[0], BOXES[0])

@@ -165,7 +165,7 @@ def test_a_window_that_is_closed_on_the_way_ends_the_tracking_and_not_the_files(
 )
 def test_what_opens_a_window(source, box, show, looks, opens, frames, screen, camera, monkeypatch):
     """What needs a selection, what is asked to, and a live source where somebody is looking."""
-    monkeypatch.setattr(window, "somebody_looks", lambda: looks)
+    monkeypatch.setattr(window, "is_expected", lambda: looks)
     camera.does(frames)
     with pytest.raises(UserError, match="no such checkpoint"):
         track_to_files(0 if source == "camera" else frames, box, "nothing-there", show=show)
@@ -183,13 +183,13 @@ def test_what_opens_a_window(source, box, show, looks, opens, frames, screen, ca
         ("linux", ":0", True, False, False),
     ],
 )
-def test_somebody_looks_in_a_terminal_with_a_display(system, display, terminal, tk, looks, monkeypatch):
+def test_a_window_is_expected_in_a_terminal_with_a_display(system, display, terminal, tk, looks, monkeypatch):
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: terminal))
     found = {"_tkinter": SimpleNamespace()} if tk else {}
     monkeypatch.setattr(window.importlib.util, "find_spec", found.get)
-    assert window.somebody_looks() is looks
+    assert window.is_expected() is looks
 
 
 def test_a_file_that_ends_early_is_said_to(saved, frames, tmp_path, capsys):

@@ -92,7 +92,7 @@ def test_a_map_that_was_never_trained_does_not_track(run, model, variables, tmp_
 
 
 def test_a_heat_map_has_no_weights_of_a_policys_evidence(model, variables):
-    with pytest.raises(UserError, match="this model says where by its centre map, and the score is that map's height"):
+    with pytest.raises(UserError, match="this model localises by its centre map, whose height is the score"):
         tracker.Tracker(model, variables, {"score_value": 1.0})
 
 

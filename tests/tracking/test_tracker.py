@@ -15,7 +15,8 @@ import pytest
 
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch import convert
-from relo_jax.data.synthetic.procedural import Options, heldout
+from relo_jax.config.data_options import Options
+from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.geometry.boxes import clip_box_xywh, iou_xywh
 from relo_jax.geometry.crop import box_from_crop, crop_host
