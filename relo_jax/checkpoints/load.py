@@ -38,7 +38,7 @@ from relo_jax.checkpoints.run_directory import (
 )
 from relo_jax.errors import UserError
 from relo_jax.files import atomic_write
-from relo_jax.model import RELO, model_config, model_from_config
+from relo_jax.model import RELO
 
 # The release's window powers where no benchmark is named (the released system, "Inference").
 RELEASED_WINDOW_POWER = {"t256": 2.0, "s256": 2.0, "b256": 3.0, "l256": 2.7}  # s256: never released, as t256
@@ -72,7 +72,7 @@ def load(path="starter", model=None, dtype=None):
     loaded = _load(path, model)
     if dtype is None:
         return loaded
-    return replace(loaded, model=model_from_config({**model_config(loaded.model), "dtype": dtype}))
+    return replace(loaded, model=RELO(replace(loaded.model.config, dtype=dtype)))
 
 
 def _load(path, model):
@@ -149,9 +149,9 @@ def export_starter(variables, model, path, tracker_config=None):
 def describe(model, tracker_config=None):
     """The config that goes with bare variables: section "model", and "tracker" as given or the release's."""
     tracker = relo_config.base().tracker.to_dict()
-    if model.variant in RELEASED_WINDOW_POWER:
-        tracker["window_power"] = RELEASED_WINDOW_POWER[model.variant]
-    return {"model": model_config(model), "tracker": dict(tracker_config or tracker)}
+    if model.config.variant in RELEASED_WINDOW_POWER:
+        tracker["window_power"] = RELEASED_WINDOW_POWER[model.config.variant]
+    return {"model": model.config.to_dict(), "tracker": dict(tracker_config or tracker)}
 
 
 def _load_step(run, step, model):
@@ -193,7 +193,7 @@ def load_tracker(path, dtype=None):
         nor does a centre map that had no focal loss.
     """
     loaded = load(path, dtype=dtype)
-    if loaded.model.localizer == "heatmap":
+    if loaded.model.config.localizer == "heatmap":
         if not _saw_a_batch(loaded.variables["batch_stats"]["regression"]["center"]):
             raise UserError(f"{path} says where by its centre map, which was never trained: "
                             "train it with config.warmup.center_focal_weight=1.0")  # fmt: skip
@@ -220,7 +220,7 @@ def _model_of(config, file):
     sections = isinstance(config, dict) and all(isinstance(config.get(name, {}), dict) for name in ("model", "tracker"))
     if not sections or "variant" not in config.get("model", {}):
         raise UserError(f"{file} has no section 'model' with a variant: it is not the config of a checkpoint")
-    return model_from_config(config["model"])
+    return RELO.from_config(config["model"])
 
 
 def check_fits(variables, model, where):
@@ -238,7 +238,8 @@ def check_fits(variables, model, where):
     for name in [*needed, *found]:
         if found.get(name) != needed.get(name):
             has, needs = (f"shape {tree[name]}" if name in tree else "nothing" for tree in (found, needed))
-            raise UserError(f"{where} is of another variant than {model.variant!r}: {name}: {has}, expected {needs}")
+            variant = model.config.variant
+            raise UserError(f"{where} is of another variant than {variant!r}: {name}: {has}, expected {needs}")
 
 
 def _on_device(variables):

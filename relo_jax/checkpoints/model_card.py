@@ -81,7 +81,7 @@ def of_converted(path, model, parameters, kind):
     """The card of a checkpoint that was converted from a PyTorch file; `kind` says what the file is."""
     source = {"name": Path(path).name, "sha256": _sha256(path), "kind": kind}
     return {
-        "kind": "converted", "variant": model.variant, "stage": None, "parameters": parameters, "source": source,
+        "kind": "converted", "variant": model.config.variant, "stage": None, "parameters": parameters, "source": source,
         "parent": None, "sessions": [session()],
     }  # fmt: skip
 

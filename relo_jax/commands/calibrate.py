@@ -38,7 +38,7 @@ def run(args):
     )
     found = calibrate.calibrate(loaded, sequences, args.false_alarms, args.batch)
     about = {
-        "checkpoint": str(args.checkpoint), "dtype": loaded.model.dtype, "data": data,
+        "checkpoint": str(args.checkpoint), "dtype": loaded.model.config.dtype, "data": data,
         "false_alarms": args.false_alarms,
     }  # fmt: skip
     calibrate.write(found, loaded, file, out, about)

@@ -58,9 +58,10 @@ def account(conversion, model):
     """A table of what was mapped, what is fresh and what was left out, as text."""
     from relo_jax.checkpoints.pytorch.convert import describe_fresh
 
+    config = model.config
     lines = [
-        f"{conversion.kind}, variant {model.variant}: width {model.width}, {model.depth} main blocks, "
-        f"{model.heads} heads, {model.temporal_tokens} temporal tokens, search {model.search_size} px",
+        f"{conversion.kind}, variant {config.variant}: width {config.width}, {config.depth} main blocks, "
+        f"{config.heads} heads, {config.temporal_tokens} temporal tokens, search {config.search_size} px",
         f"{'part':<12}{'tensors':>8}{'parameters':>14}",
     ]
     lines += [f"{part:<12}{tensors:>8}{count:>14,}" for part, (tensors, count) in conversion.mapped.items()]

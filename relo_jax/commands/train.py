@@ -50,11 +50,11 @@ def run(args):
 def _print_config(config):
     """The config as a run's `config.json` has it: every field, those of the model's variant filled in."""
     from relo_jax import config as config_lib
-    from relo_jax.model import RELO, model_config
+    from relo_jax.model import RELO
 
     config_lib.validate(config)
-    model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
-    print(json.dumps({**config_lib.to_dict(config), "model": model_config(model)}, indent=2))
+    model = RELO.from_config(config.model)
+    print(json.dumps({**config_lib.to_dict(config), "model": model.config.to_dict()}, indent=2))
 
 
 def _cluster(args):

@@ -8,13 +8,12 @@ from relo_jax.config.recipes import paper, starter
 from relo_jax.config.validation import (
     check_same_run,
     from_dict,
-    model_overrides,
     to_dict,
     unknown_field,
     validate,
 )
 
 __all__ = [
-    "BENCHMARKS", "DATASETS", "PAPER_DATA", "base", "check_same_run", "flatten", "from_dict", "model_overrides",
+    "BENCHMARKS", "DATASETS", "PAPER_DATA", "base", "check_same_run", "flatten", "from_dict",
     "paper", "starter", "steps", "to_dict", "unknown_field", "validate",
 ]  # fmt: skip

@@ -4,9 +4,14 @@ The numbers are the paper's; where the authors' release differs, the comment say
 nothing reads does not exist.
 """
 
+import dataclasses
 import math
+import typing
 
 from ml_collections import ConfigDict, config_dict
+
+from relo_jax.config.data_options import CLIP_FIELDS, PROCEDURAL_FIELDS
+from relo_jax.config.model_config import ModelConfig
 
 DATASETS = (
     "procedural", "photos", "folder", "coco", "got10k", "lasot", "lasot_ext", "nfs", "otb100", "tnl2k", "trackingnet",
@@ -36,20 +41,7 @@ def base():
     config.mesh = ConfigDict({"data": -1, "model": 1})  # -1: what model leaves
     config.mesh.shard_params = "none"  # "fsdp": large arrays are split over both axes, instead of one copy a device
 
-    # A variant's name; the other fields replace its values, None keeps them (see `RELO` for what they mean).
-    config.model = ConfigDict({"variant": "b256"})
-    for name in ("width", "depth", "heads", "temporal_tokens", "templates", "search_size", "template_size"):
-        config.model[name] = config_dict.placeholder(int)
-    config.model.head_width = config_dict.placeholder(int)
-    config.model.stem_blocks = config_dict.placeholder(tuple)
-    config.model.drop_path = config_dict.placeholder(float)
-    config.model.layer_scale = config_dict.placeholder(float)
-    config.model.init_scheme = config_dict.placeholder(str)
-    config.model.remat = config_dict.placeholder(bool)
-    config.model.remat_policy = "nothing"  # with remat, what of a block is stored; "dots": outputs of linear layers
-    config.model.dtype = config_dict.placeholder(str)
-    config.model.propagation = "layer_aligned"  # of temporal tokens; to compare with: "deep_to_shallow", "none"
-    config.model.localizer = "policy"  # what says where when tracking; to compare with: "heatmap", the centre map
+    config.model = _model()
 
     config.warmup = ConfigDict()
     config.warmup.search_frames = 2  # T
@@ -119,52 +111,30 @@ def steps(epochs, clips, batch_size):
     return math.ceil(epochs * clips / batch_size)
 
 
-def _data():
+def _model() -> ConfigDict:
+    """The section "model" of `base()`: a variant's name, and values in place of the variant's; None keeps those."""
+    model = ConfigDict({"variant": "b256"})
+    for field in dataclasses.fields(ModelConfig)[1:]:
+        kind = typing.get_origin(field.type) or field.type
+        shared = field.name in ("remat_policy", "propagation", "localizer")  # by all variants
+        model[field.name] = field.default if shared else config_dict.placeholder(kind)
+    return model
+
+
+def _data() -> ConfigDict:
     """The section "data" of `base()`: which sequences, how clips are drawn from them and varied."""
-    data = ConfigDict()
+    data = ConfigDict(CLIP_FIELDS)
+    data.procedural = ConfigDict(PROCEDURAL_FIELDS)  # of "procedural" and "photos"
     data.name = "procedural"  # one of DATASETS, or a mixture: "coco+lasot+got10k"; "got10k/train" names a split
     data.weights = ()  # of a mixture, one each; (): equal parts
     data.root = ""  # folder of the datasets, or of the one; "": RELO_DATA_DIR. Not of "procedural"
     data.one_based = False  # of "folder": boxes count pixels from 1 (OTB, UAV123)
     data.seed = 0  # of training clips; held-out clips are the same for all seeds
     data.workers = 2  # reader threads
-    # Reader processes, each with so many threads; 0: the threads of this one. Each holds up to workers + 4 batches
-    # ready, most of them in shared memory (/dev/shm).
+    # Reader processes, each with that many threads; 0: the threads of the main process. Each holds up to workers + 4
+    # batches ready, most of them in shared memory (/dev/shm).
     data.processes = 0
-    data.epoch = 100_000  # clips between two accounts of what was read
-    data.reduced_decode = True  # decode a JPEG at 1/2, 1/4, 1/8 where its crops are shrunk at least as much
-    data.max_gap = 400  # frames between a clip's base frame and any other
-    data.grey = 0.05  # probability, joint over the clip
-    data.flip = 0.5  # probability of a horizontal flip, joint over the clip
-    data.frame_flip = 0.5  # probability of another flip, each frame for itself
-    data.brightness = 0.2  # factor U(1 - b, 1 + b), each frame
-    data.scale_jitter = 0.5  # search crop: size * exp(N(0, s^2)) a side
-    data.shift_jitter = 3.5  # search crop: centre + sqrt(w h) * s * (U - 0.5) an axis
-    # Of "procedural" and "photos"; sizes in pixels of the frame, speeds in target sizes a frame.
-    data.procedural = ConfigDict()
-    data.procedural.width = 448
-    data.procedural.height = 336
-    data.procedural.num_frames = 120
-    data.procedural.distractors = 3  # at most
-    data.procedural.clutter = 6  # at most
-    data.procedural.occlusion = 0.5  # probability of something to pass behind
-    data.procedural.smallest = 20.0  # side of the target at the start
-    data.procedural.largest = 64.0
-    data.procedural.elongation = 0.0  # spread of log(w / h) of targets, beside what their silhouettes have
-    data.procedural.slowest = 0.03
-    data.procedural.fastest = 0.22
-    data.procedural.jump = 0.03  # largest probability a frame of a sudden displacement
-    data.procedural.bending = 6.0  # largest bend of soft objects, in 96ths of their size
-    data.procedural.shadow = 0.3  # probability of a shadow or a patch of light
-    data.procedural.switch = 0.0  # probability that the light comes on or goes out
-    data.procedural.sensor_noise = 0.15  # largest strength of the camera's noise
-    data.procedural.blur = 1.5  # largest blur of the camera, pixels
-    data.procedural.grade = 0.5  # probability of paler or tinted colours
-    data.procedural.compression = 0.15  # probability of visible JPEG compression
-    data.procedural.exposure = 0.0  # largest share of the time between two frames in which moving things smear
-    data.procedural.pixel = 0.0  # largest side of the camera's pixels, in those of the frame, from 1; 0: as drawn
-    data.procedural.bank_size = 256  # textures a split
-    data.procedural.absence = 0.0  # probability that the target goes out of sight for a while
+    data.epoch = 100_000  # clips between two reports of what was read
     return data
 
 

@@ -8,16 +8,13 @@ import json
 import math
 
 from relo_jax.config.fields import DATASETS, base, flatten
+from relo_jax.config.model_config import CHOICES as MODEL_CHOICES
 from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError
 
 _CHOICES = {
     "stage": ("warmup", "rl"),
-    "model.init_scheme": ("release", "similarity"),
-    "model.remat_policy": ("nothing", "dots"),
-    "model.dtype": ("float32", "bfloat16", "float16"),
-    "model.propagation": ("layer_aligned", "deep_to_shallow", "none"),
-    "model.localizer": ("policy", "heatmap"),
+    **{f"model.{name}": known for name, known in MODEL_CHOICES.items()},
     "warmup.decode_at": ("center", "argmax"),
     "warmup.heatmap_peak": ("rounded", "cell"),
     "warmup.train": ("all", "center"),
@@ -46,11 +43,6 @@ _MAY_CHANGE_ON_RESUME = {
     "tracker.score_bias", "tracker.score_local_probability", "tracker.score_value", "tracker.score_appearance_similarity",
     "tracker.score_center_proximity",
 }  # fmt: skip
-
-
-def model_overrides(config):
-    """The fields of `config.model` that replace the variant's, for `RELO.from_variant(config.model.variant, **...)`."""
-    return {k: v for k, v in config.model.to_dict().items() if k != "variant" and v is not None}
 
 
 def unknown_field(name, where="config"):

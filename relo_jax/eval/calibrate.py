@@ -17,8 +17,8 @@ import tqdm
 
 from relo_jax import __version__
 from relo_jax.checkpoints import run_directory
+from relo_jax.config.data_options import Options
 from relo_jax.data.datasets import layouts
-from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, calibration

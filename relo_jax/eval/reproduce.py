@@ -46,13 +46,13 @@ def reproduce(variant, checkpoint, data_root=None, *, out=None, batch=8, dataset
     if not root:
         raise UserError(f"where are the datasets? Give --data-root, or set {ENVIRONMENT} to the folder they are in")
     loaded = checkpoints.load_tracker(checkpoint, dtype)
-    if loaded.model.variant != variant:
+    if loaded.model.config.variant != variant:
         raise UserError(
-            f"{checkpoint} is of variant {loaded.model.variant}, not {variant}: compare it with its own row"
+            f"{checkpoint} is of variant {loaded.model.config.variant}, not {variant}: compare it with its own row"
         )
     name, card = runner.checkpoint_name(checkpoint), model_card.of_checkpoint(checkpoint)
     out = Path(out) if out else Path("results") / name
-    about, rows = {"checkpoint": card, "dtype": loaded.model.dtype}, {}
+    about, rows = {"checkpoint": card, "dtype": loaded.model.config.dtype}, {}
     for dataset in expected:
         try:
             benchmark = open_benchmark(dataset, root)

@@ -73,7 +73,7 @@ def evaluate(
     waiting = [s for s in benchmark if boxes[s.name] is None]
     if waiting:
         batch = batch_for(waiting, batch)
-        unknown = {"kind": "in memory", "variant": loaded.model.variant}
+        unknown = {"kind": "in memory", "variant": loaded.model.config.variant}
         card = card or (unknown if in_memory else model_card.of_checkpoint(tracker))
         data = {"fingerprint": benchmark.fingerprint(), "sequences": len(benchmark), "frames": sum(map(len, benchmark))}
         model_card.add_evaluation(
@@ -83,16 +83,17 @@ def evaluate(
     if not benchmark.server:
         _measure(evaluation, rules)
     name = name or ("RELO" if in_memory else checkpoint_name(tracker))
-    about = {"tracker": name, "dtype": loaded.model.dtype, "rules": rules, "options": values, "options_from": source}
+    about = {"tracker": name, "dtype": loaded.model.config.dtype, "rules": rules}
+    about |= {"options": values, "options_from": source}
     _write_summary(results.path, evaluation, about)
     return evaluation
 
 
 def chosen_options(loaded, benchmark, given=None):
     """The tracker's options on a benchmark, all of them, and where those come from that are not defaults."""
-    model = loaded.model
+    model = loaded.model.config
     values, source = published.tracker_options(loaded.config, model.variant, benchmark.name, given, model.templates)
-    return checked_options(values, model), source
+    return checked_options(values, loaded.model), source
 
 
 def results_folder(checkpoint, benchmark, seed=None):

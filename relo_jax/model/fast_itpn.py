@@ -1,23 +1,22 @@
-"""Fast-iTPN: convolutional stem and sub-LN Transformer blocks (Tian et al., 2024; the released system, "Encoder").
+"""Fast-iTPN: convolutional stem and sub-LN Transformer blocks (Tian et al., 2024).
 
-Names of parameters are listed in `relo_jax/checkpoints/pytorch/parameter_map.py`, which maps the release's onto them.
+`relo_jax/checkpoints/pytorch/parameter_map.py` maps the names of the release's parameters onto those used here.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Real
 
+from relo_jax.config.model_config import STRIDE, ModelConfig
 from relo_jax.model.layers import Attention, SwiGLU, drop_path, kernel_init, layer_norm
 from relo_jax.model.temporal import previous_tokens
 
-STRIDE = 16
 # PyTorch's default for convolutions: Kaiming-uniform with a = sqrt(5), that is a variance of 1 / (3 fan_in).
 conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
-
-# What of a block is stored for the backward pass, which computes the rest again (`RELO.remat_policy`). "dots": products
-# with weights. Those of attention, a matrix for each head of each frame, would be too large.
+# What the backward pass finds stored of a block; it computes the rest again (`ModelConfig.remat_policy`). "dots" stores
+# products with weights. Those of attention, a matrix for each head of each frame, would be too large.
 REMAT_POLICIES = {
     "nothing": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -31,8 +30,8 @@ class ConvBlock(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x, train: bool):
-        """`[B, T, H, W, C]` -> the same shape."""
+    def __call__(self, x: Float[Array, "B T H W C"], train: bool) -> Float[Array, "B T H W C"]:
+        """Applies the block, with drop path in training."""
         width = x.shape[-1]
         dense = lambda features, name: nn.Dense(features, dtype=self.dtype, kernel_init=conv_init, name=name)
         y = layer_norm(self.dtype, "norm")(x)
@@ -49,8 +48,8 @@ class PatchMerge(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x):
-        """`[B, T, H, W, C]` -> `[B, T, H/2, W/2, 2C]`."""
+    def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B T H//2 W//2 2*C"]:
+        """Halves the map's sides and doubles its channels."""
         x = layer_norm(self.dtype, "norm")(x)
         return nn.Conv(
             2 * x.shape[-1], (2, 2), (2, 2), padding="VALID", dtype=self.dtype, kernel_init=conv_init, name="reduction"
@@ -60,90 +59,80 @@ class PatchMerge(nn.Module):
 class Block(nn.Module):
     """A main block, on all frames at once: attention over a frame's tokens and its predecessor's, then SwiGLU.
 
-    Called under `nn.scan`; the carry is the tokens, the scanned inputs are this layer's drop rate and its temporal
-    tokens of the frame before the first. `propagation` says what is seen of the predecessor, see `temporal.py`; with
-    "deep_to_shallow" it is among the frame's own tokens already.
+    Called under `nn.scan`: the carry is the tokens, the scanned inputs are this layer's drop rate and its temporal
+    tokens of the frame before the clip. `config.propagation` decides what is read of the predecessor, see
+    `temporal.py`; with "deep_to_shallow" its tokens are already among the frame's own.
     """
 
-    heads: int
-    temporal_tokens: int
-    layer_scale: float
-    dtype: str = "float32"
-    propagation: str = "layer_aligned"
+    config: ModelConfig
 
     @nn.compact
-    def __call__(self, x, layer, first, train: bool, keep=None):
+    def __call__(
+        self,
+        x: Float[Array, "B T M D"],
+        layer: tuple[Float[Array, ""] | float, Float[Array, "..."] | None],
+        first: Bool[Array, " B"] | None,
+        train: bool,
+        keep: int | None = None,
+    ) -> tuple[Float[Array, "B T _ D"], Float[Array, "B T n D"]]:
         """Applies one block.
 
         Args:
-          x: `[B, T, M, D]`, search, template and current temporal tokens.
-          layer: `(drop_rate [], carried [B, n, D])`, this layer's share of the scanned inputs; carried is read with
-            "layer_aligned" alone.
-          first: `[B]` bool, where frame 0 has no predecessor.
+          x: search, template and current temporal tokens.
+          layer: `(drop_rate, carried [B, n, D])`, this layer's share of the scanned inputs; only "layer_aligned" reads
+            carried.
+          first: where frame 0 has no predecessor.
           train: whether drop path is active.
-          keep: how many of the first tokens are wanted; None is all. The others are looked at, and go no further.
+          keep: how many tokens to return, from the first on; the others are only attended to. None keeps all.
 
         Returns:
-          `x [B, T, M, D]` (or keep for M), and `[B, T, n, D]`: the temporal tokens that entered the block.
+          The tokens, and the temporal tokens that entered the block.
         """
         drop_rate, carried = layer
-        batch, frames, count, width = x.shape
-        current = memory = x[:, :, -self.temporal_tokens :]
-        if self.propagation == "layer_aligned":
+        config, dtype = self.config, self.config.dtype
+        batch, frames, _, width = x.shape
+        current = memory = x[:, :, -config.temporal_tokens :]
+        if config.propagation == "layer_aligned":
             memory = previous_tokens(current, carried.astype(x.dtype), first)
         flat = lambda y: y.reshape(batch * frames, -1, width)
 
-        norm1 = layer_norm(self.dtype, "norm1")
-        context = seen = norm1(flat(x))
-        if self.propagation != "deep_to_shallow":
-            context = jnp.concatenate([seen, norm1(flat(memory))], axis=1)
-        attended = Attention(self.heads, self.dtype, name="attn")(seen[:, :keep], context)
+        norm1 = layer_norm(dtype, "norm1")
+        own = context = norm1(flat(x))
+        if config.propagation != "deep_to_shallow":
+            context = jnp.concatenate([own, norm1(flat(memory))], axis=1)
+        attended = Attention(config.heads, dtype, name="attn")(own[:, :keep], context)
         x = x[:, :, :keep]
         x = x + self._branch("gamma1", attended.reshape(x.shape), drop_rate, train)
-        hidden = SwiGLU(self.dtype, name="mlp")(layer_norm(self.dtype, "norm2")(x))
+        hidden = SwiGLU(dtype, name="mlp")(layer_norm(dtype, "norm2")(x))
         x = x + self._branch("gamma2", hidden, drop_rate, train)
         return x, current
 
     def _branch(self, name, y, drop_rate, train):
-        gamma = self.param(name, nn.initializers.constant(self.layer_scale), (y.shape[-1],))
+        gamma = self.param(name, nn.initializers.constant(self.config.layer_scale), (y.shape[-1],))
         y = y * gamma.astype(y.dtype)
         return drop_path(y, drop_rate, self.make_rng("drop_path")) if train else y
 
 
 class Encoder(nn.Module):
-    """The one-stream encoder: template, search and temporal tokens through the same blocks.
+    """The one-stream encoder: template, search and temporal tokens through the same blocks."""
 
-    Args are those of `relo_jax.model.RELO`.
-    """
-
-    width: int
-    stem_blocks: tuple[int, int]
-    depth: int
-    heads: int
-    temporal_tokens: int
-    search_size: int
-    template_size: int
-    drop_path: float
-    layer_scale: float
-    remat: bool
-    remat_policy: str
-    dtype: str
-    propagation: str = "layer_aligned"
+    config: ModelConfig
 
     def setup(self):
-        width, n = self.width, self.temporal_tokens
-        self.search_count = (self.search_size // STRIDE) ** 2
-        self.template_count = (self.template_size // STRIDE) ** 2
+        config = self.config
+        width, n, dtype = config.width, config.temporal_tokens, config.dtype
+        self.search_count = (config.search_size // STRIDE) ** 2
+        self.template_count = (config.template_size // STRIDE) ** 2
         # Concrete numbers, whatever is being traced: the stem's rates decide whether a block draws a mask at all.
-        rates = [float(r) for r in np.linspace(0.0, self.drop_path, sum(self.stem_blocks) + self.depth)]
-        self.main_rates = np.asarray(rates[sum(self.stem_blocks) :], np.float32)
+        rates = [float(r) for r in np.linspace(0.0, config.drop_path, sum(config.stem_blocks) + config.depth)]
+        self.main_rates = np.asarray(rates[sum(config.stem_blocks) :], np.float32)
 
-        self.patch_embed = nn.Conv(width // 4, (4, 4), (4, 4), padding="VALID", dtype=self.dtype, kernel_init=conv_init)
-        first, second = self.stem_blocks
-        self.stage1 = [ConvBlock(rates[i], self.dtype) for i in range(first)]
-        self.merge1 = PatchMerge(self.dtype)
-        self.stage2 = [ConvBlock(rates[first + i], self.dtype) for i in range(second)]
-        self.merge2 = PatchMerge(self.dtype)
+        self.patch_embed = nn.Conv(width // 4, (4, 4), (4, 4), padding="VALID", dtype=dtype, kernel_init=conv_init)
+        first, second = config.stem_blocks
+        self.stage1 = [ConvBlock(rates[i], dtype) for i in range(first)]
+        self.merge1 = PatchMerge(dtype)
+        self.stage2 = [ConvBlock(rates[first + i], dtype) for i in range(second)]
+        self.merge2 = PatchMerge(dtype)
 
         rows = self.search_count + self.template_count
         self.pos_embed = self.param("pos_embed", kernel_init(), (rows, width))
@@ -155,118 +144,131 @@ class Encoder(nn.Module):
         self.template_background_token = vector("template_background_token")
 
         block = Block
-        if self.remat:
-            policy = REMAT_POLICIES[self.remat_policy]
+        if config.remat:
+            policy = REMAT_POLICIES[config.remat_policy]
             block = nn.remat(Block, static_argnums=(4,), prevent_cse=False, policy=policy)
         self.blocks = nn.scan(
             block,
             variable_axes={"params": 0},
             split_rngs={"params": True, "drop_path": True},
             in_axes=(0, nn.broadcast, nn.broadcast),
-            length=self.depth,
-        )(self.heads, n, self.layer_scale, self.dtype, self.propagation)
-        self.fc_norm = layer_norm(self.dtype, "fc_norm")
+            length=config.depth,
+        )(config)
+        self.fc_norm = layer_norm(dtype, "fc_norm")
 
-    def stem(self, images, train: bool = False):
-        """Pixels to tokens, position embedding not yet added.
+    def stem(self, images: Real[Array, "B T S S 3"], train: bool = False) -> Float[Array, "B T N D"]:
+        """Pixels to tokens, without position embedding.
 
         Args:
-          images: `[B, T, S, S, 3]`, uint8 RGB, or float already normalised by ImageNet's mean and deviation.
+          images: uint8 RGB, or float already normalised by ImageNet's mean and deviation.
           train: whether drop path is active.
 
         Returns:
-          `[B, T, (S/16)^2, D]`, row-major.
+          N = (S / 16)^2 tokens, row-major.
         """
-        x = self.patch_embed(normalise(images).astype(self.dtype))
+        x = self.patch_embed(normalise(images).astype(self.config.dtype))
         for block in self.stage1:
             x = block(x, train)
         x = self.merge1(x)
         for block in self.stage2:
             x = block(x, train)
         x = self.merge2(x)
-        return x.reshape(*x.shape[:2], -1, self.width)
+        return x.reshape(*x.shape[:2], -1, self.config.width)
 
-    def encode_templates(self, images, boxes_xywh_norm, train: bool = False):
-        """Template tokens, computed once a clip or a video (the released system, "Encoder", 5 to 7).
+    def encode_templates(
+        self, images: Real[Array, "B K s s 3"], boxes_xywh_norm: Float[Array, "B K 4"], train: bool = False
+    ) -> Float[Array, "B M D"]:
+        """Template tokens, computed once a clip or a video.
 
         Args:
-          images: `[B, K, s, s, 3]`, as in `stem`.
-          boxes_xywh_norm: `[B, K, 4]`, the target in each template crop, relative to its side.
+          images: template crops, as in `stem`.
+          boxes_xywh_norm: the target in each template crop, relative to its side.
           train: whether drop path is active.
 
         Returns:
-          `[B, K * (s/16)^2, D]`.
+          M = K (s / 16)^2 tokens.
         """
-        x = self.stem(images, train) + self.pos_embed[self.search_count :].astype(self.dtype)
-        share = foreground_share(boxes_xywh_norm, self.template_size)[..., None].astype(self.dtype)
+        dtype = self.config.dtype
+        x = self.stem(images, train) + self.pos_embed[self.search_count :].astype(dtype)
+        share = foreground_share(boxes_xywh_norm, self.config.template_size)[..., None].astype(dtype)
         kind = share * self.template_foreground_token + (1 - share) * self.template_background_token
-        x = x + kind.astype(self.dtype)
-        return x.reshape(x.shape[0], -1, self.width)
+        x = x + kind.astype(dtype)
+        return x.reshape(x.shape[0], -1, self.config.width)
+
+    def __call__(
+        self,
+        templates: Float[Array, "B M D"],
+        search: Real[Array, "B T S S 3"],
+        carried: Float[Array, "L B n D"],
+        first: Bool[Array, " B"],
+        train: bool = False,
+        no_gradient: bool = False,
+    ) -> tuple[Float[Array, "B T N D"], Float[Array, "L B T n D"]]:
+        """Encodes all frames of a clip, layer by layer.
+
+        Args:
+          templates: from `encode_templates`.
+          search: search crops, as in `stem`.
+          carried: the temporal tokens that entered each of the L blocks in the frame before the first; with
+            "deep_to_shallow" L is 1, and they are those that left the last block.
+          first: the clip starts here; `carried` is not read.
+          train: whether drop path is active.
+          no_gradient: no gradient is taken, so that the last block may compute only what the heads read.
+
+        Returns:
+          Features of the search tokens, and the temporal tokens of each frame as in `carried`.
+        """
+        dtype = self.config.dtype
+        x = self.stem(search, train) + (self.pos_embed[: self.search_count] + self.search_token).astype(dtype)
+        batch, frames = x.shape[:2]
+        repeat = lambda y: jnp.broadcast_to(y.astype(dtype), (batch, frames, *y.shape[-2:]))
+        temporal = repeat(self.ttokens + self.pos_embed_ttoken)
+        lean = no_gradient and not train and not self.is_initializing()
+        if self.config.propagation == "deep_to_shallow":
+            x, tokens = self._frame_by_frame(x, repeat(templates[:, None]), temporal, carried, first, train, lean)
+        else:
+            x = jnp.concatenate([x, repeat(templates[:, None]), temporal], axis=2)
+            x, tokens = self._through_blocks(x, carried, first, train, self.search_count if lean else None)
+        # The norm acts on each token by itself, and the heads read only the search tokens.
+        return self.fc_norm(x[:, :, : self.search_count]), tokens
+
+    def _through_blocks(self, x, carried, first, train, keep):
+        """Runs all blocks; the last returns the first `keep` tokens. A `keep` other than None has no gradient."""
+        if keep is None:
+            return self.blocks(x, (jnp.asarray(self.main_rates), carried), first, train)
+        return self._blocks_for_heads(x, carried, first, keep)
 
     def _blocks_for_heads(self, x, carried, first, keep):
-        """`self.blocks`, but of the last one the first `keep` tokens alone: nothing else of it is read.
+        """Runs all blocks; evaluates the last only for the first `keep` tokens, which the heads read.
 
-        The blocks' parameters are indexed in place. As operands of a shorter scan they would be copied for each frame;
-        this way it is a gradient that would be dear, which is why training goes the other.
+        The blocks' parameters are indexed in place. A shorter scan would take them as operands, and copy them for each
+        frame. Training uses the scan: here a gradient would be expensive.
         """
         stacked = jax.tree.map(jnp.asarray, self.blocks.variables["params"])
-        block = Block(self.heads, self.temporal_tokens, self.layer_scale, self.dtype, self.propagation, parent=None)
+        block, last_layer = Block(self.config, parent=None), self.config.depth - 1
 
         def apply(x, layer, keep=None):
             index, tokens = layer
             parameters = jax.tree.map(lambda p: p[index], stacked)
             return block.apply({"params": parameters}, x, (0.0, tokens), first, False, keep)
 
-        x, tokens = jax.lax.scan(apply, x, (jnp.arange(self.depth - 1), carried[:-1]))
-        x, last = apply(x, (self.depth - 1, carried[-1]), keep)
+        x, tokens = jax.lax.scan(apply, x, (jnp.arange(last_layer), carried[:-1]))
+        x, last = apply(x, (last_layer, carried[-1]), keep)
         return x, jnp.concatenate([tokens, last[None]])
 
-    def __call__(self, templates, search, carried, first, train: bool = False, no_gradient: bool = False):
-        """All frames of a clip, layer by layer.
-
-        Args:
-          templates: `[B, K * Nt, D]` of `encode_templates`.
-          search: `[B, T, S, S, 3]`, as in `stem`.
-          carried: `[L, B, n, D]`, the temporal tokens that entered each block in the frame before the first; with
-            `propagation` "deep_to_shallow" `[1, B, n, D]`, those that left the last block.
-          first: `[B]` bool: the clip starts here, `carried` is not looked at.
-          train: whether drop path is active.
-          no_gradient: nobody asks for one; the last block then computes no more than the heads read.
-
-        Returns:
-          features `[B, T, N, D]` of the search tokens, and `[L, B, T, n, D]`: the temporal tokens that entered each
-          block, or `[1, B, T, n, D]` that left the last.
-        """
-        x = self.stem(search, train) + (self.pos_embed[: self.search_count] + self.search_token).astype(self.dtype)
-        batch, frames = x.shape[:2]
-        repeat = lambda y: jnp.broadcast_to(y.astype(self.dtype), (batch, frames, *y.shape[-2:]))
-        temporal = repeat(self.ttokens + self.pos_embed_ttoken)
-        lean = no_gradient and not train and not self.is_initializing()
-        if self.propagation == "deep_to_shallow":
-            x, tokens = self._one_by_one(x, repeat(templates[:, None]), temporal, carried, first, train, lean)
-        else:
-            x = jnp.concatenate([x, repeat(templates[:, None]), temporal], axis=2)
-            x, tokens = self._through_blocks(x, carried, first, train, self.search_count if lean else None)
-        # The norm acts on each token by itself, and the heads read the search tokens only.
-        return self.fc_norm(x[:, :, : self.search_count]), tokens
-
-    def _through_blocks(self, x, carried, first, train, keep):
-        if keep is not None:
-            return self._blocks_for_heads(x, carried, first, keep)
-        return self.blocks(x, (jnp.asarray(self.main_rates), carried), first, train)
-
-    def _one_by_one(self, search, templates, temporal, carried, first, train, lean):
-        """As "deep_to_shallow" asks: a frame begins with what the last one ended with, so a scan goes over frames.
+    def _frame_by_frame(self, search, templates, temporal, carried, first, train, lean):
+        """A scan over frames, for "deep_to_shallow": a frame begins with the tokens that the last one ended with.
 
         Args:
           search, templates, temporal: `[B, T, _, D]`, the tokens that enter the first block.
           carried, first, train: as in `__call__`.
-          lean: of the last block no more is wanted than what is returned.
+          lean: whether the last block computes only the tokens that are returned.
 
         Returns:
           `[B, T, N + n, D]`, search and temporal tokens that left the last block; the latter again, `[1, B, T, n, D]`.
         """
-        wanted, nothing = self.search_count + self.temporal_tokens, jnp.zeros((self.depth, 0))
+        count = self.search_count + self.config.temporal_tokens
+        nothing = jnp.zeros((self.config.depth, 0))
 
         def frame(module, memory, tokens):
             previous, first = memory
@@ -274,11 +276,11 @@ class Encoder(nn.Module):
             # In a first frame a copy of T, gradient included.
             previous = jnp.where(first[:, None, None], temporal, previous.astype(temporal.dtype))
             x = jnp.concatenate([search, temporal, templates, previous], axis=1)[:, None]
-            x, _ = module._through_blocks(x, nothing, first, train, wanted if lean else None)
-            x = x[:, 0, :wanted]
+            x, _ = module._through_blocks(x, nothing, first, train, count if lean else None)
+            x = x[:, 0, :count]
             return (jax.lax.stop_gradient(x[:, self.search_count :]), jnp.zeros_like(first)), x
 
-        memory, tokens = (carried[0].astype(self.dtype), first), (search, templates, temporal)
+        memory, tokens = (carried[0].astype(self.config.dtype), first), (search, templates, temporal)
         if search.shape[1] == 1:
             _, x = frame(self, memory, tuple(y[:, 0] for y in tokens))
             x = x[:, None]
@@ -294,8 +296,8 @@ class Encoder(nn.Module):
         return x, x[None, :, :, self.search_count :]
 
 
-def normalise(images):
-    """uint8 RGB to ImageNet-normalised float32; floats are taken as normalised already. `[..., 3]` -> `[..., 3]`."""
+def normalise(images: Real[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+    """uint8 RGB to ImageNet-normalised float32; floats are taken to be normalised already."""
     if images.dtype != jnp.uint8:
         return images
     mean = jnp.asarray([0.485, 0.456, 0.406], jnp.float32)
@@ -303,17 +305,17 @@ def normalise(images):
     return (images.astype(jnp.float32) / 255.0 - mean) / std
 
 
-def foreground_share(boxes_xywh_norm, size):
+def foreground_share(boxes_xywh_norm: Float[Array, "*boxes 4"], size: int) -> Float[Array, "*boxes N"]:
     """Share of each token's 16 x 16 pixels that the template box covers.
 
     A pixel i is inside when `x0 <= i < x0 + w`, both in pixels.
 
     Args:
-      boxes_xywh_norm: `[..., 4]`, relative to the crop's side.
+      boxes_xywh_norm: relative to the crop's side.
       size: side of the crop in pixels.
 
     Returns:
-      `[..., (size/16)^2]` in [0, 1], row-major.
+      Shares in [0, 1] of N = (size / 16)^2 tokens, row-major.
     """
     x, y, w, h = jnp.moveaxis(boxes_xywh_norm * size, -1, 0)
     pixels = jnp.arange(size, dtype=boxes_xywh_norm.dtype)

@@ -1,26 +1,26 @@
 """Layers that Flax does not ship as the release defines them: drop path, attention with biases, SwiGLU, batch norm.
 
-All of them make parameters in float32 and compute in `dtype`; softmax and the statistics of every norm are float32
-(the released system, "Encoder" and "Heads"). Where nothing learns, kernels may be held in `dtype` (`kernels.py`).
+All of them make parameters in float32 and compute in `dtype`; softmax and the statistics of every norm are float32.
+Where nothing learns, kernels may be held in `dtype` (`precision.py`).
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
 LN_EPS = 1e-6
 
 
-def drop_path(x, rate, key):
+def drop_path(
+    x: Float[Array, "B T *token D"], rate: float | Float[Array, ""], key: PRNGKeyArray
+) -> Float[Array, "B T *token D"]:
     """Stochastic depth: drops the whole residual branch of a frame, and scales the survivors (Huang et al., 2016).
 
     Args:
-      x: `[B, T, ..., D]`, the branch; each of the B x T frames is dropped by itself.
-      rate: scalar in [0, 1), may be traced (each layer under `nn.scan` has its own).
+      x: the branch; each of the B x T frames is dropped by itself.
+      rate: in [0, 1); each layer under `nn.scan` has its own.
       key: PRNG key.
-
-    Returns:
-      `[B, T, ..., D]`.
     """
     keep = 1.0 - rate
     shape = x.shape[:2] + (1,) * (x.ndim - 2)
@@ -29,25 +29,30 @@ def drop_path(x, rate, key):
 
 
 # By backend. Measured on a CPU by benchmarks/attention.py; "cudnn" and "xla" have not been measured on a GPU, where
-# they may well be quicker (cudnn takes bfloat16 alone, on cards since Ampere).
+# they may well be quicker (cudnn takes only bfloat16, on cards since Ampere).
 ATTENTION = {"cpu": "plain", "gpu": "plain", "tpu": "plain"}
 
 
-def dot_product_attention(query, key, value, implementation=None):
+def dot_product_attention(
+    query: Float[Array, "B Q h d"],
+    key: Float[Array, "B K h d"],
+    value: Float[Array, "B K h d"],
+    implementation: str | None = None,
+) -> Float[Array, "B Q h d"]:
     """Softmax attention with logits and softmax in float32.
 
     Args:
-      query: `[B, Q, h, d]`, already scaled by d^-0.5.
-      key, value: `[B, K, h, d]`.
+      query: already scaled by d^-0.5.
+      key, value: what it attends to.
       implementation: "plain", or "xla" and "cudnn" of `jax.nn.dot_product_attention`; None takes that of `ATTENTION`.
 
     Returns:
-      `[B, Q, h, d]` in the dtype of `value`.
+      The values' weighted sums, in their dtype.
     """
     implementation = implementation or ATTENTION.get(jax.default_backend(), "plain")
     if implementation != "plain":
         return jax.nn.dot_product_attention(query, key, value, scale=1.0, implementation=implementation)
-    # Heads first, and the division by the sum of weights last: on d numbers a query instead of K.
+    # Heads first, and the division by the sum of weights last: it divides d numbers a query instead of K.
     query, key, value = (jnp.swapaxes(y, 1, 2) for y in (query, key, value))
     logits = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
     weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
@@ -58,16 +63,16 @@ def dot_product_attention(query, key, value, implementation=None):
 class Attention(nn.Module):
     """Multi-head attention in the sub-LN flavour of Fast-iTPN: bias on q and v only, no norm inside.
 
-    Queries come from `x`, keys and values from `context`, which holds more: the tokens of the previous frame are looked
-    at, but what they would become is never used (each layer gets them afresh), so it is never computed.
+    Queries come from `x`, keys and values from `context`, which has tokens of the previous frame besides. Those are
+    only attended to: each layer gets them afresh, so their own output is never computed.
     """
 
     heads: int
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x, context):
-        """`x [B, M, D]`, `context [B, K, D]` -> `[B, M, D]`."""
+    def __call__(self, x: Float[Array, "F M D"], context: Float[Array, "F K D"]) -> Float[Array, "F M D"]:
+        """What each token of `x` reads from `context`."""
         batch, _, width = x.shape
         split = lambda y: y.reshape(batch, -1, self.heads, width // self.heads)
         dense = lambda name: nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=kernel_init(), name=name)
@@ -82,13 +87,13 @@ class Attention(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """`w3(LN(silu(w1 x) * w2 x))`, hidden three times as wide (the released system, "Encoder", 8)."""
+    """`w3(LN(silu(w1 x) * w2 x))`, with a hidden width of 3 D."""
 
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x):
-        """`[..., D]` -> `[..., D]`."""
+    def __call__(self, x: Float[Array, "*tokens D"]) -> Float[Array, "*tokens D"]:
+        """Each token by itself."""
         width = x.shape[-1]
         dense = lambda features, name: nn.Dense(features, dtype=self.dtype, kernel_init=kernel_init(), name=name)
         hidden = nn.silu(dense(3 * width, "w1")(x)) * dense(3 * width, "w2")(x)
@@ -108,8 +113,8 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x, train: bool):
-        """`[..., C]` -> `[..., C]`; with `train`, batch statistics are used and the running ones move."""
+    def __call__(self, x: Float[Array, "*batch C"], train: bool) -> Float[Array, "*batch C"]:
+        """Normalises; with `train` by the statistics of the batch, which then move the running ones."""
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
@@ -131,11 +136,11 @@ class BatchNorm(nn.Module):
         return out.astype(self.dtype)
 
 
-def kernel_init():
+def kernel_init() -> nn.initializers.Initializer:
     """Truncated normal with standard deviation 0.02, as for every linear layer of the encoder."""
     return nn.initializers.truncated_normal(0.02)
 
 
-def layer_norm(dtype, name):
+def layer_norm(dtype: str, name: str) -> nn.LayerNorm:
     """The encoder's LayerNorm: eps 1e-6 everywhere."""
     return nn.LayerNorm(epsilon=LN_EPS, dtype=dtype, name=name)

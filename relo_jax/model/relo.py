@@ -8,170 +8,157 @@ logits = model.apply(variables, features, method="policy_logits")               
 size, offset = model.apply(variables, features, method="boxes")                   # how large
 """
 
+from collections.abc import Collection, Mapping
+
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Real
 
+from relo_jax.config.model_config import ModelConfig
 from relo_jax.model import variants
-from relo_jax.model.fast_itpn import STRIDE, Encoder
+from relo_jax.model.fast_itpn import Encoder
 from relo_jax.model.heads import MapHead, RegressionHead, ValueHead, as_map
 from relo_jax.model.temporal import carried_rows
 
 
 @flax.struct.dataclass
 class ClipOutput:
-    """What the model says of the T search frames of B clips."""
+    """The network's outputs for the T search frames of B clips."""
 
-    features: jax.Array  # [B, T, N, D], after the last norm
-    policy_logits: jax.Array  # [B, T, N]
-    value: jax.Array  # [B, T]
-    size: jax.Array  # [B, T, H, W, 2], of the crop
-    offset: jax.Array  # [B, T, H, W, 2], in cells
-    tokens: jax.Array  # [L, B, T, n, D], temporal tokens that enter each block (see `Encoder`)
-    center: jax.Array | None = None  # [B, T, H, W], the release's centre map
+    features: Float[Array, "B T N D"]  # after the last norm
+    policy_logits: Float[Array, "B T N"]
+    value: Float[Array, "B T"]
+    size: Float[Array, "B T H W 2"]  # relative to the crop
+    offset: Float[Array, "B T H W 2"]  # in cells
+    tokens: Float[Array, "L B T n D"]  # temporal tokens that enter each block (see `Encoder`)
+    center: Float[Array, "B T H W"] | None = None  # the release's centre map
 
 
 class RELO(nn.Module):
-    """The tracker's network. Build it with `RELO.from_variant`.
+    """The tracker's network. Build it with `RELO.from_variant` or `RELO.from_config`."""
 
-    Attributes:
-      variant: name in the table it was built from.
-      width: D, width of the main blocks.
-      stem_blocks: number of convolutional blocks in stage 1 and stage 2.
-      depth: L, number of main blocks.
-      heads: attention heads.
-      temporal_tokens: n, tokens passed from frame to frame.
-      templates: K, template slots.
-      search_size, template_size: sides of the crops, pixels.
-      head_width: c, width of the first convolution of each head.
-      drop_path: stochastic depth of the last block; it rises linearly from 0.
-      layer_scale: initial value of g1 and g2.
-      init_scheme: "release", or "similarity" for training from nothing; see `init_variables`.
-      remat: recompute each main block in the backward pass instead of storing its activations.
-      remat_policy: what of a block is stored all the same: "nothing", or with "dots" the outputs of its linear layers,
-        so that little but attention and norms is computed twice.
-      dtype: compute dtype of encoder and towers; parameters, softmax, norms and outputs are float32.
-      propagation: how temporal tokens go from frame to frame: "layer_aligned", "deep_to_shallow" or "none"; see
-        `temporal.py`.
-      localizer: which map says where at test time, "policy" or "heatmap"; see `step.py`.
-    """
-
-    variant: str
-    width: int
-    stem_blocks: tuple[int, int]
-    depth: int
-    heads: int
-    temporal_tokens: int
-    templates: int
-    search_size: int
-    template_size: int
-    head_width: int
-    drop_path: float = 0.1
-    layer_scale: float = 0.1
-    init_scheme: str = "release"
-    remat: bool = False
-    remat_policy: str = "nothing"
-    dtype: str = "float32"
-    propagation: str = "layer_aligned"
-    localizer: str = "policy"
+    config: ModelConfig
 
     @classmethod
-    def from_variant(cls, variant, **overrides):
-        """The model of that name in `VARIANTS`, with fields replaced.
+    def from_variant(cls, variant: str, **overrides) -> "RELO":
+        """The model of that name in `VARIANTS`, with fields of its `ModelConfig` replaced.
 
         Raises:
-          UserError: unknown variant or field; the nearest known name is given.
+          UserError: unknown variant or field (names the nearest), or a value of which no network can be built.
         """
-        return cls(variant=variant, **variants.variant_fields(variant, overrides))
+        return cls(variants.variant_config(variant, **overrides))
 
-    @property
-    def grid(self):
-        """H = W, cells along each side of the search region."""
-        return self.search_size // STRIDE
+    @classmethod
+    def from_config(cls, section: Mapping[str, object]) -> "RELO":
+        """The model of a config's section "model": a variant, and values that replace its own unless they are None."""
+        return cls.from_variant(**{name: value for name, value in section.items() if value is not None})
 
     def setup(self):
-        self.encoder = Encoder(
-            self.width, self.stem_blocks, self.depth, self.heads, self.temporal_tokens, self.search_size,
-            self.template_size, self.drop_path, self.layer_scale, self.remat, self.remat_policy, self.dtype,
-            self.propagation,
-        )  # fmt: skip
-        self.regression = RegressionHead(self.head_width, self.dtype)
-        self.policy = MapHead(self.head_width, self.dtype, 1)
-        self.value_head = ValueHead(self.head_width, self.dtype, name="value")
+        self.encoder = Encoder(self.config)
+        self.regression = RegressionHead(self.config)
+        self.policy = MapHead(self.config)
+        self.value_head = ValueHead(self.config, name="value")
 
-    def encode_templates(self, template_images, template_boxes_xywh_norm, train=False):
-        """`[B, K, s, s, 3]`, `[B, K, 4]` -> template tokens `[B, K * (s/16)^2, D]`; see `Encoder`."""
+    def encode_templates(
+        self,
+        template_images: Real[Array, "B K s s 3"],
+        template_boxes_xywh_norm: Float[Array, "B K 4"],
+        train: bool = False,
+    ) -> Float[Array, "B M D"]:
+        """The tokens of all templates; see `Encoder`."""
         return self.encoder.encode_templates(template_images, template_boxes_xywh_norm, train)
 
-    def initial_tokens(self, batch):
-        """Zeros `[L, B, n, D]` (`[1, B, n, D]`, see `Encoder`) to begin with; never looked at where `first` is true."""
-        rows = carried_rows(self.propagation, self.depth)
-        return jnp.zeros((rows, batch, self.temporal_tokens, self.width), self.dtype)
+    def initial_tokens(self, batch: int) -> Float[Array, "L B n D"]:
+        """Zeros in place of the tokens of a frame before the first (L is 1 with "deep_to_shallow", see `Encoder`)."""
+        config = self.config
+        return jnp.zeros((carried_rows(config), batch, config.temporal_tokens, config.width), config.dtype)
 
-    def encode_clip(self, templates, search, train=False, no_gradient=False):
-        """All frames of clips, each from its beginning.
+    def encode_clip(
+        self,
+        templates: Float[Array, "B M D"],
+        search: Real[Array, "B T S S 3"],
+        train: bool = False,
+        no_gradient: bool = False,
+    ) -> tuple[Float[Array, "B T N D"], Float[Array, "L B T n D"]]:
+        """Features and temporal tokens of all frames of clips, each from its beginning.
 
         Args:
           templates, search, train: as of `clip`.
-          no_gradient: nobody asks for one; the last block then computes no more than the heads read.
-
-        Returns:
-          features `[B, T, N, D]`, tokens `[L, B, T, n, D]`.
+          no_gradient: no gradient is taken, so that the last block may compute only what the heads read.
         """
         batch = search.shape[0]
         return self.encoder(templates, search, self.initial_tokens(batch), jnp.ones(batch, bool), train, no_gradient)
 
-    def frame(self, templates, search, tokens, first, train=False):
-        """One frame, given the tokens of the last: the body of a `lax.scan`, and the tracker's step. Not for gradients.
+    def frame(
+        self,
+        templates: Float[Array, "B M D"],
+        search: Real[Array, "B S S 3"],
+        tokens: Float[Array, "L B n D"],
+        first: Bool[Array, " B"],
+        train: bool = False,
+    ) -> tuple[Float[Array, "B N D"], Float[Array, "L B n D"]]:
+        """One frame, given the last one's tokens: the tracker's step and the body of a `lax.scan`. Has no gradient.
 
         Args:
-          templates: `[B, K * Nt, D]` of `encode_templates`.
-          search: `[B, S, S, 3]`, uint8 RGB or normalised float.
-          tokens: `[L, B, n, D]` that entered each block in the last frame, as it returned them.
-          first: `[B]` bool, true where there was no last frame.
+          templates: from `encode_templates`.
+          search: search crop, uint8 RGB or normalised float.
+          tokens: those that `frame` returned for the last frame; not read where `first` is true.
+          first: true where there was no last frame.
           train: whether drop path is active.
 
         Returns:
-          features `[B, N, D]`, tokens `[L, B, n, D]`.
+          The frame's features and its temporal tokens.
         """
         features, tokens = self.encoder(templates, search[:, None], tokens, first, train, no_gradient=True)
         return features[:, 0], tokens[:, :, 0]
 
-    def policy_logits(self, features, train=False):
-        """`[..., N, D]` -> logits of the categorical policy over the cells `[..., N]`."""
+    def policy_logits(self, features: Float[Array, "*frames N D"], train: bool = False) -> Float[Array, "*frames N"]:
+        """Logits of the categorical policy over the cells."""
         return self.policy(as_map(features), train).reshape(features.shape[:-1])
 
-    def value(self, features, train=False):
-        """`[..., N, D]` -> expected reward `[...]`."""
+    def value(self, features: Float[Array, "*frames N D"], train: bool = False) -> Float[Array, "*frames"]:
+        """The expected reward of each frame."""
         return self.value_head(as_map(features), train).reshape(features.shape[:-2])
 
-    def boxes(self, features, train=False):
-        """`[..., N, D]` -> size `[..., H, W, 2]`, offset `[..., H, W, 2]`."""
-        shape = (*features.shape[:-2], self.grid, self.grid, 2)
-        return tuple(y.reshape(shape) for y in self.regression.boxes(as_map(features), train))
+    def boxes(
+        self, features: Float[Array, "*frames N D"], train: bool = False
+    ) -> tuple[Float[Array, "*frames H W 2"], Float[Array, "*frames H W 2"]]:
+        """(size, offset) of a box for every cell: size relative to the crop, offset in cells."""
+        shape = (*features.shape[:-2], self.config.grid, self.config.grid, 2)
+        size, offset = self.regression.boxes(as_map(features), train)
+        return size.reshape(shape), offset.reshape(shape)
 
-    def box_at(self, features, action):
-        """`boxes` at one cell alone: features `[B, N, D]`, action `[B]` -> size `[B, 2]`, offset `[B, 2]`."""
+    def box_at(
+        self, features: Float[Array, "B N D"], action: Int[Array, " B"]
+    ) -> tuple[Float[Array, "B 2"], Float[Array, "B 2"]]:
+        """`boxes` at one cell of each frame."""
         return self.regression.box_at(as_map(features), action)
 
-    def center(self, features, train=False):
-        """`[..., N, D]` -> the release's centre map `[..., H, W]`, in (0, 1)."""
-        return self.regression.centers(as_map(features), train).reshape(*features.shape[:-2], self.grid, self.grid)
+    def center(self, features: Float[Array, "*frames N D"], train: bool = False) -> Float[Array, "*frames H W"]:
+        """The release's centre map, in (0, 1)."""
+        grid = self.config.grid
+        return self.regression.centers(as_map(features), train).reshape(*features.shape[:-2], grid, grid)
 
-    def clip(self, templates, search, *, with_center=False, train=False, train_heads=()):
+    def clip(
+        self,
+        templates: Float[Array, "B M D"],
+        search: Real[Array, "B T S S 3"],
+        *,
+        with_center: bool = False,
+        train: bool = False,
+        train_heads: Collection[str] = (),
+    ) -> ClipOutput:
         """All frames of clips at once, with every head on the gathered features.
 
         Args:
-          templates: `[B, K * Nt, D]` of `encode_templates`.
-          search: `[B, T, S, S, 3]`, uint8 RGB or normalised float.
+          templates: from `encode_templates`.
+          search: search crops, uint8 RGB or normalised float.
           with_center: whether to compute the release's centre map too.
           train: whether drop path is active in the encoder (needs the rng `drop_path`).
           train_heads: which of "regression", "policy" and "value" use batch statistics (and move the running ones:
             `batch_stats` must be mutable).
-
-        Returns:
-          ClipOutput.
         """
         features, tokens = self.encode_clip(templates, search, train)
         size, offset = self.boxes(features, "regression" in train_heads)
@@ -185,36 +172,42 @@ class RELO(nn.Module):
             center=self.center(features, "regression" in train_heads) if with_center else None,
         )
 
-    def __call__(self, template_images, template_boxes_xywh_norm, search):
-        """Templates and clips through everything there is; what `init` traces."""
+    def __call__(
+        self,
+        template_images: Real[Array, "B K s s 3"],
+        template_boxes_xywh_norm: Float[Array, "B K 4"],
+        search: Real[Array, "B T S S 3"],
+    ) -> ClipOutput:
+        """Runs the whole network; `init` traces it."""
         templates = self.encode_templates(template_images, template_boxes_xywh_norm)
         return self.clip(templates, search, with_center=True)
 
 
-def init_variables(model, key):
+def init_variables(model: RELO, key: PRNGKeyArray) -> dict:
     """Fresh variables, `{"params", "batch_stats"}`, float32. No data is needed; compiled, since eager is slow.
 
-    With `model.init_scheme == "similarity"` attention starts as a comparison: see `_compare_at_first`.
+    With `ModelConfig.init_scheme` "similarity" attention starts as a comparison: see `_start_as_matcher`.
     """
+    config = model.config
 
     def init(key):
-        s, t, k = model.search_size, model.template_size, model.templates
+        s, t, k = config.search_size, config.template_size, config.templates
         templates, boxes = jnp.zeros((1, k, t, t, 3)), jnp.zeros((1, k, 4))
         variables = model.init(key, templates, boxes, jnp.zeros((1, 1, s, s, 3)))
-        if model.init_scheme == "similarity":
-            variables["params"]["encoder"] = _compare_at_first(variables["params"]["encoder"], key)
+        if config.init_scheme == "similarity":
+            variables["params"]["encoder"] = _start_as_matcher(variables["params"]["encoder"], key)
         return variables
 
     return jax.jit(init)(key)
 
 
-def _compare_at_first(encoder, key):
-    """Makes every head of every block begin as a matcher: what looks alike attends to each other.
+def _start_as_matcher(encoder, key):
+    """Makes every head of every block start as a matcher: tokens that look alike attend to each other.
 
-    Trained from nothing, attention takes very long to discover that comparing template and search region pays. With
-    query and key projections that start equal, and wide enough for logits of a few units, a search token begins
-    by attending to template tokens that look like it; and with token types that differ from the start, what it reads
-    there is whether that was target or background. Nothing is tied: training may undo all of it.
+    Trained from nothing, attention takes very long to discover that comparing template and search region pays. Here
+    query and key projections start equal, and wide enough for logits of a few units, so that a search token attends to
+    the template tokens that look like it. Token types differ from the start, so that it reads there whether those were
+    target or background. Nothing is tied: training may undo all of it.
     """
     keys = jax.random.split(key, 4)
     attention = encoder["blocks"]["attn"]

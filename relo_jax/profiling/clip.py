@@ -145,7 +145,7 @@ def measure(config, clips: int = 64, steps: int = 10) -> dict:
       UserError: a bad config or no data.
     """
     config_lib.validate(config)
-    model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
+    model = RELO.from_config(config.model)
     batches = pipeline.make_dataset(config, model)
     seconds = stages(batches.source, clips, config.batch_size)
     rate = pipeline_rate(batches, clips)

@@ -13,7 +13,7 @@ from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.checkpoints.run_directory import METRICS_FILE, read_metrics
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
-from relo_jax.model import RELO, model_config
+from relo_jax.model import RELO
 from relo_jax.study.studies import stages
 from relo_jax.train.loop import train_to_end
 
@@ -118,8 +118,8 @@ def began_with(arm, seed, workdir):
 
 
 def _check_same_config(config, where, folder, is_first):
-    model = RELO.from_variant(config.model.variant, **relo_config.model_overrides(config))
-    given = {**relo_config.to_dict(config), "model": model_config(model)}
+    model = RELO.from_config(config.model)
+    given = {**relo_config.to_dict(config), "model": model.config.to_dict()}
     _, step = run_directory.run_and_step(where)
     saved = run_directory.read_config(where)
     if not is_first:  # the stage before, beside it, by whatever way its folder was named then

@@ -1,6 +1,6 @@
 """The procedural sequences that the demo and the studies are evaluated on: seeds and textures that no training has."""
 
-from relo_jax.data.synthetic.compose import Options
+from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.procedural import heldout
 
 SEQUENCES, FRAMES = 20, 120

@@ -23,7 +23,7 @@ from relo_jax.checkpoints import model_card
 from relo_jax.checkpoints.run_directory import CHECKPOINTS
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
-from relo_jax.model import RELO, model_config
+from relo_jax.model import RELO
 from relo_jax.train import checkpoints, distributed, metrics_log, rl, warmup
 from relo_jax.train.feed import Feed
 from relo_jax.train.initialise import first_state
@@ -50,8 +50,8 @@ def train_and_evaluate(config, workdir):
       UserError: bad config, data or checkpoint; a loss that is not finite; a full disk.
     """
     config_lib.validate(config)
-    model = RELO.from_variant(config.model.variant, **config_lib.model_overrides(config))
-    run_config = {**config_lib.to_dict(config), "model": model_config(model)}
+    model = RELO.from_config(config.model)
+    run_config = {**config_lib.to_dict(config), "model": model.config.to_dict()}
     common = {name: value for name, value in config_lib.flatten(config).items() if name not in _OF_EACH_HOST}
     distributed.assert_same_on_hosts("config", common, "start all of them with the same command")
     mesh = make_mesh(config)

@@ -20,7 +20,7 @@ from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints import run_directory
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
-from relo_jax.model import RELO, model_config
+from relo_jax.model import RELO
 from tests import command
 from tests.golden import FIELDS as GOLDEN
 
@@ -66,7 +66,7 @@ def test_variables_model_and_config_come_back(saved, model, variables):
     for path in (saved, str(saved), saved / "checkpoints", saved / "checkpoints" / "0"):
         loaded = checkpoint.load(path)
         assert loaded.model == model
-        assert loaded.config == {"model": model_config(model), "tracker": {"window_power": 1.5}}
+        assert loaded.config == {"model": model.config.to_dict(), "tracker": {"window_power": 1.5}}
         assert_same(loaded.variables, variables)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(loaded.variables))
 
@@ -96,7 +96,7 @@ def test_half_precision_is_read_as_float32(tmp_path, model, variables):
 def test_a_release_file_is_loaded_as_it_is(model, variables):
     loaded = checkpoint.load(CHECKPOINT, model)
     assert_same(loaded.variables, variables)
-    assert loaded.config["model"] == model_config(model) and "window_power" in loaded.config["tracker"]
+    assert loaded.config["model"] == model.config.to_dict() and "window_power" in loaded.config["tracker"]
     assert checkpoint.describe(RELO.from_variant("l256"))["tracker"]["window_power"] == 2.7
     one_line(checkpoint.load, CHECKPOINT, match="heads=N")
 
@@ -104,12 +104,12 @@ def test_a_release_file_is_loaded_as_it_is(model, variables):
 def test_a_checkpoint_is_computed_in_the_dtype_that_is_asked_for(saved, model, variables):
     """The weights stay as they are, and so does what the config says of how it was made."""
     loaded = checkpoint.load(saved, dtype="bfloat16")
-    assert loaded.model == dataclasses.replace(model, dtype="bfloat16") != model
+    assert loaded.model == RELO(dataclasses.replace(model.config, dtype="bfloat16")) != model
     assert_same(loaded.variables, variables)
     assert loaded.config == run_directory.read_config(saved) and loaded.config["model"]["dtype"] == "float32"
     assert checkpoint.load(CHECKPOINT, model, dtype="bfloat16").model == loaded.model
     half = checkpoint.load_tracker("starter-tiny", "bfloat16")
-    assert half.model.dtype == "bfloat16" and half.config == checkpoint.load("starter-tiny").config
+    assert half.model.config.dtype == "bfloat16" and half.config == checkpoint.load("starter-tiny").config
     one_line(functools.partial(checkpoint.load, dtype="bfloat61"), saved, match="dtype is 'bfloat61' .*'bfloat16'")
 
 

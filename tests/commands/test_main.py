@@ -125,7 +125,7 @@ def test_fields_of_a_model_may_be_words(tmp_path, capsys):
     fields = ["--set", "heads=3", "--set", "templates=2", "--set", "dtype=bfloat16"]
     assert cli.main(["convert", fixture, str(tmp_path / "out"), *fields]) == 0
     written = checkpoint.load(tmp_path / "out").model
-    assert (written.heads, written.templates, written.dtype) == (3, 2, "bfloat16")
+    assert (written.config.heads, written.config.templates, written.config.dtype) == (3, 2, "bfloat16")
     capsys.readouterr()
     assert cli.main(["convert", fixture, str(tmp_path / "other"), "--set", "heads=three"]) == 1
     assert "heads is 'three', expected a positive integer" in one_line_of_error(capsys)

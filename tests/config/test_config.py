@@ -11,9 +11,9 @@ import pytest
 from relo_jax import config as relo_config
 from relo_jax.commands import main
 from relo_jax.config.command_line import read_config
-from relo_jax.data.synthetic.compose import Options
+from relo_jax.config.data_options import Options
 from relo_jax.errors import UserError
-from relo_jax.model import RELO, VARIANTS, model_config
+from relo_jax.model import RELO, VARIANTS, ModelConfig
 from relo_jax.train.state import learning_rate_schedule, optimizer
 from tests import command
 
@@ -46,8 +46,8 @@ def test_each_variant_has_a_config_that_is_valid_and_builds_its_model(variant, s
     config = get_config(variant, stage)
     relo_config.validate(config)
     assert (config.stage, config.model.variant) == (stage, variant)
-    model = RELO.from_variant(variant, **relo_config.model_overrides(config))
-    assert dataclasses.replace(model, remat=False) == RELO.from_variant(variant)
+    model = RELO.from_config(config.model)
+    assert RELO(dataclasses.replace(model.config, remat=False)) == RELO.from_variant(variant)
 
 
 @pytest.mark.parametrize("variant", ["t256", "b256", "l256"])
@@ -67,7 +67,7 @@ def test_the_paper_s_schedule(variant):
 
 
 def test_model_fields_are_those_of_the_model():
-    fields = {f.name for f in dataclasses.fields(RELO)} - {"parent", "name"}
+    fields = {f.name for f in dataclasses.fields(ModelConfig)}
     assert set(relo_config.base().model) == fields
 
 
@@ -142,9 +142,9 @@ def test_a_config_lives_through_json():
 
 def test_the_config_that_a_run_saves_is_a_config_again():
     model = RELO.from_variant("tiny", depth=2)
-    saved = {**relo_config.to_dict(get_config("tiny", "warmup")), "model": model_config(model)}
+    saved = {**relo_config.to_dict(get_config("tiny", "warmup")), "model": model.config.to_dict()}
     config = relo_config.from_dict(json.loads(json.dumps(saved)))
-    assert RELO.from_variant(config.model.variant, **relo_config.model_overrides(config)) == model
+    assert RELO.from_config(config.model) == model
 
 
 def test_a_run_continues_only_with_its_own_config():

@@ -9,7 +9,7 @@ import pytest
 from relo_jax import config as relo_config
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints import run_directory
-from relo_jax.data.synthetic.compose import Options
+from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import calibrate, calibration

@@ -101,7 +101,7 @@ def test_lockstep_gives_the_boxes_of_the_release(loaded, shared):
 def test_eight_real_excerpts_at_a_time_are_tracked_as_one_at_a_time(shared):
     """In float32, by the starter: videos of different size and content side by side."""
     starter = checkpoint.load("starter-tiny")
-    assert starter.model.dtype == "float32"
+    assert starter.model.config.dtype == "float32"
     excerpts = []
     for whole in read_folder(shared / "data" / "otb_mini"):
         excerpts.append(Sequence(whole.name, whole.boxes_xywh[:15], whole.visible[:15], whole.read_frame))
@@ -317,7 +317,7 @@ def test_results_of_another_tracker_are_refused(evaluation, loaded, folder):
         evaluate(read_folder(folder), other, out)
     with pytest.raises(UserError, match=r"another tracker \(tracker.window_power was .*, is 0.5\)"):
         evaluate(read_folder(folder), loaded, out, options={"window_power": 0.5})
-    half = dataclasses.replace(loaded.model, dtype="bfloat16")
+    half = RELO(dataclasses.replace(loaded.model.config, dtype="bfloat16"))
     with pytest.raises(UserError, match=r"another tracker \(model.dtype was float32, is bfloat16\)"):
         evaluate(read_folder(folder), checkpoint.Loaded(half, loaded.variables, loaded.config), out)
     for content in ("{", "[1]"):

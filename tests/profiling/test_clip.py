@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from relo_jax.commands import main as cli
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips import read
-from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.profiling import clip

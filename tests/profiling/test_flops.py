@@ -44,8 +44,8 @@ def test_the_encoder_grows_by_a_block_s_flops_with_every_block():
     def of(depth):
         model = RELO.from_variant("tiny", depth=depth)
         variables = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
-        images = shape(1, model.search_size, model.search_size, 3)
-        templates = shape(1, model.templates * (model.template_size // 16) ** 2, model.width)
+        images = shape(1, model.config.search_size, model.config.search_size, 3)
+        templates = shape(1, model.config.templates * (model.config.template_size // 16) ** 2, model.config.width)
         tokens = jax.eval_shape(lambda: model.initial_tokens(1))
         frame = lambda v, t, i, k: model.apply(v, t, i, k, jnp.ones(1, bool), method="frame")
         return matmul_flops(frame, variables, templates, images, tokens)

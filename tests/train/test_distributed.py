@@ -17,7 +17,6 @@ import jax
 import numpy as np
 import pytest
 
-from relo_jax import config as relo_config
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
@@ -99,7 +98,7 @@ def checkpoints(workdir):
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
     """What the RL stage begins with."""
-    model = RELO.from_variant("tiny", **relo_config.model_overrides(test_loop.make_config()))
+    model = RELO.from_config(test_loop.make_config().model)
     path = tmp_path_factory.mktemp("runs") / "warm"
     checkpoint.save_variables(path, model, init_variables(model, jax.random.key(0)))
     return str(path)

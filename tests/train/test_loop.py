@@ -276,7 +276,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_with_the_last_good_state(wa
     config = make_config(log_every=12, eval_every=12, checkpoint_every=12)  # nobody looks before step 12
     with pytest.raises(UserError, match=r"step 9: loss nan.*last good state is checkpoint 8") as error:
         loop.train_and_evaluate(config, tmp_path / "run")
-    model = RELO.from_variant("tiny", **relo_config.model_overrides(config))
+    model = RELO.from_config(config.model)
     source = pipeline.clip_source(config, model)
     assert all(source.describe(index) in str(error.value) for index in range(64, 72))
     assert_same(everything(tmp_path / "run"), everything(warm, 8))
@@ -363,7 +363,7 @@ def test_the_rl_stage_trains_fresh_heads_on_the_warm_up_s_frozen_features(warm, 
     assert {"entropy", "greedy_iou", "greedy_auc", "explained_variance"} <= rows(tmp_path / "rl")[0].keys()
 
     again = make_config("rl", init_from=str(tmp_path / "rl"))
-    model = RELO.from_variant("tiny", **relo_config.model_overrides(again))
+    model = RELO.from_config(again.model)
     key = jax.random.key(5)
     from_rl = initialise.initial_variables(again, model, key)["params"]["policy"]["out"]["kernel"]
     np.testing.assert_array_equal(from_rl, after["['variables']['params']['policy']['out']['kernel']"])
@@ -373,7 +373,7 @@ def test_the_rl_stage_trains_fresh_heads_on_the_warm_up_s_frozen_features(warm, 
 
 def test_a_checkpoint_of_another_model_names_the_first_parameter_that_differs(warm):
     config = make_config(init_from=str(warm), model__head_width=32)
-    model = RELO.from_variant("tiny", **relo_config.model_overrides(config))
+    model = RELO.from_config(config.model)
     with pytest.raises(UserError, match=r"another variant.*head_width|another variant.*/bn0/|another variant.*/conv0/"):
         initialise.initial_variables(config, model, jax.random.key(0))
 

@@ -101,7 +101,7 @@ def convert(path_or_state_dict, model, *, key=None, ignore=()):
             if len(missing) == len(source.names) and _any(missing[0], OPTIONAL[kind]):
                 fresh.setdefault(source.part, []).append(missing[0])
                 continue
-            raise UserError(f"{where} ({kind}) lacks {missing[0]}, which variant {model.variant!r} needs")
+            raise UserError(f"{where} ({kind}) lacks {missing[0]}, which variant {model.config.variant!r} needs")
         arrays[source.path] = source.assemble([_array(state_dict, n, where, source, model) for n in source.names])
         for name in source.names:
             del state_dict[name]
@@ -114,7 +114,7 @@ def convert(path_or_state_dict, model, *, key=None, ignore=()):
         why = [reason for pattern, reason in UNUSED[kind].items() if fnmatch.fnmatchcase(name, pattern)]
         if not why:
             raise UserError(
-                f"{where} ({kind}) has {name}, for which variant {model.variant!r} has no place: "
+                f"{where} ({kind}) has {name}, for which variant {model.config.variant!r} has no place: "
                 "is it another variant? (ignore=[...] leaves a tensor out)"
             )
         unused[name] = why[0]
@@ -228,7 +228,8 @@ def _array(state_dict, name, where, source=None, model=None):
     value = state_dict[name]
     if source is not None and tuple(value.shape) != source.release_shape:
         raise UserError(
-            f"{where}: {name} has shape {tuple(value.shape)}, variant {model.variant!r} needs {source.release_shape}"
+            f"{where}: {name} has shape {tuple(value.shape)}, "
+            f"variant {model.config.variant!r} needs {source.release_shape}"
         )
     try:
         array = np.asarray(value.detach().cpu().float() if hasattr(value, "detach") else value).astype(np.float32)

@@ -144,7 +144,7 @@ def sources(model):
 
 def _modules(model):
     """Yields (release's names of a module, our path, kind), several names where the main blocks are stacked."""
-    first, second = model.stem_blocks
+    first, second = model.config.stem_blocks
     merge1, merge2 = first, first + second + 1
     numbers = {
         "": [None],
@@ -152,7 +152,7 @@ def _modules(model):
         "ma": [merge1],
         "b": range(merge1 + 1, merge2),
         "mb": [merge2],
-        "m": range(merge2 + 1, merge2 + 1 + model.depth),
+        "m": range(merge2 + 1, merge2 + 1 + model.config.depth),
     }
     for name, path, kind in ENCODER:
         letter = name.partition("{")[2].partition("}")[0]

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
+from relo_jax.config.model_config import STRIDE
 from relo_jax.errors import UserError
-from relo_jax.model.fast_itpn import STRIDE
 
 
 def split_positions(table, model):
@@ -31,7 +31,7 @@ def split_positions(table, model):
         raise UserError(f"pos_embed has shape {table.shape}, expected (1, side * side, width)")
     square = table.reshape(side, side, -1)
     parts = []
-    for size in (model.search_size, model.template_size):
+    for size in (model.config.search_size, model.config.template_size):
         new = size // STRIDE
         if new > side:
             weights = bicubic_weights(side, new)

@@ -26,14 +26,13 @@ import grain
 import jax
 from tqdm import tqdm
 
-from relo_jax.data.clips.plan import ClipOptions
+from relo_jax.config.data_options import CLIP_FIELDS, ClipOptions, Options
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.data.datasets.index import DEFAULT_CACHE, open_dataset
 from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.data.records.read import is_built, open_built
-from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.photos import read_photos
 from relo_jax.data.synthetic.procedural import Procedural
 from relo_jax.errors import UserError
@@ -142,19 +141,12 @@ def clip_source(
     stage = stage or config.stage
     data = config.data
     options = ClipOptions(
-        templates=model.templates,
+        templates=model.config.templates,
         frames=config.warmup.search_frames if stage == "warmup" else config.rl.clip_length,
-        template_size=model.template_size,
-        search_size=model.search_size,
-        max_gap=data.max_gap,
-        scale_jitter=data.scale_jitter,
-        shift_jitter=data.shift_jitter,
-        grey=data.grey,
-        flip=data.flip,
-        frame_flip=data.frame_flip,
-        brightness=data.brightness,
-        reduced_decode=data.reduced_decode,
+        template_size=model.config.template_size,
+        search_size=model.config.search_size,
         closed_loop=stage == "rl" and config.rl.rollout == "closed_loop",
+        **{name: data[name] for name in CLIP_FIELDS},
     )
     return ClipSource(parts(data, train=train, cache=cache), options, data.seed if train else HELDOUT_SEED)
 

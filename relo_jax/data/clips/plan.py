@@ -6,10 +6,11 @@ keyed by (seed, index of the clip, attempt), so neither threads, processes, host
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.sequence import Sequence
 from relo_jax.geometry.crop import SEARCH_FACTOR, TEMPLATE_FACTOR
 
@@ -17,25 +18,6 @@ CANVAS_FACTOR = 2 * SEARCH_FACTOR  # of closed-loop rollouts; canvases have twic
 MIN_LENGTH = 20  # frames, of an eligible sequence
 JITTER_TRIES = 10
 _ON_CANVAS = 0.99  # of a canvas, the largest first region: both are rounded
-
-
-@dataclass(frozen=True)
-class ClipOptions:
-    """Sizes in pixels; the rest as in `config.data`."""
-
-    templates: int = 2
-    frames: int = 2  # search frames T
-    template_size: int = 128
-    search_size: int = 256
-    max_gap: int = 400
-    scale_jitter: float = 0.5
-    shift_jitter: float = 3.5
-    grey: float = 0.05
-    flip: float = 0.5
-    frame_flip: float = 0.5
-    brightness: float = 0.2
-    reduced_decode: bool = True
-    closed_loop: bool = field(default=False, repr=False)  # not in digests of what clips are drawn from: the same frames
 
 
 @dataclass(frozen=True)

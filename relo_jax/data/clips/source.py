@@ -13,8 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips import read
-from relo_jax.data.clips.plan import ClipOptions, clip_rng, eligible, plan_clip
+from relo_jax.data.clips.plan import clip_rng, eligible, plan_clip
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError

@@ -10,39 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic import motion
 from relo_jax.data.synthetic.absence import with_absence
 from relo_jax.data.synthetic.motion import log_uniform
 from relo_jax.data.synthetic.scene import Cutout, Layer, Scene
-
-
-@dataclass(frozen=True)
-class Options:
-    """How hard the sequences are. Sizes in pixels of a width x height frame, speeds in target sizes a frame."""
-
-    width: int = 448
-    height: int = 336
-    num_frames: int = 120
-    distractors: int = 3  # at most
-    clutter: int = 6  # at most
-    occlusion: float = 0.5  # probability of something to pass behind
-    smallest: float = 20.0  # side of the target at the start
-    largest: float = 64.0
-    elongation: float = 0.0  # spread of log(w / h) that the target starts with, beside what its silhouette has
-    slowest: float = 0.03
-    fastest: float = 0.22
-    jump: float = 0.03  # largest probability a frame of a sudden displacement of 0.3 to 0.8 sizes
-    bending: float = 6.0  # largest bend of objects, in pixels of a 96 px patch (half of the objects are rigid)
-    shadow: float = 0.3  # probability of a shadow or a patch of light
-    switch: float = 0.0  # probability that the light comes on or goes out, at once or within a second
-    sensor_noise: float = 0.15  # largest strength of the camera's noise
-    blur: float = 1.5  # largest blur of the camera in pixels (three quarters of the sequences have none)
-    grade: float = 0.5  # probability that the camera's colours are paler or tinted
-    compression: float = 0.15  # probability of visible JPEG compression
-    bank_size: int = 256  # textures of a split
-    exposure: float = 0.0  # largest share of the time between two frames in which moving things smear (half have none)
-    pixel: float = 0.0  # largest side of the camera's pixels in those of the frame, half have 1 (0: crops are as drawn)
-    absence: float = 0.0  # probability that the target goes out of sight for a while, see absence.py
 
 
 @dataclass(frozen=True)

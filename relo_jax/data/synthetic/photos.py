@@ -17,9 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from relo_jax.config.data_options import Options
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic import objects, textures
-from relo_jax.data.synthetic.compose import Cast, Options, compose
+from relo_jax.data.synthetic.compose import Cast, compose
 from relo_jax.data.synthetic.composed import as_sequence
 from relo_jax.data.synthetic.motion import log_uniform
 from relo_jax.data.synthetic.procedural import SPLITS, generator

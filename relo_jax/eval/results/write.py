@@ -17,7 +17,6 @@ from relo_jax.config import base, flatten
 from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError
 from relo_jax.files import atomic_write
-from relo_jax.model import model_config
 
 RUN_FILE = "run.json"
 _OF_NO_FILE = ("tracker.found_threshold",)  # it decides neither a box nor a score
@@ -31,7 +30,7 @@ def fingerprint(model, variables, options):
         array = np.ascontiguousarray(jax.device_get(leaf))
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
-    return {"model": model_config(model), "tracker": dict(options), "weights": digest.hexdigest()}
+    return {"model": model.config.to_dict(), "tracker": dict(options), "weights": digest.hexdigest()}
 
 
 class Results:

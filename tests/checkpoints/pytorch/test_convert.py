@@ -257,7 +257,9 @@ def fake(model):
 def test_the_variant_is_found_from_the_shapes(variant):
     model = RELO.from_variant(variant)
     assert convert.model_for(fake(model)) == model
-    other = RELO.from_variant(variant, search_size=model.search_size + 64, template_size=model.template_size + 32)
+    other = RELO.from_variant(
+        variant, search_size=model.config.search_size + 64, template_size=model.config.template_size + 32
+    )
     assert convert.model_for(fake(other)) == other
 
 

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from relo_jax import config as configs
+from relo_jax.config.data_options import ClipOptions, Options
 from relo_jax.data.clips import pipeline
-from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset
-from relo_jax.data.synthetic.compose import Options
 from relo_jax.errors import UserError
 from tests.data import miniature
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips import augment
-from relo_jax.data.clips.plan import ClipOptions, clip_rng, eligible, jitter_box, sample_order
+from relo_jax.data.clips.plan import clip_rng, eligible, jitter_box, sample_order
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets.folder import SequenceFolder
 from relo_jax.data.sequence import Sequence

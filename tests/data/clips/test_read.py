@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips import read as crops
-from relo_jax.data.clips.plan import ClipOptions, clip_rng, plan_clip
+from relo_jax.data.clips.plan import clip_rng, plan_clip
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic import procedural
 from relo_jax.geometry.crop import crop_host

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips.failures import ReadFailures
-from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart, read_note, write_note
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import SequenceFolder

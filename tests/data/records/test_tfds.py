@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relo_jax.commands import main as cli
-from relo_jax.data.clips.plan import ClipOptions
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset

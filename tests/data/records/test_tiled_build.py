@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relo_jax.commands import main as cli
-from relo_jax.data.clips.plan import ClipOptions
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset

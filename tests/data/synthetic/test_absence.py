@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from relo_jax.data.synthetic.compose import Options
+from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.composed import target_extremes
 from relo_jax.data.synthetic.procedural import Procedural, heldout
 from relo_jax.data.synthetic.scene import render

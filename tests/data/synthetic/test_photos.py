@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax.data.clips.plan import ClipOptions
+from relo_jax.config.data_options import ClipOptions, Options
 from relo_jax.data.clips.source import ClipSource, MixturePart, read_note
-from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.photos import Photos, cut, own_cutout, read_photos
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError

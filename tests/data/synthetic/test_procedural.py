@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax.data.synthetic.compose import Options
+from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.procedural import Procedural, sequence
 from relo_jax.data.synthetic.scene import render
 from relo_jax.data.synthetic.textures import bank

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic import motion
-from relo_jax.data.synthetic.compose import Options
 from relo_jax.data.synthetic.composed import as_sequence
 from relo_jax.data.synthetic.procedural import Procedural
 from relo_jax.data.synthetic.scene import render, smear
