@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import numpy as np
@@ -71,6 +72,11 @@ class _Slot:
     ahead: list[Future] = field(default_factory=list)  # the next frames, read while the device works
     failure: str | None = None
 
+    def read_crop(self, index: int, box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
+        """A crop of frame `index`, as the sequence draws it."""
+        assert self.sequence.read_crop is not None
+        return self.sequence.read_crop(index, box_xywh, factor, size)
+
     @property
     def over(self) -> bool:
         return self.failure is not None or self.done == len(self.sequence)
@@ -85,7 +91,7 @@ class _Slot:
 
 
 _Step = list[tuple[_Slot, int]]  # slots that advance together, each with the index of its frame
-_Sent = tuple[list[_Step], jax.Array | None]  # steps, and the answers that the device is computing
+_Sent = tuple[list[_Step], Any]  # steps, and the answers that the device is computing
 
 
 def batch_for(sequences: list[Sequence], batch: int) -> int:
@@ -163,7 +169,8 @@ class Lockstep:
             size = self._engine.model.config.search_size
             crops, ones = np.zeros((self.batch, size, size, 3), np.uint8), np.ones((self.batch, 2), np.int32)
             self._compile(self._engine.track_crops, crops, ones[:, 0], ones)
-        queue, under_way = collections.deque(waiting), collections.deque()
+        queue = collections.deque(waiting)
+        under_way: collections.deque[_Sent] = collections.deque()
         slots: dict[int, _Slot] = {}
         self._lap()
         while queue or slots or under_way:
@@ -197,7 +204,7 @@ class Lockstep:
             check_frame(frame)
             box, slot.size = check_box(slot.boxes[0], frame), frame.shape[:2]
             drawn = sequence.read_crop is not None
-            read_crop = functools.partial(sequence.read_crop, 0) if drawn else functools.partial(crop_host, frame)
+            read_crop = functools.partial(slot.read_crop, 0) if drawn else functools.partial(crop_host, frame)
             view = programs.first_view(box, self._engine.model.config.template_size, read_crop)
         except (UserError, OSError) as error:
             slot.fail(error, 0)
@@ -209,7 +216,8 @@ class Lockstep:
 
     def _send_frames(self, slots: list[_Slot]) -> _Sent:
         """Sends the next frames of every slot."""
-        frames, steps = [[] for _ in range(self.batch)], [[] for _ in range(self.chunk)]
+        frames: list[list[np.ndarray]] = [[] for _ in range(self.batch)]
+        steps: list[_Step] = [[] for _ in range(self.chunk)]
         for slot in slots:
             for index, reading in enumerate(slot.ahead, start=slot.sent):
                 try:
@@ -240,7 +248,7 @@ class Lockstep:
 
         def draw(slot: _Slot) -> tuple[np.ndarray, float] | None:
             try:
-                return slot.sequence.read_crop(slot.sent, slot.boxes[slot.sent - 1], SEARCH_FACTOR, size)
+                return slot.read_crop(slot.sent, slot.boxes[slot.sent - 1], SEARCH_FACTOR, size)
             except (UserError, OSError) as error:
                 slot.fail(error, slot.sent)
                 return None
@@ -270,7 +278,7 @@ class Lockstep:
                 slot.seconds[index], slot.done = share, index + 1
                 if not (np.isfinite(box).all() and np.isfinite(score)):
                     slot.fail(NOT_FINITE, index)
-                elif slot.sequence.read_crop is not None and self._engine.update_rule is not None:
+                elif slot.sequence.read_crop is not None:
                     self._renew(slot, index, answer[slot.row])
                 if slot.over:
                     ended.append(slot)
@@ -279,8 +287,9 @@ class Lockstep:
 
     def _renew(self, slot: _Slot, index: int, answer: np.ndarray) -> None:
         """Replaces the template of a sequence that draws its crops; the device replaces the others'."""
-        if self._engine.update_rule.due(index, answer[programs.RESPONSE]):
-            read_crop = functools.partial(slot.sequence.read_crop, index)
+        rule = self._engine.update_rule
+        if rule is not None and rule.due(index, answer[programs.RESPONSE]):
+            read_crop = functools.partial(slot.read_crop, index)
             view = programs.template_view(slot.boxes[index], self._engine.model.config.template_size, read_crop)
             self._engine.renew_template(slot.row, view)
 

@@ -32,7 +32,7 @@ class Engine:
       device: where everything is computed.
       variables: on the device, kernels in the dtype that they are multiplied in.
       update_rule: when templates are replaced; None: never.
-      state: the TrackState of the B targets; None before it is set.
+      state: of the B targets; the owner sets it first, from `begin`.
 
     Raises:
       UserError: an option that does not exist or makes no sense.
@@ -45,22 +45,22 @@ class Engine:
         self.variables = self.put(confidence.with_weights(cast_kernels(model, variables), self.options))
         self.update_rule = programs.Updates.of(self.options) if self.options["update_interval"] else None
         self._updates = self.put(self.update_rule)
-        self.state: programs.TrackState | None = None
+        self.state: programs.TrackState  # set by the owner, see `begin`
 
     def put(self, arrays: Any) -> Any:
         """A tree of arrays, on the device."""
         return jax.device_put(arrays, self.device)
 
-    def begin(self, views: tuple[np.ndarray, ...]) -> programs.TrackState:
+    def begin(self, views: tuple[programs.Array, ...]) -> programs.TrackState:
         """The state of new targets, from their `programs.first_view`s."""
         power = self.options["window_power"]
         return programs.begin(self.model, self.variables, *self.put(views), window_power=power)
 
-    def begin_row(self, row: int, views: tuple[np.ndarray, ...]) -> None:
+    def begin_row(self, row: int, views: tuple[programs.Array, ...]) -> None:
         """Puts one new target into a row; the others go on."""
         self.state = programs.write_row(self.state, self.begin(views), self.put(row))
 
-    def renew_template(self, row: int, view: tuple[np.ndarray, ...]) -> None:
+    def renew_template(self, row: int, view: tuple[programs.Array, ...]) -> None:
         """Replaces the second template of a row by a `programs.template_view`."""
         arrays = self.put((row, *view))
         self.state = programs.renew_template(self.model, self.variables, self.state, *arrays)

@@ -14,9 +14,10 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +26,9 @@ from relo_jax.media import video
 from relo_jax.media.frames import Unreadable, warn
 from relo_jax.tracking.options import check_frame
 from relo_jax.tracking.targets import Box, Result
-from relo_jax.tracking.tracker import MultiTracker, Tracker
+from relo_jax.tracking.tracker import MultiTracker, Tracker, open_tracker
 
 SAME_SHAPE = 0.01  # relative difference of width / height up to which it is the same picture, scaled
-_END = object()
-
 Results = Result | list[Result]  # of one target, or of K
 Frame = np.ndarray | Unreadable
 
@@ -63,10 +62,7 @@ def track(
       UserError: see `video.open_frames` and `Tracker`; results of the frames before the bad one come first.
     """
     with video.open_frames(source) as frames:
-        if has_several_boxes(box):
-            tracker = MultiTracker.from_pretrained(checkpoint, targets=len(box), **options)
-        else:
-            tracker = Tracker.from_pretrained(checkpoint, **options)
+        tracker = open_tracker(checkpoint, len(box) if has_several_boxes(box) else 1, **options)
         with contextlib.closing(follow(tracker, frames, box, None if frames.live else chunk)) as followed:
             for _, result in followed:
                 yield result
@@ -96,18 +92,18 @@ def follow(
     for first in itertools.islice(frames, 1):
         if isinstance(first, Unreadable):
             raise UserError(f"{first.message}, but the box belongs to the first frame: let the video begin after it")
-        tracker.init(first, box)
+        tracker.init(first, box)  # type: ignore[arg-type]  # one box or several, as the tracker has it
         results = _known(tracker, box)
         yield first, results
         warnings = FrameWarnings(tracker)
         if chunk is None:
             yield from _one_by_one(tracker, frames, warnings, first)
         else:
-            tracker.prepare(*first.shape[:2], chunk)
+            tracker.prepare(first.shape[0], first.shape[1], chunk)
             yield from _in_chunks(tracker, frames, chunk, warnings, first, results)
 
 
-def has_several_boxes(box: Box | Sequence[Box]) -> bool:
+def has_several_boxes(box: Any) -> bool:
     """Whether it is K boxes rather than one."""
     return isinstance(box, (list, tuple, np.ndarray)) and len(box) > 0 and np.ndim(box[0]) > 0
 
@@ -148,9 +144,9 @@ def _carried(result: Result) -> Result:
     return dataclasses.replace(result, score=0.0, found=False, response=math.nan, carried=True)
 
 
-def _known(tracker: Tracker | MultiTracker, boxes: Box | Sequence[Box]) -> Results:
+def _known(tracker: Tracker | MultiTracker, boxes: Box | Sequence[Box] | np.ndarray) -> Results:
     """What `tracker.update` would give for boxes that are known."""
-    results = [Result(tuple(map(float, box)), 1.0, True, math.nan) for box in np.reshape(boxes, (-1, 4))]
+    results = [Result((x, y, w, h), 1.0, True, math.nan) for x, y, w, h in np.reshape(boxes, (-1, 4)).tolist()]
     return results if isinstance(tracker, MultiTracker) else results[0]
 
 
@@ -213,7 +209,8 @@ def _in_chunks(
                 yield last
 
     with ThreadPoolExecutor(1) as pool:
-        reading, under_way = pool.submit(_read, frames, length, shape), None
+        reading: Future | None = pool.submit(_read, frames, length, shape)
+        under_way = None
         while reading is not None:
             chunk = reading.result()
             before, shape = shape, chunk.held.shape if chunk.held is not None else shape
@@ -227,7 +224,7 @@ def _in_chunks(
             if chunk.held is not None:
                 yield from hand_out(chunk.items, map(tracker.update, chunk.frames))
                 warnings.fit(before, shape)
-                tracker.prepare(*shape[:2], length)
+                tracker.prepare(shape[0], shape[1], length)
         if under_way is not None:
             yield from hand_out(under_way[0], under_way[1]())
         if chunk.error is not None:
@@ -240,8 +237,9 @@ def _read(frames: Iterator[Frame], length: int, shape: tuple[int, ...], held: np
     readable = len(chunk.items)
     try:
         while readable < length:
-            frame = next(frames, _END)
-            if frame is _END:
+            try:
+                frame = next(frames)
+            except StopIteration:
                 chunk.over = True
                 break
             if not isinstance(frame, Unreadable):

@@ -32,6 +32,8 @@ from relo_jax.geometry.crop import (
 from relo_jax.model import RELO
 from relo_jax.tracking.step import ModelState, init_state, replace_template, step
 
+Array = jax.Array | np.ndarray
+
 # Columns of an answer. The evidence of the score is there if the variables have the score's weights.
 BOX, RESPONSE, SCORE, EVIDENCE = slice(0, 4), 4, 5, slice(6, None)
 
@@ -40,9 +42,9 @@ class TrackState(flax.struct.PyTreeNode):
     """What B targets carry from frame to frame."""
 
     state: ModelState
-    box_xywh: jax.Array  # [B, 4] float32, pixels
-    crop_window: jax.Array  # [B, 3] int32, x, y, side of the next search region
-    frames: jax.Array  # [B] int32, number of search frames so far
+    box_xywh: Array  # [B, 4] float32, pixels
+    crop_window: Array  # [B, 3] int32, x, y, side of the next search region
+    frames: Array  # [B] int32, number of search frames so far
 
 
 class Updates(flax.struct.PyTreeNode):
@@ -62,9 +64,10 @@ class Updates(flax.struct.PyTreeNode):
 
 
 # The batch axis of each field.
-BATCH_AXES = TrackState(
-    ModelState(templates=0, tokens=1, first=0, window=0, reference=0), box_xywh=0, crop_window=0, frames=0
-)
+BATCH_AXES: Any = TrackState(
+    ModelState(templates=0, tokens=1, first=0, window=0, reference=0),  # type: ignore[arg-type]
+    box_xywh=0, crop_window=0, frames=0,  # type: ignore[arg-type]
+)  # fmt: skip
 
 
 def bucket_side(length: int) -> int:
@@ -83,7 +86,7 @@ def bucket(height: int, width: int) -> tuple[int, int]:
 ReadCrop = Callable[[np.ndarray, float, int], tuple[np.ndarray, float]]
 
 
-def template_view(box_xywh: np.ndarray, size: int, read_crop: ReadCrop) -> tuple[np.ndarray, np.ndarray]:
+def template_view(box_xywh: np.ndarray, size: int, read_crop: ReadCrop) -> tuple[np.ndarray, Array]:
     """The template around a box, as `init_state` takes it.
 
     Args:
@@ -99,7 +102,7 @@ def template_view(box_xywh: np.ndarray, size: int, read_crop: ReadCrop) -> tuple
     return crop[None], box_norm[None].astype(np.float32)
 
 
-def first_view(box_xywh: np.ndarray, size: int, read_crop: ReadCrop) -> tuple[np.ndarray, ...]:
+def first_view(box_xywh: np.ndarray, size: int, read_crop: ReadCrop) -> tuple[Array, ...]:
     """The first frame of a video as `begin` takes it; arguments of `template_view`. Geometry in the release's float64.
 
     Returns:
@@ -107,14 +110,14 @@ def first_view(box_xywh: np.ndarray, size: int, read_crop: ReadCrop) -> tuple[np
       first search crop, int32 `[1, 3]`.
     """
     window = np.array([crop_window(box_xywh, SEARCH_FACTOR)], np.int32)
-    return *template_view(box_xywh, size, read_crop), np.float32(box_xywh)[None], window
+    return *template_view(box_xywh, size, read_crop), np.asarray(box_xywh, np.float32)[None], window
 
 
 def cropper(frame: np.ndarray) -> ReadCrop:
     """A `read_crop` that cuts a frame on the host, equal to the byte to what the programs would cut."""
 
     def read_crop(box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
-        window = crop_windows(np.float32(box_xywh), factor).tolist()
+        window = crop_windows(np.asarray(box_xywh, np.float32), factor).tolist()
         return cut_host(frame, window, size), size / window[2]
 
     return read_crop
@@ -159,7 +162,7 @@ def begin(
 
 
 def _crop_step(
-    model: RELO, variables: dict, target: TrackState, crops: jax.Array, side: jax.Array, size: jax.Array
+    model: RELO, variables: dict, target: TrackState, crops: Array, side: Array, size: Array
 ) -> tuple[TrackState, jax.Array]:
     """One frame of B targets whose crops are cut: the network, the box in the image, and the next search region.
 
@@ -212,7 +215,7 @@ def _frame_step(
     return target.replace(state=jax.lax.cond(due.any(), renew, lambda state: state, target.state)), answer
 
 
-def _cut(frames: jax.Array, crop_window: jax.Array, size: jax.Array, out_size: int) -> jax.Array:
+def _cut(frames: Array, crop_window: Array, size: Array, out_size: int) -> jax.Array:
     cut = functools.partial(crop_device, out_size=out_size)
     if len(crop_window) == 1:  # a gather without a batch is faster on a CPU
         return cut(frames[0], crop_window[0], size[0])[None]

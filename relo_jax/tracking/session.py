@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -24,7 +25,7 @@ from relo_jax.tracking import writers
 from relo_jax.tracking.follow import Results, follow, has_several_boxes
 from relo_jax.tracking.options import check_box, check_frame
 from relo_jax.tracking.targets import Box
-from relo_jax.tracking.tracker import MultiTracker, Tracker
+from relo_jax.tracking.tracker import MultiTracker, Tracker, open_tracker
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def _boxes(box: str | Box | Sequence[str | Box] | None) -> list[Box]:
     if box is None:
         return []
     several = has_several_boxes(box) or isinstance(box, list) and isinstance(box[0], str)
-    return [parse_box(one) if isinstance(one, str) else one for one in (box if several else [box])]
+    boxes: Sequence[Any] = box if several else [box]
+    return [parse_box(one) if isinstance(one, str) else one for one in boxes]
 
 
 def _window(stack: contextlib.ExitStack, frames: Frames, boxes: list[Box], show: bool | None) -> window.Window | None:
@@ -150,10 +152,7 @@ def _work(
         first = _first(frames)
         for box in boxes:
             check_box(box, first)  # before the model is loaded and compiled
-        if count > 1:
-            tracker = MultiTracker.from_pretrained(checkpoint, targets=count, **options)
-        else:
-            tracker = Tracker.from_pretrained(checkpoint, **options)
+        tracker = open_tracker(checkpoint, count, **options)
         if not tracker.calibrated:
             warn(f"the score of {checkpoint} is not calibrated, so that 'found' says little: see relo calibrate")
         if frames.stop.is_set():
@@ -162,7 +161,7 @@ def _work(
             # The first frame is one of now rather than one of before the compilation.
             tracker.prepare(*first.shape[:2])
             first = _first(frames)
-        if not boxes:
+        if shown is not None and not boxes:
             first, box = shown.ask(frames, first)
             boxes = [box]
         if frames.live:
@@ -206,7 +205,7 @@ def _window_writer(shown: window.Window, tracker: Tracker | MultiTracker) -> wri
         if selected is not None and isinstance(tracker, MultiTracker):
             tracker.init_one(selected.index, selected.frame, selected.box)
         elif selected is not None:
-            tracker.init(selected.frame, selected.box)
+            tracker.init(selected.frame, selected.box)  # type: ignore[arg-type]  # no MultiTracker here
         if not frames.live:
             now = time.monotonic()
             due = max(due + float(1 / frames.rate), now)

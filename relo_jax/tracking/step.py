@@ -78,7 +78,7 @@ def init_state(
 
 
 def step(
-    model: RELO, variables: dict, state: ModelState, crops: UInt8[Array, "B S S 3"]
+    model: RELO, variables: dict, state: ModelState, crops: UInt8[Array | np.ndarray, "B S S 3"]
 ) -> tuple[ModelState, StepResult]:
     """One frame: the greedy action under the window, and the box at that cell.
 

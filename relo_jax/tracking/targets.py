@@ -96,8 +96,6 @@ class VideoTargets:
         if key in self._prepared or (chunk is None and not self._device_crops):
             return
         frames, sizes = programs.pad_to_bucket([[]], chunk or 1, (height, width))
-        if self._engine.state is None:
-            self._engine.state = self._engine.begin(self._empty_views())
         self._engine.compile(functools.partial(self._track, chunk=chunk), frames, sizes)
         self._prepared.add(key)
 
@@ -107,7 +105,7 @@ class VideoTargets:
         Args:
           across, down: new width and height of the picture over the old ones.
         """
-        boxes = self.boxes * np.float32([across, down, across, down])
+        boxes = self.boxes * np.array([across, down, across, down], np.float32)
         windows = np.asarray(crop_windows(boxes, SEARCH_FACTOR), np.int32)
         boxes, windows = self._engine.put((boxes, windows))
         self._engine.state = self._engine.state.replace(box_xywh=boxes, crop_window=windows)
@@ -122,7 +120,7 @@ class VideoTargets:
         check_frame(frame)
         self._engine.begin_row(row, self._first_views(frame, [check_box(box_xywh, frame)]))
 
-    def _first_views(self, frame: np.ndarray, boxes: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    def _first_views(self, frame: np.ndarray, boxes: Sequence[np.ndarray]) -> tuple[programs.Array, ...]:
         read_crop = functools.partial(crop_host, frame)
         views = [programs.first_view(box, self.model.config.template_size, read_crop) for box in boxes]
         return tuple(np.concatenate(parts) for parts in zip(*views, strict=True))
@@ -138,13 +136,13 @@ class VideoTargets:
         answers = jax.device_get(self._engine.track_crops(crops, windows[:, 2], sizes))
         results = self._results(answers)
         if self._engine.update_rule is not None:
-            self._renew_templates(frame, answers)
+            self._renew_templates(self._engine.update_rule, frame, answers)
         return results
 
-    def _renew_templates(self, frame: np.ndarray, answers: np.ndarray) -> None:
+    def _renew_templates(self, rule: programs.Updates, frame: np.ndarray, answers: np.ndarray) -> None:
         """Replaces the templates that are due, where the host cuts the crops."""
         tracked, read_crop = jax.device_get(self._engine.state.frames), programs.cropper(frame)
-        due = self._engine.update_rule.due(tracked, answers[:, programs.RESPONSE])
+        due = rule.due(tracked, answers[:, programs.RESPONSE])
         for row in np.flatnonzero(due).tolist():
             view = programs.template_view(answers[row, programs.BOX], self.model.config.template_size, read_crop)
             self._engine.renew_template(row, view)
@@ -185,7 +183,7 @@ class VideoTargets:
             kind = type(self).__name__
             raise UserError(f"{kind}.{name} was called before {kind}.init: give the first frame and its box first")
 
-    def _empty_views(self) -> tuple[np.ndarray, ...]:
+    def _empty_views(self) -> tuple[programs.Array, ...]:
         """First views of a black frame."""
         return self._first_views(np.zeros((10, 10, 3), np.uint8), [EMPTY_BOX] * self._count)
 

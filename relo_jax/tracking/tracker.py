@@ -175,3 +175,10 @@ class MultiTracker(VideoTargets):
     ) -> Callable[[], Iterator[list[Result]]]:
         """See `Tracker.update_chunk`; K Results a frame."""
         return self._update_chunk(frames, length)
+
+
+def open_tracker(checkpoint: str | Path, count: int = 1, **options) -> Tracker | MultiTracker:
+    """A `Tracker` for one target, a `MultiTracker` for several; arguments as of `from_pretrained`."""
+    if count > 1:
+        return MultiTracker.from_pretrained(checkpoint, targets=count, **options)
+    return Tracker.from_pretrained(checkpoint, **options)

@@ -95,7 +95,7 @@ def json_lines_writer(files: contextlib.ExitStack, path: str | Path) -> Writer:
 def _row(number: int, results: list[Result], frames: Frames) -> dict:
     row: dict = {"frame": number}
     if frames.live:
-        row |= {"time": round(frames.seconds, 4), "dropped": frames.dropped}
+        row |= {"time": round(frames.seconds or 0.0, 4), "dropped": frames.dropped}
     targets = [_target(result) for result in results]
     row |= targets[0] if len(targets) == 1 else {"targets": targets}
     return row | {"carried": results[0].carried}
