@@ -1,6 +1,7 @@
-"""What tests share: JAX on the CPU with eight simulated devices, where fixtures and borrowed data lie, a camera."""
+"""Shared by all tests: JAX on eight simulated CPU devices, fixtures, borrowed data, a camera; memory of the workers."""
 
 import os
+import resource
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +14,45 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import cv2
+import jax
 import numpy as np
 import pytest
+
+from tests.shapes import check_signatures
+
+check_signatures()
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # Golden numbers and public sequences that are not ours to publish: beside the repository, where there are any.
 _CANDIDATES = (os.environ.get("RELO_SHARED"), Path(__file__).parents[2] / "shared")
 SHARED = next((Path(p) for p in _CANDIDATES if p and Path(p).is_dir()), None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled_programs():
+    """JAX keeps every compiled program; of a whole suite that is gigabytes, and hardly any is used by two modules."""
+    yield
+    jax.clear_caches()
+
+
+def pytest_sessionfinish(session):
+    """A worker of pytest-xdist tells its peak memory."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Collects what the workers told."""
+    peaks = getattr(node.config, "peaks_kib", [])
+    node.config.peaks_kib = [*peaks, getattr(node, "workeroutput", {}).get("peak_kib", 0)]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Says how much memory the workers took."""
+    peaks = ", ".join(f"{peak / 2**20:.2f}" for peak in getattr(config, "peaks_kib", ()))
+    if peaks:
+        terminalreporter.write_line(f"peak memory of the workers: {peaks} GiB")
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +145,7 @@ def saved(tracked, tmp_path_factory):
     from relo_jax.checkpoints import load as checkpoint
 
     path = tmp_path_factory.mktemp("runs") / "golden"
-    checkpoint.save_variables(path, tracked.model, tracked._variables, {"window_power": 1.0})
+    checkpoint.save_variables(path, tracked.model, tracked._engine.variables, {"window_power": 1.0})
     return path
 
 
