@@ -1,1 +1,1 @@
-"""The commands of `relo`: a module each, with `add_arguments(parser)` and `run(args)`, which imports what it needs."""
+"""The commands of `relo`: each is a module with `add_arguments(parser)` and `run(args)`."""

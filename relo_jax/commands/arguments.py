@@ -1,42 +1,55 @@
 """Arguments that several commands share."""
 
-DATA_ROOT = "folder of the datasets, or of sequences (or RELO_DATA_DIR)"
+import argparse
+
 _OPTIONS = ("window_power", "update_interval", "update_threshold", "found_threshold")
 
 
-def add_tracker(parser):
-    """Which checkpoint tracks, and with which options. Returns the group of options."""
+def add_tracker(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The checkpoint and the options of the tracker. Returns the group of options."""
     parser.add_argument(
-        "--checkpoint",
-        default="starter",
-        help="run directory, its checkpoints/<step>, .pth.tar, or a small model of relo_jax (starter, starter-tiny)",
-    )
+        "--checkpoint", default="starter", help="run directory, its checkpoints/<step>, .pth.tar, or a small model of "
+        "relo_jax: starter or starter-tiny (default starter)",
+    )  # fmt: skip
     add_dtype(parser)
-    options = parser.add_argument_group("tracker", "The checkpoint sets the default of each.")
-    options.add_argument("--window-power", type=float, metavar="K", help="preference for the middle of the region")
+    options = parser.add_argument_group("tracker", "By default those of the checkpoint.")
+    options.add_argument("--window-power", type=float, metavar="K", help="preference for the centre of the region")
     options.add_argument("--update-interval", type=int, metavar="N", help="frames between template updates; 0: none")
-    options.add_argument("--update-threshold", type=float, metavar="R", help="response above which it is updated")
+    options.add_argument("--update-threshold", type=float, metavar="R", help="minimal response for a template update")
     return options
 
 
-def add_dtype(parser):
-    """The dtype of the computation."""
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="to compute in (default: the checkpoint's)")
-
-
-def tracker_options(args):
-    """The options of `add_tracker` that were given: dict."""
+def tracker_options(args: argparse.Namespace) -> dict[str, float]:
+    """The options of `add_tracker` that were given."""
     return {name: value for name in _OPTIONS if (value := getattr(args, name, None)) is not None}
 
 
-def add_sequences(parser, count, seed):
-    """Which sequences: a dataset, a folder, or procedural ones.
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """The dtype of the computation."""
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="of the computation (default: checkpoint's)")
+
+
+def add_batch(parser: argparse.ArgumentParser) -> None:
+    """The number of sequences at a time."""
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="sequences at a time (default 8)")
+
+
+def add_dataset(parser: argparse.ArgumentParser, default: str, split: str = "test") -> None:
+    """The dataset and where it is.
 
     Args:
       parser: of the command.
-      count, seed: defaults of the procedural sequences, for the help.
+      default: the default dataset.
+      split: the default split, for the help.
     """
-    parser.add_argument("--data-root", help=DATA_ROOT)
+    text = f"such as lasot; folder: a folder of sequences; procedural: drawn sequences (default {default})"
+    parser.add_argument("--dataset", default=default, metavar="NAME", help=text)
+    parser.add_argument("--split", help=f"such as val (default: {split})")
+    parser.add_argument("--data-root", metavar="DIR", help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
     parser.add_argument("--one-based", action="store_true", help="the annotations of a folder count pixels from 1")
-    parser.add_argument("--count", type=int, help=f"number of procedural sequences (default {count})")
-    parser.add_argument("--seed", type=int, help=f"seed of procedural sequences (default {seed})")
+
+
+def add_procedural(parser: argparse.ArgumentParser, count: int, seed: int) -> None:
+    """Which procedural sequences; the defaults are for the help."""
+    parser.add_argument("--count", type=int, metavar="N", help=f"number of procedural sequences (default {count})")
+    parser.add_argument("--seed", type=int, metavar="N", help=f"seed of procedural sequences (default {seed})")

@@ -1,25 +1,43 @@
-"""`relo convert IN OUT`: a PyTorch checkpoint to a run directory, with an account of every tensor."""
+"""`relo convert IN OUT`: converts a PyTorch checkpoint to a run directory and accounts for every tensor."""
+
+from __future__ import annotations
 
 import argparse
 import ast
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relo_jax.checkpoints.pytorch.convert import Conversion
+    from relo_jax.model import RELO
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo convert`."""
-    parser.add_argument("input", metavar="IN", type=Path, help=".pth.tar of RELO, or .pt of an ImageNet Fast-iTPN")
-    parser.add_argument("output", metavar="OUT", type=Path, help="directory to write; it must not exist yet")
     parser.add_argument(
-        "--ignore", action="append", default=[], metavar="PATTERN", help="tensors to leave out, such as 'mask_*'"
+        "input", metavar="IN", type=Path, help=".pth.tar of RELO, or .pt of a Fast-iTPN trained on ImageNet"
     )
-    parser.add_argument("--variant", help="name of the variant (found from the shapes when not given)")
+    parser.add_argument("output", metavar="OUT", type=Path, help="run directory to write; must not exist")
     parser.add_argument(
-        "--set", action="append", type=field, default=[], metavar="FIELD=VALUE", help="a field of the model, heads=3"
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="tensors to leave out, such as 'mask_*'; may be repeated",
+    )
+    parser.add_argument("--variant", help="such as b256 (default: from the shapes)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        type=field,
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a field of the model, such as heads=3; may be repeated",
     )
 
 
-def field(text):
-    """`heads=3` -> ("heads", 3); what is no Python literal is a string, `dtype=bfloat16` -> ("dtype", "bfloat16")."""
+def field(text: str) -> tuple[str, object]:
+    """`heads=3` -> ("heads", 3). A value that is not a Python literal is a string: `dtype=bfloat16`."""
     name, _, value = text.partition("=")
     if not (name and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE, such as heads=3")
@@ -29,8 +47,8 @@ def field(text):
         return name, value
 
 
-def run(args):
-    """Converts, writes, and prints what became of the tensors.
+def run(args: argparse.Namespace) -> None:
+    """Converts, writes, and prints the account.
 
     Raises:
       UserError: see `convert.convert`, `convert.model_for` and `save_variables`.
@@ -51,11 +69,11 @@ def run(args):
     card = model_card.of_converted(args.input, model, parameters, conversion.kind)
     load.save_variables(args.output, model, conversion.variables, card=card)
     print(account(conversion, model))
-    print(f"written to {args.output}; its score is not calibrated yet: relo calibrate --checkpoint {args.output}")
+    print(f"written to {args.output}; its score is not calibrated: relo calibrate --checkpoint {args.output}")
 
 
-def account(conversion, model):
-    """A table of what was mapped, what is fresh and what was left out, as text."""
+def account(conversion: Conversion, model: RELO) -> str:
+    """A table of the tensors that were mapped, freshly initialised and left out."""
     from relo_jax.checkpoints.pytorch.convert import describe_fresh
 
     config = model.config

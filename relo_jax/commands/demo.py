@@ -1,16 +1,21 @@
 """`relo demo`: RELO in minutes, on procedural sequences."""
 
+import argparse
 from pathlib import Path
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo demo`."""
-    parser.add_argument("--full", action="store_true", help="both training stages, from nothing")
-    parser.add_argument("--seed", type=int, default=0, help="of the heads, the actions and the training clips")
-    parser.add_argument("--workdir", type=Path, help="folder of everything (default runs/demo or runs/demo-full)")
+    parser.add_argument("--full", action="store_true", help="run both training stages, from random weights")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of heads, actions and training clips (default 0)"
+    )
+    parser.add_argument(
+        "--workdir", type=Path, metavar="DIR", help="for all files (default runs/demo or runs/demo-full)"
+    )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Trains, evaluates and tracks; see `relo_jax.study.demo`."""
     from relo_jax.study import demo
 

@@ -1,29 +1,30 @@
-"""`relo eval`: a benchmark by its own rules, or a folder of sequences."""
+"""`relo eval`: evaluates a tracker on a benchmark by its own rules, or on a folder of sequences."""
 
+import argparse
 import math
 from pathlib import Path
 
-from relo_jax.commands.arguments import add_sequences, add_tracker, tracker_options
+from relo_jax.commands.arguments import add_batch, add_dataset, add_procedural, add_tracker, tracker_options
 from relo_jax.errors import UserError
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo eval`."""
-    parser.add_argument("--dataset", default="folder", metavar="NAME", help="such as lasot; folder, procedural")
-    parser.add_argument("--split", help="such as val, of got10k (default: test)")
-    parser.add_argument("--out", type=Path, help="folder of results (default results/CHECKPOINT/DATASET)")
-    parser.add_argument("--batch", type=int, default=8, help="sequences at a time (default 8)")
+    add_dataset(parser, "folder")
+    add_procedural(parser, count=20, seed=0)
+    out = "folder of results (default results/CHECKPOINT/DATASET)"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
+    add_batch(parser)
     rules = ["plain", "lasot", "lasot_ext", "uav123"]
-    parser.add_argument("--rules", choices=rules, help="how frames without a target count (default: NAME's own rules)")
-    add_sequences(parser, count=20, seed=0)
+    parser.add_argument("--rules", choices=rules, help="how frames without a target count (default: the dataset's)")
     add_tracker(parser)
 
 
-def run(args):
-    """Evaluates, prints the table and where everything is.
+def run(args: argparse.Namespace) -> None:
+    """Evaluates, and prints the table and the names of the files.
 
     Raises:
-      UserError: see `evaluate` and `open_benchmark`; and at the end, when sequences failed.
+      UserError: see `evaluate` and `open_benchmark`; at the end, if sequences failed.
     """
     from relo_jax.checkpoints import load, model_card
     from relo_jax.config import published
@@ -49,7 +50,7 @@ def run(args):
     print(f"written to {out}: {made}{'' if benchmark.server else ', ' + ', '.join(plots.FILES)}")
     if benchmark.server:
         pack = f"relo pack {args.dataset} {out} --out {name}.zip"
-        print(f"nothing is measured here: a server has the boxes of {benchmark.title}; for what it takes: {pack}")
+        print(f"nothing is measured here: only a server has the boxes of {benchmark.title}. For its upload: {pack}")
     if evaluation.failed:
         first, reason = next(iter(evaluation.failed.items()))
         raise UserError(f"{len(evaluation.failed)} of {len(benchmark)} sequences failed, the first: {first}: {reason}")

@@ -1,12 +1,13 @@
 """`relo COMMAND`: parses the command line and runs one command.
 
-A module of this package is a command: `add_arguments(parser)` and `run(args)`. What a command needs is imported when it
+Each command is a module of this package with `add_arguments(parser)` and `run(args)`. It imports what it needs when it
 runs, so that `--help` is immediate. A user's mistake (`UserError`) is one line on stderr and exit status 1.
 """
 
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 
 import relo_jax
 from relo_jax.commands.terminal import ReaderGone, no_lost_interrupts, printing
@@ -14,22 +15,22 @@ from relo_jax.compilation_cache import keep_compiled_programs
 from relo_jax.errors import UserError
 
 COMMANDS = {  # name of the module -> its line in `relo --help`
-    "demo": "the RL stage on procedural clips, evaluation and a video, in minutes",
-    "train": "train one stage",
-    "study": "small trainings that differ in one thing, compared over seeds",
-    "profile": "what a frame of tracking costs, or a training clip (relo profile data)",
-    "eval": "a benchmark by its own rules, or a folder of sequences",
+    "demo": "train, evaluate and film a small model on procedural clips, in minutes",
+    "train": "train one stage, or continue it",
+    "study": "compare small trainings that differ in one thing, over several seeds",
+    "profile": "measure what a frame of tracking costs, or a training clip (relo profile data)",
+    "eval": "evaluate a tracker on a benchmark by its own rules, or on a folder of sequences",
     "calibrate": "fit a checkpoint's score on held-out sequences",
-    "report": "compare any trackers' result files: one page, plots and tables",
+    "report": "compare the result files of any trackers: one page, plots and tables",
     "pack": "pack results as the zip that an evaluation server takes",
-    "reproduce": "measure a released checkpoint beside its published results",
+    "reproduce": "evaluate a released checkpoint beside its published results",
     "track": "follow targets through a video, a camera or a stream",
     "convert": "convert a PyTorch checkpoint to a checkpoint of relo_jax",
     "data": "check, measure and build the datasets on this machine",
 }
 
 
-def parser():
+def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     main = argparse.ArgumentParser(
         prog="relo", description="RELO: single-object tracking by reinforcement learning, in JAX."
@@ -44,10 +45,10 @@ def parser():
     return main
 
 
-def parse(argv):
-    """Arguments of a command line; `fields` holds the `--config.*` flags of a command that takes some.
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line; `fields` has the `--config.*` flags of a command that takes them.
 
-    Exits, as argparse does, where an argument is unknown.
+    Exits as argparse does if an argument is unknown.
     """
     parse_all = parser()
     args, rest = parse_all.parse_known_args(argv)
@@ -58,8 +59,8 @@ def parse(argv):
     return args
 
 
-def main(argv=None):
-    """Runs one command; returns the exit status: what the command's `run` returns, None being 0."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status: that of the command's `run`, 0 for None."""
     keep_compiled_programs()
     try:
         with no_lost_interrupts(), printing():
@@ -72,7 +73,7 @@ def main(argv=None):
         print("relo: interrupted", file=sys.stderr)
         return 130
     except ReaderGone:
-        return 141  # as a shell counts what SIGPIPE ended
+        return 141  # as in a shell for a process that SIGPIPE ended
 
 
 if __name__ == "__main__":

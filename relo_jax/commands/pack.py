@@ -1,25 +1,31 @@
-"""`relo pack`: results as the zip that an evaluation server takes."""
+"""`relo pack`: packs results as the zip that an evaluation server takes."""
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-_SHOWN = 20  # problems, notes
+from relo_jax.eval.servers import SERVERS
+
+_SHOWN = 20  # problems or notes
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo pack`."""
-    parser.add_argument("server", choices=["got10k", "trackingnet"], help="whose test split the results are of")
+    parser.add_argument("server", choices=list(SERVERS), help="the dataset whose test split was tracked")
     parser.add_argument("results", metavar="RESULTS", type=Path, help="folder of one tracker's results")
     parser.add_argument("--out", required=True, metavar="FILE.zip", type=Path, help="the zip to write")
-    parser.add_argument("--data-root", help="the dataset, or folder of datasets, to check against")
+    parser.add_argument(
+        "--data-root", help="the dataset or the folder of datasets, to check the results against (or RELO_DATA_DIR)"
+    )
 
 
-def run(args):
-    """Packs, and prints what was packed, or every problem.
+def run(args: argparse.Namespace) -> None:
+    """Packs, and prints the numbers of sequences and boxes, or the problems.
 
     Raises:
       UserError: see `pack`.
     """
-    from relo_jax.eval.results.pack import SERVERS, PackError, pack
+    from relo_jax.eval.results.pack import PackError, pack
 
     try:
         packed = pack(args.server, args.results, args.out, args.data_root)
@@ -28,12 +34,12 @@ def run(args):
         raise
     _print_some(packed.notes)
     print(f"{packed.sequences} sequences, {packed.boxes:,} boxes")
-    if packed.counted < packed.sequences:
-        print(f"whether every frame has one was checked for {packed.counted} of them: --data-root has the frames")
-    print(f"written to {args.out}, for {SERVERS[args.server].where}")
+    if packed.checked < packed.sequences:
+        print(f"the number of frames was checked for {packed.checked} of them: give --data-root to check all")
+    print(f"written to {args.out}, for {SERVERS[args.server].address}")
 
 
-def _print_some(lines):
+def _print_some(lines: Sequence[str]) -> None:
     for line in lines[:_SHOWN]:
         print(line)
     if len(lines) > _SHOWN:

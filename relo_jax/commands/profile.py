@@ -1,5 +1,6 @@
-"""`relo profile` and `relo profile data`: what a frame of tracking costs on this machine, or a training clip."""
+"""`relo profile` and `relo profile data`: measure what a frame of tracking, or a training clip, costs on this machine."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -7,24 +8,26 @@ from relo_jax.errors import UserError
 from relo_jax.files import json_file
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo profile`, and of `relo profile data`."""
-    parser.add_argument("part", nargs="?", choices=["data"], help="what a training clip costs, instead of a frame")
+    parser.add_argument("part", nargs="?", choices=["data"], help="measure a training clip instead of a frame")
     frame = parser.add_argument_group("a frame of tracking")
-    frame.add_argument("--variant", help="such as t256 or b256")
-    frame.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the computation")
-    frame.add_argument("--frames", type=int, default=30, help="to measure with (default 30)")
-    frame.add_argument("--size", default="640x480", metavar="WxH", help="of the frames (default 640x480)")
-    frame.add_argument("--trace", type=Path, metavar="DIR", help="a trace of ten frames, for TensorBoard")
-    clip = parser.add_argument_group("a training clip", "--config and --config.field=value are those of relo train.")
+    frame.add_argument("--variant", metavar="NAME", help="such as t256 or b256")
+    frame.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="(default float32)")
+    frame.add_argument("--frames", type=int, default=30, metavar="N", help="number to measure with (default 30)")
+    frame.add_argument("--size", default="640x480", metavar="WxH", help="of a frame (default 640x480)")
+    frame.add_argument("--trace", type=Path, metavar="DIR", help="write a trace of ten frames for TensorBoard")
+    clip = parser.add_argument_group("a training clip", "--config and --config.field=value are as in relo train.")
     clip.add_argument("--config", metavar="FILE[:stage]", help="a file of configs/")
-    clip.add_argument("--clips", type=int, default=64, help="to measure with (default 64)")
-    clip.add_argument("--steps", type=int, default=10, help="training steps to measure with; 0: none (default 10)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON")
+    clip.add_argument("--clips", type=int, default=64, metavar="N", help="number to measure with (default 64)")
+    clip.add_argument(
+        "--steps", type=int, default=10, metavar="N", help="training steps to measure; 0: none (default 10)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.set_defaults(fields=[])
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measures and prints.
 
     Raises:
@@ -36,11 +39,11 @@ def run(args):
         _run_frame(args)
 
 
-def _run_frame(args):
+def _run_frame(args: argparse.Namespace) -> None:
     from relo_jax.profiling import frame
 
     if args.fields or args.config:
-        raise UserError(f"relo profile: {(args.fields or ['--config'])[0]} is of relo profile data")
+        raise UserError(f"relo profile: {(args.fields or ['--config'])[0]} belongs to relo profile data")
     if not args.variant:
         raise UserError("relo profile: --variant is missing, such as --variant t256")
     if args.frames < 1:
@@ -59,12 +62,12 @@ def _run_frame(args):
         print(f"trace: tensorboard --logdir {args.trace}", file=sys.stderr)
 
 
-def _run_data(args):
+def _run_data(args: argparse.Namespace) -> None:
     from relo_jax.config.command_line import read_config
     from relo_jax.profiling import clip
 
     if args.variant or args.trace:
-        raise UserError("relo profile data: --variant and --trace are of relo profile; here --config says the model")
+        raise UserError("relo profile data: --variant and --trace belong to relo profile; here --config sets the model")
     if args.clips < 1 or args.steps < 0:
         raise UserError("relo profile data: --clips is at least 1 and --steps at least 0")
     config = read_config("relo profile data", args.config, args.fields)

@@ -1,18 +1,23 @@
-"""`relo study`: small trainings that differ in one thing, compared over seeds."""
+"""`relo study`: compares small trainings that differ in one thing, over several seeds."""
 
+import argparse
 from pathlib import Path
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo study`."""
-    parser.add_argument("name", metavar="NAME", help="such as heatmap_vs_reward (docs/study.md has them all)")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each arm (default 3)")
-    parser.add_argument("--workdir", type=Path, default="runs/study", help="of all studies (default runs/study)")
-    parser.add_argument("--data-root", help="folder of real sequences to evaluate on, too")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="factor on all numbers of steps")
+    parser.add_argument("name", metavar="NAME", help="such as heatmap_vs_reward (docs/study.md lists all)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="number of trainings of each arm (default 3)")
+    parser.add_argument(
+        "--workdir", type=Path, default="runs/study", metavar="DIR", help="folder of all studies (default runs/study)"
+    )
+    parser.add_argument("--data-root", metavar="DIR", help="folder of real sequences, to evaluate on these too")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="X", help="factor on all numbers of steps (default 1)"
+    )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Runs the study; see `relo_jax.study.runner`."""
     from relo_jax.study import runner
 

@@ -1,4 +1,4 @@
-"""What a command owes the terminal: Ctrl-C that is never lost, and no traceback when nobody reads what it prints."""
+"""Terminal behaviour of all commands: Ctrl-C is never lost, and a closed pipe causes no traceback."""
 
 import contextlib
 import errno
@@ -6,35 +6,36 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 
 from relo_jax.errors import UserError
 from relo_jax.files import discard_stdout
 
-_AGAIN = 0.05  # seconds
+_DELAY = 0.05  # seconds until Ctrl-C is sent again
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ReaderGone(Exception):
-    """Nobody reads the standard output any more."""
+    """The reader of the standard output has closed it."""
 
 
 @contextlib.contextmanager
-def no_lost_interrupts():
-    """Sends Ctrl-C again where it came while Python could only ignore it.
+def no_lost_interrupts() -> Iterator[None]:
+    """Sends Ctrl-C again if it came in a callback, where Python can only ignore it.
 
-    An exception in a callback goes nowhere, and JAX has a callback in each garbage collection.
+    JAX has a callback in each garbage collection.
 
     Raises:
-      KeyboardInterrupt: as ever; also at the end, for one that was to be sent again.
+      KeyboardInterrupt: as usual; also at the end, if one is still to be sent again.
     """
-    told, again = sys.unraisablehook, []
+    previous, again = sys.unraisablehook, []
 
     def hook(unraisable):
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-            told(unraisable)
+            previous(unraisable)
             return
         main = threading.main_thread().ident
-        again.append(threading.Timer(_AGAIN, signal.pthread_kill, (main, signal.SIGINT)))
+        again.append(threading.Timer(_DELAY, signal.pthread_kill, (main, signal.SIGINT)))
         again[-1].daemon = True
         again[-1].start()
 
@@ -42,7 +43,7 @@ def no_lost_interrupts():
     try:
         yield
     finally:
-        sys.unraisablehook = told
+        sys.unraisablehook = previous
         waiting = [timer for timer in again if not timer.finished.is_set()]
         for timer in waiting:
             timer.cancel()
@@ -51,11 +52,11 @@ def no_lost_interrupts():
 
 
 @contextlib.contextmanager
-def printing():
-    """For all that prints: what is left in the buffers is written, too.
+def printing() -> Iterator[None]:
+    """Flushes the standard output at the end, and turns its errors into one line.
 
     Raises:
-      ReaderGone: whoever read the standard output is gone.
+      ReaderGone: the reader has closed the standard output.
       UserError: the disk is full.
     """
     try:
@@ -63,19 +64,19 @@ def printing():
     finally:
         failure, error = _flush(), sys.exc_info()[1]
         if isinstance(error, OSError) and error.filename is None and (error.errno in _FULL or _nobody_reads()):
-            discard_stdout()  # it was not buffered
+            discard_stdout()  # unbuffered output failed in the block
             failure = error
-        # Another error that is on its way says more.
+        # Another error that is being raised is more important.
         if failure is not None and (error is None or isinstance(error, (OSError, SystemExit))):
             if isinstance(failure, BrokenPipeError):
                 raise ReaderGone from None
             raise UserError(f"the output cannot be written: {failure.strerror}") from None
 
 
-def _flush():
-    """What is wrong with the standard output, None where nothing is; after a failure nothing more goes there."""
+def _flush() -> OSError | None:
+    """Flushes the standard output. After an error, which is returned, all further output is discarded."""
     try:
-        if sys.stdout is not None:  # as where it was closed before the start
+        if sys.stdout is not None:  # None if it was closed before the start
             sys.stdout.flush()
     except OSError as failure:
         discard_stdout()
@@ -83,10 +84,10 @@ def _flush():
     return None
 
 
-def _nobody_reads():
-    """Whether the standard output is a pipe that has no other end."""
+def _nobody_reads() -> bool:
+    """Whether the standard output is a pipe whose reader is gone."""
     if sys.stdout is None:
         return False
     pipe = select.poll()
-    pipe.register(sys.stdout.fileno(), 0)  # errors are always told
+    pipe.register(sys.stdout.fileno(), 0)  # errors are always reported
     return any(event & select.POLLERR for _, event in pipe.poll(0))

@@ -1,35 +1,42 @@
-"""`relo train`: one stage of training, begun or continued."""
+"""`relo train`: trains one stage, or continues it."""
 
+from __future__ import annotations
+
+import argparse
 import json
+from typing import TYPE_CHECKING
 
 from relo_jax.errors import UserError
 
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
-def add_arguments(parser):
+    from relo_jax.train.distributed import Cluster
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo train`."""
     parser.usage = "relo train --config FILE[:stage] --workdir DIR [--config.field=value ...] [--distributed]"
-    parser.add_argument("--config", metavar="FILE[:stage]", help="a file of configs/, with the stage: warmup or rl")
-    parser.add_argument(
-        "--workdir", metavar="DIR", help="run directory; with checkpoints of the same config in it, the run continues"
-    )
-    parser.add_argument("--print-config", action="store_true", help="print the resolved config as JSON, and end")
+    parser.add_argument("--config", metavar="FILE[:stage]", help="a file of configs/, and the stage: warmup or rl")
+    parser.add_argument("--workdir", metavar="DIR", help="run directory; a run of the same config in it continues")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config as JSON and exit")
     parser.epilog = (
-        "--config.field=value replaces one field: --config.batch_size=16 --config.optimizer.learning_rate=3e-4"
+        "--config.field=value replaces one field, such as --config.batch_size=16 --config.optimizer.learning_rate=3e-4"
     )
     several = parser.add_argument_group(
-        "several processes", "One run of several processes, each started with this command (docs/cluster.md)."
+        "several processes", "For one run of several processes, start each with this command (docs/cluster.md)."
     )
     several.add_argument(
-        "--distributed", action="store_true", help="a TPU pod, GKE, Slurm or Open MPI says how many, and which"
+        "--distributed", action="store_true", help="on a TPU pod, GKE, Slurm or Open MPI, which number the processes"
     )
-    several.add_argument("--coordinator", metavar="HOST:PORT", help="elsewhere: where process 0 listens")
-    several.add_argument("--num_processes", type=int, metavar="N", help="elsewhere: how many processes there are")
-    several.add_argument("--process_id", type=int, metavar="I", help="elsewhere: which one this is, from 0")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="elsewhere: the address of process 0")
+    several.add_argument("--num_processes", type=int, metavar="N", help="elsewhere: the number of processes")
+    several.add_argument("--process_id", type=int, metavar="I", help="elsewhere: the number of this process, from 0")
     parser.set_defaults(fields=[])
 
 
-def run(args):
-    """Trains; or prints the config that would be trained with.
+def run(args: argparse.Namespace) -> None:
+    """Trains, or prints the config.
 
     Raises:
       UserError: a bad flag, field or config; see `train_and_evaluate`.
@@ -47,8 +54,8 @@ def run(args):
         loop.train_and_evaluate(config, args.workdir)
 
 
-def _print_config(config):
-    """The config as a run's `config.json` has it: every field, those of the model's variant filled in."""
+def _print_config(config: ConfigDict) -> None:
+    """Prints the config as in a run's `config.json`: all fields, with those of the model's variant."""
     from relo_jax import config as config_lib
     from relo_jax.model import RELO
 
@@ -57,20 +64,20 @@ def _print_config(config):
     print(json.dumps({**config_lib.to_dict(config), "model": model.config.to_dict()}, indent=2))
 
 
-def _cluster(args):
-    """The Cluster that the flags ask for, or None."""
+def _cluster(args: argparse.Namespace) -> Cluster | None:
+    """The cluster of the flags; None for a single process."""
     from relo_jax.train.distributed import Cluster
 
     given = (args.coordinator, args.num_processes, args.process_id)
     if all(value is None for value in given):
         return Cluster() if args.distributed else None
     if None in given:
-        raise UserError("relo train: --coordinator, --num_processes and --process_id are given together or not at all")
+        raise UserError("relo train: give --coordinator, --num_processes and --process_id together or not at all")
     if args.num_processes < 1:
         raise UserError(f"relo train: --num_processes is {args.num_processes}: give at least 1")
     if not 0 <= args.process_id < args.num_processes:
         raise UserError(
-            f"relo train: --process_id={args.process_id} is none of 0 to {args.num_processes - 1}, the "
-            f"--num_processes={args.num_processes}"
+            f"relo train: --process_id={args.process_id} is not from 0 to {args.num_processes - 1}, as "
+            f"--num_processes={args.num_processes} requires"
         )
     return Cluster(*given)

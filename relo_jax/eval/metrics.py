@@ -1,31 +1,39 @@
-"""How well boxes follow the truth: success, precision, normalised precision (the released system, "Evaluation").
+"""How well boxes follow the ground truth: success, precision and normalised precision, as the release counts them.
 
-One-pass evaluation as the field does it (OTB, LaSOT): the tracker gets the first frame's box and is never restarted.
-A curve is a share of *all* frames of a sequence; several sequences are averaged curve by curve, each with the same
-weight however long it is. What a frame without a target counts for differs between benchmarks, see `RULES`.
+One-pass evaluation (OTB, LaSOT): the tracker gets the first frame's box and is never restarted. A curve is a share of
+*all* frames of a sequence; the mean over sequences is taken curve by curve, with equal weights whatever their length.
+Benchmarks differ in how they count a frame without a target, see `RULES`.
 
-GOT-10k has numbers of its own (`got10k_overlaps`): those of its toolkit, over all frames of all sequences at once.
+GOT-10k has its own numbers (`got10k_overlaps`), those of its toolkit, over all frames of all sequences at once.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.geometry import boxes
 
 SUCCESS_THRESHOLDS = np.arange(21) * 0.05  # IoU, strictly above
 PRECISION_THRESHOLDS = np.arange(51.0)  # pixels between the centres, at most
-NORM_PRECISION_THRESHOLDS = np.arange(51) / 100  # the same over the truth's width and height
+NORM_PRECISION_THRESHOLDS = np.arange(51) / 100  # the same, relative to the true width and height
 _AT_20 = 20  # index of 20 px, and of 0.20
+# The numbers of tables and their headings. The last two are GOT-10k's.
+HEADINGS = {"auc": "AUC", "p20": "P20", "np20": "NP20", "ao": "AO", "sr50": "SR0.5", "sr75": "SR0.75"}
+NEVER_MOVES = "box that never moves"  # the baseline's name in tables and plots
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What frames without a target count for; for success they are failures everywhere.
+    """How frames without a target count. They are always failures in the success curve.
 
-    visible: whether frames that the benchmark flags as occluded or out of view are such frames, beside those whose
-    truth has no area. precise, norm_precise: whether they are right, for precision and for normalised precision.
+    visible: whether frames flagged as occluded or out of view are such frames, besides those whose truth has no area.
+    precise, norm_precise: whether they count as right in precision and in normalised precision.
     """
 
     visible: bool = False
@@ -33,8 +41,8 @@ class Rules:
     norm_precise: bool = True
 
 
-# As the tools have it that published numbers come from (pytracking and all that was made from it): their branches for
-# single benchmarks, odd as some are, are part of those numbers.
+# Published numbers come from pytracking and the tools derived from it. Their special cases for single benchmarks,
+# however odd, are part of those numbers.
 RULES = {
     "plain": Rules(),
     "lasot": Rules(visible=True, norm_precise=False),
@@ -45,10 +53,10 @@ RULES = {
 
 @dataclass(frozen=True)
 class Curves:
-    """What is measured on one sequence, or the mean over several. Everything is in [0, 1].
+    """The curves of one sequence, or their mean over several; all values are in [0, 1].
 
-    success: [21], at `SUCCESS_THRESHOLDS`. precision, norm_precision: [51]. average_overlap: mean IoU of the frames
-    that have a truth, NaN when there is none.
+    success: [21], at `SUCCESS_THRESHOLDS`. precision, norm_precision: [51], at their thresholds. average_overlap: mean
+    IoU of the frames that have a truth, NaN if none has.
     """
 
     success: np.ndarray
@@ -57,42 +65,41 @@ class Curves:
     average_overlap: float
 
     @property
-    def auc(self):
+    def auc(self) -> float:
         """Area under the success curve: the mean of its 21 values."""
         return float(self.success.mean())
 
     @property
-    def p20(self):
+    def p20(self) -> float:
         """Precision at 20 pixels."""
         return float(self.precision[_AT_20])
 
     @property
-    def np20(self):
+    def np20(self) -> float:
         """Normalised precision at 0.20."""
         return float(self.norm_precision[_AT_20])
 
-    def numbers(self):
-        """The four numbers of a table's row: dict of auc, p20, np20, ao."""
+    def numbers(self) -> dict[str, float]:
+        """The numbers of a row in a table: auc, p20, np20, ao."""
         return {"auc": self.auc, "p20": self.p20, "np20": self.np20, "ao": float(self.average_overlap)}
 
 
-def measure(predicted_xywh, truth_xywh, visible=None, rules=None):
-    """The curves of one sequence.
+def measure(
+    predicted_xywh: ArrayLike, truth_xywh: ArrayLike, visible: ArrayLike | None = None, rules: str | None = None
+) -> Curves:
+    """Measures the boxes of one sequence.
 
-    A prediction without area counts as the one before it, as the field's tools have it.
+    A prediction without area is replaced by the previous one, as in pytracking.
 
     Args:
-      predicted_xywh: `[F, 4]`, pixels. The first is replaced by the truth: it was given.
-      truth_xywh: `[F, 4]`, pixels; NaN or no area where there is no target.
-      visible: bool `[F]`, False where a flag says that the target is fully occluded or out of view, whatever its box;
-        only some rules look at it.
-      rules: a name of `RULES`; None is "lasot" where `visible` is given, else "plain".
-
-    Returns:
-      Curves.
+      predicted_xywh: [F, 4], pixels. The first box was given and is replaced by the truth.
+      truth_xywh: [F, 4], pixels; NaN or no area where there is no target.
+      visible: bool [F], False where a flag says that the target is fully occluded or out of view, whatever its box;
+        only some rules use it.
+      rules: a name of `RULES`; None is "lasot" if `visible` is given, else "plain".
 
     Raises:
-      UserError: predictions and truth differ in number, or a prediction is not finite or of negative size.
+      UserError: predictions and truth differ in number, or a prediction is not finite or has a negative size.
     """
     predicted, truth = _checked(predicted_xywh, truth_xywh)
     rules = RULES[rules or ("plain" if visible is None else "lasot")]
@@ -102,7 +109,7 @@ def measure(predicted_xywh, truth_xywh, visible=None, rules=None):
     with np.errstate(invalid="ignore"):  # NaN is not above 0
         valid = (truth[:, 2:] > 0).all(1)
     shown = np.asarray(visible, bool) if rules.visible and visible is not None else np.ones(len(truth), bool)
-    # A distance of -1 is below every threshold. LaSOT's exception is for its flags, not for boxes without area.
+    # A distance of -1 is within every threshold. LaSOT's exception concerns its flags, not boxes without area.
     norm_missing = np.where(rules.norm_precise | shown, -1.0, np.inf)
     valid &= shown
     overlap, distance = np.full(len(truth), -1.0), np.full(len(truth), -1.0 if rules.precise else np.inf)
@@ -119,17 +126,22 @@ def measure(predicted_xywh, truth_xywh, visible=None, rules=None):
     )
 
 
-def got10k_overlaps(predicted_xywh, truth_xywh, size=None, visible=None):
-    """The overlaps of one sequence that GOT-10k's toolkit counts: not the first frame, not those without a target.
+def got10k_overlaps(
+    predicted_xywh: ArrayLike,
+    truth_xywh: ArrayLike,
+    size: tuple[int, int] | None = None,
+    visible: ArrayLike | None = None,
+) -> np.ndarray:
+    """The overlaps of one sequence that GOT-10k's toolkit counts, without the first frame and frames without a target.
 
     Args:
-      predicted_xywh, truth_xywh: `[F, 4]`, pixels.
-      size: (width, height) of the frames; both boxes are cut off at their borders. None cuts nothing.
-      visible: bool `[F]`, False where the target is covered altogether. The toolkit looks at nothing else: a target
-        marked as absent, and a box without area, count where they are not covered. None: all whose truth has an area.
+      predicted_xywh, truth_xywh: [F, 4], pixels.
+      size: (width, height) of the frames; both boxes are cut off at the borders. None cuts nothing.
+      visible: bool [F], False where the target is fully covered. The toolkit uses this flag only: if not covered, a
+        target that is marked as absent, or whose box has no area, counts. None: frames whose truth has an area.
 
     Returns:
-      float64 `[N]`, N at most F - 1.
+      float64 [N], N at most F - 1.
 
     Raises:
       UserError: as `measure`.
@@ -144,15 +156,15 @@ def got10k_overlaps(predicted_xywh, truth_xywh, size=None, visible=None):
     return boxes.iou_xywh(predicted, truth)
 
 
-def got10k_numbers(overlaps):
-    """AO, SR0.5 and SR0.75 of GOT-10k: mean overlap, and shares of frames above 0.5 and 0.75.
+def got10k_numbers(overlaps: Iterable[np.ndarray]) -> dict[str, float]:
+    """GOT-10k's AO, SR0.5 and SR0.75: the mean overlap, and the shares of frames above 0.5 and 0.75.
 
     Args:
-      overlaps: arrays of `got10k_overlaps`, one a sequence. All their frames together have one weight each, so that a
-        long sequence counts more; for the numbers of one sequence, give its alone.
+      overlaps: of `got10k_overlaps`, one array for each sequence. All frames have the same weight, so that a long
+        sequence counts more.
 
     Returns:
-      dict of ao, sr50, sr75; NaN where no frame counts.
+      ao, sr50 and sr75; NaN if no frame counts.
     """
     overlaps = np.concatenate([np.zeros(0), *overlaps])
     if not len(overlaps):
@@ -161,14 +173,10 @@ def got10k_numbers(overlaps):
     return {"ao": float(ao), "sr50": float(sr50), "sr75": float(sr75)}
 
 
-def mean(curves):
-    """The mean over sequences, each with the same weight.
+def mean(curves: Iterable[Curves]) -> Curves:
+    """The mean over at least one sequence, with equal weights.
 
-    Args:
-      curves: Curves of one sequence each, at least one.
-
-    Returns:
-      Curves. Sequences without any truth do not count for average overlap.
+    Sequences without any truth do not count for average overlap.
     """
     success, precision, norm_precision, overlap = zip(*map(astuple, curves), strict=True)
     known = [o for o in overlap if not np.isnan(o)]
@@ -180,30 +188,30 @@ def mean(curves):
     )
 
 
-def never_moves(sequence):
-    """The baseline that every tracker must beat: the first frame's box, in all frames. float64 `[F, 4]`."""
+def never_moves(sequence: Sequence) -> np.ndarray:
+    """The baseline that every tracker must beat: the first frame's box in all frames, float64 [F, 4]."""
     return np.tile(np.asarray(sequence.boxes_xywh[0], np.float64), (len(sequence), 1))
 
 
 def _center(box_xywh):
-    # Of pixels 0 .. w - 1, as the field's tools have it. A distance cannot tell: both centres move by the same half.
+    # Of pixels 0 .. w - 1, as in pytracking. Distances do not change: both centres move by the same half pixel.
     return box_xywh[:, :2] + 0.5 * (box_xywh[:, 2:] - 1)
 
 
 def _checked(predicted_xywh, truth_xywh):
-    """Both as float64 `[F, 4]`, copies. Raises UserError as `measure`."""
+    """Both as float64 [F, 4], copies. Raises UserError as `measure`."""
     predicted, truth = (np.array(b, np.float64).reshape(-1, 4) for b in (predicted_xywh, truth_xywh))
     if len(predicted) != len(truth) or not len(truth):
-        raise UserError(f"{len(predicted)} predicted boxes for {len(truth)} frames: both must hold one a frame")
+        raise UserError(f"{len(predicted)} predicted boxes for {len(truth)} frames: give one for each frame")
     bad = ~np.isfinite(predicted).all(1) | (predicted[:, 2:] < 0).any(1)
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
-        raise UserError(f"predicted box {first} is {predicted[first].tolist()}: not finite, or of negative size")
+        raise UserError(f"predicted box {first} is {predicted[first].tolist()}: not finite, or negative size")
     return predicted, truth
 
 
 def _inside(box_xywh, size):
-    """The parts of boxes that lie in an image of (width, height), in the arithmetic of GOT-10k's toolkit: a corner
-    outside is moved to the border, and the box keeps its size there."""
+    """The parts of boxes inside an image of (width, height), by the arithmetic of GOT-10k's toolkit: a corner outside
+    is moved to the border, and the box keeps its size there."""
     corner = np.clip(box_xywh[:, :2], 0, size)
     return np.concatenate([corner, np.clip(box_xywh[:, 2:], 0, np.subtract(size, corner))], 1)

@@ -1,15 +1,18 @@
-"""`relo reproduce`: a released checkpoint on every benchmark of the paper's table, measured beside published.
+"""`relo reproduce`: evaluates a released checkpoint on the benchmarks of the paper's table, beside published results.
 
     relo reproduce --variant b256 --checkpoint relo_b256.pth.tar --data-root /data
 
-Each dataset that is there is evaluated as `relo eval` does, with the published options, into the same folders; one that
-is not there is named with the reason. What was finished before is not run again, so that the same command goes on after
-an interruption. GOT-10k and TrackingNet are measured by their servers: here their boxes are made.
+Each dataset that is there is evaluated as by `relo eval`, with the published options and into the same folders; a
+missing one is named with the reason. Finished sequences are not run again, so that the same command continues after an
+interruption. For GOT-10k and TrackingNet, which their servers measure, it produces the boxes.
 """
+
+from __future__ import annotations
 
 import json
 import math
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from relo_jax.checkpoints import load as checkpoints
@@ -17,34 +20,44 @@ from relo_jax.checkpoints import model_card, provenance
 from relo_jax.config import published
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.layout import ENVIRONMENT
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval import runner
 from relo_jax.eval.benchmarks import open_benchmark
+from relo_jax.eval.evaluation import Evaluation
 from relo_jax.files import atomic_write
 
 JSON_FILE, PAGE_FILE = "reproduce.json", "reproduce.md"
 MEASURED, SERVER, ABSENT, FAILED = "measured", "server", "absent", "failed"
 
 
-def reproduce(variant, checkpoint, data_root=None, *, out=None, batch=8, datasets=(), dtype=None):
+def reproduce(
+    variant: str,
+    checkpoint: str | Path,
+    data_root: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    batch: int = 8,
+    datasets: Collection[str] = (),
+    dtype: str | None = None,
+) -> None:
     """Evaluates on all datasets that are there, prints the table, and writes it as JSON and Markdown.
 
     Args:
       variant: of the published row: "t256", "b256" or "l256".
-      checkpoint: see `relo_jax.checkpoint.load`; of that variant.
-      data_root: folder of the datasets; None takes the environment's RELO_DATA_DIR.
-      out: folder of the results, one folder a dataset; None takes `results/<checkpoint>`, as `relo eval` does.
+      checkpoint: of that variant, see `relo_jax.checkpoint.load`.
+      data_root: folder of the datasets; None takes RELO_DATA_DIR from the environment.
+      out: folder of the results, one folder for each dataset; None takes `results/<checkpoint>`, as `relo eval` does.
       batch: sequences at a time.
-      datasets: names of those to run; () is all of the paper's table.
-      dtype: what to compute in, see `relo_jax.checkpoint.load`.
+      datasets: names of those to run; () takes all of the paper's table.
+      dtype: of the computation, see `relo_jax.checkpoint.load`.
 
     Raises:
-      UserError: a variant without published results, or a checkpoint of another; none of the datasets is there; and at
-        the end, when sequences failed.
+      UserError: a variant without published results, or a checkpoint of another variant; none of the datasets is
+        there; at the end, if sequences failed.
     """
     expected, root = _expected(variant, datasets), data_root or os.environ.get(ENVIRONMENT)
     if not root:
-        raise UserError(f"where are the datasets? Give --data-root, or set {ENVIRONMENT} to the folder they are in")
+        raise UserError(f"no folder of datasets: give --data-root, or set {ENVIRONMENT}")
     loaded = checkpoints.load_tracker(checkpoint, dtype)
     if loaded.model.config.variant != variant:
         raise UserError(
@@ -65,16 +78,16 @@ def reproduce(variant, checkpoint, data_root=None, *, out=None, batch=8, dataset
         _write(out, variant, about, rows)
     if all(row["state"] == ABSENT for row in rows.values()):
         print(table(variant, rows))
-        raise UserError(f"none of these datasets is below {root}: {', '.join(rows)}")
+        raise UserError(f"{root} has none of these datasets: {', '.join(rows)}")
     _write(out, variant, about, rows)
-    print(f"\n{table(variant, rows)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results a dataset")
+    print(f"\n{table(variant, rows)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results for each dataset")
     failed = {name: row["failed"] for name, row in rows.items() if row.get("failed")}
     if failed:
         named = ", ".join(f"{count} of {layouts.dataset_layout(name).title}" for name, count in failed.items())
-        raise UserError(f"sequences failed ({named}): the summary.json of each dataset says why")
+        raise UserError(f"sequences failed ({named}): the summary.json of each dataset has the reasons")
 
 
-def table(variant, rows):
+def table(variant: str, rows: dict[str, dict]) -> str:
     """The rows as text for a terminal."""
     form = "{:<14}{:>10}{:>10}{:>12}{:>10}  {}"
     head = ("published", "measured", "difference", "frames/s", "sequences")
@@ -83,14 +96,14 @@ def table(variant, rows):
     return "\n".join(lines)
 
 
-def markdown(variant, card, dtype, rows):
-    """The rows as a page."""
+def markdown(variant: str, card: dict, dtype: str, rows: dict[str, dict]) -> str:
+    """The rows as a Markdown page."""
     digest = f" (SHA-256 `{card['sha256']}`)" if "sha256" in card else ""
     lines = [
         f"# RELO-{variant.upper()}: measured beside published", "",
-        f"Checkpoint `{card['name']}`{digest}, computed in {dtype}. AUC in per cent, of GOT-10k AO; the "
-        "published numbers are those of the paper's tables. The tracker's options are those published for each "
-        "dataset (`summary.json` there has them).",
+        f"Checkpoint `{card['name']}`{digest}, computed in {dtype}. AUC in per cent, for GOT-10k AO. The "
+        "published numbers are those of the paper's tables, the tracker's options those that the authors published "
+        "for each dataset (see its `summary.json`).",
         "", "| dataset | published | measured | difference | frames/s | sequences |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, row in rows.items():
@@ -98,19 +111,19 @@ def markdown(variant, card, dtype, rows):
     return "\n".join(lines) + "\n"
 
 
-def _expected(variant, datasets):
-    """Published results of the datasets asked for, in the order of the paper's table. Raises UserError."""
+def _expected(variant: str, datasets: Collection[str]) -> dict[str, float]:
+    """The published results on the chosen datasets, in the order of the paper's table. Raises UserError."""
     if variant not in published.RESULTS:
-        raise UserError(f"variant {variant!r} has no published results: {', '.join(published.RESULTS)} have")
+        raise UserError(f"no results are published for variant {variant!r}{did_you_mean(variant, published.RESULTS)}")
     rows = published.RESULTS[variant]
-    unknown = [name for name in datasets if name not in rows]
-    if unknown:
-        raise UserError(f"{variant} has no published result on {unknown[0]}: it has them on {', '.join(rows)}")
+    for name in datasets:
+        if name not in rows:
+            raise UserError(f"no result of {variant} is published for {name!r}{did_you_mean(name, rows)}")
     return {name: value for name, value in rows.items() if not datasets or name in datasets}
 
 
-def _row(evaluation, expected, folder):
-    """What is said of one dataset, JSON-able; `expected` is the published number."""
+def _row(evaluation: Evaluation, expected: float, folder: Path) -> dict:
+    """The row of one dataset, JSON-able; `expected` is the published number."""
     benchmark = evaluation.benchmark
     row = {
         "published": expected, "evaluated": len(evaluation.boxes), "published_sequences": benchmark.published,
@@ -120,12 +133,12 @@ def _row(evaluation, expected, folder):
     if benchmark.server or not evaluation.curves:
         return {"state": SERVER if benchmark.server else FAILED, **row}
     column = next(iter(benchmark.columns))
-    measured = 100 * evaluation.numbers()[column]
+    measured = 100 * evaluation.tracker.mean_numbers()[column]
     return {"state": MEASURED, **row, "column": column, "measured": measured, "difference": measured - expected}
 
 
-def _cells(row):
-    """Published, measured, their difference (in brackets: of a part of the dataset) and frames a second, as text."""
+def _cells(row: dict) -> tuple[str, str, str, str]:
+    """Published, measured, their difference (in brackets if over a part of the dataset) and frames/s, as text."""
     measured = f"{row['measured']:.1f}" if "measured" in row else "-"
     difference = f"{row['difference']:+.1f}" if "measured" in row else "-"
     if "measured" in row and row["evaluated"] != row["published_sequences"]:
@@ -134,8 +147,8 @@ def _cells(row):
     return f"{row['published']:.1f}", measured, difference, "-" if speed is None else f"{speed:.1f}"
 
 
-def _remark(row):
-    """How much of the dataset that is, and what is not to be had here."""
+def _remark(row: dict) -> str:
+    """How much of the dataset was evaluated, and what is missing."""
     if row["state"] == ABSENT:
         return f"not here: {row['reason']}"
     total = row["published_sequences"]
@@ -145,14 +158,14 @@ def _remark(row):
     return f"{of}{failed}{server}"
 
 
-def _write(out, variant, about, rows):
-    """Writes the JSON and the page; about says what was evaluated: checkpoint and dtype. Raises UserError."""
+def _write(out: Path, variant: str, about: dict, rows: dict[str, dict]) -> None:
+    """Writes the JSON and the page; `about` has the checkpoint's card and the dtype. Raises UserError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}") from None
-    found = {"variant": variant, **about, "session": provenance.session(), "datasets": rows}
+    content = {"variant": variant, **about, "session": provenance.session(), "datasets": rows}
     with atomic_write(out / JSON_FILE) as file:
-        file.write_text(json.dumps(found, indent=2) + "\n")
+        file.write_text(json.dumps(content, indent=2) + "\n")
     with atomic_write(out / PAGE_FILE) as file:
         file.write_text(markdown(variant, about["checkpoint"], about["dtype"], rows))

@@ -1,11 +1,16 @@
-"""One arm with one seed: its stages trained, and the last one evaluated, each once.
+"""One arm with one seed: trains its stages and evaluates the last one.
 
-Run directories are those of `relo train`, result folders those of `relo eval`: what is there is not done again, and
-what was begun goes on.
+The run directories are those of `relo train`, the result folders those of `relo eval`. Finished parts are not repeated,
+and interrupted ones continue.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from ml_collections import ConfigDict
 
 from relo_jax import config as relo_config
 from relo_jax.checkpoints import load as checkpoint
@@ -13,38 +18,36 @@ from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.checkpoints.run_directory import METRICS_FILE, read_metrics
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
+from relo_jax.eval.benchmarks import Benchmark
 from relo_jax.model import RELO
 from relo_jax.study.studies import stages
 from relo_jax.train.loop import train_to_end
 
-# What is held out is judged by what the tracker would do: the policy's best cell, or the heat map's.
+# The metric of the cell that the tracker would choose: the policy's best one, or the heat map's.
 HELD_OUT_METRIC = {"rl": "greedy_auc", "warmup": "argmax_auc"}
-EVALUATION = "evaluation"  # folder of results, one folder a set of sequences
+EVALUATION = "evaluation"  # folder of results, with a folder for each set of sequences
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one training came to.
+    """The outcome of one training.
 
-    auc: title of an evaluation -> sequence -> AUC. still: title -> mean AUC of a box that never moves.
-    curve: of the last stage, list of (step, search frames through the encoder in all stages so far, held-out AUC).
+    auc: title of an evaluation -> sequence -> AUC. still: title -> mean AUC of a box that never moves. curve: of the
+    last stage, (step, search frames through the encoder in all stages so far, held-out AUC).
     """
 
-    auc: dict
-    still: dict
-    curve: list
+    auc: dict[str, dict[str, float]]
+    still: dict[str, float]
+    curve: list[tuple[int, int, float]]
 
 
-def run(arm, seed, scale, benchmarks, workdir):
-    """Trains and evaluates, or reads what was trained and evaluated before.
+def run(arm: str, seed: int, scale: float, benchmarks: Iterable[Benchmark], workdir: Path | str) -> Run:
+    """Trains and evaluates, or reads the results of an earlier session.
 
     Args:
       arm, seed, scale: see `studies.stages`.
-      benchmarks: `Benchmark`s to evaluate on.
+      benchmarks: to evaluate on.
       workdir: of the studies; this arm and seed have the folder `arms/ARM/seed-K` in it.
-
-    Returns:
-      Run.
 
     Raises:
       UserError: another config was trained there, the training was stopped, or a sequence failed.
@@ -60,85 +63,87 @@ def run(arm, seed, scale, benchmarks, workdir):
     loaded = checkpoint.load(where)
     for benchmark in benchmarks:
         title = benchmark.title
-        found = runner.evaluate(
-            benchmark, loaded, folder / EVALUATION / title, name=arm, card=model_card.of_checkpoint(where)
-        )
-        if found.failed:
-            name, reason = next(iter(found.failed.items()))
-            raise UserError(f"{len(found.failed)} of {len(benchmark)} sequences of {title} failed: {name}: {reason}")
-        auc[title] = {name: curves.auc for name, curves in found.curves.items()}
-        still[title] = found.still_mean.auc
+        card = model_card.of_checkpoint(where)
+        evaluation = runner.evaluate(benchmark, loaded, folder / EVALUATION / title, name=arm, card=card)
+        failed = evaluation.failed
+        if failed:
+            name, reason = next(iter(failed.items()))
+            raise UserError(f"{len(failed)} of {len(benchmark)} sequences of {title} failed: {name}: {reason}")
+        auc[title] = {name: curves.auc for name, curves in evaluation.curves.items()}
+        still[title] = evaluation.still.mean.auc
     return Run(auc, still, curve)
 
 
-def folder_of(workdir, arm, seed):
-    """Where one training of an arm is, with what its evaluation left."""
+def folder_of(workdir: Path | str, arm: str, seed: int) -> Path:
+    """The folder of one training of an arm and its evaluation."""
     return Path(workdir) / "arms" / arm / f"seed-{seed}"
 
 
-def is_evaluated(folder, benchmarks):
-    """Whether nothing is left to do for an arm and seed."""
+def is_evaluated(folder: Path, benchmarks: Iterable[Benchmark]) -> bool:
+    """Whether an arm and seed is done."""
     return all((folder / EVALUATION / benchmark.title / runner.SUMMARY_FILE).is_file() for benchmark in benchmarks)
 
 
-def frames_a_step(config):
-    """Search frames that go through the encoder in a step."""
+def frames_a_step(config: ConfigDict) -> int:
+    """The number of search frames that go through the encoder in a step."""
     return config.batch_size * (config.rl.clip_length if config.stage == "rl" else config.warmup.search_frames)
 
 
-def is_finished(config, where):
-    """Whether a run directory has the checkpoint of the last step, and the last look at held-out clips."""
-    if not (
-        (where / run_directory.CHECKPOINTS / str(config.total_steps)).is_dir() and (where / METRICS_FILE).is_file()
-    ):
+def is_finished(config: ConfigDict, where: Path) -> bool:
+    """Whether a run directory has the checkpoint of the last step, and its evaluation on held-out clips."""
+    last = where / run_directory.CHECKPOINTS / str(config.total_steps)
+    if not (last.is_dir() and (where / METRICS_FILE).is_file()):
         return False
     return any(row["step"] == config.total_steps for row in read_metrics(where, "eval"))
 
 
-def checked_stages(arm, seed, scale, workdir):
-    """`studies.stages` of an arm and seed.
+def checked_stages(arm: str, seed: int, scale: float, workdir: Path | str) -> list[tuple[ConfigDict, Path]]:
+    """`studies.stages` of an arm and seed, after checking what was trained there before.
 
     Raises:
-      UserError: a bad config, or a run directory has checkpoints of a config, or from weights, that give other numbers.
+      UserError: a bad config, or a run directory has checkpoints of another config or from other weights.
     """
     folder = folder_of(workdir, arm, seed)
-    found = stages(arm, seed, scale, folder)
-    for config, where in found:
+    to_train = stages(arm, seed, scale, folder)
+    for config, where in to_train:
         relo_config.validate(config)
-        if any(path.name.isdigit() for path in (where / run_directory.CHECKPOINTS).glob("*")):  # not half a save
-            _check_same_config(config, where, folder, config is found[0][0])
+        if any(
+            path.name.isdigit() for path in (where / run_directory.CHECKPOINTS).glob("*")
+        ):  # ignores unfinished saves
+            _check_same_config(config, where, folder, config is to_train[0][0])
             _check_same_start(config, where, folder)
-    return found
+    return to_train
 
 
-def began_with(arm, seed, workdir):
-    """What the first stage of a trained arm began with: a dict as of `card.of_checkpoint`, None for nothing."""
+def began_with(arm: str, seed: int, workdir: Path | str) -> dict | None:
+    """The checkpoint from which the first stage of a trained arm began, as by `model_card.of_checkpoint`; None if it
+    began from random weights."""
     (_, where), *_ = stages(arm, seed, 1.0, folder_of(workdir, arm, seed))
     return model_card.read(where).get("parent")
 
 
-def _check_same_config(config, where, folder, is_first):
+def _check_same_config(config: ConfigDict, where: Path, folder: Path, is_first: bool) -> None:
     model = RELO.from_config(config.model)
     given = {**relo_config.to_dict(config), "model": model.config.to_dict()}
     _, step = run_directory.run_and_step(where)
     saved = run_directory.read_config(where)
-    if not is_first:  # the stage before, beside it, by whatever way its folder was named then
+    if not is_first:  # the stage before; the folder of both may have been moved
         saved = {**saved, "init_from": given["init_from"]}
     try:
         relo_config.check_same_run(saved, given, where / run_directory.CONFIG_FILE, step)
     except UserError as error:
         raise UserError(
-            f"{error}; the study has changed since, or --scale is another: remove {folder} to train it again, or give "
-            "another --workdir"
+            f"{error}; the study or --scale has changed since: remove {folder} to train it again, or give another "
+            "--workdir"
         ) from error
 
 
-def _check_same_start(config, where, folder):
-    """The starter's weights may have become others under the same name since."""
+def _check_same_start(config: ConfigDict, where: Path, folder: Path) -> None:
+    """Refuses a run whose initial weights have changed since under the same name, such as the starter's."""
     before = (model_card.read(where).get("parent") or {}).get("sha256")
     now = model_card.of_checkpoint(config.init_from).get("sha256") if config.init_from else None
     if before and now and before != now:
         raise UserError(
-            f"{where} began with other weights by the name of {config.init_from} (SHA-256 {before[:12]}, now "
+            f"{where} began with other weights named {config.init_from} (SHA-256 {before[:12]}, now "
             f"{now[:12]}): remove {folder} to train it again, or give another --workdir"
         )

@@ -1,4 +1,6 @@
-"""The learning curves of a study: held-out AUC by search frames seen, one colour an arm."""
+"""The learning curves of a study: held-out AUC over search frames, one colour for each arm."""
+
+from pathlib import Path
 
 import numpy as np
 from matplotlib import rc_context
@@ -9,14 +11,15 @@ from relo_jax.eval.report.plots import COLOURS, STYLE, save
 CURVES_FILE = "curves.png"
 
 
-def write_curves(path, curves):
-    """The mean over the seeds as a line, in a band from the worst seed to the best.
+def write_curves(path: Path, curves: dict[str, list[list[tuple[int, int, float]]]]) -> None:
+    """Draws the mean over the seeds as a line, in a band from the worst seed to the best.
 
-    Frames through the encoder are what all arms pay in; an arm whose last stage came after another begins later.
+    The x axis counts the frames through the encoder, the cost that all arms share; the curve of an arm's second stage
+    begins where the first stage ended.
 
     Args:
       path: file to write.
-      curves: arm -> a list a seed of (step, frames, AUC); what only some seeds of an arm were looked at is left out.
+      curves: arm -> for each seed a list of (step, frames, AUC). Points that not all seeds of an arm have are left out.
 
     Raises:
       UserError: cannot be written.
@@ -26,13 +29,13 @@ def write_curves(path, curves):
         axes = figure.subplots()
         for (arm, seeds), colour in zip(curves.items(), COLOURS, strict=False):
             by_frames = [{frames: auc for _, frames, auc in curve} for curve in seeds]
-            looks = sorted(set.intersection(*map(set, by_frames)))
-            auc = np.array([[curve[frames] for frames in looks] for curve in by_frames])  # [S, looks]
-            thousands = np.array(looks) / 1000
+            evaluated = sorted(set.intersection(*map(set, by_frames)))
+            auc = np.array([[curve[frames] for frames in evaluated] for curve in by_frames])  # [S, evaluated]
+            thousands = np.array(evaluated) / 1000
             axes.fill_between(thousands, auc.min(0), auc.max(0), color=colour, alpha=0.15, linewidth=0)
             axes.plot(thousands, auc.mean(0), color=colour, linewidth=2, label=arm)
         count = len(seeds)
-        shown = f"mean of {count} seeds, in a band from worst to best" if count > 1 else "one seed"
-        axes.set(xlabel="search frames through the encoder (thousands)", ylabel="AUC on held-out clips", title=shown)
+        title = f"mean of {count} seeds, in a band from worst to best" if count > 1 else "one seed"
+        axes.set(xlabel="search frames through the encoder (thousands)", ylabel="AUC on held-out clips", title=title)
         axes.legend()
         save(figure, path)

@@ -1,12 +1,13 @@
-"""The procedural sequences that the demo and the studies are evaluated on: seeds and textures that no training has."""
+"""The procedural sequences that evaluate the demo and the studies, with seeds and textures that no training uses."""
 
 from relo_jax.config.data_options import Options
+from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic.procedural import heldout
 
 SEQUENCES, FRAMES = 20, 120
 SEED = 2026
 
 
-def held_out_sequences(sequences=SEQUENCES, frames=FRAMES):
-    """The same sequences every time; or another number of them, or of their frames."""
+def held_out_sequences(sequences: int = SEQUENCES, frames: int = FRAMES) -> list[Sequence]:
+    """The same sequences every time, of the given number and length."""
     return heldout(SEED, sequences, Options(num_frames=frames))

@@ -1,8 +1,10 @@
-"""`relo study NAME`: trains the arms of a study with several seeds, evaluates each, and says what differs.
+"""`relo study NAME`: trains the arms of a study with several seeds, evaluates and compares them.
 
-A study that was killed goes on with the same command. What a study leaves is in `WORKDIR/NAME/`, what its arms leave,
-which other studies may share, in `WORKDIR/arms/`.
+The same command continues an interrupted study. The results are in `WORKDIR/NAME/`, the trainings, which several
+studies may share, in `WORKDIR/arms/`.
 """
+
+from __future__ import annotations
 
 import shlex
 import time
@@ -22,19 +24,28 @@ from relo_jax.study.held_out import FRAMES, SEQUENCES, held_out_sequences
 RESULT_FILE, TABLE_FILE = "study.json", "table.md"
 
 
-def run_study(name, seeds=3, workdir="runs/study", data_root=None, scale=1.0, *, sequences=SEQUENCES, frames=FRAMES):
-    """Runs what of a study was not run yet, writes `study.json`, `table.md` and `curves.png`, prints the table.
+def run_study(
+    name: str,
+    seeds: int = 3,
+    workdir: Path | str = "runs/study",
+    data_root: Path | str | None = None,
+    scale: float = 1.0,
+    *,
+    sequences: int = SEQUENCES,
+    frames: int = FRAMES,
+) -> dict:
+    """Runs the unfinished parts of a study, writes `study.json`, `table.md` and `curves.png`, and prints the table.
 
     Args:
       name: one of `studies.STUDIES`.
-      seeds: trainings of each arm, with the seeds 0, 1, ...
+      seeds: number of trainings of each arm, with the seeds 0, 1, ...
       workdir: folder of all studies.
-      data_root: folder of real sequences to evaluate on, too; None for none.
+      data_root: folder of real sequences to evaluate on as a second set; None for none.
       scale: factor on all numbers of training steps.
-      sequences, frames: of the held-out procedural evaluation, how many and how long.
+      sequences, frames: number and length of the held-out procedural sequences.
 
     Returns:
-      what `study.json` holds: dict.
+      The content of `study.json`.
 
     Raises:
       UserError: no such study, a bad number, an arm trained with another config, or the study was interrupted.
@@ -48,10 +59,12 @@ def run_study(name, seeds=3, workdir="runs/study", data_root=None, scale=1.0, *,
     if data_root is not None:
         benchmarks.append(open_benchmark("folder", data_root))
         if benchmarks[1].title == benchmarks[0].title:
-            raise UserError(f"--data-root {data_root}: the procedural sequences go by that name: rename the folder")
+            raise UserError(
+                f"--data-root {data_root}: this is also the name of the procedural sequences: rename the folder"
+            )
     start, folder = time.perf_counter(), Path(workdir) / name
     runs = run_all(study, seeds, scale, benchmarks, workdir)
-    found = {
+    content = {
         "study": name,
         "question": study.question,
         "command": command(name, seeds, workdir, data_root, scale),
@@ -60,28 +73,30 @@ def run_study(name, seeds=3, workdir="runs/study", data_root=None, scale=1.0, *,
         **outcome.summary(study, runs),
         "began_with": {arm: arms.began_with(arm, 0, workdir) for arm in study.arms},
         "code": provenance.revision(),
-        "seconds": round(time.perf_counter() - start, 1),  # of this session: what was there before cost nothing
+        "seconds": round(time.perf_counter() - start, 1),  # of this session
         **provenance.circumstances(),
     }
-    text = outcome.table(name, study, found, scale)
+    text = outcome.table(name, study, content, scale)
     folder.mkdir(parents=True, exist_ok=True)
-    tables.write_json(folder / RESULT_FILE, found)
+    tables.write_json(folder / RESULT_FILE, content)
     with atomic_write(folder / TABLE_FILE) as file:
-        file.write_text(f"{text}\n`{found['command']}`, {found['machine']}, {found['date']}\n")
-    figure.write_curves(folder / figure.CURVES_FILE, found["curves"])
+        file.write_text(f"{text}\n`{content['command']}`, {content['machine']}, {content['date']}\n")
+    figure.write_curves(folder / figure.CURVES_FILE, content["curves"])
     print(f"\n{text}\nwritten to {folder}: {TABLE_FILE}, {RESULT_FILE}, {figure.CURVES_FILE}")
-    return found
+    return content
 
 
-def held_out(sequences, frames):
-    """The demo's evaluation: procedural sequences with seeds and textures that no training has."""
+def held_out(sequences: int, frames: int) -> Benchmark:
+    """The demo's held-out procedural sequences."""
     return Benchmark(None, None, "held-out", tuple(held_out_sequences(sequences, frames)))
 
 
-def run_all(study, seeds, scale, benchmarks, workdir):
-    """Every arm with every seed: arm -> list of `arm.Run`. Seed by seed, so that all arms are there early."""
+def run_all(
+    study: studies.Study, seeds: int, scale: float, benchmarks: list[Benchmark], workdir: Path | str
+) -> dict[str, list[arms.Run]]:
+    """Runs every arm with every seed, seed by seed; returns arm -> its runs."""
     todo = [(arm, seed) for seed in range(seeds) for arm in study.arms]
-    for arm, seed in todo:  # what is refused is refused before anything is trained
+    for arm, seed in todo:  # refuses a bad arm before anything is trained
         arms.checked_stages(arm, seed, scale, workdir)
     waiting = {key for key in todo if not arms.is_evaluated(arms.folder_of(workdir, *key), benchmarks)}
     runs, spent, start = {arm: [] for arm in study.arms}, [], time.perf_counter()
@@ -96,12 +111,12 @@ def run_all(study, seeds, scale, benchmarks, workdir):
     return runs
 
 
-def command(name, seeds, workdir, data_root, scale):
-    """The command line that does this."""
+def command(name: str, seeds: int, workdir: Path | str, data_root: Path | str | None, scale: float) -> str:
+    """The command line of a study."""
     words = ["relo", "study", name, "--seeds", str(seeds), "--workdir", str(workdir)]
     words += ["--data-root", str(data_root)] if data_root is not None else []
     return shlex.join(words + (["--scale", f"{scale:g}"] if scale != 1 else []))
 
 
-def _clock(seconds):
+def _clock(seconds: float) -> str:
     return tqdm.tqdm.format_interval(seconds)

@@ -1,4 +1,4 @@
-"""Trackers side by side: their result files against the truth of a benchmark, on the sequences that all of them have.
+"""Trackers side by side: their boxes against the truth of a benchmark, on the sequences that all of them have.
 
     benchmark = open_benchmark("lasot", "/data")
     comparison = compare(benchmark, {"ours": "results/ours/lasot", "OSTrack": "ostrack/lasot"})
@@ -8,109 +8,104 @@ A mean over other sequences is another number. So a sequence that one tracker la
 for all of them, and is named in `absent` or `bad` of that tracker.
 """
 
+from __future__ import annotations
+
 import functools
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tqdm
 
-from relo_jax.data.datasets import layouts
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval import metrics
-from relo_jax.eval.bootstrap import draw, paired_interval
+from relo_jax.eval.benchmarks import Benchmark, first_few
+from relo_jax.eval.bootstrap import Interval, draw, paired_interval
 from relo_jax.eval.calibration import is_right
-from relo_jax.eval.results.read import beside, find_results, match_results, read_result, read_scores, read_times
-
-CURVES = {"auc": "AUC", "p20": "P", "np20": "NP", "ao": "AO"}
-GOT10K = {"ao": "AO", "sr50": "SR0.5", "sr75": "SR0.75"}
-
-
-@dataclass
-class Entry:
-    """One tracker's results, by name of sequence.
-
-    boxes: float64 [F, 4]. seconds, scores: [F], where there are files of them. curves: `metrics.Curves`.
-    numbers: what is compared, see `Comparison.columns`. absent: sequences without a file. bad: why a file cannot be
-    used. notes: what is odd about a file. extra: files that are no sequence's.
-    """
-
-    label: str
-    folder: Path
-    boxes: dict = field(default_factory=dict)
-    seconds: dict = field(default_factory=dict)
-    scores: dict = field(default_factory=dict)
-    curves: dict = field(default_factory=dict)
-    numbers: dict = field(default_factory=dict)
-    absent: tuple = ()
-    bad: dict = field(default_factory=dict)
-    notes: dict = field(default_factory=dict)
-    extra: tuple = ()
+from relo_jax.eval.tracker_results import TrackerResults, measure, never_moves, read_tracker
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Trackers on a benchmark.
 
-    entries: label -> Entry, in the order given. names: the sequences that are compared, those that all have.
-    columns: number -> its heading, the first being the one that ranks. weights: [names], what a sequence counts for.
-    resamples, seed: of the bootstrap.
+    entries: label -> results, in the order given. names: the sequences that are compared, those that all trackers have.
+    still: the results of a box that never moves, shown beside the trackers; None to leave it out. resamples, seed: of
+    the bootstrap.
     """
 
-    benchmark: object
-    entries: dict
-    names: tuple
-    columns: dict
-    weights: np.ndarray
+    benchmark: Benchmark
+    entries: Mapping[str, TrackerResults]
+    names: tuple[str, ...]
+    still: TrackerResults | None = None
     resamples: int = 10_000
     seed: int = 0
 
     @property
-    def main(self):
+    def columns(self) -> dict[str, str]:
+        """The numbers that are compared, the one that ranks first: name -> heading."""
+        return {**self.benchmark.columns, "ao": metrics.HEADINGS["ao"]}
+
+    @property
+    def main(self) -> str:
         """The number that ranks."""
         return next(iter(self.columns))
 
     @property
-    def labels(self):
-        return list(self.entries)
+    def heading(self) -> str:
+        """The heading of the number that ranks."""
+        return self.columns[self.main]
 
-    @property
-    def ranked(self):
-        """Labels, best first."""
+    @functools.cached_property
+    def weights(self) -> np.ndarray:
+        """float64 [names], the weight of each sequence: 1, or for GOT-10k its number of frames."""
+        overlaps = next(iter(self.entries.values())).overlaps
+        return np.array([len(overlaps[name]) if overlaps else 1 for name in self.names], np.float64)
+
+    @functools.cached_property
+    def frames(self) -> dict[str, int]:
+        """Number of frames of each compared sequence."""
+        return {s.name: len(s) for s in self.benchmark if s.name in self.names}
+
+    @functools.cached_property
+    def ranked(self) -> list[str]:
+        """Labels, the best first."""
         return sorted(self.entries, key=lambda label: -np.nan_to_num(self.overall(label)[self.main], nan=-1))
 
-    def values(self, label, column=None):
-        """A number of every compared sequence, float64 [names]."""
-        numbers = self.entries[label].numbers
-        return np.array([numbers[name][column or self.main] for name in self.names])
+    def values(self, label: str, column: str | None = None) -> np.ndarray:
+        """A number (by default the one that ranks) of every compared sequence, float64 [names]."""
+        return self._values(self.entries[label], column or self.main)
 
-    def overall(self, label, names=None):
-        """dict of the columns: means over all compared sequences, or over some of them."""
-        chosen = np.ones(len(self.names), bool) if names is None else np.isin(self.names, list(names))
-        return {column: _mean(self.values(label, column)[chosen], self.weights[chosen]) for column in self.columns}
+    def overall(self, label: str, names: Collection[str] | None = None) -> dict[str, float]:
+        """The means of all columns over the compared sequences, or over some of them."""
+        return self._overall(self.entries[label], names)
 
-    def curves(self, label):
-        """Mean `metrics.Curves` over the compared sequences."""
+    def overall_still(self) -> dict[str, float]:
+        """The means of a box that never moves."""
+        return self._overall(self.still, None)
+
+    def curves(self, label: str) -> metrics.Curves:
+        """The mean curves over the compared sequences."""
         return metrics.mean([self.entries[label].curves[name] for name in self.names])
 
-    def interval(self, first, second, column=None):
-        """`bootstrap.Interval` of a number, first minus second; of the one that ranks, where none is named. All numbers
-        are measured on the same draws."""
+    def interval(self, first: str, second: str, column: str | None = None) -> Interval:
+        """The bootstrap interval of first minus second, for a number (by default the one that ranks). All intervals use
+        the same draws."""
         return paired_interval(self.values(first, column), self.values(second, column), self._drawn, self.weights)
 
     @functools.cached_property
-    def _drawn(self):
+    def _drawn(self) -> np.ndarray:
         return draw(len(self.names), self.resamples, self.seed)
 
-    def wins(self, first, second, column=None):
-        """On how many sequences the first is better, as good, and worse, by a number or by the one that ranks."""
+    def wins(self, first: str, second: str, column: str | None = None) -> tuple[int, int, int]:
+        """On how many sequences the first tracker is better, equal and worse, by a number or the one that ranks."""
         difference = self.values(first, column) - self.values(second, column)
         return tuple(int(np.count_nonzero(which)) for which in (difference > 0, difference == 0, difference < 0))
 
-    def by_attribute(self, attributes):
-        """Attribute -> its names among the compared sequences, the most frequent first.
+    def by_attribute(self, attributes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Attribute -> the compared sequences that have it, the most frequent attribute first.
 
         Args:
           attributes: name of a sequence -> its attributes.
@@ -121,18 +116,18 @@ class Comparison:
                 having.setdefault(attribute, []).append(name)
         return dict(sorted(having.items(), key=lambda item: (-len(item[1]), item[0])))
 
-    def scored(self, label):
-        """Scores and whether the box is right, `[N]` both, of all frames with a score but first ones; None without."""
-        entry, found = self.entries[label], []
+    def scored(self, label: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Score and whether the box is right, [N] each, for all frames with a score except first ones; None without."""
+        entry, parts = self.entries[label], []
         for sequence in self.benchmark:
             if sequence.name in entry.scores:
                 right = is_right(entry.boxes[sequence.name], sequence.boxes_xywh, sequence.visible)
-                found.append((entry.scores[sequence.name][1:], right[1:]))
-        return tuple(map(np.concatenate, zip(*found, strict=True))) if found else None
+                parts.append((entry.scores[sequence.name][1:], right[1:]))
+        return tuple(map(np.concatenate, zip(*parts, strict=True))) if parts else None
 
-    def speed(self, label):
-        """Median ms a frame and frames/s of a tracker's files of times, over all its sequences; None without any. The
-        first frame, which is given, does not count, and neither does one that took no time."""
+    def speed(self, label: str) -> dict[str, float] | None:
+        """Median ms a frame and frames/s from a tracker's files of times, over all its sequences; None without files.
+        First frames, whose box is given, and frames that took no time are not counted."""
         seconds = [s[1:] for s in self.entries[label].seconds.values()]
         taken = np.concatenate([np.zeros(0), *seconds])
         taken = taken[taken > 0]
@@ -141,47 +136,81 @@ class Comparison:
         return {"median_ms": 1e3 * float(np.median(taken)), "fps": len(taken) / float(taken.sum()),
                 "sequences": len(seconds), "frames": len(taken)}  # fmt: skip
 
+    def warnings(self) -> list[str]:
+        """Lines on what is left out, which files are wrong and what is unusual about others, the most important first;
+        empty if all is well."""
+        lines, total = self.benchmark.omissions(), len(self.benchmark)
+        if len(self.names) < total:
+            lines.append(f"Only the {len(self.names)} of {total} sequences that all trackers have are compared.")
+        for label, entry in self.entries.items():
+            if absent := entry.absent:
+                lines.append(f"{label}: no result for {len(absent)} of {total} sequences: {first_few(absent)}")
+        for label, entry in self.entries.items():
+            lines += [f"{label}: {name} is left out: {reason}" for name, reason in entry.bad.items()]
+        for label, entry in self.entries.items():
+            if entry.extra:
+                count = len(entry.extra)
+                files = f"{count} file{'' if count == 1 else 's'} of no sequence of this dataset, not used"
+                lines.append(f"{label}: {files}: {first_few(entry.extra)}")
+        for label, entry in self.entries.items():
+            names_of = {}
+            for name, notes in entry.notes.items():
+                for note in notes:
+                    names_of.setdefault(note, []).append(name)
+            lines += [f"{label}: {first_few(names)}: {note}" for note, names in names_of.items()]
+        return lines
 
-def compare(benchmark, folders: Mapping[str, str | Path], *, one_based=(), resamples=10_000, seed=0) -> Comparison:
-    """Reads and measures trackers' results.
+    def _values(self, entry: TrackerResults, column: str) -> np.ndarray:
+        return np.array([entry.numbers[name][column] for name in self.names])
+
+    def _overall(self, entry: TrackerResults, names: Collection[str] | None) -> dict[str, float]:
+        chosen = np.ones(len(self.names), bool) if names is None else np.isin(self.names, list(names))
+        return {c: _mean(self._values(entry, c)[chosen], self.weights[chosen]) for c in self.columns}
+
+
+def compare(
+    benchmark: Benchmark,
+    folders: Mapping[str, str | Path],
+    *,
+    one_based: Iterable[str] = (),
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Reads and measures the result files of trackers.
 
     Args:
-      benchmark: `benchmarks.Benchmark`.
-      folders: label of a tracker -> folder of its results, see `result_files.find_results`.
-      one_based: labels of those that count pixels from 1.
+      benchmark: the sequences and their truth.
+      folders: label of a tracker -> folder of its results, see `results.read.find_results`.
+      one_based: labels of the trackers that count pixels from 1.
       resamples, seed: of the bootstrap.
 
-    Returns:
-      Comparison.
-
     Raises:
-      UserError: the truth is with a server; a folder without results; no sequence that all trackers have.
+      UserError: the truth is on a server; a folder without results; no sequence that all trackers have.
     """
     if benchmark.server:
-        raise UserError(f"{benchmark.title}: its boxes are with the evaluation server, but for the first: pack for it")
-    wrong = sorted(set(one_based) - set(folders))
-    if wrong:
-        raise UserError(f"no tracker is called {wrong[0]}: they are {', '.join(folders)}")
+        raise UserError(f"{benchmark.title}: only the evaluation server has its boxes: use relo pack")
+    for label in sorted(set(one_based) - set(folders)):
+        raise UserError(f"no tracker is called {label!r}{did_you_mean(label, folders)}")
     entries = {}
     with _bar(len(folders) * len(benchmark), "reading results", "files") as bar:
         for label, folder in folders.items():
-            entries[label] = _read(label, Path(folder), benchmark, label in one_based, bar.update)
+            entries[label] = read_tracker(label, Path(folder), benchmark, label in one_based, bar.update)
     names = tuple(s.name for s in benchmark if all(s.name in entry.boxes for entry in entries.values()))
     if not names:
-        raise _nothing_to_compare(entries)
-    is_got10k = benchmark.name == "got10k"
-    sequences = [s for s in benchmark if any(s.name in entry.boxes for entry in entries.values())]
-    weights = {}
-    with _bar(len(sequences), "measuring", "sequences") as bar:
-        for sequence in sequences:
-            size = sequence.read_frame(0).shape[1::-1] if is_got10k else None
-            for entry in entries.values():
-                if sequence.name in entry.boxes:
-                    weights[sequence.name] = _measure(entry, sequence, benchmark.rules, size)
-            bar.update()
-    columns = GOT10K if is_got10k else CURVES
-    weights = np.array([weights[name] for name in names], np.float64)
-    return Comparison(benchmark, entries, names, columns, weights, resamples, seed)
+        raise _nothing_to_compare(entries.values())
+    still = None if benchmark.name == "got10k" else never_moves(benchmark, names)
+    with _bar(len(benchmark), "measuring", "sequences") as bar:
+        measure(benchmark, [*entries.values(), *([still] if still else [])], advance=bar.update)
+    return Comparison(benchmark, entries, names, still, resamples, seed)
+
+
+def of_measured(benchmark: Benchmark, trackers: Iterable[TrackerResults]) -> Comparison:
+    """Compares trackers whose boxes are measured already, such as those of several evaluations."""
+    entries = {tracker.label: tracker for tracker in trackers}
+    for entry in entries.values():
+        entry.absent = tuple(s.name for s in benchmark if s.name not in entry.curves)
+    names = tuple(s.name for s in benchmark if all(s.name in entry.curves for entry in entries.values()))
+    return Comparison(benchmark, entries, names)
 
 
 def _bar(total, what, unit):
@@ -189,65 +218,22 @@ def _bar(total, what, unit):
                      mininterval=0.5 if sys.stderr.isatty() else 30)  # fmt: skip
 
 
-def _read(label, folder, benchmark, one_based, advance):
-    """The results of one tracker."""
-    aliases = layouts.dataset_layout(benchmark.name).folders if benchmark.name in layouts.NAMES else ()
-    found = find_results(folder, (*aliases, benchmark.title, f"{benchmark.name}{benchmark.split}", str(benchmark.name)))
-    matched, extra = match_results([s.name for s in benchmark], found)
-    entry = Entry(label, folder, extra=tuple(extra))
-    entry.absent = tuple(s.name for s in benchmark if s.name not in matched)
-    for sequence in benchmark:
-        name, frames = sequence.name, len(sequence)
-        advance()
-        if name not in matched:
-            continue
-        try:
-            result = read_result(matched[name], frames, first=sequence.boxes_xywh[0], one_based=one_based)
-            entry.boxes[name] = result.boxes_xywh
-        except UserError as error:
-            entry.bad[name] = str(error)
-            continue
-        notes = list(result.notes)
-        for what, read, into in (("time", read_times, entry.seconds), ("score", read_scores, entry.scores)):
-            path = beside(matched[name], what)
-            try:
-                if path is not None:
-                    into[name] = read(path, frames)
-            except UserError as error:
-                notes.append(f"its {what}s are not used: {error}")
-        if notes:
-            entry.notes[name] = tuple(notes)
-    return entry
-
-
-def _nothing_to_compare(entries):
-    """The UserError where no sequence is left; says whose fault it is."""
-    for entry in entries.values():
+def _nothing_to_compare(entries: Iterable[TrackerResults]) -> UserError:
+    """The error if no sequence is left; names the tracker at fault."""
+    for entry in entries:
         if not entry.boxes and entry.bad:
             return UserError(
                 f"{entry.label}: none of its {len(entry.bad)} files can be used; {next(iter(entry.bad.values()))}"
             )
         if not entry.boxes:
             return UserError(
-                f"{entry.label}: no file in {entry.folder} is of a sequence of this dataset "
-                f"(it has {', '.join(entry.extra[:3])}; wanted is {entry.absent[0]})"
+                f"{entry.label}: no file in {entry.folder} belongs to a sequence of this dataset "
+                f"(found {', '.join(entry.extra[:3])}; expected names such as {entry.absent[0]})"
             )
-    return UserError(f"no sequence is in the results of all of {', '.join(entries)}: leave one of them out")
+    labels = ", ".join(entry.label for entry in entries)
+    return UserError(f"no sequence is in the results of all of {labels}: leave one of them out")
 
 
-def _measure(entry, sequence, rules, size):
-    """Fills in curves and numbers; returns what the sequence counts for: 1, or its frames with GOT-10k's rules."""
-    name, truth = sequence.name, sequence.boxes_xywh
-    curves = metrics.measure(entry.boxes[name], truth, sequence.counted, rules)
-    entry.curves[name] = curves
-    if size is None:
-        entry.numbers[name] = curves.numbers()
-        return 1.0
-    overlaps = metrics.got10k_overlaps(entry.boxes[name], truth, size, sequence.counted)
-    entry.numbers[name] = metrics.got10k_numbers([overlaps])
-    return float(len(overlaps))
-
-
-def _mean(values, weights):
+def _mean(values: np.ndarray, weights: np.ndarray) -> float:
     known = np.isfinite(values) & (weights > 0)
     return float(np.average(values[known], weights=weights[known])) if known.any() else float("nan")

@@ -1,28 +1,35 @@
-"""The numbers of a comparison as files: CSV, LaTeX and JSON, see tables.py for their forms."""
+"""The numbers of a comparison as files: CSV, LaTeX and JSON (tables.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import relo_jax
 from relo_jax.data.datasets.attributes import NAMES
 from relo_jax.eval.report import tables
-from relo_jax.eval.report.omissions import oddities
+from relo_jax.eval.report.comparison import Comparison
 
-SUMMARY_FILE = "report.json"  # summary.json is `relo eval`'s
+SUMMARY_FILE = "report.json"  # `relo eval` writes summary.json
 _DIFFERENCE = ("first", "second", "number", "difference", "low", "high", "better", "equal", "worse")
 
 
-def write_tables(out, comparison, attributes, facts):
+def write_tables(
+    out: Path, comparison: Comparison, attributes: Mapping[str, Sequence[str]], facts: Mapping[str, object]
+) -> None:
     """Writes `ranking`, `differences` and `attributes` as .csv and .tex, `sequences` as .csv, and `report.json`.
 
     Args:
-      out: the folder, there already.
-      comparison: `comparison.Comparison`.
+      out: an existing folder.
+      comparison: the trackers.
       attributes: name of a sequence -> its attributes.
-      facts: dict of what else to know -> text.
+      facts: what else to state -> text.
 
     Raises:
       UserError: cannot be written.
     """
-    found = summary(comparison, attributes)
-    trackers, columns, main = found["trackers"], comparison.columns, comparison.main
+    numbers_of = summary(comparison, attributes)
+    trackers, columns = numbers_of["trackers"], comparison.columns
     comment = f"{comparison.benchmark.title}, {len(comparison.names)} sequences; relo_jax {relo_jax.__version__}"
     overall = {label: [numbers[c] for c in columns] for label, numbers in trackers.items()}
     tables.write_latex(out / "ranking.tex", list(columns.values()), overall, comment=comment)
@@ -33,16 +40,16 @@ def write_tables(out, comparison, attributes, facts):
     ]
     heads = ["tracker", *columns.values(), "sequences", "median ms", "frames/s"]
     tables.write_csv(out / "ranking.csv", heads, rows)
-    _write_differences(out, found["differences"], columns, comment)
-    rows = [[name, *numbers.values()] for name, numbers in found["sequences"].items()]
+    _write_differences(out, numbers_of["differences"], columns, comment)
+    rows = [[name, *numbers.values()] for name, numbers in numbers_of["sequences"].items()]
     tables.write_csv(out / "sequences.csv", ["sequence", *trackers], rows)
-    if found["attributes"]:
-        _write_attributes(out, found["attributes"], list(trackers), f"{columns[main]}; {comment}")
-    tables.write_json(out / SUMMARY_FILE, {**found, "made": facts})
+    if numbers_of["attributes"]:
+        _write_attributes(out, numbers_of["attributes"], list(trackers), f"{comparison.heading}; {comment}")
+    tables.write_json(out / SUMMARY_FILE, {**numbers_of, "made": facts})
 
 
-def summary(comparison, attributes):
-    """Everything that is compared as a JSON-able dict; trackers come best first, and of a pair the number that ranks.
+def summary(comparison: Comparison, attributes: Mapping[str, Sequence[str]]) -> dict:
+    """All numbers of a comparison as a JSON-able dict, the best tracker first.
 
     Args: as `write_tables`.
     """
@@ -70,33 +77,33 @@ def summary(comparison, attributes):
         },
         "sequences": {name: {k: v[i] for k, v in values.items()} for i, name in enumerate(comparison.names)},
         "bootstrap": {"resamples": comparison.resamples, "seed": comparison.seed, "level": 0.95},
-        "left_out_or_odd": oddities(comparison),
+        "left_out_or_odd": comparison.warnings(),
     }
 
 
-def _difference(comparison, first, second, column):
+def _difference(comparison: Comparison, first: str, second: str, column: str) -> dict:
     interval = comparison.interval(first, second, column)
     values = (interval.difference, interval.low, interval.high, *comparison.wins(first, second, column))
     return dict(zip(_DIFFERENCE, (first, second, column, *values), strict=True))
 
 
-def _write_differences(out, found, columns, comment):
-    """In the spreadsheet a row a pair and number, in LaTeX a row a pair, where there is one."""
-    rows = [[columns[value] if key == "number" else value for key, value in d.items()] for d in found]
+def _write_differences(out: Path, differences: Iterable[dict], columns: Mapping[str, str], comment: str) -> None:
+    """CSV has a row for each pair and number, LaTeX a row for each pair; no LaTeX without a pair."""
+    rows = [[columns[value] if key == "number" else value for key, value in d.items()] for d in differences]
     tables.write_csv(out / "differences.csv", _DIFFERENCE, rows)
     pairs = {}
-    for d in found:
+    for d in differences:
         cells = pairs.setdefault(f"{d['first']} minus {d['second']}", [])
         cells.append((d["difference"], d["low"], d["high"]))
     if pairs:
-        comment = f"95 % intervals of a paired bootstrap, bold where 0 is not in it; {comment}"
+        comment = f"95 % intervals of a paired bootstrap, bold if it excludes 0; {comment}"
         tables.write_latex_intervals(out / "differences.tex", list(columns.values()), pairs, comment=comment)
 
 
-def _write_attributes(out, found, labels, comment):
-    """In LaTeX a row a tracker and a short name an attribute, so that the best of each stands out."""
-    rows = [[attribute, *numbers.values()] for attribute, numbers in found.items()]
+def _write_attributes(out: Path, attributes: Mapping[str, dict], labels: Sequence[str], comment: str) -> None:
+    """LaTeX has a row for each tracker and the attributes' short names, so that the best of each stands out."""
+    rows = [[attribute, *numbers.values()] for attribute, numbers in attributes.items()]
     tables.write_csv(out / "attributes.csv", ["attribute", "sequences", *labels], rows)
     short = {long: short for short, long in NAMES.items()}
-    rows = {label: [numbers[label] for numbers in found.values()] for label in labels}
-    tables.write_latex(out / "attributes.tex", [short[a] for a in found], rows, comment=comment)
+    rows = {label: [numbers[label] for numbers in attributes.values()] for label in labels}
+    tables.write_latex(out / "attributes.tex", [short[a] for a in attributes], rows, comment=comment)

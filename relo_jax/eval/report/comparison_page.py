@@ -1,48 +1,62 @@
-"""A comparison of trackers as one HTML page: who is better, how sure that is, where, and what it looks like.
+"""A comparison of trackers as one HTML page: which is better, how certain that is, where, and how it looks.
 
-Sections come in the order of a reader's questions. Text and tables are the page's own; plots are vector graphics and
-part of the file (page.py).
+The sections follow the order of a reader's questions. Text and tables are HTML; plots are vector graphics inside the
+file (html.py). The demo's page has some of these sections too.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from relo_jax.eval import calibration, metrics
+from relo_jax.eval import calibration
+from relo_jax.eval.bootstrap import Interval
+from relo_jax.eval.metrics import NEVER_MOVES
 from relo_jax.eval.report import html, plots, sequence_sections
-from relo_jax.eval.report.omissions import oddities
+from relo_jax.eval.report.comparison import Comparison
 
-STILL = "a box that never moves"
+PAGE_FILE = "report.html"
 _PLOTS = {
     "success": (plots.success_plot, "success curves"),
     "precision": (plots.precision_plot, "precision curves"),
     "norm_precision": (plots.norm_precision_plot, "normalised precision curves"),
 }
-_LISTED = 30  # lines of what is odd about files
-_FEW = 30  # sequences, of which a bootstrap knows little
+_LISTED = 30  # warnings that are not folded away
+_FEW = 30  # sequences; with fewer the bootstrap interval is too narrow
 
 
-def write_comparison(out, comparison, against, *, attributes=None, worst=4, facts=None):
+def write_comparison(
+    out: Path,
+    comparison: Comparison,
+    against: str,
+    *,
+    attributes: Mapping[str, Sequence[str]] | None = None,
+    worst: int = 4,
+    facts: Mapping[str, object] | None = None,
+) -> None:
     """Writes `report.html`, and each of its plots beside it as .svg, .pdf and .png.
 
     Args:
-      out: the folder, there already.
-      comparison: `comparison.Comparison`.
+      out: an existing folder.
+      comparison: the trackers.
       against: label of the tracker that the others are compared with.
-      attributes: name of a sequence -> its attributes, where the dataset has any.
-      worst: how many of the sequences on which `against` does worst are shown.
-      facts: dict of what else to know -> text.
+      attributes: name of a sequence -> its attributes, if the dataset has any.
+      worst: number of sequences to show, those on which `against` does worst.
+      facts: what else to state -> text.
 
     Raises:
       UserError: cannot be written.
     """
     title = f"{comparison.benchmark.title}: {_counted(len(comparison.entries), 'tracker')}"
-    frames = sum(len(s) for s in comparison.benchmark if s.name in comparison.names)
     lead = (
-        f"{_counted(len(comparison.names), 'sequence')}, {frames:,} frames. One pass over each, from the first frame's "
-        f"box on; {comparison.columns[comparison.main]} ranks."
+        f"{_counted(len(comparison.names), 'sequence')}, {sum(comparison.frames.values()):,} frames. One pass over "
+        f"each, starting from the first frame's box; {comparison.heading} ranks."
     )
     sections = [
-        _oddities(comparison),
-        _ranking(comparison, _curves(out, comparison)),
+        warnings(comparison),
+        results(out, comparison),
         _differences(comparison, against),
         _attributes(comparison, attributes or {}),
         sequence_sections.two_trackers(out, comparison, against),
@@ -52,119 +66,111 @@ def write_comparison(out, comparison, against, *, attributes=None, worst=4, fact
         sequence_sections.every_sequence(comparison),
         html.section("How it was made", html.facts(facts)) if facts else "",
     ]
-    html.write_page(out / "report.html", title, lead, sections, html.SORTING)
+    html.write_page(out / PAGE_FILE, title, lead, sections, html.SORTING)
 
 
-def still(comparison):
-    """The columns' numbers for a box that never moves, on the compared sequences."""
-    numbers = {}
-    for sequence in comparison.benchmark:
-        if sequence.name in comparison.names:
-            boxes = metrics.never_moves(sequence)
-            curves = metrics.measure(boxes, sequence.boxes_xywh, sequence.counted, comparison.benchmark.rules)
-            numbers[sequence.name] = curves.numbers()
-    return {column: float(np.nanmean([n[column] for n in numbers.values()])) for column in ("auc", "p20", "np20", "ao")}
+def warnings(comparison: Comparison) -> str:
+    """The section on what is not compared and which files are unusual; "" if all is well."""
+    lines = comparison.warnings()
+    if not lines:
+        return ""
+    shown = html.bullets(lines[:_LISTED])
+    more = html.folded(f"{len(lines) - _LISTED} more", html.bullets(lines[_LISTED:])) if lines[_LISTED:] else ""
+    return html.section("Before you read the numbers", shown, more, kind="warning")
 
 
-def _curves(out, comparison):
-    curves = {label: comparison.curves(label) for label in comparison.entries}
-    drawn = ""
-    for stem, (draw, text) in _PLOTS.items():
-        drawn += html.picture(plots.in_every_format(out / stem, draw, curves), "svg+xml", text)
-    return f'<div class="plots">{drawn}</div>'
-
-
-def _ranking(comparison, curves):
+def results(out: Path, comparison: Comparison) -> str:
+    """The section with the ranking and the curves, which are also written into `out`."""
     columns, overall = comparison.columns, {label: comparison.overall(label) for label in comparison.ranked}
-    best = {c: max((n[c] for n in overall.values()), default=None) for c in columns}
-    rows, kinds = [], []
+    best = {c: max(n[c] for n in overall.values()) for c in columns}
+    rows = []
     for label, numbers in overall.items():
         cells = [html.number(numbers[c], bar=c == comparison.main, best=numbers[c] == best[c]) for c in columns]
         rows.append([label, *cells, f"{len(comparison.entries[label].boxes)} of {len(comparison.benchmark)}"])
-        kinds.append(None)
-    if set(columns) <= {"auc", "p20", "np20", "ao"}:
-        numbers = still(comparison)
-        rows.append([STILL, *(html.number(numbers[c]) for c in columns), ""])
+    kinds = [None] * len(rows)
+    if comparison.still is not None:
+        rows.append([NEVER_MOVES, *map(html.number, comparison.overall_still().values()), ""])
         kinds.append("aside")
     table = html.table(["tracker", *columns.values(), "sequences"], rows, sortable=True, kinds=kinds)
-    if "auc" in columns:
-        says = (
-            "AUC: area under the success curve, the mean over 21 thresholds. P: share of frames whose centre is within "
-            "20 pixels; NP: within a fifth of the target's size. AO: mean overlap (IoU). Means over sequences."
+    if comparison.main == "auc":
+        text = (
+            "AUC: area under the success curve, the mean over 21 thresholds. P20: share of frames whose centre is "
+            "within 20 pixels; NP20: within a fifth of the target's size. AO: mean overlap (IoU). Means over sequences."
         )
     else:
-        says = (
-            "AO: mean overlap (IoU) over all frames of all sequences together, the first of each left out, as the "
-            "GOT-10k toolkit counts; SR: share of frames above 0.5 and 0.75. The curves below are means over sequences."
+        text = (
+            "AO: mean overlap (IoU) over all frames of all sequences together, without first frames, as the GOT-10k "
+            "toolkit counts; SR: share of frames above 0.5 and 0.75. The curves below are means over sequences."
         )
-    return html.section("Results", table, html.note(says), curves)
+    curves, pictures = {label: comparison.curves(label) for label in comparison.entries}, ""
+    for stem, (draw, name) in _PLOTS.items():
+        pictures += html.picture(plots.in_every_format(out / stem, draw, curves), "svg+xml", name)
+    return html.section("Results", table, html.note(text), f'<div class="plots">{pictures}</div>')
 
 
-def _differences(comparison, against):
+def _differences(comparison: Comparison, against: str) -> str:
     others = [label for label in comparison.ranked if label != against]
     if not others:
         return ""
-    measure = comparison.columns[comparison.main]
-    found = {label: comparison.interval(against, label) for label in others}
-    widest = max(0.01, *(abs(v) for i in found.values() for v in (i.low, i.high)))
+    intervals = {label: comparison.interval(against, label) for label in others}
+    widest = max(0.01, *(abs(v) for i in intervals.values() for v in (i.low, i.high)))
     rows = []
-    for label, interval in found.items():
+    for label, interval in intervals.items():
         better, equal, worse = comparison.wins(against, label)
-        said = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not told apart"
+        verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not told apart"
         bounds = html.cell(_bounds(interval), interval.high - interval.low)
         rows.append(
             [label, html.number(interval.difference, sign=True), bounds, _span(interval, widest),
-             f"{better} / {equal} / {worse}", said]
+             f"{better} / {equal} / {worse}", verdict]
         )  # fmt: skip
-    table = html.table(
-        [f"{against} minus", measure, "95 % interval", "", "better / equal / worse", f"{against} is"], rows,
-        sortable=len(rows) > 1,
-    )  # fmt: skip
-    says = (
+    heads = [f"{against} minus", comparison.heading, "95 % interval", "", "better / equal / worse", f"{against} is"]
+    table = html.table(heads, rows, sortable=len(rows) > 1)
+    text = (
         f"Paired bootstrap over the {len(comparison.names)} sequences, {comparison.resamples:,} resamples: the "
         "interval holds 95 % of the differences that other samples of such sequences would give. Better / equal / "
         "worse counts sequences."
     )
     if len(comparison.names) < _FEW:
-        says += " Of so few sequences the interval is rather too narrow."
-    return html.section(
-        "Is the difference more than chance?", table, html.note(says), _other_differences(comparison, against, others)
-    )
+        text += " With so few sequences the interval is too narrow."
+    other_numbers = _other_differences(comparison, against, others)
+    return html.section("Is the difference more than chance?", table, html.note(text), other_numbers)
 
 
-def _other_differences(comparison, against, others):
-    """The same of the numbers that do not rank: a cell has the difference, and its interval below it."""
+def _other_differences(comparison: Comparison, against: str, others: Sequence[str]) -> str:
+    """The same for the numbers that do not rank: each cell has the difference, with its interval below."""
     columns = {column: title for column, title in comparison.columns.items() if column != comparison.main}
     rows = []
     for label in others:
         intervals = [comparison.interval(against, label, column) for column in columns]
         rows.append([label, *map(_difference_cell, intervals)])
     table = html.table([f"{against} minus", *columns.values()], rows, sortable=len(rows) > 1)
-    says = "The other numbers, on the same resamples: the difference, and below it its 95 % interval; bold where 0 is "
-    return table + html.note(f"{says}outside of it. Of several intervals some leave 0 out by chance alone.")
+    text = (
+        "The other numbers, on the same resamples: the difference, and below it the 95 % interval; bold if the "
+        "interval excludes 0. Among several intervals some exclude 0 by chance alone."
+    )
+    return table + html.note(text)
 
 
-def _difference_cell(interval):
+def _difference_cell(interval: Interval) -> str:
     if np.isnan(interval.difference):
         return html.number(None)
     extra = f'<div class="note">{html.escape(_bounds(interval))}</div>'
     return html.cell(html.signed(interval.difference), interval.difference, extra, best=interval.excludes_zero)
 
 
-def _bounds(interval):
+def _bounds(interval: Interval) -> str:
     return f"{html.signed(interval.low)} to {html.signed(interval.high)}"
 
 
-def _span(interval, widest):
-    place = lambda v: 50 + 46 * v / widest
-    low, high, middle = (place(v) for v in (interval.low, interval.high, interval.difference))
+def _span(interval: Interval, widest: float) -> html.Cell:
+    low, high, middle = (50 + 46 * v / widest for v in (interval.low, interval.high, interval.difference))
     return html.Cell(
         f'<td><div class="span"><s></s><i style="left:{low:.1f}%;width:{max(high - low, 0.5):.1f}%"></i>'
         f'<b style="left:{middle:.1f}%"></b></div></td>'
     )
 
 
-def _attributes(comparison, attributes):
+def _attributes(comparison: Comparison, attributes: Mapping[str, Sequence[str]]) -> str:
     having = comparison.by_attribute(attributes)
     if not having:
         return ""
@@ -174,61 +180,50 @@ def _attributes(comparison, attributes):
         best = np.fmax.reduce(numbers)
         rows.append([attribute, str(len(names)), *(html.number(n, best=n == best) for n in numbers)])
     without = sum(not attributes.get(name) for name in comparison.names)
-    says = f"{comparison.columns[comparison.main]} over the sequences that have it; most have several."
+    text = f"{comparison.heading} over the sequences with the attribute; most have several."
     if without:
-        says += f" {without} of {len(comparison.names)} sequences have none."
-    return html.section(
-        "By attribute", html.table(["attribute", "sequences", *labels], rows, sortable=True), html.note(says)
-    )
+        text += f" {without} of {len(comparison.names)} sequences have none."
+    table = html.table(["attribute", "sequences", *labels], rows, sortable=True)
+    return html.section("By attribute", table, html.note(text))
 
 
-def _speed(comparison):
-    found = {label: speed for label in comparison.ranked if (speed := comparison.speed(label))}
-    if not found:
+def _speed(comparison: Comparison) -> str:
+    speeds = {label: speed for label in comparison.ranked if (speed := comparison.speed(label))}
+    if not speeds:
         return ""
     rows = [
         [label, html.number(s["median_ms"], 1), html.number(s["fps"], 1), f"{s['frames']:,}", str(s["sequences"])]
-        for label, s in found.items()
+        for label, s in speeds.items()
     ]
     table = html.table(["tracker", "median ms a frame", "frames/s", "frames", "sequences"], rows, sortable=True)
-    says = (
-        "By each tracker's own files of times, without first frames; made on whatever machine it ran on. Times of relo "
-        "eval are a frame's share of its batch: throughput, where others write how long one frame takes."
+    text = (
+        "From each tracker's own files of times, without first frames, on whatever machine it ran. A time of relo eval "
+        "is a frame's share of its batch (throughput); other trackers write how long one frame takes."
     )
-    return html.section("Speed", table, html.note(says))
+    return html.section("Speed", table, html.note(text))
 
 
-def _scores(out, comparison):
-    """How honest scores are: of the trackers that have files of them, over all sequences with one but first frames."""
-    found = {label: scored for label in comparison.entries if (scored := comparison.scored(label))}
-    if not found:
+def _scores(out: Path, comparison: Comparison) -> str:
+    """How well calibrated the scores are, for trackers with files of scores, over all frames except first ones."""
+    scored = {label: pair for label in comparison.entries if (pair := comparison.scored(label))}
+    if not scored:
         return ""
-    drawn = plots.in_every_format(out / "reliability", calibration.reliability_plot, found)
-    drawn = html.picture(drawn, "svg+xml", "reliability diagram")
+    diagram = plots.in_every_format(out / "reliability", plots.reliability_plot, scored)
+    diagram = html.picture(diagram, "svg+xml", "reliability diagram")
     rows = [
-        [label, html.number(calibration.expected_calibration_error(*scored)),
-         html.number(calibration.auroc(*scored)), html.number(float(scored[1].mean())), f"{len(scored[0]):,}"]
-        for label, scored in found.items()
+        [label, html.number(calibration.expected_calibration_error(*pair)),
+         html.number(calibration.auroc(*pair)), html.number(float(pair[1].mean())), f"{len(pair[0]):,}"]
+        for label, pair in scored.items()
     ]  # fmt: skip
     heads = ["tracker", "calibration error", "AUROC", "frames right", "frames"]
-    says = (
-        "A frame is right when the target is there and the box overlaps it by more than half. A calibrated score is on "
-        "the diagonal: of the frames that it gives 0.8, four in five are right. AUROC: how often a frame that is right "
-        "scores higher than one that is not."
+    text = (
+        "A frame is right if the target is visible and the box overlaps it by more than half. A calibrated score lies "
+        "on the diagonal: four in five of the frames with a score of 0.8 are right. AUROC: how often a right frame "
+        "scores higher than a wrong one."
     )
     table = html.table(heads, rows, sortable=len(rows) > 1)
-    return html.section("Scores", f'<div class="pair"><div>{table}{html.note(says)}</div><div>{drawn}</div></div>')
+    return html.section("Scores", html.pair(table + html.note(text), diagram))
 
 
-def _oddities(comparison):
-    """What is not compared, and what is odd about files; empty when all is well."""
-    lines = oddities(comparison)
-    if not lines:
-        return ""
-    shown = html.bullets(lines[:_LISTED])
-    more = html.folded(f"{len(lines) - _LISTED} more", html.bullets(lines[_LISTED:])) if lines[_LISTED:] else ""
-    return html.section("Before you read the numbers", shown, more, kind="warning")
-
-
-def _counted(count, what):
+def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,45 +1,48 @@
-"""The sequences on which a tracker does worst: which frames to show of them, and the frames with everybody's boxes."""
+"""Frames that show how trackers do on a sequence: which frames to choose, and all boxes drawn on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 import cv2
 import numpy as np
 
+from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
+from relo_jax.eval.report.comparison import Comparison
 from relo_jax.geometry import boxes
 
 _WIDTH = 560  # pixels of a frame on the page
 _LOST = 5  # frames in a row without overlap
 
 
-def hardest(comparison, label, count):
-    """Names of the sequences with the tracker's lowest numbers, the worst first; those without a number are no part."""
+def hardest(comparison: Comparison, label: str, count: int) -> list[str]:
+    """Names of the sequences with the tracker's lowest numbers, the worst first, without NaN."""
     values = comparison.values(label)
     order = [k for k in np.argsort(values, kind="stable") if np.isfinite(values[k])]
     return [comparison.names[k] for k in order[:count]]
 
 
-def overlaps(comparison, sequence, labels):
-    """Label -> overlap with the truth in every frame, float64 `[F]`, NaN where there is no target."""
+def overlaps(comparison: Comparison, sequence: Sequence, labels: Iterable[str]) -> dict[str, np.ndarray]:
+    """Label -> overlap with the truth in every frame, float64 [F], NaN where there is no target."""
     truth = sequence.boxes_xywh
     with np.errstate(invalid="ignore"):
         known = (truth[:, 2:] > 0).all(1)
-    found = {}
+    overlap = {}
     for label in labels:
         predicted = comparison.entries[label].boxes[sequence.name]
-        found[label] = np.full(len(truth), np.nan)
-        found[label][known] = boxes.iou_xywh(predicted[known], truth[known])
-        found[label][0] = 1.0  # given
-    return found
+        overlap[label] = np.full(len(truth), np.nan)
+        overlap[label][known] = boxes.iou_xywh(predicted[known], truth[known])
+        overlap[label][0] = 1.0  # given
+    return overlap
 
 
-def moments(overlap, count=4):
-    """Which frames to show: the first, where the target is lost, and others evenly spread to the last.
+def moments(overlap: np.ndarray, count: int = 4) -> list[int]:
+    """The frames to show, in order: the first, the one where the target is lost, the last, and others evenly between.
 
     Args:
-      overlap: `[F]`, of one tracker, NaN where there is no target.
-      count: how many, at most.
-
-    Returns:
-      list of frame numbers, rising.
+      overlap: [F], of one tracker, NaN where there is no target.
+      count: how many frames at most.
     """
     last = len(overlap) - 1
     chosen = {0, last}
@@ -53,8 +56,8 @@ def moments(overlap, count=4):
     return sorted(chosen)[:count]
 
 
-def first_loss(overlap):
-    """The first frame from which on a tracker has nothing of the target for five frames that show it; None without."""
+def first_loss(overlap: np.ndarray) -> int | None:
+    """The first of five successive frames with a target that the tracker misses entirely; None if there are none."""
     shown = np.flatnonzero(np.isfinite(overlap))
     away = (overlap[shown] <= 0).astype(int)
     run = np.convolve(away, np.ones(_LOST, int), "valid") if len(away) >= _LOST else np.zeros(0, int)
@@ -62,16 +65,16 @@ def first_loss(overlap):
     return int(shown[starts[0]]) if len(starts) else None
 
 
-def draw_boxes(frame, truth, others):
+def draw_boxes(frame: np.ndarray, truth: np.ndarray, others: Iterable[tuple[np.ndarray, str]]) -> np.ndarray:
     """A frame for the page, with boxes in their colours.
 
     Args:
-      frame: uint8 `[H, W, 3]`, RGB.
-      truth: box_xywh, drawn white on black; not drawn without an area.
-      others: list of (box_xywh, "#rrggbb"), drawn in this order.
+      frame: uint8 [H, W, 3], RGB.
+      truth: box_xywh, drawn white on black; left out if it has no area.
+      others: (box_xywh, "#rrggbb") in the order of drawing.
 
     Returns:
-      uint8 `[H', W', 3]`, at most 560 wide.
+      uint8 [H', W', 3], at most 560 wide.
     """
     scale = min(1.0, _WIDTH / frame.shape[1])
     size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
@@ -84,19 +87,26 @@ def draw_boxes(frame, truth, others):
     return image
 
 
-def key_frames(comparison, sequence, label, overlap, colours, count=4):
-    """Frames of a sequence with the truth's and trackers' boxes.
+def key_frames(
+    comparison: Comparison,
+    sequence: Sequence,
+    label: str,
+    overlap: Mapping[str, np.ndarray],
+    colours: Mapping[str, str],
+    count: int = 4,
+) -> list[tuple[np.ndarray, str]]:
+    """Frames of a sequence with the boxes of the truth and the trackers.
 
     Args:
-      comparison: `comparison.Comparison`.
-      sequence: one of its sequences.
+      comparison: the trackers.
+      sequence: one of the compared sequences.
       label: the tracker whose loss decides which frames.
       overlap: of `overlaps`.
-      colours: label -> "#rrggbb", of those that are drawn.
+      colours: label -> "#rrggbb", of the trackers to draw.
+      count: how many frames at most.
 
     Returns:
-      list of (uint8 `[H, W, 3]`, caption). A frame that cannot be read is left out, and the caption of the others says
-      how many are.
+      (uint8 [H, W, 3], caption) of each frame. Unreadable frames are left out, and the captions give their number.
     """
     frames, unreadable = [], 0
     for index in moments(overlap[label], count):
@@ -121,7 +131,7 @@ def _caption(index, overlap):
 
 
 def _rectangle(image, box_xywh, colour, thickness):
-    limit = 4 * max(image.shape)  # OpenCV counts in 32 bits, with 3 of them for fractions
+    limit = 4 * max(image.shape)  # OpenCV's coordinates have 32 bits, 3 of them for fractions
     x, y, w, h = (float(v) for v in box_xywh)
     corners = np.clip([x, y, x + w, y + h], -limit, limit)
     first, last = (tuple(round(v * 8) for v in corner) for corner in (corners[:2], corners[2:]))

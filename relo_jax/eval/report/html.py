@@ -1,15 +1,20 @@
-"""One HTML file that needs nothing but itself: the frame, the style, and the pieces that reports are put together from.
+"""Self-contained HTML pages: the frame, the style, and the elements of the reports.
 
-Pictures are part of the file, and the browser is told to fetch nothing (Content-Security-Policy), so that a page looks
-the same offline, in an archive and in ten years. Everything that is not made here is escaped.
+Pictures are embedded, and the Content-Security-Policy forbids the browser to fetch anything, so that a page looks the
+same offline and in an archive. All text is escaped.
 """
+
+from __future__ import annotations
 
 import base64
 import html
 import itertools
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import cv2
+import numpy as np
 
 from relo_jax.files import atomic_write
 
@@ -34,7 +39,6 @@ th, td { padding: .5rem .45rem; text-align: right; border-bottom: 1px solid var(
 th { font-size: .8rem; font-weight: 600; color: var(--soft); vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; overflow-wrap: break-word; }
 .scroll th:first-child, .scroll td:first-child { position: sticky; left: 0; background: #fff; }
-tr.best td { font-weight: 650; }
 td.best { font-weight: 650; }
 tr.aside td { color: var(--soft); font-style: italic; }
 table.sortable th { cursor: pointer; white-space: nowrap; }
@@ -67,7 +71,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; m
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 @media print { body { background: #fff; } section { border: 0; padding: 0; break-inside: avoid; } }
 """
-# A click, or Enter, on a column's heading sorts by it: by the numbers of data-value where there are any, else by text.
+# A click or Enter on a heading sorts by its column: by data-value if the cells have it, else by text.
 SORTING = """
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.querySelectorAll("thead th")];
@@ -95,7 +99,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 _POLICY = "default-src 'none'; img-src data:; media-src 'self' file:; style-src 'unsafe-inline'"
 
 
-def write_page(path, title, lead, sections, script=None):
+def write_page(path: Path | str, title: str, lead: str, sections: Iterable[str], script: str | None = None) -> None:
     """Writes the file, whole or not at all.
 
     Args:
@@ -119,30 +123,42 @@ def write_page(path, title, lead, sections, script=None):
         file.write_text(page, encoding="utf-8")
 
 
-def escape(text):
+def escape(text: object) -> str:
     """Text as HTML."""
     return html.escape(str(text))
 
 
-def section(title, *parts, kind=""):
-    """A box with a heading; parts are HTML."""
+def section(title: str, *parts: str, kind: str = "") -> str:
+    """A box with a heading; the parts are HTML, `kind` a CSS class."""
     return f"<section{f' class={kind}' if kind else ''}><h2>{escape(title)}</h2>{''.join(parts)}</section>"
 
 
-def note(text):
-    """Small print below something."""
+def pair(left: str, right: str) -> str:
+    """HTML side by side, one below the other on a narrow screen."""
+    return f'<div class="pair"><div>{left}</div><div>{right}</div></div>'
+
+
+def note(text: str) -> str:
+    """Small print."""
     return f'<p class="note">{escape(text)}</p>'
 
 
-def table(heads, rows, *, sortable=False, tall=False, kinds=None):
+def table(
+    heads: Iterable[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    sortable: bool = False,
+    tall: bool = False,
+    kinds: Iterable[str | None] | None = None,
+) -> str:
     """A table.
 
     Args:
       heads: headings, text.
       rows: lists of cells: text, or `cell(...)`.
-      sortable: by a click on a heading; needs `SORTING` on the page.
-      tall: scrolls within itself.
-      kinds: a class for each row, such as "best"; None for none.
+      sortable: a click on a heading sorts; needs `SORTING` on the page.
+      tall: the table scrolls by itself.
+      kinds: a CSS class for each row, such as "aside"; None for none.
     """
     head = "".join(f"<th>{escape(h)}</th>" for h in heads)
     body = ""
@@ -157,69 +173,69 @@ def table(heads, rows, *, sortable=False, tall=False, kinds=None):
 
 
 class Cell(str):
-    """A cell that is HTML already."""
+    """A cell of a table as HTML."""
 
 
-def cell(text, value=None, extra="", best=False):
+def cell(text: object, value: float | None = None, extra: str = "", best: bool = False) -> Cell:
     """A cell of a table.
 
     Args:
-      text: what is read.
-      value: what is sorted by, where that is not the text.
+      text: the content.
+      value: the key for sorting, if not the text.
       extra: HTML below the text.
-      best: whether it stands out.
+      best: whether to print it bold.
     """
     at = "" if value is None else f' data-value="{value:.9g}"'
     return Cell(f"<td{at}{' class=best' if best else ''}>{escape(text)}{extra}</td>")
 
 
-def number(value, digits=3, bar=False, best=False, sign=False):
-    """A cell with a number, a dash for none; `bar` draws it below as a share of 1."""
+def number(value: float | None, digits: int = 3, bar: bool = False, best: bool = False, sign: bool = False) -> Cell:
+    """A cell with a number, or a dash for None and NaN; `bar` also draws it as a share of 1."""
     if value is None or math.isnan(value):
         return cell("–", -1, best=best)
     drawn = f'<div class="bar"><i style="width:{100 * min(max(value, 0), 1):.1f}%"></i></div>' if bar else ""
     return cell(signed(value, digits) if sign else f"{value:.{digits}f}", value, drawn, best)
 
 
-def signed(value, digits=3):
-    """A number with its sign, as text: a minus as wide as a plus."""
+def signed(value: float, digits: int = 3) -> str:
+    """A number with its sign as text; the minus is as wide as the plus."""
     return f"{value:+.{digits}f}".replace("-", "\u2212")
 
 
-def folded(title, inside):
-    """HTML that shows at a click on its title."""
+def folded(title: str, inside: str) -> str:
+    """HTML that a click on the title shows."""
     return f"<details><summary>{escape(title)}</summary>{inside}</details>"
 
 
-def bullets(lines):
-    """A list of lines of text."""
+def bullets(lines: Iterable[str]) -> str:
+    """A bulleted list of lines of text."""
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
-def facts(pairs):
-    """A list of names and values: dict of text -> text."""
+def facts(pairs: Mapping[str, object]) -> str:
+    """A list of names and values."""
     return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in pairs.items()) + "</dl>"
 
 
-def keys(colours):
-    """A legend: dict of text -> CSS colour."""
+def keys(colours: Mapping[str, str]) -> str:
+    """A legend: text -> CSS colour."""
     spans = (f'<span><span class="key" style="border-color:{c}"></span>{escape(t)}</span>' for t, c in colours.items())
     return f'<p class="note keys">{"".join(spans)}</p>'
 
 
-def figures(frames, kind=""):
-    """Pictures side by side: (uint8 `[H, W, 3]`, caption)s; `kind` is a class, such as "four" in a row."""
+def figures(frames: Iterable[tuple[np.ndarray, str]], kind: str = "") -> str:
+    """Pictures side by side, each a uint8 [H, W, 3] and a caption; `kind` is a CSS class, such as "four" in a row."""
     pictures = (f"<figure>{jpeg(im, text)}<figcaption>{escape(text)}</figcaption></figure>" for im, text in frames)
     return f'<div class="frames {kind}">{"".join(pictures)}</div>'
 
 
-def jpeg(image, text):
-    """A picture, uint8 `[H, W, 3]` RGB; `text` is what a reader without pictures gets."""
+def jpeg(image: np.ndarray, text: str) -> str:
+    """A picture, uint8 [H, W, 3] RGB; `text` is its alternative text."""
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     assert done
     return picture(data.tobytes(), "jpeg", text)
 
 
-def picture(data, kind, text):
+def picture(data: bytes, kind: str, text: str) -> str:
     """A picture from the bytes of its file; `kind` is png, jpeg or svg+xml."""
     return f'<img alt="{escape(text)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'

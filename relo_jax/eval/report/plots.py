@@ -1,20 +1,24 @@
-"""Pictures of numbers: success and precision curves of several trackers, and how a training went.
+"""Plots: success and precision curves of several trackers, their differences, and training curves.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart, and lines differ in dashes too; the legend gives
-each tracker's number, best first. PNG, SVG or PDF, drawn without a display.
+The colours are Okabe and Ito's, which colour-blind readers can tell apart, and the dashes differ too. The legend gives
+each tracker's number, the best first. PNG, SVG or PDF; no display is needed.
 """
+
+from __future__ import annotations
 
 import io
 import math
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from relo_jax.checkpoints.run_directory import read_metrics
-from relo_jax.eval import metrics
+from relo_jax.eval import calibration, metrics
 from relo_jax.files import atomic_write
 
 SUCCESS_FILE, PRECISION_FILE = FILES = ("success.png", "precision.png")
@@ -34,11 +38,11 @@ STYLE = {
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
     "svg.hashsalt": "relo_jax",
-    "text.parse_math": False,  # a tracker's name may have a $
+    "text.parse_math": False,  # a tracker's name may contain $
 }
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same picture is the same file
-# Title of a panel, and what it shows where a run logged it: metric -> its name. Of a stage with a reward, the loss of a
-# policy gradient says nothing.
+# Title of a panel -> metric -> its name; metrics that a run did not log are left out. The loss of a policy gradient is
+# not shown, since it does not tell how well the policy does.
 _WARMUP_PANELS = {"loss": {"loss": "loss"}, "IoU": {"iou": "at the taught cell", "argmax_iou": "at the peak"}}
 _RL_PANELS = {
     "reward": {"reward": "reward"},
@@ -48,15 +52,17 @@ _RL_PANELS = {
     "explained variance of the value": {"explained_variance": "value"},
 }
 _COLUMNS = 3
-_LONGEST = 30  # letters of a name
+_LONGEST = 30  # characters of a name in a legend
+
+Target = str | Path | Sequence[str | Path] | BinaryIO
 
 
-def success_plot(target, trackers):
-    """Success over the overlap threshold, AUC in the legend.
+def success_plot(target: Target, trackers: Mapping[str, metrics.Curves]) -> None:
+    """Success over the overlap threshold, with the AUC in the legend.
 
     Args:
-      target: file to write (.png, .svg, .pdf), several files of one picture, or a binary file object that gets a PNG.
-      trackers: dict of label -> `metrics.Curves`.
+      target: file to write (.png, .svg, .pdf), several files of one picture, or a binary file object for a PNG.
+      trackers: label -> mean curves.
 
     Raises:
       UserError: cannot be written.
@@ -69,8 +75,8 @@ def success_plot(target, trackers):
         save(figure, target)
 
 
-def precision_plot(target, trackers):
-    """Precision over the distance between the centres, that at 20 px in the legend; arguments as in `success_plot`."""
+def precision_plot(target: Target, trackers: Mapping[str, metrics.Curves]) -> None:
+    """Precision over the distance between the centres, with P20 in the legend; arguments as in `success_plot`."""
     with rc_context(STYLE):
         title, x = "Precision", "distance between the centres (pixels)"
         figure, axes = _figure(title, x, "share of frames within it", len(trackers))
@@ -81,8 +87,8 @@ def precision_plot(target, trackers):
         save(figure, target)
 
 
-def norm_precision_plot(target, trackers):
-    """Precision over the distance as a share of the target's size, that at 0.2 in the legend; as `success_plot`."""
+def norm_precision_plot(target: Target, trackers: Mapping[str, metrics.Curves]) -> None:
+    """Precision over the distance relative to the target's size, with NP20 in the legend; as `success_plot`."""
     with rc_context(STYLE):
         title, x = "Normalised precision", "distance between the centres (of the target's size)"
         figure, axes = _figure(title, x, "share of frames within it", len(trackers))
@@ -93,14 +99,16 @@ def norm_precision_plot(target, trackers):
         save(figure, target)
 
 
-def differences_plot(target, names, differences, measure="AUC", colours=COLOURS[:2]):
-    """Two trackers sequence by sequence, a bar each, sorted: how much better the first is.
+def differences_plot(
+    target: Target, names: tuple[str, str], differences: np.ndarray, measure: str, colours: Sequence[str]
+) -> None:
+    """Two trackers on every sequence: sorted bars of how much better the first is.
 
     Args:
       target: as in `success_plot`.
       names: of the two trackers.
-      differences: `[N]`, first minus second.
-      measure: what was subtracted.
+      differences: [N], first minus second.
+      measure: heading of the number that was subtracted.
       colours: of the two trackers.
     """
     ordered = np.sort(np.asarray(differences))[::-1]
@@ -122,13 +130,13 @@ def differences_plot(target, names, differences, measure="AUC", colours=COLOURS[
         save(figure, target)
 
 
-def overlap_plot(target, overlaps, colours):
+def overlap_plot(target: Target, overlaps: Mapping[str, np.ndarray], colours: Mapping[str, str]) -> None:
     """Overlap with the truth over the frames of one sequence.
 
     Args:
       target: as in `success_plot`.
-      overlaps: dict of label -> `[F]`, NaN where there is no target.
-      colours: dict of label -> colour.
+      overlaps: label -> [F], NaN where there is no target.
+      colours: label -> colour.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(8.6, 1.7), dpi=110, layout="constrained")
@@ -139,12 +147,37 @@ def overlap_plot(target, overlaps, colours):
         save(figure, target)
 
 
-def training_curves(target, stages):
-    """How training went: a row of panels a stage, every logged value thin, their running mean bold, held-out dotted.
+def reliability_plot(target: Target, trackers: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """The reliability diagram: the share of right frames over the score, and below it a histogram of the scores.
 
     Args:
       target: as in `success_plot`.
-      stages: dict of label -> run directory with a metrics file.
+      trackers: label -> (scores [N] in [0, 1], right, bool [N]).
+    """
+    edges = np.linspace(0, 1, calibration.BINS + 1)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 5.6), dpi=150, layout="constrained")
+        axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, zorder=2)
+        for k, (label, (scores, right)) in enumerate(trackers.items()):
+            _, means, hits = np.array(calibration.filled_bins(scores, right)).reshape(-1, 3).T
+            style = {"color": COLOURS[k % len(COLOURS)], "zorder": 3 + k}
+            error = calibration.expected_calibration_error(scores, right)
+            axes.plot(means, hits, "o-", label=f"{label}  {error:.3f}", markersize=5, linewidth=2, **style)
+            counts.stairs(np.histogram(scores, edges)[0] / max(1, len(scores)), edges, linewidth=1.8, **style)
+        axes.set(title="Reliability", ylabel="share of frames right", xlim=(0, 1), ylim=(0, 1.02))
+        counts.set(xlabel="score", ylabel="frames", xlim=(0, 1))
+        figure.legend(*axes.get_legend_handles_labels(), title="expected calibration error",
+                      loc="outside lower center", alignment="left")  # fmt: skip
+        save(figure, target)
+
+
+def training_curves(target: Target, stages: Mapping[str, Path | str]) -> None:
+    """Rows of panels for each stage of training: logged values thin, their running mean bold, held-out values dotted.
+
+    Args:
+      target: as in `success_plot`.
+      stages: label -> run directory with a metrics file.
 
     Raises:
       UserError: cannot be written.
@@ -166,22 +199,22 @@ def training_curves(target, stages):
         save(figure, target)
 
 
-def as_png(draw, *args):
-    """What a function of this module draws, as bytes."""
+def as_png(draw: Callable, *args: object) -> bytes:
+    """The picture that a function of this module draws, as a PNG."""
     buffer = io.BytesIO()
     draw(buffer, *args)
     return buffer.getvalue()
 
 
-def in_every_format(stem, draw, *args):
-    """What a function of this module draws, as `<stem>.svg`, `.pdf` and `.png`; returns the bytes of the SVG."""
+def in_every_format(stem: Path | str, draw: Callable, *args: object) -> bytes:
+    """Writes the picture of a function as `<stem>.svg`, `.pdf` and `.png`; returns the bytes of the SVG."""
     files = [Path(f"{stem}.{kind}") for kind in ("svg", "pdf", "png")]
     draw(files, *args)
     return files[0].read_bytes()
 
 
 def _figure(title, x, y, lines):
-    """A figure and its axes, with room for a legend of so many lines."""
+    """A figure and its axes, with room for a legend of `lines` lines."""
     figure = Figure(figsize=(4.4, 3.7 + 0.2 * lines), dpi=150, layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y, ylim=(0, 1.02))
@@ -189,23 +222,23 @@ def _figure(title, x, y, lines):
 
 
 def _curves(axes, lines, measure):
-    """Lines of (number, x, y) by label. A tracker keeps its colour whatever its rank; the legend is ranked."""
+    """Draws lines, label -> (number, x, y). Colours follow the order of the trackers, the legend their rank."""
     for k, (label, (number, x, y)) in enumerate(lines.items()):
         style = {"color": COLOURS[k % len(COLOURS)], "linestyle": _DASHES[k % len(_DASHES)], "linewidth": 2.2}
         axes.plot(x, y, label=f"{_fitting(label)}  {number:.3f}", **style, zorder=3 + number)
     handles = sorted(axes.get_legend_handles_labels()[0], key=lambda line: -line.get_zorder())
-    # Below the axes, where no curve can be.
+    # Below the axes it covers no curve.
     axes.figure.legend(handles=handles, title=measure, loc="outside lower center", alignment="left", handlelength=2.6)
 
 
 def _fitting(label):
-    """A name that has room in a legend; Matplotlib leaves those out that begin with _."""
+    """A name short enough for a legend, with a blank before _: Matplotlib leaves out names that begin with it."""
     label = label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}\u2026"
     return f" {label}" if label.startswith("_") else label
 
 
 def _panels(rows):
-    """Title -> metric -> its name, of what the rows hold."""
+    """Title -> metric -> its name, for the metrics in the rows."""
     logged = {name for split in rows for row in split for name in row}
     known = _RL_PANELS if "reward" in logged else _WARMUP_PANELS
     chosen = {title: {key: name for key, name in names.items() if key in logged} for title, names in known.items()}
@@ -228,13 +261,13 @@ def _training_panel(axes, names, train, held_out):
             axes.plot(*points.T, color=colour, alpha=0.25, linewidth=0.8)
             axes.plot(points[:, 0], smooth, color=colour, linewidth=2, label=label)
     if "explained_variance" in names and lowest < -1:
-        axes.set_ylim(-1, 1)  # of a value head that knows nothing yet it is anything below 0
+        axes.set_ylim(-1, 1)  # an untrained value head gives arbitrarily low values
     if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(fontsize=8)
 
 
 def _running_mean(values):
-    """Mean over a window of a twentieth of the curve, shorter at both ends."""
+    """The mean over a window of a twentieth of the curve, shorter at both ends."""
     half = max(1, len(values) // 40)
     total = np.concatenate([[0], np.cumsum(values)])
     low, high = np.arange(len(values)) - half, np.arange(len(values)) + half + 1
@@ -242,14 +275,14 @@ def _running_mean(values):
     return (total[high] - total[low]) / (high - low)
 
 
-def save(figure, target):
-    """Writes a figure into a file (of the kind its name says), into each of several, or as PNG into a file object."""
+def save(figure: Figure, target: Target) -> None:
+    """Writes a figure to a file in the format of its suffix, to each of several files, or as PNG to a file object."""
     if isinstance(target, list | tuple):
         for one in target:
             save(figure, one)
         return
     with warnings.catch_warnings():
-        # The font has no Chinese, say: such a name shows as boxes here, and in the tables as it is.
+        # Names in a script that the font lacks show as boxes here; the tables have them right.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         if not isinstance(target, str | Path):
             figure.savefig(target, format="png")

@@ -1,47 +1,51 @@
-"""The sections of a comparison that speak of single sequences: two trackers on each, and where one does worst."""
+"""The sections of a page about single sequences: two trackers on each, where one does worst, and all numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
+from relo_jax.data.sequence import Sequence
 from relo_jax.eval.report import failure_cases, html, plots
+from relo_jax.eval.report.comparison import Comparison
 
 _DRAWN = 5  # trackers whose boxes are drawn into one frame
 
 
-def two_trackers(out, comparison, against):
-    """The section on `against` and the best of the others: bars, a table, and bars for the remaining trackers, folded
-    away; "" where there is no other. Writes `differences*.svg`, `.pdf` and `.png` into `out`."""
-    other = rival(comparison, against)
-    if other is None:
+def two_trackers(out: Path, comparison: Comparison, against: str) -> str:
+    """The section on `against` and the best of the others: bars, a table, and folded away the bars for the remaining
+    trackers; "" if there is no other. Writes `differences*.svg`, `.pdf` and `.png` into `out`."""
+    others = [label for label in comparison.ranked if label != against]
+    if not others:
         return ""
-    measure, frames = comparison.columns[comparison.main], {s.name: len(s) for s in comparison.benchmark}
-    first, second = comparison.values(against), comparison.values(other)
-    drawn = _difference_plot(out, "differences", comparison, against, other)
+    rival, *others = others
+    first, second = comparison.values(against), comparison.values(rival)
+    picture = _difference_plot(out, "differences", comparison, against, rival)
     widest = np.fmax.reduce(np.abs(first - second), initial=0.01)
     rows = [
-        [comparison.names[k], str(frames[comparison.names[k]]), html.number(first[k]), html.number(second[k]),
-         html.number(first[k] - second[k], sign=True), _span_of(first[k] - second[k], widest)]
+        [comparison.names[k], str(comparison.frames[comparison.names[k]]), html.number(first[k]),
+         html.number(second[k]), html.number(first[k] - second[k], sign=True), _span(first[k] - second[k], widest)]
         for k in np.argsort(-(first - second), kind="stable")
     ]  # fmt: skip
-    table = html.table(["sequence", "frames", against, other, "difference", ""], rows, sortable=True, tall=True)
-    others = [label for label in comparison.ranked if label not in (against, other)]
+    table = html.table(["sequence", "frames", against, rival, "difference", ""], rows, sortable=True, tall=True)
     more = "".join(
         html.folded(f"{against} and {label}", _difference_plot(out, f"differences-{k + 2}", comparison, against, label))
         for k, label in enumerate(others)
     )
-    says = f"{measure} of each sequence; a bar to the right of the middle is for {against}."
-    return html.section(f"{against} and {other}, sequence by sequence", drawn, table, html.note(says), more)
+    text = f"{comparison.heading} of each sequence; a bar to the right of the middle favours {against}."
+    return html.section(f"{against} and {rival}, sequence by sequence", picture, table, html.note(text), more)
 
 
-def _difference_plot(out, stem, comparison, first, second):
+def _difference_plot(out: Path, stem: str, comparison: Comparison, first: str, second: str) -> str:
     differences = comparison.values(first) - comparison.values(second)
     pair = [colours(comparison)[label] for label in (first, second)]
-    measure, text = comparison.columns[comparison.main], f"differences between {first} and {second}"
     known = differences[np.isfinite(differences)]
-    drawn = plots.in_every_format(out / stem, plots.differences_plot, (first, second), known, measure, pair)
-    return html.picture(drawn, "svg+xml", text)
+    data = plots.in_every_format(out / stem, plots.differences_plot, (first, second), known, comparison.heading, pair)
+    return html.picture(data, "svg+xml", f"differences between {first} and {second}")
 
 
-def _span_of(difference, widest):
+def _span(difference: float, widest: float) -> html.Cell:
     if np.isnan(difference):
         return html.cell("")
     width = 50 * abs(difference) / widest
@@ -52,44 +56,56 @@ def _span_of(difference, widest):
     )
 
 
-def worst(comparison, against, count):
+def worst(comparison: Comparison, against: str, count: int) -> str:
     """The section with frames of the `count` sequences on which `against` does worst."""
-    sequences = {s.name: s for s in comparison.benchmark}
-    chosen = failure_cases.hardest(comparison, against, count)
-    drawn = [against, *(label for label in comparison.ranked if label != against)][:_DRAWN]
-    colour = {label: c for label, c in colours(comparison).items() if label in drawn}
-    parts = [html.keys({"ground truth (white)": "#b8bec8", **colour})] if chosen else []
-    for name in chosen:
+    sequences, parts = {s.name: s for s in comparison.benchmark}, [colour_key(comparison, against)]
+    for name in failure_cases.hardest(comparison, against, count):
         numbers = ", ".join(f"{label} {comparison.entries[label].numbers[name][comparison.main]:.3f}"
                             for label in comparison.ranked)  # fmt: skip
-        sequence = sequences[name]
-        overlap = failure_cases.overlaps(comparison, sequence, colour)
-        frames = failure_cases.key_frames(comparison, sequence, against, overlap, colour)
-        overlap = plots.as_png(plots.overlap_plot, overlap, colour)
-        parts.append(f"<h3>{html.escape(name)}</h3>{html.note(f'{comparison.columns[comparison.main]}: {numbers}')}")
-        parts.append(html.figures(frames, "four") + html.picture(overlap, "png", f"overlap over the frames of {name}"))
-    return html.section(f"Where {against} does worst", *parts) if parts else ""
+        parts.append(f"<h3>{html.escape(name)}</h3>{html.note(f'{comparison.heading}: {numbers}')}")
+        parts.append(frames_of(comparison, sequences[name], against))
+    return html.section(f"Where {against} does worst", *parts) if len(parts) > 1 else ""
 
 
-def every_sequence(comparison):
+def frames_of(comparison: Comparison, sequence: Sequence, label: str) -> str:
+    """Frames of a sequence with the boxes of up to five trackers, and their overlap over all frames.
+
+    Args:
+      comparison: the trackers.
+      sequence: one of the compared sequences.
+      label: the tracker whose loss decides which frames.
+    """
+    colour = _drawn(comparison, label)
+    overlap = failure_cases.overlaps(comparison, sequence, colour)
+    frames = failure_cases.key_frames(comparison, sequence, label, overlap, colour)
+    curve = plots.as_png(plots.overlap_plot, overlap, colour)
+    return html.figures(frames, "four") + html.picture(curve, "png", f"overlap over the frames of {sequence.name}")
+
+
+def colour_key(comparison: Comparison, label: str) -> str:
+    """The colours of the boxes in `frames_of`."""
+    return html.keys({"ground truth (white)": "#b8bec8", **_drawn(comparison, label)})
+
+
+def every_sequence(comparison: Comparison) -> str:
     """The section with every tracker's number on every sequence."""
     labels = comparison.ranked
     values = np.stack([comparison.values(label) for label in labels], 1)
-    frames = {s.name: len(s) for s in comparison.benchmark}
     rows = [
-        [name, str(frames[name]), *(html.number(v, best=v == np.fmax.reduce(row)) for v in row)]
+        [name, str(comparison.frames[name]), *(html.number(v, best=v == np.fmax.reduce(row)) for v in row)]
         for name, row in zip(comparison.names, values, strict=True)
     ]
     table = html.table(["sequence", "frames", *labels], rows, sortable=True, tall=True)
-    measure = comparison.columns[comparison.main]
-    return html.section("Every sequence", html.folded(f"{measure} of each of the {len(rows)} sequences", table))
+    title = f"{comparison.heading} of each of the {len(rows)} sequences"
+    return html.section("Every sequence", html.folded(title, table))
 
 
-def colours(comparison):
-    """Label -> colour, the one that its curves have."""
+def colours(comparison: Comparison) -> dict[str, str]:
+    """Label -> colour, the same as in the curves."""
     return {label: plots.COLOURS[k % len(plots.COLOURS)] for k, label in enumerate(comparison.entries)}
 
 
-def rival(comparison, against):
-    """The best of the other trackers; None where there is no other."""
-    return next((label for label in comparison.ranked if label != against), None)
+def _drawn(comparison: Comparison, label: str) -> dict[str, str]:
+    """The trackers whose boxes are drawn, `label` and the best of the others, and their colours."""
+    drawn = [label, *(other for other in comparison.ranked if other != label)][:_DRAWN]
+    return {other: colour for other, colour in colours(comparison).items() if other in drawn}

@@ -1,9 +1,13 @@
-"""The numbers of a comparison as files: CSV for a spreadsheet, LaTeX (booktabs) for a paper, JSON for a program."""
+"""Tables of numbers: text for a terminal, CSV for a spreadsheet, LaTeX (booktabs) for a paper, JSON for a program."""
+
+from __future__ import annotations
 
 import csv
 import io
 import json
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from relo_jax.files import atomic_write
 
@@ -12,7 +16,21 @@ _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textas
 }
 
 
-def write_csv(path, heads, rows):
+def as_text(heading: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str, float]]) -> str:
+    """A table for a terminal: a line for each row, with three decimals.
+
+    Args:
+      heading: of the labels.
+      columns: name of a number -> its heading.
+      rows: label -> numbers by name.
+    """
+    width = max(map(len, [heading, *rows]))
+    lines = [f"{heading:<{width}}" + "".join(f"{title:>8}" for title in columns.values())]
+    lines += [f"{label:<{width}}" + "".join(f"{numbers[c]:8.3f}" for c in columns) for label, numbers in rows.items()]
+    return "\n".join(lines)
+
+
+def write_csv(path: Path, heads: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Writes a table; NaN and None become empty cells.
 
     Raises:
@@ -25,40 +43,41 @@ def write_csv(path, heads, rows):
     _write(path, text.getvalue())
 
 
-def write_latex(path, heads, rows, *, label="tracker", comment=""):
-    """Writes a table for booktabs: shares as percentages with one decimal, the best of a column bold, the second
-    underlined.
+def write_latex(path: Path, heads: Sequence[str], rows: Mapping[str, Sequence[float | None]], *, comment: str) -> None:
+    """Writes a table of trackers for booktabs: percentages with one decimal; the best of a column is bold, the second
+    best underlined.
 
     Args:
       path: the .tex file, for `\\input`; needs `\\usepackage{booktabs}`.
-      heads: of the columns of numbers.
-      rows: label -> numbers in [0, 1], one a head, NaN or None for none.
-      label: heading of the first column.
-      comment: what a reader of the file should know, one line.
+      heads: headings of the columns of numbers.
+      rows: label -> numbers in [0, 1], one a heading; NaN or None if unknown.
+      comment: one line at the top of the file.
 
     Raises:
       UserError: cannot be written.
     """
     best = [_best(row[k] for row in rows.values()) for k in range(len(heads))]
     cells = {k: [_percent(v, *ranks) for v, ranks in zip(row, best, strict=True)] for k, row in rows.items()}
-    _write_tabular(path, [label, *heads], cells, comment)
+    _write_tabular(path, ["tracker", *heads], cells, comment)
 
 
-def write_latex_intervals(path, heads, rows, *, label="difference", comment=""):
-    """Writes a table of differences for booktabs: percentage points with one decimal and their interval in brackets,
-    bold where the interval leaves 0 out.
+def write_latex_intervals(
+    path: Path, heads: Sequence[str], rows: Mapping[str, Sequence[tuple[float, float, float]]], *, comment: str
+) -> None:
+    """Writes a table of differences for booktabs: percentage points with one decimal and the interval in brackets,
+    bold if the interval excludes 0.
 
-    Args: as `write_latex`, but
-      rows: label -> (difference, low, high) of numbers in [0, 1], one a head, NaN for none.
+    Args: as `write_latex`, except
+      rows: label -> (difference, low, high) of numbers in [0, 1], one a heading; NaN if unknown.
 
     Raises:
       UserError: cannot be written.
     """
     cells = {name: [_interval(*values) for values in row] for name, row in rows.items()}
-    _write_tabular(path, [label, *heads], cells, comment)
+    _write_tabular(path, ["difference", *heads], cells, comment)
 
 
-def write_json(path, value):
+def write_json(path: Path, value: object) -> None:
     """Writes a JSON-able value; NaN becomes null.
 
     Raises:
@@ -67,13 +86,13 @@ def write_json(path, value):
     _write(path, json.dumps(without_nan(value), indent=2) + "\n")
 
 
-def latex(text):
-    """Text as LaTeX has it."""
+def latex(text: object) -> str:
+    """Text with the special characters of LaTeX escaped."""
     return "".join(_SPECIAL.get(c, c) for c in str(text))
 
 
-def without_nan(value):
-    """A copy of a JSON-able value in which NaN is None: JSON has no NaN."""
+def without_nan(value: object) -> object:
+    """A copy of a JSON-able value with None for NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {k: without_nan(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -82,16 +101,15 @@ def without_nan(value):
 
 
 def _write_tabular(path, heads, rows, comment):
-    """rows: label -> cells as LaTeX, one a head but the first."""
-    lines = [f"% {comment}"] if comment else []
-    lines += [rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}", r"\toprule"]
+    """rows: label -> cells as LaTeX, one for each heading except the first."""
+    lines = [f"% {comment}", rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}", r"\toprule"]
     lines += [" & ".join(map(latex, heads)) + r" \\", r"\midrule"]
     lines += [" & ".join([latex(name), *cells]) + r" \\" for name, cells in rows.items()]
     _write(path, "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n")
 
 
 def _best(column):
-    """The best and the second best value, as they are printed, of a column; None where there is none."""
+    """The best and the second best value of a column, as printed; None if there is none."""
     printed = sorted({_rounded(v) for v in column if not _unknown(v)}, reverse=True)
     return (*printed, None, None)[:2]
 

@@ -1,4 +1,4 @@
-"""What can be wrong with the numbers of a result file: each check refuses it in one line, with value and remedy."""
+"""Checks of the numbers in a result file: each refuses it in one line, with the value and the remedy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from relo_jax.errors import UserError
 from relo_jax.geometry import boxes
 
 _BLANKS = str.maketrans(",;\t", "   ")
-_LARGEST = 1e9  # pixels: above it is no coordinate, and areas would lose their digits
-SAME = 1.01  # pixels: what rounding, cutting off decimals or counting from 1 may change of a first box
-_OTHER = 0.3  # IoU of the first box with the truth: below it, the file is of something else
+_LARGEST = 1e9  # pixels; larger coordinates make no sense, and areas would lose precision
+SAME = 1.01  # pixels by which rounding, truncation or counting from 1 may change the first box
+_OTHER = 0.3  # IoU of the first box with the truth, below which the file belongs to something else
 
 
 def numbers(path: Path, columns: int | None, form: str) -> np.ndarray:
-    """float64 [lines, columns]; any number of columns, the same in all lines, where None is asked for."""
+    """The numbers in a file, float64 [lines, columns]; `columns` None takes any number, the same in all lines."""
     lines = read_text(path).rstrip().translate(_BLANKS).split("\n")
     rows = [line.split() for line in lines]
     if rows == [[]]:
@@ -33,29 +33,29 @@ def numbers(path: Path, columns: int | None, form: str) -> np.ndarray:
         return np.array(rows, np.float64)
     except ValueError:
         number, word = next((n, w) for n, row in enumerate(rows, start=1) for w in row if not _is_number(w))
-        raise UserError(f"{path}, line {number}: {word[:40]!r} is no number: expected {form}") from None
+        raise UserError(f"{path}, line {number}: {word[:40]!r} is not a number: expected {form}") from None
 
 
 def check_finite(path: Path, table: np.ndarray) -> None:
-    """Refuses boxes with a number that is not finite, or no coordinate."""
+    """Refuses boxes with a number that is not finite or too large."""
     with np.errstate(invalid="ignore"):
         bad = np.flatnonzero(~(np.abs(table) <= _LARGEST).all(1))
     if len(bad):
         k = int(bad[0])
         raise UserError(
-            f"{path}, line {k + 1}: {_said(table[k])} is no box{_and_others(len(bad) - 1)}: "
-            "a result has a box in every frame; where the target is lost, the last one"
+            f"{path}, line {k + 1}: {_text(table[k])} is not a box{_and_others(len(bad) - 1)}: "
+            "a result has a box in every frame; where the target is lost, repeat the last one"
         )
 
 
 def check_count(path: Path, count: int, frames: int, what: str) -> None:
-    """Refuses another number of lines than frames."""
+    """Refuses a file whose number of lines differs from the number of frames."""
     if count == frames:
         return
     if count > frames:
-        remedy = f"{count - frames} too many: is it of another version of the sequence, or appended to an older file?"
+        remedy = f"{count - frames} too many: is it for another version of the sequence, or appended to an older file?"
     elif count == frames - 1:
-        remedy = "1 too few: write a line for the first frame too, the box that was given"
+        remedy = "1 too few: write a line for the first frame too, with the given box"
     else:
         remedy = f"{frames - count} too few: run the tracker to the sequence's end"
     raise UserError(f"{path}: has {count} {what} for {frames} frames, {remedy}")
@@ -67,28 +67,26 @@ def check_sizes(path: Path, table: np.ndarray) -> None:
     if len(negative):
         k = int(negative[0])
         raise UserError(
-            f"{path}, line {k + 1}: {_said(table[k])} has a negative size"
+            f"{path}, line {k + 1}: {_text(table[k])} has a negative size"
             f"{_and_others(len(negative) - 1)}: a box is x,y,w,h"
         )
 
 
 def check_format(path: Path, box: np.ndarray, truth: np.ndarray) -> None:
-    """Refuses a first box that cannot be the truth's in x,y,w,h."""
+    """Refuses a first box that cannot be the true one in x,y,w,h."""
     if not np.isfinite(truth).all() or not (truth[2:] > 0).all():
         return
     as_corners = np.concatenate([truth[:2], truth[:2] + truth[2:]])
     if np.abs(box - as_corners).max() <= SAME < np.abs(box - truth).max():
-        raise UserError(
-            f"{path}: its boxes are x1,y1,x2,y2 ({_said(box)} for the truth's {_said(truth)}): write x,y,w,h"
-        )
+        raise UserError(f"{path}: its boxes are x1,y1,x2,y2 ({_text(box)} for the true {_text(truth)}): write x,y,w,h")
     if (box[2:] >= 0).all() and boxes.iou_xywh(box, truth) < _OTHER:
         fraction = (np.abs(box) <= 1).all()
-        remedy = "write pixels, not fractions of the frame" if fraction else "is it of another sequence?"
-        raise UserError(f"{path}: its first box is {_said(box)}, but the truth's {_said(truth)}: {remedy}")
+        remedy = "write pixels, not fractions of the frame" if fraction else "does it belong to another sequence?"
+        raise UserError(f"{path}: its first box is {_text(box)}, the true one {_text(truth)}: {remedy}")
 
 
 def check_range(path: Path, values: np.ndarray, most: float, form: str) -> None:
-    """Refuses values that are not finite, below 0 or above `most`; `form` says what they should be."""
+    """Refuses values that are not finite, below 0 or above `most`; `form` describes valid ones."""
     bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & (values <= most)))
     if len(bad):
         k = int(bad[0])
@@ -102,7 +100,7 @@ def _is_number(word: str) -> bool:
         return False
 
 
-def _said(box: np.ndarray) -> str:
+def _text(box: np.ndarray) -> str:
     return ",".join(f"{v:g}" for v in box)
 
 

@@ -1,15 +1,15 @@
-"""Result files of any tracker: where they lie, what is in them, and what is wrong with them.
+"""Reads the result files of any tracker.
 
-Trackers of the field write one text file a sequence with a box x,y,w,h a frame, and each code base lays them out in its
-own way. Found by `find_results`:
+Trackers write one text file for each sequence, with a box x,y,w,h for each frame; where the files lie differs between
+code bases. `find_results` knows these layouts:
 
     <name>.txt                 pytracking, OSTrack, RELO, `relo eval`; beside it <name>_time.txt, <name>_score.txt
-    <dataset>/<name>.txt       the same with a folder a dataset (STARK, SeqTrack)
+    <dataset>/<name>.txt       the same with a folder for each dataset (STARK, SeqTrack)
     <name>/<name>_001.txt      the GOT-10k toolkit on GOT-10k; beside it <name>_time.txt
     <name>.txt, times/...      the GOT-10k toolkit on other datasets
 
-Numbers are parted by commas, tabs, blanks or semicolons, whole or not. A file is read whole and right, or it is refused
-with the line, the value and what to do; what is merely odd becomes a note.
+Numbers, with or without decimals, are separated by commas, tabs, blanks or semicolons. A file with a mistake is refused
+with the line, the value and the remedy; something merely unusual becomes a note.
 """
 
 from __future__ import annotations
@@ -25,24 +25,16 @@ import numpy as np
 from relo_jax.errors import UserError
 from relo_jax.eval.results import checks
 
-# What code bases put beside the boxes of <name>.txt.
-_BESIDE = (
-    "_time",
-    "_times",
-    "_score",
-    "_scores",
-    "_all_boxes",
-    "_all_scores",
-    "_object_presence_scores",
-    "_confidence",
-)
+# Endings of other files that code bases write beside <name>.txt.
+_BESIDE = ("_time", "_times", "_score", "_scores", "_all_boxes", "_all_scores", "_object_presence_scores",
+           "_confidence")  # fmt: skip
 _REPETITION = re.compile(r"(.+)_(\d{3})")
-_PREFIXES = ("uav_", "nfs_", "tnl2k_", "otb_")  # pytracking's, of some datasets
+_PREFIXES = ("uav_", "nfs_", "tnl2k_", "otb_")  # of pytracking, on some datasets
 
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A tracker's boxes of one sequence: float64 [F, 4], pixels; notes: what is odd about the file, one line each."""
+    """A tracker's boxes for one sequence, float64 [F, 4] in pixels, and notes on what is unusual about the file."""
 
     boxes_xywh: np.ndarray
     notes: tuple[str, ...] = ()
@@ -52,11 +44,11 @@ def find_results(folder: str | Path, dataset: Iterable[str] = ()) -> dict[str, P
     """Name of a sequence -> file of its boxes, in the order of the names.
 
     Args:
-      folder: of one tracker's results. Where they are parted by dataset, the dataset's folder or the one above it.
+      folder: of one tracker's results; if it has a folder for each dataset, either of the two.
       dataset: names that the dataset's folder may have; capitals and punctuation do not matter.
 
     Raises:
-      UserError: no such folder, no result in it, or several datasets' of which none is the one that is asked for.
+      UserError: no such folder, no results in it, or results of several datasets but not of this one.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -72,17 +64,17 @@ def find_results(folder: str | Path, dataset: Iterable[str] = ()) -> dict[str, P
         return _results_of(full[0])
     if full:
         names = ", ".join(p.name for p in full[:6]) + (" ..." if len(full) > 6 else "")
-        raise UserError(f"{folder}: has results in several folders ({names}): name the one that is meant")
-    raise UserError(f"{folder}: no result files in it: expected <name>.txt, or <name>/<name>_001.txt")
+        raise UserError(f"{folder}: has results in several folders ({names}): name one of them")
+    raise UserError(f"{folder}: has no result files: expected <name>.txt, or <name>/<name>_001.txt")
 
 
 def match_results(names: Iterable[str], found: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
-    """Which file is of which sequence: by its name, or by the one that pytracking gives it.
+    """Matches files with sequences, by name or by pytracking's name.
 
-    pytracking says `uav_bike1`, `nfs_Gymnastics` and `Jogging_1` for bike1, Gymnastics and Jogging.1.
+    pytracking writes `uav_bike1`, `nfs_Gymnastics` and `Jogging_1` for bike1, Gymnastics and Jogging.1.
 
     Returns:
-      Name of a sequence -> its file, for those that have one; and the names of files that are no sequence's.
+      Name of a sequence -> its file, for those that have one; and the names of the other files.
     """
     names = list(names)
     by_plain: dict[str, list[str]] = {}
@@ -104,22 +96,22 @@ def match_results(names: Iterable[str], found: Mapping[str, Path]) -> tuple[dict
 def read_result(
     path: str | Path, frames: int, *, first: Iterable[float] | None = None, one_based: bool = False
 ) -> ResultFile:
-    """Reads one file of boxes, one a frame, the first frame's included.
+    """Reads a file of boxes, one for each frame including the first.
 
     Args:
       path: the file.
-      frames: F, how many boxes there must be.
-      first: box_xywh of the truth in the first frame, from which every tracker starts; the file's is compared with it.
-      one_based: the file counts pixels from 1, so 1 is taken off x and y.
+      frames: F, the number of boxes that there must be.
+      first: the true box_xywh of the first frame, from which every tracker starts; compared with the file's.
+      one_based: the file counts pixels from 1, so that 1 is subtracted from x and y.
 
     Returns:
-      ResultFile, with notes where the first box is not the truth's (it is exactly 1 more: counted from 1), where boxes
-      have no area, and where the file is the first of several repetitions.
+      The boxes, with notes if the first box differs from the truth (by exactly 1: counted from 1), if boxes have no
+      area, and if the file is the first of several repetitions.
 
     Raises:
       UserError: the file cannot be read; a line without four numbers; more or fewer boxes than frames; a number that is
-        not finite or too large; a negative size; x1,y1,x2,y2 in place of x,y,w,h (told by the first box); a first box
-        far from the truth's.
+        not finite or too large; a negative size; x1,y1,x2,y2 instead of x,y,w,h (seen from the first box); a first box
+        far from the true one.
     """
     path = Path(path)
     table = checks.numbers(path, columns=4, form="x,y,w,h")
@@ -133,10 +125,10 @@ def read_result(
 
 
 def read_times(path: str | Path, frames: int) -> np.ndarray:
-    """Seconds of every frame, float64 [F], from a file of times (see `beside`): the first column, where there are more.
+    """The seconds of every frame, float64 [F]: the first column of a file of times (see `beside`).
 
     Raises:
-      UserError: the file cannot be read, has another number of lines, or one that is no time.
+      UserError: the file cannot be read, has another number of lines, or a value that is not a time.
     """
     return _one_column(Path(path), frames, "times", "seconds", math.inf)
 
@@ -147,7 +139,7 @@ def read_scores(path: str | Path, frames: int) -> np.ndarray:
 
 
 def beside(path: str | Path, what: str) -> Path | None:
-    """The file of times (`what` is "time") or scores ("score") that goes with a file of boxes; None without one."""
+    """The file of times (`what` is "time") or scores ("score") that belongs to a file of boxes; None without one."""
     path = Path(path)
     repeated = _REPETITION.fullmatch(path.stem)
     stem = repeated[1] if repeated and repeated[1] == path.parent.name else path.stem
@@ -156,7 +148,7 @@ def beside(path: str | Path, what: str) -> Path | None:
 
 
 def _results_of(folder: Path) -> dict[str, Path]:
-    """The files of boxes that lie in a folder, or in a folder a sequence below it."""
+    """The files of boxes in a folder, or in its folders of single sequences."""
     inside = _listed(folder)
     flat = {p.stem: p for p in inside if p.suffix == ".txt" and p.is_file() and not p.name.startswith(".")}
     found = {name: path for name, path in flat.items() if not _is_beside(name, flat)}
@@ -171,11 +163,11 @@ def _listed(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror}): see to its permissions") from None
+        raise UserError(f"{folder}: cannot be listed ({error.strerror}): check its permissions") from None
 
 
 def _is_beside(name: str, names: Iterable[str]) -> bool:
-    """Whether a file holds something else of a sequence whose boxes are there too."""
+    """Whether a file has something other than boxes, of a sequence whose boxes are there too."""
     return any(name.endswith(end) and name[: -len(end)] in names for end in _BESIDE)
 
 
@@ -187,9 +179,9 @@ def _notes(path: Path, table: np.ndarray, first: Iterable[float] | None) -> Iter
     if first is not None:
         off = table[0] - np.array(first, np.float64)
         if np.abs(off - [1, 1, 0, 0]).max() < 1e-3:
-            yield "its first box is the truth's with 1 added to x and y: pixels counted from 1?"
+            yield "its first box is the true one with 1 added to x and y: are pixels counted from 1?"
         elif np.abs(off).max() > checks.SAME:
-            yield f"its first box is not the truth's, it differs by up to {np.abs(off).max():.1f} pixels"
+            yield f"its first box differs from the true one by up to {np.abs(off).max():.1f} pixels"
     flat = int((table[:, 2:] == 0).any(1).sum())
     if flat:
         yield f"{flat} of {len(table)} boxes have no area"
@@ -197,7 +189,7 @@ def _notes(path: Path, table: np.ndarray, first: Iterable[float] | None) -> Iter
     if repeated and repeated[1] == path.parent.name:
         others = [p for p in path.parent.glob("*.txt") if (m := _REPETITION.fullmatch(p.stem)) and m[1] == repeated[1]]
         if len(others) > 1:
-            yield f"one of {len(others)} repetitions, the others are not looked at"
+            yield f"the first of {len(others)} repetitions; the others are not read"
 
 
 def _one_column(path: Path, frames: int, what: str, form: str, most: float) -> np.ndarray:
