@@ -1,13 +1,14 @@
-"""Clips per second of the input pipeline on 1280 x 720 JPEG sequences, beside the straightforward way: OpenCV decodes
-each frame whole, then crop and resize. Same clips, same threads, in turn; and how far the crops of the two differ.
+"""Clips a second of the input pipeline, beside a straightforward one, from JPEG sequences of 1280 x 720.
 
-    python -m benchmarks.data_pipeline --sequences ../shared/data/otb_mini --photos ../shared/data/photos
-    python -m benchmarks.data_pipeline ... --memory 10000      # resident memory while so many clips are read
+    python -m benchmarks.data_pipeline --sequences otb_mini --photos photos
+    python -m benchmarks.data_pipeline ... --memory 10000      # resident memory while that many clips are read
 
-`folder` reads the frames as they are; `tiled` those that `relo data build` has put restart markers into, losslessly
-(needs jpegtran). Two kinds of sequences are made, since what a decoder saves depends on the picture: `enlarged` are the
-given sequences brought to 1280 x 720 (smooth, as an enlarged video is); `mosaic` pans over photographs side by side
-(full of detail).
+The straightforward pipeline decodes each frame whole with OpenCV, then crops and resizes. All draw the same clips with
+the same threads, in turn, and their crops are compared. `folder` reads the frames as they are; `tiled` reads them with
+the restart markers that `relo data build` adds without loss (needs jpegtran).
+
+What a decoder saves depends on the picture, so there are two kinds of sequences: `enlarged` are the given ones brought
+to 1280 x 720 (smooth, like an enlarged video); `mosaic` pans over photographs side by side (full of detail).
 """
 
 import argparse
@@ -16,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -23,17 +25,19 @@ import numpy as np
 import psutil
 
 from benchmarks import common
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips.pipeline import batches
-from relo_jax.data.clips.plan import ClipOptions, clip_rng, plan_clip
-from relo_jax.data.clips.read import Cut, decode_frame, vary
+from relo_jax.data.clips.plan import clip_rng, plan_clip
+from relo_jax.data.clips.read import Crop, augment_crops, decode_frame
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.data.records import tiled_jpeg
+from relo_jax.data.sequence import Sequence
 from relo_jax.geometry.crop import crop_host
 from relo_jax.media.images import list_images
 
 WIDTH, HEIGHT = 1280, 720
-# Colour at half the resolution, as frames of videos have it, and the files of the data sets; OpenCV's default is none.
+# Colour at half the resolution, as in videos and in the files of the data sets; OpenCV's default keeps all of it.
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
 CUBIC = cv2.INTER_CUBIC
 OPTIONS = ClipOptions(templates=2, frames=8, template_size=128, search_size=256)
@@ -43,26 +47,26 @@ BATCH = 4
 class Straightforward(ClipSource):
     """The same clips, each crop from its own whole frame."""
 
-    def draw(self, rng, sequence):
+    def draw(self, rng: np.random.Generator, sequence: Sequence) -> dict[str, np.ndarray]:
         plan = plan_clip(rng, sequence, self.options)
         rows = zip(plan.frames.tolist(), plan.crop_center_xywh, plan.factor.tolist(), plan.size.tolist(), strict=True)
-        return vary(plan, [self._crop(sequence, *row) for row in rows])
+        return augment_crops(plan, [self._crop(sequence, *row) for row in rows])
 
-    def _crop(self, sequence, frame, around, factor, size):
+    def _crop(self, sequence, frame, center_xywh, factor, size):
         image = cv2.cvtColor(cv2.imread(sequence.where(frame)), cv2.COLOR_BGR2RGB)
-        return Cut(*crop_host(image, around, factor, size), image.shape[:2])
+        return Crop(*crop_host(image, center_xywh, factor, size), image.shape[:2])
 
 
-def write_sequence(folder, frames, boxes):
-    """A sequence in the layout of relo_jax.data.datasets.folder."""
+def write_sequence(folder: Path, frames: Iterable[np.ndarray], boxes: np.ndarray) -> None:
+    """Writes a sequence of BGR frames as `folder.read_folder` reads it."""
     (folder / "img").mkdir(parents=True)
     for k, image in enumerate(frames):
         cv2.imwrite(str(folder / "img" / f"{k + 1:08d}.jpg"), image, JPEG)
     np.savetxt(folder / "groundtruth.txt", boxes, "%.2f", ",")
 
 
-def enlarge(sequences, out, length):
-    """Real sequences at 1280 x 720."""
+def enlarge(sequences: Iterable[Sequence], out: Path, length: int) -> None:
+    """Writes real sequences at 1280 x 720."""
     for sequence in sequences:
         frames = range(min(length, len(sequence)))
         height, width = sequence.read_frame(0).shape[:2]
@@ -72,8 +76,8 @@ def enlarge(sequences, out, length):
         write_sequence(out / sequence.name, map(large, frames), boxes)
 
 
-def mosaics(photos, out, length, count):
-    """Pans over photographs side by side; the target is another one, 40 to 300 pixels wide, that crosses the frame."""
+def mosaics(photos: list[Path], out: Path, length: int, count: int) -> None:
+    """Writes pans over photographs side by side. The target, another photograph of 40 to 300 pixels, crosses them."""
     for number in range(count):
         rng = np.random.default_rng(number)
         tiles = [cv2.resize(cv2.imread(str(p)), (320, 240)) for p in rng.choice(photos, 25, replace=False)]
@@ -95,8 +99,8 @@ def mosaics(photos, out, length, count):
         write_sequence(out / f"mosaic{number}", map(frame, range(length)), boxes)
 
 
-def clips_per_second(sources, threads, clips, rounds):
-    """Median over rounds of the rate of each source, read in turn."""
+def clips_per_second(sources: dict[str, ClipSource], threads: int, clips: int, rounds: int) -> dict[str, float]:
+    """Rate of each source, the median over rounds. The sources are read in turn."""
     rates = {name: [] for name in sources}
     for turn in range(rounds):
         for name, source in sources.items():
@@ -110,15 +114,15 @@ def clips_per_second(sources, threads, clips, rounds):
     return {name: statistics.median(rate) for name, rate in rates.items()}
 
 
-def tile(folder, out):
-    """The sequences once more, with frames in tiles."""
+def tile(folder: Path, out: Path) -> None:
+    """Copies the sequences, with frames in tiles."""
     shutil.copytree(folder, out)
     for path in out.glob("*/img/*.jpg"):
         path.write_bytes(tiled_jpeg.add_restarts(path.read_bytes()))
 
 
-def differences(source, plain, clips):
-    """Mean absolute difference of crops in grey levels: over all, and the 95th percentile of crops."""
+def differences(source: ClipSource, plain: ClipSource, clips: int) -> dict[str, float]:
+    """Absolute difference of the crops in grey levels: the mean over all, and the 95th percentile of a crop's mean."""
     each = []
     for index in range(clips):
         a, b = source[index], plain[index]
@@ -127,8 +131,8 @@ def differences(source, plain, clips):
     return {"mean": round(float(np.mean(each)), 3), "p95": round(float(np.percentile(each, 95)), 3)}
 
 
-def decoded_at(source, clips):
-    """Share of the frames decoded at each part of their size."""
+def decoded_at(source: ClipSource, clips: int) -> dict[str, float]:
+    """Share of the frames that are decoded at each fraction of their size."""
     counts = Counter()
     for index in range(clips):
         rng = clip_rng(source.seed, index)
@@ -140,8 +144,8 @@ def decoded_at(source, clips):
     return {name: round(count / counts.total(), 3) for name, count in sorted(counts.items())}
 
 
-def measure(kind, folder, args):
-    """One row on one kind of sequences."""
+def measure(kind: str, folder: Path, args: argparse.Namespace) -> None:
+    """Records a row for one kind of sequences."""
     tiled = folder.with_name(f"{kind}-tiled")
     tile(folder, tiled)
     parts = {name: [MixturePart(kind, read_folder(f, cache=0))] for name, f in (("folder", folder), ("tiled", tiled))}
@@ -164,8 +168,8 @@ def measure(kind, folder, args):
     common.record("data_pipeline", row)
 
 
-def measure_memory(folders, clips):
-    """Resident memory every hundredth part of so many clips: a row with its curve."""
+def measure_memory(folders: list[Path], clips: int) -> None:
+    """Records a row with the curve of resident memory, at each hundredth of the clips."""
     parts = [MixturePart(folder.name, read_folder(folder, cache=0)) for folder in folders]
     process, resident = psutil.Process(), []
     iterator = batches(ClipSource(parts, OPTIONS, 0), BATCH, 2).starting_at(0)
@@ -185,24 +189,24 @@ def measure_memory(folders, clips):
     common.record("data_pipeline", row)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=Path, required=True, help="folder of sequences")
     parser.add_argument("--photos", type=Path, required=True, help="folder of photographs")
-    parser.add_argument("--clips", type=int, default=80, help="a round")
+    parser.add_argument("--clips", type=int, default=80, help="clips of a round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=60, help="of each sequence that is made")
+    parser.add_argument("--frames", type=int, default=60, help="frames of each sequence that is made")
     parser.add_argument("--memory", type=int, default=0, metavar="CLIPS", help="measure resident memory instead")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        kinds = {name: Path(folder) / name for name in ("enlarged", "mosaic")}
+    with tempfile.TemporaryDirectory() as temporary:
+        kinds = {name: Path(temporary) / name for name in ("enlarged", "mosaic")}
         enlarge(read_folder(args.sequences), kinds["enlarged"], args.frames)
         mosaics(list_images(args.photos), kinds["mosaic"], args.frames, 8)
         if args.memory:
             measure_memory(list(kinds.values()), args.memory)
             return
-        for kind, made in kinds.items():
-            measure(kind, made, args)
+        for kind, folder in kinds.items():
+            measure(kind, folder, args)
 
 
 if __name__ == "__main__":
