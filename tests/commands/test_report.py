@@ -1,5 +1,6 @@
-"""`relo report` from end to end: three trackers on real excerpts, and the page in a real browser."""
+"""`relo report`: tables, names and mistakes; then three trackers on real excerpts, and the page in a real browser."""
 
+import csv
 import json
 import re
 import shutil
@@ -11,11 +12,118 @@ import cv2
 import numpy as np
 import pytest
 
+from relo_jax.commands.report import named_folders
+from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import read_folder
+from relo_jax.errors import UserError
+from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.runner import evaluate
+from tests import command
+from tests.data import miniature
+from tests.eval import trackers
 
 ROOT = Path(__file__).parents[2]
 NAMES, FRAMES = ("Crossing", "Man", "vot15_bag"), 25
+
+
+@pytest.fixture
+def five(monkeypatch):
+    """The benchmark that the command opens."""
+    benchmark = trackers.five()
+    monkeypatch.setattr("relo_jax.eval.benchmarks.open_benchmark", lambda *_: benchmark)
+    return benchmark
+
+
+@pytest.fixture
+def folders(five, tmp_path):
+    return {label: trackers.write_results(tmp_path / label, five, off) for label, off in trackers.OFF.items()}
+
+
+def test_uav123_has_its_attributes_in_the_report(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    miniature.uav123(tmp_path / "UAV123")
+    benchmark = open_benchmark("uav123", tmp_path)
+    for label, off in (("near", 1), ("far", 6)):
+        (tmp_path / label / "uav").mkdir(parents=True)
+        for sequence in benchmark:
+            boxes = trackers.boxes_of(sequence, off).round()
+            np.savetxt(tmp_path / label / "uav" / f"uav_{sequence.name}.txt", boxes, fmt="%d", delimiter="\t")
+        (tmp_path / label / "nfs").mkdir()
+        (tmp_path / label / "nfs" / "nfs_bee.txt").write_text("1,2,3,4\n")  # another dataset's beside it
+    options = [
+        "--dataset=uav123",
+        f"--data-root={tmp_path}",
+        f"--out={tmp_path / 'out'}",
+        "--worst=1",
+        "--resamples=100",
+    ]
+    command.run("report", "near", "far", *options)
+    rows = list(csv.reader((tmp_path / "out" / "attributes.csv").open()))
+    assert rows[0] == ["attribute", "sequences", "near", "far"]
+    assert [row[:2] for row in rows[1:]] == [["Aspect Ratio Change", "3"], ["Background Clutter", "3"]]
+    assert "By attribute" in (tmp_path / "out" / "report.html").read_text()
+    assert layouts.dataset_layout("uav123").attributes is not None
+
+
+def test_tables_are_files_for_others_to_read(five, folders, tmp_path, capsys):
+    (folders["fair"] / "e.txt").write_text("20,20,inf,4\n")
+    arguments = [f"good_one 100%={folders['good']}", f"fair={folders['fair']}"]
+    with pytest.raises(UserError, match="1 result files cannot be used, the first of fair: .*e.txt, line 1: 20,20,inf"):
+        command.run("report", *arguments, "--out", tmp_path / "out", "--against=fair", "--resamples=100")
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1].startswith("good_one 100%") and "Only the 4 of 5" in err
+    lines = (tmp_path / "out" / "ranking.tex").read_text().splitlines()
+    assert lines[1] == r"\begin{tabular}{lrrrr}" and lines[-1] == r"\end{tabular}"
+    assert lines[5].startswith(r"good\_one 100\% & \textbf{") and r"& \underline{" in lines[6]
+    summary = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert set(summary["trackers"]) == {"good_one 100%", "fair"} and len(summary["sequences"]) == 4
+    differences = {d["number"]: d for d in summary["differences"]}
+    assert list(differences) == ["auc", "p20", "np20", "ao"]
+    assert all(d["low"] <= d["difference"] <= d["high"] for d in differences.values())
+    assert differences["auc"]["better"] == 4 and differences["p20"]["equal"] == 4
+    heads, *rows = csv.reader((tmp_path / "out" / "differences.csv").open())
+    assert heads[:6] == ["first", "second", "number", "difference", "low", "high"]
+    assert [row[:3] for row in rows] == [["good_one 100%", "fair", title] for title in ("AUC", "P20", "NP20", "AO")]
+    for row, d in zip(rows, differences.values(), strict=True):
+        assert [float(v) for v in row[3:6]] == pytest.approx([d["difference"], d["low"], d["high"]], rel=1e-5)
+    row = (tmp_path / "out" / "differences.tex").read_text().splitlines()[5]
+    auc = "{difference:+.1f}}}$ [${low:+.1f}$, ${high:+.1f}$]"
+    auc = auc.format(**{key: 100 * differences["auc"][key] for key in ("difference", "low", "high")})
+    assert row.startswith(rf"good\_one 100\% minus fair & $\mathbf{{{auc} & $+0.0$ [$+0.0$, $+0.0$] & ")
+    text = (tmp_path / "out" / "report.html").read_text()
+    cells = re.search(r"<th>fair minus</th><th>P20</th><th>NP20</th><th>AO</th>.*?<tbody>(.*?)</tbody>", text)[1]
+    overlap = differences["ao"]  # of the pair the other way round
+    bounds = f"{-overlap['high']:+.3f} to {-overlap['low']:+.3f}".replace("-", "\u2212")
+    assert cells.count("<td") == 4 and f'<div class="note">{bounds}</div></td>' in cells and "class=best" in cells
+    for kind in ("svg", "pdf", "png"):
+        assert (tmp_path / "out" / f"success.{kind}").stat().st_size > 5000
+
+
+def test_one_tracker_alone_has_a_report_too(five, folders, tmp_path):
+    (tmp_path / "out").mkdir()
+    earlier = {"attributes.tex", "differences.tex", "differences.svg", "differences-2.png"}
+    for name in ("report.json", *earlier, "notes.txt"):
+        (tmp_path / "out" / name).write_text("of an earlier report, or of its reader")
+    command.run("report", f"_<i>中 $x{'y' * 60}={folders['good']}", "--out", tmp_path / "out", "--worst=0")
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "five: 1 tracker<" in text and "Results" in text and "_&lt;i&gt;中 $xyyy" in text and "<i>中" not in text
+    assert "more than chance" not in text and "sequence by sequence" not in text and "does worst" not in text
+    assert not earlier & {p.name for p in (tmp_path / "out").iterdir()}
+    assert (tmp_path / "out" / "notes.txt").is_file()
+    with pytest.raises(UserError, match=r"no tracker is called 'b' \(known: good\)"):
+        command.run("report", folders["good"], "--against=b")
+
+
+def test_names_of_trackers(tmp_path):
+    (tmp_path / "odd=name").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text('{"tracker": "starter"}')
+    given = [f"ours={tmp_path}/x", str(tmp_path / "odd=name"), str(tmp_path / "run")]
+    assert list(named_folders(given)) == ["ours", "odd=name", "starter"]
+    assert named_folders([f"lr=0.1={tmp_path}/odd=name"]) == {"lr=0.1": tmp_path / "odd=name"}
+    for wrong, message in ((["=x"], "is not NAME=FOLDER"), (["a="], "is not NAME"), (["a=x", "a=y"], "two trackers")):
+        with pytest.raises(UserError, match=message):
+            named_folders(wrong)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +208,10 @@ document.title = "probe:" + JSON.stringify(found);
 
 
 @pytest.fixture(scope="module")
-def seen(report, tmp_path_factory):
-    """What a browser finds in the page, by a script that is put at its end."""
-    browser = next((b for b in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if b), None)
-    if browser is None:
+def browser(report, tmp_path_factory):
+    """What a script at the end of the page reports from a browser."""
+    program = next((b for b in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if b), None)
+    if program is None:
         pytest.skip("no chromium or google-chrome on PATH to open the page with")
     text = (report[0] / "report.html").read_text()
     catch = "<script>window.problems = []; onerror = m => problems.push(m);"
@@ -113,31 +221,31 @@ def seen(report, tmp_path_factory):
     page.write_text(text.replace("<main>", f"{catch}<main>").replace("</body>", waits))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1100,900"]
     flags += [f"--user-data-dir={page.parent / 'profile'}", "--virtual-time-budget=4000", "--dump-dom"]
-    done = subprocess.run([browser, *flags, page.as_uri()], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([program, *flags, page.as_uri()], capture_output=True, text=True, timeout=120)
     title = re.search(r"<title>probe:(.*?)</title>", done.stdout, re.S)
     assert title, done.stderr[-2000:]
     unescaped = title[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     return {**json.loads(unescaped), "console": [line for line in done.stderr.splitlines() if ":CONSOLE" in line]}
 
 
-def test_a_browser_shows_the_page_without_a_complaint(seen):
-    assert seen["errors"] == [] and seen["console"] == []
-    assert not seen["wide"]  # nothing sticks out to the side
+def test_a_browser_shows_the_page_without_a_complaint(browser):
+    assert browser["errors"] == [] and browser["console"] == []
+    assert not browser["wide"]  # nothing sticks out to the side
 
 
-def test_every_plot_and_frame_is_rendered(seen):
-    texts = [text for text, _, _ in seen["images"]]
-    assert all(natural > 0 for _, natural, _ in seen["images"])
+def test_every_plot_and_frame_is_rendered(browser):
+    texts = [text for text, _, _ in browser["images"]]
+    assert all(natural > 0 for _, natural, _ in browser["images"])
     for text in ("success curves", "precision curves", "normalised precision curves", "reliability diagram"):
         assert text in texts
     assert sum(text.startswith("frame ") for text in texts) == 2 * 4  # the worst two sequences
     # Those that are folded away have no width yet.
-    assert all(shown > 100 for text, _, shown in seen["images"] if not text.startswith("differences between"))
+    assert all(shown > 100 for text, _, shown in browser["images"] if not text.startswith("differences between"))
 
 
-def test_tables_are_there_and_sort_at_a_click(seen):
-    rows = seen["tables"]
+def test_tables_are_there_and_sort_at_a_click(browser):
+    rows = browser["tables"]
     assert rows[0] == 1 + 3 + 1 and 1 + len(NAMES) in rows  # trackers and the box that never moves; sequences
-    before, after = seen["sorted"]
+    before, after = browser["sorted"]
     assert before[:3] == sorted(before[:3], reverse=True) and after[:3] == sorted(before[:3])
     assert before[3] == after[3]  # the box that never moves stays below

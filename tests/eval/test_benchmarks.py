@@ -1,4 +1,4 @@
-"""Benchmarks: every dataset opens under its rules, and what of a published split is not here is counted and named."""
+"""Benchmarks: every dataset opens under its rules, and missing sequences of a published split are counted and named."""
 
 import shutil
 from dataclasses import replace
@@ -39,13 +39,13 @@ def test_every_dataset_opens_as_a_benchmark(name, root, tmp_path):
     assert benchmark.rules in RULES and benchmark[0].read_frame(0).dtype == np.uint8
     assert benchmark.server == (name in ("got10k", "trackingnet"))
     if published is None:
-        assert benchmark.account() == [  # an old edition's code in the place of the first box
+        assert benchmark.omissions() == [  # an old edition has a code instead of the first box
             "VOT test: 2 sequences; 1 could not be opened", "  ball1: its first frame has no box to start from",
         ]  # fmt: skip
     else:
         assert benchmark.missing == published - count
         assert (
-            f"{count} of the published {published:,} sequences; {published - count:,} could" in benchmark.account()[0]
+            f"{count} of the published {published:,} sequences; {published - count:,} could" in benchmark.omissions()[0]
         )
         assert len(benchmark.absent) == published - count
 
@@ -63,18 +63,18 @@ def test_got10k_has_its_own_numbers_and_splits(root, tmp_path):
     assert list(open_benchmark("nfs", root, cache=tmp_path).columns) == ["auc", "p20", "np20"]
 
 
-def test_what_is_broken_or_missing_is_named(tmp_path):
+def test_broken_and_missing_sequences_are_named(tmp_path):
     miniature.lasot_ext(tmp_path / "LaSOT_ext")
     folder = tmp_path / "LaSOT_ext" / "atv"
     (folder / "atv-10" / "img" / "00000007.jpg").unlink()
     benchmark = open_benchmark("lasot_ext", tmp_path, cache=tmp_path / "cache")
     assert [s.name for s in benchmark] == ["atv-1", "wingsuit-2"] and benchmark.missing == 148
     assert "atv-10" in benchmark.absent and "atv-1" not in benchmark.absent
-    first, reason = benchmark.account()
+    first, reason = benchmark.omissions()
     assert first.startswith("LaSOT_ext test: 2 of the published 150 sequences; 148 could not be opened: ")
     assert "and 143 more" in first and "24 boxes for 23 frames" in reason and "atv-10" in reason
     shutil.rmtree(folder / "atv-10")
-    assert len(open_benchmark("lasot_ext", tmp_path, cache=tmp_path / "cache").account()) == 1
+    assert len(open_benchmark("lasot_ext", tmp_path, cache=tmp_path / "cache").omissions()) == 1
 
 
 def test_names_with_blanks_are_whole(root, tmp_path):
@@ -114,27 +114,27 @@ def test_a_folder_of_sequences(tmp_path, monkeypatch):
     (tmp_path / "mine" / "a" / "groundtruth.txt").write_text(miniature.lines(miniature.walk(5)))
     monkeypatch.setenv("RELO_DATA_DIR", str(tmp_path / "mine"))
     ours, ones = open_benchmark("folder"), open_benchmark("folder", tmp_path / "mine", one_based=True)
-    assert ours.title == "mine" and ours.account() == [] and ours.split is None
+    assert ours.title == "mine" and ours.omissions() == [] and ours.split is None
     np.testing.assert_allclose(ours[0].boxes_xywh - ones[0].boxes_xywh, [[1, 1, 0, 0]] * 5)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("lassot",), "'lassot': did you mean lasot"),
-        (("qqqq",), "known are .*folder, procedural"),
+        (("lassot",), r"'lassot' \(did you mean 'lasot'"),
+        (("qqqq",), "known: folder, procedural, .*lasot"),
         (("coco",), "photographs"),
         (("lasot", None, "val"), "LaSOT has no split 'val': it has train, test"),
         (("folder", None, "test"), "no splits"),
-        (("otb100", None, None, True), "only a folder"),
-        (("procedural", "{empty}"), "are drawn, not read: name the dataset that is at .* with --dataset"),
-        (("procedural", None, None, True), "only a folder"),
+        (("otb100", None, None, True), "--one-based is for a folder"),
+        (("procedural", "{empty}"), "are drawn, not read: name the dataset in .* with --dataset"),
+        (("procedural", None, None, True), "--one-based is for a folder"),
         (("lasot", None, None, False, 3), "--count and --seed choose procedural sequences"),
         (("folder", None, None, False, None, 0), "--count and --seed choose procedural sequences"),
         (("got10k", "{empty}"), r"no folder test; .* \(looked for its test split; --split has vottrain, votval, train"),
     ],
 )
-def test_what_makes_no_sense_is_refused(arguments, message, root, tmp_path, monkeypatch):
+def test_arguments_that_make_no_sense_are_refused(arguments, message, root, tmp_path, monkeypatch):
     monkeypatch.setenv("RELO_DATA_DIR", str(root))
     arguments = [tmp_path if a == "{empty}" else a for a in arguments]
     *chosen, one_based, count, seed = arguments + [None, None, False, None, None][len(arguments) - 1 :]

@@ -1,7 +1,7 @@
-"""Every benchmark is counted by its own rules: numbers by hand, from boxes that follow the truth but where it hides.
+"""Every benchmark is counted by its own rules: numbers by hand, from boxes that follow the truth while it is visible.
 
-The tracker of these tests knows the truth, so that a number says how the frames without a target were counted and
-nothing else; that real trackers are run as they should be is the business of test_runner.py.
+The tracker of these tests knows the truth, so that the numbers depend only on how frames without a target are counted.
+Real trackers are run in test_runner.py.
 """
 
 import json
@@ -26,7 +26,7 @@ DATASETS = ("lasot", "lasot_ext", "got10k", "trackingnet", "tnl2k", "uav123", "o
 
 
 class Oracle:
-    """In the place of `Lockstep`: the truth where the target is visible, a box far away where it is not."""
+    """Replaces `Lockstep`: the true box if the target is visible, else a box far away."""
 
     seconds_compiling = 0.0
 
@@ -52,7 +52,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def evaluate(root, tmp_path, monkeypatch):
-    """`relo eval` of a B256 that knows the truth; returns what it printed and its summary."""
+    """`relo eval` of a B256 that knows the truth; returns the printed text and the summary."""
     loaded = checkpoint.Loaded(RELO.from_variant("b256"), {"params": {}}, {"tracker": {"window_power": 9.0}})
     monkeypatch.setattr(runner, "Lockstep", Oracle)
     monkeypatch.setattr(runner.checkpoints, "load_tracker", lambda path, dtype: loaded)
@@ -102,7 +102,7 @@ def test_got10k_counts_frames_that_are_not_covered(evaluate, capsys):
         [(3 * 23 + 20) / (3 * 23 + 21)] * 3
     )
     assert summary["sequences"]["GOT-10k_Train_000001"]["auc"] < 20 / 21  # of all frames
-    assert printed.splitlines()[1].split()[1:5] == ["frames", "AO", "SR.50", "SR.75"]
+    assert printed.splitlines()[1].split()[1:5] == ["frames", "AO", "SR0.5", "SR0.75"]
     still = summary["never_moves"]
     assert 0 < still["sr75"] <= still["sr50"] <= 1 and 0 < still["ao"] < 1
 
@@ -110,7 +110,7 @@ def test_got10k_counts_frames_that_are_not_covered(evaluate, capsys):
 @pytest.mark.parametrize(("dataset", "count", "published_count"), [("trackingnet", 1, 511), ("got10k", 2, 180)])
 def test_where_a_server_has_the_truth_nothing_is_measured(dataset, count, published_count, evaluate, capsys, tmp_path):
     printed, summary = evaluate(dataset, capsys)
-    assert f"a server has the boxes of {layouts.dataset_layout(dataset).title} test" in printed
+    assert f"only a server has the boxes of {layouts.dataset_layout(dataset).title} test" in printed
     assert f"relo pack {dataset} results/relo_b256/{dataset} --out relo_b256.zip" in printed
     assert "mean" not in summary and summary["benchmark"]["server"] and len(summary["sequences"]) == count
     folder = tmp_path / "results" / "relo_b256" / dataset

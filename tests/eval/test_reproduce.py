@@ -1,4 +1,4 @@
-"""`relo reproduce`: what is there is measured beside what was published, what is not there is named, and it goes on."""
+"""`relo reproduce`: measured and published results side by side, missing datasets named, and it continues."""
 
 import json
 
@@ -32,7 +32,7 @@ def b256(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_measured_stands_beside_published(root, tmp_path, capsys):
+def test_measured_and_published_results_are_side_by_side(root, tmp_path, capsys):
     reproduce.reproduce("b256", "b.pth.tar", root)
     found = json.loads((tmp_path / "results" / "b" / "reproduce.json").read_text())
     rows = found["datasets"]
@@ -61,7 +61,7 @@ def test_a_difference_over_all_sequences_stands_without_brackets():
     assert line.split() == ["NFS", "70.0", "69.5", "-0.5", "-", "all", "100"]
 
 
-def test_it_goes_on_where_it_was_stopped(root, tmp_path, monkeypatch):
+def test_it_continues_where_it_was_stopped(root, tmp_path, monkeypatch):
     run = []
 
     class Stopped(Oracle):
@@ -103,13 +103,13 @@ def test_failed_sequences_are_counted_and_the_exit_says_so(root, tmp_path, monke
 @pytest.mark.parametrize(
     ("variant", "datasets", "message"),
     [
-        ("tiny", (), "'tiny' has no published results: t256, b256, l256 have"),
+        ("tiny", (), r"no results are published for variant 'tiny' \(known: t256, b256, l256\)"),
         ("t256", (), "b.pth.tar is of variant b256, not t256"),
-        ("t256", ("nfs",), "t256 has no published result on nfs: it has them on lasot"),
-        ("b256", ("lasot", "tnl2k"), "none of these datasets is below .*: lasot, tnl2k"),
+        ("t256", ("nfs",), r"no result of t256 is published for 'nfs' \(known: lasot, "),
+        ("b256", ("lasot", "tnl2k"), "has none of these datasets: lasot, tnl2k"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(variant, datasets, message, root, tmp_path):
+def test_a_wrong_variant_or_dataset_is_refused(variant, datasets, message, root, tmp_path):
     with pytest.raises(UserError, match=message):
         reproduce.reproduce(variant, "b.pth.tar", root, datasets=datasets)
     assert not (tmp_path / "results").exists()
@@ -117,5 +117,5 @@ def test_what_cannot_be_compared_is_refused(variant, datasets, message, root, tm
 
 def test_no_root_is_one_line(monkeypatch):
     monkeypatch.delenv("RELO_DATA_DIR", raising=False)
-    with pytest.raises(UserError, match="where are the datasets.* --data-root, or set RELO_DATA_DIR"):
+    with pytest.raises(UserError, match="no folder of datasets: give --data-root, or set RELO_DATA_DIR"):
         reproduce.reproduce("b256", "b.pth.tar")

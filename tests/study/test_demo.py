@@ -16,6 +16,8 @@ from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints import run_directory
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
+from relo_jax.eval.metrics import NEVER_MOVES
+from relo_jax.eval.report.demo_page import TRAINING_FILE
 from relo_jax.study import demo, held_out
 from relo_jax.train import initialise, loop
 from relo_jax.train.checkpoints import opened
@@ -27,7 +29,7 @@ SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template
 
 
 def shrink(replace):
-    """Makes the demo one of seconds; `replace` is `setattr` or pytest's."""
+    """Shrinks the demo to seconds; `replace` is `setattr` or pytest's."""
     recipe = relo_config.starter
 
     def small(stage):
@@ -46,11 +48,11 @@ def shrink(replace):
 
 
 def run_twice(workdir):
-    """The same demo two times; keeps what the first one said."""
+    """Runs the same demo twice and keeps both results."""
     shrink(setattr)
     first = demo.run(workdir, seed=3, full=True)
     log = (workdir / "metrics.jsonl").read_text()
-    (workdir / demo.REPORT_FILE).unlink()
+    (workdir / demo.PAGE_FILE).unlink()
     second = demo.run(workdir, seed=3, full=True)
     (workdir / "twice.json").write_text(json.dumps([first, second, log]))
 
@@ -62,7 +64,7 @@ def small(monkeypatch):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Directory of a demo, and what it printed; in a process with one device and programs compiled in a hurry."""
+    """Directory and output of a demo, in a process with one device that compiles without optimisation."""
     workdir = tmp_path_factory.mktemp("demo") / "full"
     environment = os.environ | {
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
@@ -76,25 +78,25 @@ def finished(tmp_path_factory):
     return workdir, done.stdout
 
 
-def test_it_leaves_what_it_promises(finished):
+def test_it_writes_what_it_promises(finished):
     workdir, out = finished
     result = json.loads((workdir / demo.RESULT_FILE).read_text())
-    assert list(result["scores"]) == [demo.BEFORE, demo.AFTER, demo.STILL]
+    assert list(result["scores"]) == [demo.BEFORE, demo.AFTER, NEVER_MOVES]
     assert result["sequences"] == 3 and result["rl_clips"] == 24 and "--full --seed 3" in result["command"]
-    assert out.startswith("RELO demo: both training stages from nothing") and "minutes" in out.splitlines()[1]
+    assert out.startswith("RELO demo: both training stages, from random weights") and "minutes" in out.splitlines()[1]
     assert demo.table(result["scores"]) in out
-    assert "the score stays uncalibrated: " in out and "at least 30 of each" in out  # of eight frames
-    page = (workdir / demo.REPORT_FILE).read_text()
+    assert "the score stays uncalibrated: " in out and "at least 30 of each" in out
+    page = (workdir / demo.PAGE_FILE).read_text()
     for row in result["scores"].values():
         assert f"{row['auc']:.3f}" in page
     assert f'src="{demo.VIDEO_FILE}"' in page
-    for name in ("success.png", "precision.png", demo.TRAINING_FILE):
+    for name in ("success.png", "precision.png", TRAINING_FILE):
         assert (workdir / name).read_bytes().startswith(b"\x89PNG")
     with av.open(str(workdir / demo.VIDEO_FILE)) as film:
         assert sum(1 for _ in film.decode(video=0)) == 7
 
 
-def test_the_policy_before_is_the_one_that_training_began_with_and_only_the_heads_moved(finished, tmp_path):
+def test_training_began_with_the_policy_before_and_changed_only_the_heads(finished, tmp_path):
     workdir, _ = finished
     config = relo_config.from_dict(run_directory.read_config(workdir))
     before = demo.policy_before(config)
@@ -117,7 +119,7 @@ def test_the_same_command_again_repeats_no_training_and_gives_the_same_scores(fi
     first, second, log = json.loads((workdir / "twice.json").read_text())
     assert second["scores"] == first["scores"]
     assert (workdir / "metrics.jsonl").read_text() == log and len(log.splitlines()) > 3
-    assert (workdir / demo.REPORT_FILE).is_file()
+    assert (workdir / demo.PAGE_FILE).is_file()
 
 
 def test_another_seed_does_not_continue_this_run(finished, small):
@@ -126,13 +128,13 @@ def test_another_seed_does_not_continue_this_run(finished, small):
         demo.run(workdir, seed=4, full=True)
 
 
-def test_an_interrupted_stage_is_not_taken_for_a_finished_one(small, tmp_path, monkeypatch):
+def test_an_interrupted_stage_is_not_mistaken_for_a_finished_one(small, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train_and_evaluate", lambda config, workdir: {})
     with pytest.raises(UserError, match="same command continues"):
         demo.run(tmp_path / "stopped", full=True)
 
 
-def test_the_sequences_of_the_evaluation_are_none_of_training(small):
+def test_training_does_not_use_the_sequences_of_the_evaluation(small):
     config = demo.stage_config("rl", 0, 1)
     names = {sequence.name for sequence in held_out.held_out_sequences(demo.SEQUENCES, demo.FRAMES)}
     assert len(names) == 3 and all(f"heldout-{held_out.SEED}-" in name for name in names)

@@ -1,4 +1,4 @@
-"""`relo study`: what it leaves, that it goes on where it was, and that a mistake is one line."""
+"""`relo study`: it writes its results, continues where it was killed, and reports a mistake in one line."""
 
 import hashlib
 import json
@@ -47,8 +47,8 @@ tiny.run(folder / "work")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Folder of a study that was killed before its second arm and continued, and what it said; in a process with one
-    device and programs compiled in a hurry."""
+    """Folder and output of a study that was killed before its second arm and continued, in a process with one device
+    that compiles without optimisation."""
     folder = tmp_path_factory.mktemp("study")
     environment = os.environ | {
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
@@ -62,7 +62,7 @@ def finished(tmp_path_factory):
     return folder / "work", done.stdout
 
 
-def test_a_killed_study_goes_on_and_trains_nothing_twice(finished):
+def test_a_killed_study_continues_and_trains_nothing_twice(finished):
     _, out = finished
     lines = out.splitlines()
     assert "killed; there is ['arms']" in lines
@@ -75,7 +75,7 @@ def test_a_killed_study_goes_on_and_trains_nothing_twice(finished):
         assert any(line.startswith(f"[{number} of 2] {name}, seed 0 (00:0") for line in after)
 
 
-def test_it_leaves_a_table_that_it_prints_its_numbers_and_a_picture(finished):
+def test_it_prints_and_writes_its_table_numbers_and_a_picture(finished):
     workdir, out = finished
     folder = workdir / tiny.NAME
     found = json.loads((folder / runner.RESULT_FILE).read_text())
@@ -112,7 +112,7 @@ def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypat
     assert "\n" not in str(error.value)
 
 
-def test_it_says_which_weights_it_began_with(finished):
+def test_it_records_the_weights_it_began_with(finished):
     workdir, _ = finished
     found = json.loads((workdir / tiny.NAME / runner.RESULT_FILE).read_text())
     assert {arm: start["name"] for arm, start in found["began_with"].items()} == {"near": "start", "far": "start"}
@@ -133,7 +133,7 @@ def test_other_weights_of_the_same_name_are_refused_with_what_to_do(tmp_path, mo
         model_card.write(where, {"kind": "trained", "parent": parent, "sessions": []})
         if weights == b"new":
             arm.checked_stages("near", 0, tiny.SCALE, tmp_path / "work")
-    with pytest.raises(UserError, match=r"other weights by the name of .*weights.msgpack .*remove .*near/seed-0 to"):
+    with pytest.raises(UserError, match=r"other weights named .*weights.msgpack .*remove .*near/seed-0 to"):
         arm.checked_stages("near", 0, tiny.SCALE, tmp_path / "work")
 
 
@@ -146,39 +146,39 @@ def test_a_study_may_be_moved_between_its_sessions(tmp_path):
     moved.mkdir()
     (tmp_path / "arms").rename(moved / "arms")
     assert [where.name for _, where in arm.checked_stages("with_warmup", 0, 1.0, moved)] == ["warmup", "rl"]
-    with pytest.raises(UserError, match="the study has changed since, or --scale is another"):
+    with pytest.raises(UserError, match="the study or --scale has changed since"):
         arm.checked_stages("with_warmup", 0, 0.5, moved)
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"), [({"seeds": 0}, "--seeds is 0"), ({"scale": 0.0}, "--scale"), ({"scale": np.nan}, "--scale")]
+    ("fields", "message"), [({"seeds": 0}, "--seeds is 0"), ({"scale": 0.0}, "--scale"), ({"scale": np.nan}, "--scale")]
 )
-def test_numbers_that_make_no_study(fields, said, tmp_path, monkeypatch):
+def test_bad_numbers_are_refused(fields, message, tmp_path, monkeypatch):
     tiny.install(monkeypatch.setattr, tmp_path)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         tiny.run(tmp_path / "work", **fields)
 
 
-def test_a_study_killed_in_its_first_save_goes_on(tmp_path):
+def test_a_study_killed_in_its_first_save_continues(tmp_path):
     unfinished = tmp_path / "arms/reward/seed-0/rl/checkpoints/8.orbax-checkpoint-tmp"
     unfinished.mkdir(parents=True)
     ((_, where),) = arm.checked_stages("reward", 0, 1.0, tmp_path)
     assert where == unfinished.parents[1]
 
 
-def test_a_folder_called_as_the_procedural_sequences_are_is_refused(tmp_path, monkeypatch):
+def test_a_folder_with_the_name_of_the_procedural_sequences_is_refused(tmp_path, monkeypatch):
     tiny.install(monkeypatch.setattr, tmp_path)
     monkeypatch.setattr(runner, "open_benchmark", lambda name, root: tiny.held_out(1, 2))
-    with pytest.raises(UserError, match="--data-root here/held-out: the procedural sequences go by that name"):
+    with pytest.raises(UserError, match="--data-root here/held-out: this is also the name of the procedural sequences"):
         tiny.run(tmp_path / "work", data_root="here/held-out")
 
 
-def test_an_unknown_study_is_told_the_nearest():
+def test_an_unknown_study_gets_the_nearest_name():
     with pytest.raises(UserError, match="did you mean 'estimator'"):
         runner.run_study("estimators")
 
 
-def test_a_study_without_its_configs_says_where_they_are(monkeypatch, tmp_path):
+def test_a_study_without_the_table_of_arms_says_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setattr(studies, "FILE", tmp_path / "nowhere" / "ablations.py")
     with pytest.raises(UserError, match="ablations.py is not here: run the studies in a copy of the repository"):
         studies.stages("reward", 0, 1.0, tmp_path)
@@ -211,7 +211,7 @@ def test_arms_are_compared_seed_by_seed():
     assert "factor of about 0.82" in text and "multiplied" not in text
 
 
-def test_steps_to_a_share_of_where_the_first_arm_ends():
+def test_steps_to_a_share_of_the_final_auc_of_the_first_arm():
     slow = [(10, 100, 0.30), (20, 200, 0.46), (30, 300, 0.50)]
     fast = [(10, 100, 0.48), (20, 200, 0.499), (30, 300, 0.47)]
     never = [(10, 100, 0.1), (20, 200, 0.2), (30, 300, 0.3)]

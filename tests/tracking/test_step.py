@@ -9,7 +9,7 @@ from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints import run_directory
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
-from relo_jax.eval.results.write import Results, fingerprint
+from relo_jax.eval.results.write import ResultFolder, fingerprint
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
 from relo_jax.tracking import programs, step, tracker
@@ -100,7 +100,7 @@ def test_results_from_before_there_was_a_choice_go_on_with_the_default_alone(var
     policy = RELO.from_variant("tiny", **{**FIELDS, "localizer": "policy"})
     made_by = fingerprint(policy, variables, {})
     older = {name: value for name, value in made_by["model"].items() if name not in ADDED}
-    Results(tmp_path / "results", {**made_by, "model": older})
-    Results(tmp_path / "results", made_by)
+    ResultFolder(tmp_path / "results", {**made_by, "model": older})
+    ResultFolder(tmp_path / "results", made_by)
     with pytest.raises(UserError, match="model.localizer was policy, is heatmap"):
-        Results(tmp_path / "results", fingerprint(RELO.from_variant("tiny", **FIELDS), variables, {}))
+        ResultFolder(tmp_path / "results", fingerprint(RELO.from_variant("tiny", **FIELDS), variables, {}))

@@ -1,4 +1,4 @@
-"""Result files of other trackers: every layout is read the same, and every mistake is one clear line."""
+"""Result files of other trackers: every layout is read the same way, and every mistake is one clear line."""
 
 import numpy as np
 import pytest
@@ -61,22 +61,22 @@ def test_whole_numbers_are_a_rounded_first_box(write):
     [
         ("", "a.txt: is empty: run the tracker"),
         (" \n\n", "a.txt: is empty"),
-        (text(BOXES[1:]), "has 2 boxes for 3 frames, 1 too few: write a line for the first frame too"),
+        (text(BOXES[1:]), "has 2 boxes for 3 frames, 1 too few: write a line for the first frame too, with"),
         (text(BOXES[:1]), "has 1 boxes for 3 frames, 2 too few: run the tracker to the sequence's end"),
         (text([*BOXES, BOXES[2], BOXES[2]]), "has 5 boxes for 3 frames, 2 too many"),
-        (text().replace("23,31", "nan,31"), "line 3: nan,31,41,50 is no box: a result has a box in every frame"),
-        (text().replace("21.5", "inf").replace("23", "-inf"), r"line 2: inf,30,40,50.25 is no box \(and 1 more\)"),
-        (text().replace("21.5", "1e300"), "line 2: 1e.300,30,40,50.25 is no box"),
+        (text().replace("23,31", "nan,31"), "line 3: nan,31,41,50 is not a box: a result has a box in every frame"),
+        (text().replace("21.5", "inf").replace("23", "-inf"), r"line 2: inf,30,40,50.25 is not a box \(and 1 more\)"),
+        (text().replace("21.5", "1e300"), "line 2: 1e.300,30,40,50.25 is not a box"),
         (text().replace("40,50.25", "-40,50.25"), "line 2: 21.5,30,-40,50.25 has a negative size: a box is x,y,w,h"),
         (text().replace("21.5,", ""), "line 2: has 3 numbers, '30 40 50.25': expected x,y,w,h"),
         (text().replace("50.25", "50.25,0.9"), "line 2: has 5 numbers"),
-        ("x,y,w,h\n" + text(), "line 1: 'x' is no number: expected x,y,w,h"),
-        (text().replace("21.5", "2_1"), "line 2: '2_1' is no number"),
+        ("x,y,w,h\n" + text(), "line 1: 'x' is not a number: expected x,y,w,h"),
+        (text().replace("21.5", "2_1"), "line 2: '2_1' is not a number"),
         (text().replace("21.5,30,40,50.25\n", "\n"), "line 2: has nothing"),
-        (text(BOXES + [0, 0, *TRUTH[:2]]), "its boxes are x1,y1,x2,y2 .20,30,60,80 for the truth's .* write x,y,w,h"),
+        (text(BOXES + [0, 0, *TRUTH[:2]]), "its boxes are x1,y1,x2,y2 .20,30,60,80 for the true .* write x,y,w,h"),
         (
             text(BOXES + [90, 0, 0, 0]),
-            "its first box is 110,30,40,50, but the truth's 20,30,40,50: is it of another seq",
+            "its first box is 110,30,40,50, the true one 20,30,40,50: does it belong to another seq",
         ),
         (text(BOXES / 640), "write pixels, not fractions of the frame"),
         (b"\xff\xfe1\x00,\x002\x00", "cannot be read as text"),
@@ -96,23 +96,23 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_boxes_counted_from_1_are_noticed_and_shifted_when_asked(write):
     path = write("a.txt", text(BOXES + [1, 1, 0, 0]))
     assert read_result(path, 3, first=TRUTH).notes == (
-        "its first box is the truth's with 1 added to x and y: pixels counted from 1?",
+        "its first box is the true one with 1 added to x and y: are pixels counted from 1?",
     )
     shifted = read_result(path, 3, first=TRUTH, one_based=True)
     assert shifted.notes == ()
     np.testing.assert_array_equal(shifted.boxes_xywh, BOXES)
 
 
-def test_what_is_odd_is_noted(write):
+def test_something_unusual_is_noted(write):
     odd = BOXES + [4.5, 0, 0, 0]
     odd[1:, 2] = 0
     assert read_result(write("a.txt", text(odd)), 3, first=TRUTH).notes == (
-        "its first box is not the truth's, it differs by up to 4.5 pixels",
+        "its first box differs from the true one by up to 4.5 pixels",
         "2 of 3 boxes have no area",
     )
 
 
-def test_layouts_are_found_and_what_lies_beside_boxes_is_not_taken_for_them(write, tmp_path):
+def test_layouts_are_found_and_files_beside_the_boxes_are_not_mistaken_for_boxes(write, tmp_path):
     for end in ("", "_time", "_score", "_all_boxes", "_all_scores", "_object_presence_scores"):
         write(f"flat/Car-1{end}.txt", text())
     write("flat/on_time.txt", text())
@@ -125,7 +125,7 @@ def test_layouts_are_found_and_what_lies_beside_boxes_is_not_taken_for_them(writ
     found = find_results(tmp_path / "got")
     assert list(found) == ["GOT-10k_Val_000001"]
     path = found["GOT-10k_Val_000001"]
-    assert read_result(path, 3).notes == ("one of 2 repetitions, the others are not looked at",)
+    assert read_result(path, 3).notes == ("the first of 2 repetitions; the others are not read",)
     assert beside(path, "time") == times
     assert read_times(times, 3).tolist() == [0.1, 0.2, 0.3]
 
@@ -138,11 +138,11 @@ def test_layouts_are_found_and_what_lies_beside_boxes_is_not_taken_for_them(writ
     assert beside(tmp_path / "otb" / "Car1.txt", "time") == times
 
 
-def test_a_folder_a_dataset(write, tmp_path):
+def test_a_folder_for_each_dataset(write, tmp_path):
     write("ours/lasot/airplane-1.txt", text())
     assert list(find_results(tmp_path / "ours")) == ["airplane-1"]
     write("ours/got10k/GOT-10k_Test_000001.txt", text())
-    with pytest.raises(UserError, match=r"results in several folders \(got10k, lasot\): name the one"):
+    with pytest.raises(UserError, match=r"results in several folders \(got10k, lasot\): name one"):
         find_results(tmp_path / "ours")
     assert list(find_results(tmp_path / "ours", ("GOT-10k",))) == ["GOT-10k_Test_000001"]
     write("ours/bird1_1.txt", text())
@@ -153,7 +153,7 @@ def test_a_folder_a_dataset(write, tmp_path):
 def test_no_results_are_a_users_mistake(tmp_path):
     with pytest.raises(UserError, match="nowhere: no such folder"):
         find_results(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="no result files in it: expected <name>.txt"):
+    with pytest.raises(UserError, match="has no result files: expected <name>.txt"):
         find_results(tmp_path)
 
 

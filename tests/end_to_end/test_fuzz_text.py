@@ -1,4 +1,4 @@
-"""Mutated result files and ground truths: a right answer or one clear line, never a traceback, never a wrong number."""
+"""Mutated result files and ground truths are read correctly or refused in one line: no traceback, no wrong number."""
 
 import numpy as np
 import pytest
@@ -15,25 +15,9 @@ TRUTH = np.array(
     [[20.5, 30, 40, 50], [22, 31, 40, 50], [24, 32, 41, 51], [26, 33, 41, 51], [28, 34, 42, 52], [30, 35, 42, 52]]
 )
 ODD = [
-    "nan",
-    "NaN",
-    "inf",
-    "-inf",
-    "",
-    " ",
-    "1e400",
-    "-1",
-    "0",
-    "1_0",
-    "0x1f",
-    "1,5",
-    "٣",
-    "--",
-    "1e-320",
-    "x",
-    "\x00",
+    "nan", "NaN", "inf", "-inf", "", " ", "1e400", "-1", "0", "1_0", "0x1f", "1,5", "٣", "--", "1e-320", "x", "\x00",
     "²",
-]
+]  # fmt: skip
 settings.register_profile("text", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -43,7 +27,7 @@ def as_text(boxes, separator, form):
 
 @st.composite
 def mutated(draw):
-    """A file's bytes: boxes that a tracker could have written, and up to four things that go wrong with them."""
+    """A file's bytes: boxes that a tracker could have written, with up to four mutations."""
     boxes = TRUTH + draw(st.sampled_from([0, 0, 1, 300])) * np.array([1, 1, 0, 0])
     separator = draw(st.sampled_from([",", "\t", " ", ";", ", ", ",,", "|"]))
     form = draw(st.sampled_from(["{:.3f}", "{:g}", "{:.0f}", "{:e}", "{}"]))
@@ -92,7 +76,7 @@ def test_a_result_file_is_read_right_or_refused(data, with_truth, path):
         return one_line(error, path)
     boxes = result.boxes_xywh
     assert boxes.shape == (FRAMES, 4) and np.isfinite(boxes).all() and (boxes[:, 2:] >= 0).all()
-    # What was read is what is written there, number by number, whatever reader one believes.
+    # The numbers are those in the file, as any reader would read them.
     words = data.decode("utf-8-sig").replace(",", " ").replace(";", " ").split()
     np.testing.assert_array_equal(boxes.ravel(), [float(word) for word in words])
     assert 0 <= metrics.measure(boxes, TRUTH).auc <= 1
