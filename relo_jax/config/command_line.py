@@ -2,27 +2,25 @@
 
 import re
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from relo_jax.config.fields import base, flatten
-from relo_jax.config.renamed import RENAMED, say_new_name
+from relo_jax.config.renamed import RENAMED, report_new_name
 from relo_jax.config.validation import unknown_field
 from relo_jax.errors import UserError
 
 
-def read_config(program, config, fields=()):
-    """The config of a file with some fields replaced. It is not validated.
+def read_config(program: str, config: str | None, fields: Iterable[str] = ()) -> ConfigDict:
+    """Reads a config file and replaces fields. Does not validate the result.
 
     Args:
       program: the command, for messages, such as "relo train".
-      config: "FILE" or "FILE:stage"; None where it was not given.
+      config: "FILE" or "FILE:stage"; None if the user gave none.
       fields: the flags `--config.field=value`.
-
-    Returns:
-      ConfigDict.
 
     Raises:
       UserError: names the flag, file or field, and the nearest known field.
@@ -37,15 +35,15 @@ def read_config(program, config, fields=()):
     config_flags.DEFINE_config_file("config", None, "config file", flag_values=values, sys_argv=argv)
     try:
         rest = values(argv)[1:]
-    except Exception as error:  # of a flag, or anything that Python finds wrong with a config file
+    except Exception as error:  # from a flag, or from anything that the config file does
         raise UserError(f"{program}: {_reason(error, file)}") from error
     if rest:
         raise UserError(f"{program}: unexpected argument {rest[0]!r}; see {program} --help")
     return values.config
 
 
-def _current_name(argument):
-    """A flag with today's name of its field. Raises UserError where there is no such field."""
+def _current_name(argument: str) -> str:
+    """A flag with the current name of its field. Raises UserError if there is no such field."""
     flag, equals, value = argument.partition("=")
     negated = flag.lstrip("-").startswith("noconfig.")
     name = flag.lstrip("-").removeprefix("no" if negated else "")
@@ -55,15 +53,15 @@ def _current_name(argument):
         raise UserError(f"unexpected argument {argument!r}: fields of the config are --config.field=value")
     name = name.removeprefix("config.")
     if name in RENAMED:
-        say_new_name(name, f"--config.{name}")
+        report_new_name(name, f"--config.{name}")
         name = RENAMED[name]
     if name not in flatten(base()):
         raise unknown_field(name)
     return f"--{'no' if negated else ''}config.{name}{equals}{value}"
 
 
-def _reason(error, config_file):
-    """An error as one line; "FILE, line N: TYPE: ..." where it came up in the config file."""
+def _reason(error: Exception, config_file: Path) -> str:
+    """An error as one line: "FILE, line N: TYPE: ..." if the config file raised it."""
     text = str(error).strip()
     # ml_collections puts the traceback of a config file into the message of some errors; the last line is the error.
     quoted = re.findall(r'File "(.+)", line (\d+)', text)

@@ -1,12 +1,13 @@
-"""Every field of a training run, with its default and what it means.
+"""Every field of a training run, with its default and its meaning.
 
-The numbers are the paper's; where the authors' release differs, the comment says how to get the release. A field that
-nothing reads does not exist.
+The numbers are the paper's; where the release differs, the comment gives the release's value. The fields of the model
+are listed in `model_config.py`, those of clips and procedural sequences in `data_options.py`.
 """
 
 import dataclasses
 import math
-import typing
+from collections.abc import Mapping
+from typing import Any, get_origin
 
 from ml_collections import ConfigDict, config_dict
 
@@ -21,15 +22,15 @@ BENCHMARKS = tuple(name for name in DATASETS if name not in ("procedural", "phot
 PAPER_DATA = "coco+got10k+lasot+trackingnet+vasttrack"  # in equal parts
 
 
-def base():
-    """The paper's B256 warm-up: a ConfigDict with every field there is."""
+def base() -> ConfigDict:
+    """The paper's B256 warm-up, with every field of a config."""
     config = ConfigDict()
     config.seed = 0  # of initialisation, drop path and sampled actions
     config.stage = "warmup"
     config.init_from = ""  # run directory, checkpoint, .pth.tar, a starter, or an ImageNet Fast-iTPN .pt
-    config.init_fresh = ()  # parts of the model that begin from nothing whatever init_from has: ("regression/center",)
+    config.init_fresh = ()  # parts of the model that start from nothing despite init_from: ("regression/center",)
     config.batch_size = 64  # clips, over all devices and hosts; release: 8 a GPU on 8 GPUs
-    config.accumulate_steps = 1  # parts of a batch that go through the encoder one after the other: less memory
+    config.accumulate_steps = 1  # parts of a batch that go through the encoder one by one, to save memory
     config.total_steps = steps(epochs=90, clips=100_000, batch_size=64)
     config.log_every = 50
     config.eval_every = 5_000
@@ -37,9 +38,9 @@ def base():
     config.checkpoint_every = 1_000
     config.keep_checkpoints = 3
 
-    # All devices of all hosts, data x model; clips are split over data.
-    config.mesh = ConfigDict({"data": -1, "model": 1})  # -1: what model leaves
-    config.mesh.shard_params = "none"  # "fsdp": large arrays are split over both axes, instead of one copy a device
+    # The devices of all hosts, as data x model; clips are split over data.
+    config.mesh = ConfigDict({"data": -1, "model": 1})  # -1: all devices that model leaves
+    config.mesh.shard_params = "none"  # "fsdp": split large arrays over both axes, instead of a copy a device
 
     config.model = _model()
 
@@ -49,31 +50,32 @@ def base():
     config.warmup.l1_weight = 5.0
     config.warmup.center_focal_weight = 0.0  # release: 1.0
     config.warmup.decode_at = "center"  # release: "argmax"
-    config.warmup.heatmap_peak = "rounded"  # "cell": in the cell that holds the centre, where the boxes are learnt
-    config.warmup.train = "all"  # "center": the centre map alone, by its focal loss, on a warm-up that stays as it is
+    config.warmup.heatmap_peak = "rounded"  # "cell": in the cell that holds the centre, where boxes are learnt
+    config.warmup.train = "all"  # "center": only the centre map, by its focal loss, on a finished warm-up
 
     config.rl = ConfigDict()
     config.rl.clip_length = 8  # T
     config.rl.iou_weight = 1.0
     config.rl.auc_weight = 1.0
-    config.rl.auc = "thresholds"  # the paper's 21; "continuous": all of them, which makes the AUC the mean IoU
-    config.rl.estimator = "reinforce"  # "rloo": baseline from other samples; "expected": exact, see mdp/expected.py
+    config.rl.auc = "thresholds"  # the paper's 21; "continuous": all thresholds, which makes the AUC the mean IoU
+    # "rloo": the baseline is the mean of other samples; "expected": the exact gradient, see mdp/expected_gradient.py
+    config.rl.estimator = "reinforce"
     config.rl.samples = 4  # of "rloo", actions a frame
     config.rl.entropy_weight = 0.0  # of a bonus on the policy's entropy, at the first step ...
-    config.rl.entropy_weight_end = 0.0  # ... and after the last, in a straight line between
-    config.rl.train = "heads"  # "all": encoder and boxes learn too; "last_blocks": of the encoder, its last blocks
+    config.rl.entropy_weight_end = 0.0  # ... and after the last, linear in between
+    config.rl.train = "heads"  # "all": encoder and boxes learn too; "last_blocks": only the encoder's last blocks
     config.rl.train_blocks = 2  # of "last_blocks"
-    config.rl.box_weight = 1.0  # of the warm-up's box losses, where the encoder learns; 0: their head stays frozen
+    config.rl.box_weight = 1.0  # of the warm-up's box losses, where the encoder learns; 0 freezes their head
     config.rl.value_weight = 0.5
-    config.rl.normalize_advantage = False  # the release, and so the published checkpoints: True
-    config.rl.rollout = "teacher_forced"  # regions around the truth; "closed_loop": around the last box chosen
-    # "frame": the same numbers by lax.scan, as closed-loop rollouts always go. An encoder that learns goes by "clip".
+    config.rl.normalize_advantage = False  # release, and so the published checkpoints: True
+    config.rl.rollout = "teacher_forced"  # search regions around the truth; "closed_loop": around the last box chosen
+    # "frame": the same numbers by lax.scan, as in every closed-loop rollout. An encoder that learns needs "clip".
     config.rl.path = "clip"
     config.rl.drop_path = False  # release: True, drop path stays active in the frozen encoder
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4
-    config.optimizer.encoder_learning_rate = 1e-5  # in the RL stage also of the boxes' head, where it learns
+    config.optimizer.encoder_learning_rate = 1e-5  # in the RL stage also of the box head, where it learns
     config.optimizer.reference_batch = 64  # the batch size that the learning rates are meant for
     config.optimizer.scaling = "none"  # "linear", "sqrt": both rates times (batch_size / reference_batch) or its root
     config.optimizer.weight_decay = 1e-4
@@ -87,16 +89,17 @@ def base():
     config.tracker = ConfigDict()  # travels with the checkpoint
     config.tracker.window_power = 3.0
     config.tracker.update_interval = 0  # frames between template updates; 0: off
-    config.tracker.update_threshold = 25.0  # of the policy's logits; the heights of a "heatmap" are below 1
+    config.tracker.update_threshold = 25.0  # of the policy's logits; a "heatmap" stays below 1
     config.tracker.found_threshold = 0.25  # score from which a result counts as found
-    # The score's weights, see score.py; written by `relo calibrate`, with the threshold. These: not calibrated.
+    # Weights of the score, see tracking/confidence.py; `relo calibrate` writes them and the threshold. The defaults are
+    # an uncalibrated score.
     config.tracker.score_bias = 0.0
     config.tracker.score_local_probability = 1.0
     config.tracker.score_value = 0.0
     config.tracker.score_appearance_similarity = 0.0
     config.tracker.score_center_proximity = 0.0
 
-    # The tracker's options on single benchmarks. What is left open is as published for the variant (published.py).
+    # The tracker's options on single benchmarks. An open one is as published for the variant (published.py).
     config.benchmarks = ConfigDict()
     for name in BENCHMARKS:
         config.benchmarks[name] = ConfigDict()
@@ -106,23 +109,23 @@ def base():
     return config
 
 
-def steps(epochs, clips, batch_size):
-    """Optimiser steps of so many epochs of so many clips; the last step may be a fraction of a batch too long."""
+def steps(epochs: int, clips: int, batch_size: int) -> int:
+    """Optimiser steps of that many epochs of that many clips; the last may be a fraction of a batch too long."""
     return math.ceil(epochs * clips / batch_size)
 
 
 def _model() -> ConfigDict:
-    """The section "model" of `base()`: a variant's name, and values in place of the variant's; None keeps those."""
+    """The section "model": a variant's name, and values in place of the variant's own; None keeps those."""
     model = ConfigDict({"variant": "b256"})
     for field in dataclasses.fields(ModelConfig)[1:]:
-        kind = typing.get_origin(field.type) or field.type
-        shared = field.name in ("remat_policy", "propagation", "localizer")  # by all variants
-        model[field.name] = field.default if shared else config_dict.placeholder(kind)
+        kind = get_origin(field.type) or field.type
+        same_in_all_variants = field.name in ("remat_policy", "propagation", "localizer")
+        model[field.name] = field.default if same_in_all_variants else config_dict.placeholder(kind)
     return model
 
 
 def _data() -> ConfigDict:
-    """The section "data" of `base()`: which sequences, how clips are drawn from them and varied."""
+    """The section "data": which sequences, how clips are drawn from them and varied."""
     data = ConfigDict(CLIP_FIELDS)
     data.procedural = ConfigDict(PROCEDURAL_FIELDS)  # of "procedural" and "photos"
     data.name = "procedural"  # one of DATASETS, or a mixture: "coco+lasot+got10k"; "got10k/train" names a split
@@ -138,8 +141,8 @@ def _data() -> ConfigDict:
     return data
 
 
-def flatten(config):
-    """Config (or nested dict) -> {"a.b": value}."""
+def flatten(config: ConfigDict | Mapping) -> dict[str, Any]:
+    """Config (or nested dict) -> {"a.b": value}; lists become tuples."""
     flat = {}
     for name, value in (config.to_dict() if isinstance(config, ConfigDict) else config).items():
         if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 from relo_jax.errors import UserError, did_you_mean
 
@@ -86,7 +87,7 @@ class ModelConfig:
         """H = W, cells along each side of the search region."""
         return self.search_size // STRIDE
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Every field as JSON has it; `RELO.from_config` takes it back."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 

@@ -1,10 +1,12 @@
-"""The schedules that the files of `configs/` start from: the paper's, and the tiny starter's."""
+"""The recipes that the files of `configs/` start from: the paper's, and the tiny starter's."""
+
+from ml_collections import ConfigDict
 
 from relo_jax.config.fields import base, steps
 from relo_jax.config.validation import check_value
 
 
-def paper(stage):
+def paper(stage: str) -> ConfigDict:
     """The paper's schedule of a stage, for a `get_config(stage)`: 90 epochs, learning rate x 0.1 after the 72nd.
 
     Raises:
@@ -21,11 +23,11 @@ def paper(stage):
     return config
 
 
-def starter(stage):
+def starter(stage: str) -> ConfigDict:
     """The recipe of the tiny starter and the demo: the variant `tiny` from nothing, on procedural clips.
 
-    Without ImageNet weights the paper's warm-up teaches no comparing of template and search region, so this one is the
-    release's: a centre map with a focal loss beside the box losses.
+    Without ImageNet weights, the paper's warm-up does not teach the network to compare template and search region. This
+    one therefore has the release's centre map with a focal loss, in addition to the box losses.
 
     Raises:
       UserError: neither `warmup` nor `rl`.
@@ -43,7 +45,7 @@ def starter(stage):
     config.total_steps = 4_000
     config.eval_every = 1_000
     config.checkpoint_every = 250
-    # Milder than the paper's: a tracker meets its target near the centre of the region, at almost the last size.
+    # Milder than the paper's: a tracker finds its target near the centre of the region, at almost its last size.
     config.data.scale_jitter = 0.25
     config.data.shift_jitter = 2.5
     if stage == "rl":
@@ -52,10 +54,10 @@ def starter(stage):
         config.optimizer.warmup_steps = 20
         config.eval_every = 100
         config.checkpoint_every = 100
-        # On two cores the activations of one frame stay in the cache, those of all frames of the clips do not.
+        # On two cores the activations of one frame fit into the cache, those of all frames of the clips do not.
         config.rl.path = "frame"
         config.rl.normalize_advantage = True
-        # Nearer still: the policy's own errors are small, so the centre is a good guess that it may learn.
+        # Milder still: the policy's own errors are small, so the centre is a good guess that it may learn.
         config.data.shift_jitter = 1.75
     config.tracker.window_power = 1.0
     return config

@@ -1,49 +1,48 @@
-"""Fields that have another name today. Old configs, checkpoints and command lines are read all the same."""
+"""Fields that were renamed. Configs, checkpoints and command lines with the old names are still read."""
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
-RENAMED = {  # name in old files -> name today
+RENAMED = {  # name in old files -> current name
     "data.procedural.grain": "data.procedural.sensor_noise",
     "tracker.score_mass": "tracker.score_local_probability",
     "tracker.score_likeness": "tracker.score_appearance_similarity",
     "tracker.score_nearness": "tracker.score_center_proximity",
 }
-_said = set()
+_reported: set[str] = set()
 
 
-def with_current_names(values, where):
-    """A config with today's names in place of old ones; says each new name once, on stderr.
+def with_current_names(values: Mapping, where: Path | str) -> Mapping:
+    """A config with current names in place of old ones; reports each renamed field once, on stderr.
 
     Args:
-      values: nested dict, such as a run's `config.json`. Not changed.
-      where: file or flag that the values come from, for the line.
-
-    Returns:
-      nested dict; anything that is not a dict is returned as it is.
+      values: nested dict, such as a run's `config.json`. Not changed; anything but a dict is returned as it is.
+      where: file or flag that the values come from, for the message.
     """
     for old, new in RENAMED.items():
         section, name = old.rsplit(".", 1)
         if name in _section(values, section):
             values = _renamed(values, section.split("."), name, new.rsplit(".", 1)[1])
-            say_new_name(old, where)
+            report_new_name(old, where)
     return values
 
 
-def say_new_name(old, where):
-    """One line on stderr for a field under its old name; the same one is said once."""
-    if old not in _said:
-        print(f"{where}: the field {old} is called {RENAMED[old]} today", file=sys.stderr)
-    _said.add(old)
+def report_new_name(old: str, where: Path | str) -> None:
+    """Prints the new name of a field on stderr, once for each field."""
+    if old not in _reported:
+        print(f"{where}: the field {old} is now called {RENAMED[old]}", file=sys.stderr)
+    _reported.add(old)
 
 
-def _section(values, path):
+def _section(values: object, path: str) -> Mapping:
     for name in path.split("."):
         values = values.get(name) if isinstance(values, dict) else None
     return values if isinstance(values, dict) else {}
 
 
-def _renamed(values, path, old, new):
-    """A copy; the value under the new name stays where both are there."""
+def _renamed(values: Mapping, path: list[str], old: str, new: str) -> dict:
+    """A copy with the value under the new name, which keeps its own value if it is there too."""
     if not path:
         rest = {name: value for name, value in values.items() if name != old}
         return {new: values[old], **rest}

@@ -1,16 +1,18 @@
-"""Which configs are accepted: the checks of every field, the way to JSON and back, and what may change on resume.
-
-An unknown field is an error that names the nearest known one.
-"""
+"""Which configs are accepted: the check of every field, the way to JSON and back, and what may change on resume."""
 
 import difflib
 import json
 import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from relo_jax.config.fields import DATASETS, base, flatten
 from relo_jax.config.model_config import CHOICES as MODEL_CHOICES
 from relo_jax.config.renamed import with_current_names
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, did_you_mean
 
 _CHOICES = {
     "stage": ("warmup", "rl"),
@@ -39,27 +41,24 @@ _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_fli
 _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
     "data.processes", "data.root", "data.epoch", "mesh.data", "mesh.model", "mesh.shard_params",
-    "tracker.window_power", "tracker.update_interval", "tracker.update_threshold", "tracker.found_threshold",
-    "tracker.score_bias", "tracker.score_local_probability", "tracker.score_value", "tracker.score_appearance_similarity",
-    "tracker.score_center_proximity",
 }  # fmt: skip
+_SECTIONS_MAY_CHANGE_ON_RESUME = ("benchmarks.", "tracker.")
 
 
-def unknown_field(name, where="config"):
-    """The UserError for a field that does not exist."""
+def unknown_field(name: str, where: Path | str = "config") -> UserError:
+    """The UserError for a field that does not exist; names the nearest one."""
     known = list(flatten(base()))
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    tail = [k for k in known if k.split(".")[-1] == name.split(".")[-1]]
-    nearest = (tail or match or [None])[0]
-    hint = f"did you mean {nearest!r}?" if nearest else "see relo_jax/config/fields.py"
+    same_last_part = [k for k in known if k.split(".")[-1] == name.split(".")[-1]]
+    nearest = same_last_part or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "see relo_jax/config/fields.py"
     return UserError(f"{where} has no field {name!r}: {hint}")
 
 
-def validate(config):
+def validate(config: ConfigDict) -> None:
     """Checks that a config has the fields of `base()`, each with a value that makes sense.
 
     Raises:
-      UserError: names the field, its value and what is allowed; an unknown field with the nearest known one.
+      UserError: names the field, its value and what is allowed; for an unknown field the nearest known one.
     """
     known, given = base(), flatten(config)
     expected = flatten(known)
@@ -84,8 +83,8 @@ def validate(config):
     _check_data(config["data"])
 
 
-def _check_warmup(config):
-    """Raises UserError for what needs a centre map that nothing trains, or a warm-up that is not given."""
+def _check_warmup(config: ConfigDict) -> None:
+    """Raises UserError where nothing trains a centre map that is needed, or the warm-up to start from is missing."""
     warmup = config["warmup"]
     needs_center = {
         "warmup.decode_at": warmup["decode_at"] == "argmax",
@@ -98,30 +97,30 @@ def _check_warmup(config):
             raise UserError(f"config.{name} is {config[section][field]!r} but nothing trains the centre map: "
                             "set config.warmup.center_focal_weight=1.0")  # fmt: skip
     if warmup["train"] == "center" and not config["init_from"]:
-        raise UserError("config.warmup.train is 'center': the rest stays as it is, so give a warm-up to start from "
-                        "with config.init_from")  # fmt: skip
+        raise UserError("config.warmup.train is 'center', which trains nothing but the centre map: name a finished "
+                        "warm-up with config.init_from")  # fmt: skip
     if warmup["train"] == "center" and config["rl"]["rollout"] == "closed_loop":
-        raise UserError("config.rl.rollout is 'closed_loop', where a policy decides what is seen, and with "
-                        "config.warmup.train=center none does: set 'teacher_forced'")  # fmt: skip
+        raise UserError("config.rl.rollout is 'closed_loop', where a policy chooses the search regions, and "
+                        "config.warmup.train=center trains none: set 'teacher_forced'")  # fmt: skip
 
 
-def _check_rl(rl):
+def _check_rl(rl: ConfigDict) -> None:
     """Raises UserError for estimators that the rest of the section leaves undefined."""
     if rl["estimator"] == "rloo" and rl["samples"] < 2:
-        raise UserError(f"config.rl.samples is {rl['samples']}: leaving one out ('rloo') takes at least 2")
+        raise UserError(f"config.rl.samples is {rl['samples']}: 'rloo' leaves one out, and needs at least 2")
     if rl["rollout"] == "closed_loop" and rl["estimator"] != "reinforce":
-        raise UserError(f"config.rl.estimator is {rl['estimator']!r}: in the closed loop (config.rl.rollout) only what "
-                        "was done has a known reward: use 'reinforce'")  # fmt: skip
+        raise UserError(f"config.rl.estimator is {rl['estimator']!r}: in the closed loop (config.rl.rollout) only the "
+                        "chosen action has a known reward: use 'reinforce'")  # fmt: skip
     if rl["rollout"] == "closed_loop" and rl["train"] != "heads":
         raise UserError(f"config.rl.train is {rl['train']!r}: closed-loop rollouts (config.rl.rollout) go frame by "
                         "frame, without gradients for the encoder: use 'heads'")  # fmt: skip
 
 
-def _check_data(data):
-    """Raises UserError for datasets that do not exist, have no folder, or whose weights are not theirs."""
+def _check_data(data: ConfigDict) -> None:
+    """Raises UserError for unknown datasets, a missing folder, and weights that do not fit the datasets."""
     names = data["name"].split("+")
     for name in names:
-        _check_choice("data.name", name.partition("/")[0], DATASETS, "config", " (several with a + between)")
+        _check_choice("data.name", name.partition("/")[0], DATASETS, "config", " (join several with +)")
     for name in {"photos", "folder"} & set(names):
         if not data["root"]:
             raise UserError(f"config.data.name is {data['name']!r}: name the folder of {name} with config.data.root")
@@ -134,12 +133,12 @@ def _check_data(data):
         )
 
 
-def to_dict(config):
+def to_dict(config: ConfigDict) -> dict:
     """The config as plain nested dicts (tuples as lists) that `from_dict` takes back."""
     return json.loads(json.dumps(config.to_dict()))
 
 
-def from_dict(values, where="config"):
+def from_dict(values: Mapping, where: Path | str = "config") -> ConfigDict:
     """A validated config: `base()` with the values of a nested dict, such as a run's `config.json`.
 
     Raises:
@@ -152,26 +151,23 @@ def from_dict(values, where="config"):
             raise unknown_field(name, where)
         if value is not None:
             check_value(name, value, _type(config, name), where)
-            *sections, last = name.split(".")
-            node = config
-            for section in sections:
-                node = node[section]
-            node[last] = value
+            section, last = _place(config, name)
+            section[last] = value
     validate(config)
     return config
 
 
-def check_same_run(saved, config, where, step):
-    """Whether a run saved with one config may go on with another: only what does not touch the result may differ.
+def check_same_run(saved: Mapping, config: Mapping | ConfigDict, where: Path | str, step: int) -> None:
+    """Checks that a run saved with one config may continue with another: only fields without effect on it may differ.
 
-    `total_steps` may grow as long as no step that was done would have had another learning rate in the longer run:
-    before the drop of the schedule "step", and never with a cosine or an entropy bonus, which are laid out over all
-    steps.
+    `total_steps` may grow as long as no finished step would have had another learning rate in the longer run: before
+    the drop of the schedule "step", and never with a cosine or an entropy bonus, which are laid out over all steps.
 
     Args:
-      saved, config: nested dicts or ConfigDicts. A field that is younger than the saved run had its default there.
+      saved: the config of the run. A field that is younger than the run had its default there.
+      config: the config to continue with.
       where: the file that `saved` came from, for the message.
-      step: number of steps done.
+      step: number of finished steps.
 
     Raises:
       UserError: names the field that differs.
@@ -179,7 +175,7 @@ def check_same_run(saved, config, where, step):
     saved, given = flatten(base()) | flatten(with_current_names(saved, where)), flatten(config)
     for name in sorted(saved.keys() | given.keys()):
         old, new = saved.get(name), given.get(name)
-        if name in _MAY_CHANGE_ON_RESUME or name.startswith("benchmarks.") or old == new:
+        if name in _MAY_CHANGE_ON_RESUME or name.startswith(_SECTIONS_MAY_CHANGE_ON_RESUME) or old == new:
             continue
         if name == "optimizer.reference_batch" and given["optimizer.scaling"] == "none":
             continue  # nothing is scaled by it
@@ -196,14 +192,20 @@ def check_same_run(saved, config, where, step):
         raise UserError(f"{where} was made with {name}={old!r}, not {new!r}: give that value or another --workdir")
 
 
-def _type(config, name):
+def _place(config: ConfigDict, name: str) -> tuple[ConfigDict, str]:
+    """The section that a dotted name leads to, and the name in it."""
     *sections, last = name.split(".")
     for section in sections:
         config = config[section]
-    return config.get_type(last)
+    return config, last
 
 
-def check_value(name, value, kind, where="config"):
+def _type(config: ConfigDict, name: str) -> type[Any]:
+    section, last = _place(config, name)
+    return section.get_type(last)
+
+
+def check_value(name: str, value: Any, kind: type[Any], where: Path | str = "config") -> None:
     """Raises UserError unless the value has the field's type and range; None leaves a model's or benchmark's open."""
 
     def wrong(expected):
@@ -229,9 +231,7 @@ def check_value(name, value, kind, where="config"):
         raise wrong("a finite number, not negative")
 
 
-def _check_choice(name, value, known, where, more=""):
-    """Raises UserError unless the value is one of those that are known; names the nearest."""
+def _check_choice(name: str, value: str, known: Iterable[str], where: Path | str, more: str = "") -> None:
+    """Raises UserError unless the value is a known one; names the nearest."""
     if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UserError(f"{where}.{name} is {value!r}: expected one of {', '.join(known)}{more}{hint}")
+        raise UserError(f"{where}.{name} is {value!r}{did_you_mean(value, known, cutoff=0.5)}{more}")

@@ -70,8 +70,8 @@ class Block(nn.Module):
     def __call__(
         self,
         x: Float[Array, "B T M D"],
-        layer: tuple[Float[Array, ""] | float, Float[Array, "..."] | None],
-        first: Bool[Array, " B"] | None,
+        layer: tuple[Float[Array, ""] | float, Float[Array, "..."]],
+        first: Bool[Array, " B"],
         train: bool,
         keep: int | None = None,
     ) -> tuple[Float[Array, "B T _ D"], Float[Array, "B T n D"]]:
@@ -118,7 +118,7 @@ class Encoder(nn.Module):
 
     config: ModelConfig
 
-    def setup(self):
+    def setup(self) -> None:
         config = self.config
         width, n, dtype = config.width, config.temporal_tokens, config.dtype
         self.search_count = (config.search_size // STRIDE) ** 2

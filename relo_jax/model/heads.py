@@ -22,7 +22,9 @@ class ConvTower(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "F H W D"], train: bool, inside: Bool[Array, "F H W 1"] | None = None):
+    def __call__(
+        self, x: Float[Array, "F H W D"], train: bool, inside: Bool[Array, "F H W 1"] | None = None
+    ) -> Float[Array, "F _ _ C"]:
         """`[F, H, W, c/8]`; with `inside`, for the 9 x 9 cells of `neighbourhood`, the middle one: `[F, 1, 1, c/8]`."""
         padding = "SAME" if inside is None else "VALID"
         dtype = self.config.dtype
@@ -54,7 +56,7 @@ class ValueHead(ConvTower):
     """A tower, global average pool, and a linear layer to one scalar: the baseline of REINFORCE."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, "F H W D"], train: bool) -> Float[Array, " F"]:
+    def __call__(self, x: Float[Array, "F H W D"], train: bool) -> Float[Array, " F"]:  # type: ignore[override]
         """The expected reward of each frame."""
         x = super().__call__(x, train).astype(jnp.float32).mean((1, 2))
         return nn.Dense(1, kernel_init=xavier, name="out")(x)[:, 0]
@@ -65,7 +67,7 @@ class RegressionHead(nn.Module):
 
     config: ModelConfig
 
-    def setup(self):
+    def setup(self) -> None:
         self.center = MapHead(self.config, 1)
         self.offset = MapHead(self.config, 2)
         self.size = MapHead(self.config, 2)

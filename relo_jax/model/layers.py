@@ -4,6 +4,8 @@ All of them make parameters in float32 and compute in `dtype`; softmax and the s
 Where nothing learns, kernels may be held in `dtype` (`precision.py`).
 """
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,14 +32,15 @@ def drop_path(
 
 # By backend. Measured on a CPU by benchmarks/attention.py; "cudnn" and "xla" have not been measured on a GPU, where
 # they may well be quicker (cudnn takes only bfloat16, on cards since Ampere).
-ATTENTION = {"cpu": "plain", "gpu": "plain", "tpu": "plain"}
+Implementation = Literal["plain", "xla", "cudnn"]
+ATTENTION: dict[str, Implementation] = {"cpu": "plain", "gpu": "plain", "tpu": "plain"}
 
 
 def dot_product_attention(
     query: Float[Array, "B Q h d"],
     key: Float[Array, "B K h d"],
     value: Float[Array, "B K h d"],
-    implementation: str | None = None,
+    implementation: Implementation | None = None,
 ) -> Float[Array, "B Q h d"]:
     """Softmax attention with logits and softmax in float32.
 

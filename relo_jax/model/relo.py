@@ -9,6 +9,7 @@ size, offset = model.apply(variables, features, method="boxes")                 
 """
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -51,11 +52,11 @@ class RELO(nn.Module):
         return cls(variants.variant_config(variant, **overrides))
 
     @classmethod
-    def from_config(cls, section: Mapping[str, object]) -> "RELO":
+    def from_config(cls, section: Mapping[str, Any]) -> "RELO":
         """The model of a config's section "model": a variant, and values that replace its own unless they are None."""
         return cls.from_variant(**{name: value for name, value in section.items() if value is not None})
 
-    def setup(self):
+    def setup(self) -> None:
         self.encoder = Encoder(self.config)
         self.regression = RegressionHead(self.config)
         self.policy = MapHead(self.config)

@@ -1,6 +1,7 @@
 """The table of variants, as the release configures them, and a `ModelConfig` from one of its rows."""
 
 import dataclasses
+from typing import Any
 
 from relo_jax.config.model_config import ModelConfig
 from relo_jax.errors import UserError, did_you_mean
@@ -8,7 +9,7 @@ from relo_jax.errors import UserError, did_you_mean
 _LARGE = dict(search_size=256, template_size=128, head_width=256)
 
 # fmt: off
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     # the demo, the studies and the tests: far faster than real time on two cores, trained from nothing
     "tiny": dict(width=128, stem_blocks=(1, 1), depth=6, heads=4, temporal_tokens=2, templates=1,
                  search_size=128, template_size=64, head_width=64, drop_path=0.0,

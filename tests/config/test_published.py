@@ -1,8 +1,6 @@
-"""The paper's rows: the same in the table and in the configs, and which options count when several places say some."""
+"""The paper's rows: equal in the table and in the configs; and which options win when several places have them."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 
@@ -10,21 +8,13 @@ from relo_jax import config
 from relo_jax.config import published
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
+from tests.config.configs import load
 
 VARIANTS = ("t256", "b256", "l256")
-CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-def load(variant):
-    """A config file as a module."""
-    spec = importlib.util.spec_from_file_location(variant, CONFIGS / f"relo_{variant}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_configs_say_what_the_table_says(variant):
+def test_the_docstrings_of_configs_agree_with_the_table(variant):
     text = " ".join(load(variant).__doc__.split())
     results = re.search(r"Paper row \(AUC; GOT-10k: AO\): (.*?); (\d+) frames/s", text)
     rows = dict(part.rsplit(" ", 1) for part in results[1].split(", "))
@@ -32,14 +22,14 @@ def test_the_configs_say_what_the_table_says(variant):
         layouts.dataset_layout(name).title: value for name, value in published.RESULTS[variant].items()
     }
     assert int(results[2]) == published.FRAMES_PER_SECOND[variant]
-    said, names = {}, []
+    powers, names = {}, []
     for part in re.search(r"Window power: (.*?), elsewhere", text)[1].split(", "):
         title, number = re.fullmatch(r"(.*?)(?: ([\d.]+))?", part).groups()
         names.append(title)
         if number:
-            said |= dict.fromkeys(names, float(number))
+            powers |= dict.fromkeys(names, float(number))
             names = []
-    assert said == {
+    assert powers == {
         layouts.dataset_layout(name).title: power for name, power in published.WINDOW_POWER[variant].items()
     }
     updates = {
@@ -65,7 +55,7 @@ def test_options_of_a_row():
     assert published.options("t256", "uav123") == published.options("tiny", "lasot") == {}
 
 
-def test_what_was_given_comes_before_the_config_the_published_row_and_the_checkpoint():
+def test_given_options_come_before_the_config_then_the_published_row_then_the_checkpoint():
     run = config.base()
     run.tracker.window_power, run.tracker.update_interval = 9.0, 7
     run.benchmarks.got10k.window_power = 5.0
@@ -83,9 +73,9 @@ def test_what_was_given_comes_before_the_config_the_published_row_and_the_checkp
     )
     values, source = chosen("got10k", {"window_power": 0.0})
     assert values["window_power"] == 0.0 and source["window_power"] == "given"
-    for nothing_published in (chosen("otb100"), chosen(None)):
-        assert nothing_published[0]["window_power"] == 9.0 and nothing_published[0]["update_interval"] == 7
-    assert chosen("got10k", templates=1)[0]["update_interval"] == 0  # a model of one slot has no second to replace
+    for unpublished in (chosen("otb100"), chosen(None)):
+        assert unpublished[0]["window_power"] == 9.0 and unpublished[0]["update_interval"] == 7
+    assert chosen("got10k", templates=1)[0]["update_interval"] == 0  # updates need a second template slot
     assert published.tracker_options({}, "tiny", "lasot") == ({}, {})
 
 

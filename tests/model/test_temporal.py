@@ -49,6 +49,7 @@ def test_deep_to_shallow_begins_with_the_tokens_that_left_the_last_block():
     model = small()
     values = variables()["params"]["encoder"]
     block = Block(small(propagation="deep_to_shallow").config)
+    nothing, first = jnp.zeros(0), jnp.ones(CLIPS, bool)  # neither is read
     own = jnp.broadcast_to(values["ttokens"] + values["pos_embed_ttoken"], (CLIPS, 1, 2, 32))
 
     @jax.jit
@@ -56,7 +57,7 @@ def test_deep_to_shallow_begins_with_the_tokens_that_left_the_last_block():
         x = model.apply(variables(), images[:, None], method=lambda module, images: module.encoder.stem(images))
         x = x + values["pos_embed"][:16] + values["search_token"]
         x = jnp.concatenate([x, templates[:, None], previous, own], axis=2)
-        through = lambda x, parameters: (block.apply({"params": parameters}, x, (0.0, None), None, False)[0], None)
+        through = lambda x, parameters: (block.apply({"params": parameters}, x, (0.0, nothing), first, False)[0], None)
         x, _ = jax.lax.scan(through, x, values["blocks"])
         return nn.LayerNorm(epsilon=1e-6).apply({"params": values["fc_norm"]}, x[:, 0, :16]), x[:, :, -2:]
 

@@ -1,0 +1,68 @@
+"""Configs from the command line: fields to replace, and mistakes in flags and config files."""
+
+import pytest
+
+from relo_jax import config as relo_config
+from relo_jax.commands import main
+from relo_jax.config.command_line import read_config
+from relo_jax.errors import UserError
+from tests import command
+from tests.config.configs import TINY, load
+
+
+def test_the_command_line_changes_single_fields():
+    argv = [f"--config={TINY}:rl", "--workdir", "runs/x", "--config.batch_size=4", "--config.model.depth=2"]
+    argv += ["--config.rl.drop_path", "--config.optimizer.learning_rate=1", "--config.model.stem_blocks=(2,1)"]
+    args = main.parse(["train", *argv])
+    assert args.workdir == "runs/x" and not args.distributed
+    config = read_config("relo train", args.config, args.fields)
+    relo_config.validate(config)
+    assert (config.stage, config.batch_size, config.model.depth) == ("rl", 4, 2)
+    assert config.rl.drop_path and config.optimizer.learning_rate == 1.0 and config.model.stem_blocks == (2, 1)
+
+
+def test_two_command_lines_in_one_process_do_not_mix():
+    first = read_config("relo train", TINY, ["--config.batch_size=4"])
+    second = read_config("relo train", TINY)
+    assert first.batch_size == 4 and second.batch_size == load("tiny").get_config("warmup").batch_size
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([f"--config={TINY}", "--workdir=x", "--config.batchsize=4"], "did you mean 'batch_size'"),
+        ([f"--config={TINY}", "--workdir=x", "--config.batch_size=four"], "batch_size=four"),
+        ([f"--config={TINY}:warm", "--workdir=x"], "config.stage is 'warm'"),
+        (["--config=configs/missing.py", "--workdir=x"], "configs/missing.py does not exist"),
+        ([f"--config={TINY}", "--wrkdir=x"], "unexpected argument '--wrkdir=x'"),
+        ([f"--config={TINY}"], "--workdir is missing"),
+        (["--workdir=x"], "--config is missing"),
+        ([f"--config={TINY}", "--workdir=x", "more"], "unexpected argument 'more'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(argv, message):
+    with pytest.raises(UserError) as error:
+        command.run("train", *argv)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("return relo_config.paper(stag)", "mine.py, line 3: NameError: name 'stag' is not defined"),
+        ("return (", "mine.py, line 3: SyntaxError: '(' was never closed"),
+        ("import nowhere", "mine.py, line 3: ModuleNotFoundError: No module named 'nowhere'"),
+        ("return [][1]", "mine.py, line 3: IndexError: list index out of range"),
+        ("return {}['k']", "mine.py, line 3: KeyError: 'k'"),
+        ("return 1 + 'a'", "mine.py, line 3: TypeError: unsupported operand"),
+        ("raise RuntimeError('one\\ntwo')", "mine.py, line 3: RuntimeError: one"),
+        ("assert False", "mine.py, line 3: AssertionError"),
+        ("raise relo_config.validation.UserError('config.x is 3: give 2')", "relo train: config.x is 3: give 2"),
+    ],
+)
+def test_a_mistake_in_a_config_file_is_one_line(line, message, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"from relo_jax import config as relo_config\ndef get_config(stage='warmup'):\n    {line}\n")
+    with pytest.raises(UserError) as error:
+        command.run("train", f"--config={file}", "--workdir=x")
+    assert message in str(error.value) and "\n" not in str(error.value)
