@@ -4,9 +4,9 @@
     relo train --config configs/relo_b256.py:rl --workdir runs/b256 --config.init_from=runs/b256-warmup
 
 Paper row (AUC; GOT-10k: AO): LaSOT 73.3, LaSOT_ext 54.2, TrackingNet 86.4, GOT-10k 80.5, TNL2K 60.9, NFS 70.0,
-UAV123 70.4; 50 frames/s on an RTX 4090. That is the score of the authors' checkpoint and the one to expect of a full
-training on the paper's five data sets from ImageNet weights; this code has not repeated that training.
-`relo reproduce --variant b256` measures it.
+UAV123 70.4; 50 frames/s on an RTX 4090. The authors' checkpoint reaches these scores, and so should a full training
+on the paper's five data sets from ImageNet weights; that training has not been repeated here.
+`relo reproduce --variant b256` measures a checkpoint.
 Window power: LaSOT, LaSOT_ext 3.0, TrackingNet 2.0, GOT-10k 2.1, TNL2K 1.8, NFS 2.9, UAV123 1.0, elsewhere 3.0.
 Template updates: TrackingNet every 25 frames above 25, GOT-10k every 3 above 25, elsewhere none.
 Data: the paper's five, below the folder that RELO_DATA_DIR or --config.data.root names (docs/datasets.md).
@@ -22,5 +22,5 @@ def get_config(stage="warmup"):
     config = relo_config.paper(stage)
     config.model.variant = "b256"
     config.data.name = relo_config.PAPER_DATA
-    config.tracker.window_power = 3.0  # elsewhere; on a benchmark: config.benchmarks.NAME.window_power
+    config.tracker.window_power = 3.0  # unless config.benchmarks.NAME.window_power is set
     return config

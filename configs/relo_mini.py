@@ -1,11 +1,11 @@
-"""RELO-mini: 8 main blocks of width 160 at 192 x 192, from nothing, on procedural clips: the starter for real video.
+"""RELO-mini: 8 main blocks of width 160 at 192 x 192, trained from nothing on procedural clips, for real video.
 
     relo train --config configs/relo_mini.py:warmup --workdir runs/mini-warmup
     relo train --config configs/relo_mini.py:rl --workdir runs/mini --config.init_from=runs/mini-warmup
 
-Paper row: none. As relo_tiny.py, for one GPU instead of two cores: more of everything, and harder clips, with small
-targets, lights that are switched, motion blur and cameras of few pixels. Two templates, so that the second may follow
-the target (`tracker.update_interval`).
+Paper row: none. Like relo_tiny.py, for one GPU instead of two cores: a larger model, more steps, and harder clips with
+small targets, switched lights, motion blur and cameras of few pixels. It has two templates, so that the second can
+follow the target (`tracker.update_interval`).
 """
 
 from relo_jax import config as relo_config
@@ -15,12 +15,12 @@ def get_config(stage="warmup"):
     """One stage, `warmup` or `rl`."""
     config = relo_config.starter(stage)
     config.model.variant = "mini"
-    config.model.remat = False  # a GPU has room for all activations
+    config.model.remat = False  # all activations fit into a GPU
     config.batch_size = config.optimizer.reference_batch = 64
     config.tracker.window_power = 2.0
     config.tracker.update_interval = 25
-    config.tracker.update_threshold = 18.0  # chosen on drawn sequences, see docs/starter.md
-    config.warmup.search_frames = 4  # the scene is what costs the loader time, not its frames
+    config.tracker.update_threshold = 18.0  # chosen on procedural sequences, see docs/starter.md
+    config.warmup.search_frames = 4  # for the loader a scene is expensive, its frames are cheap
     config.data.shift_jitter = 2.2
     config.data.scale_jitter = 0.3
     config.data.brightness = 0.3

@@ -4,8 +4,8 @@
     relo train --config configs/relo_t256.py:rl --workdir runs/t256 --config.init_from=runs/t256-warmup
 
 Paper row (AUC; GOT-10k: AO): LaSOT 70.4, LaSOT_ext 51.1, TrackingNet 83.6, GOT-10k 75.6; 91 frames/s on an RTX 4090.
-That is the score of the authors' checkpoint and the one to expect of a full training on the paper's five data sets from
-ImageNet weights; this code has not repeated that training. `relo reproduce --variant t256` measures it.
+The authors' checkpoint reaches these scores, and so should a full training on the paper's five data sets from ImageNet
+weights; that training has not been repeated here. `relo reproduce --variant t256` measures a checkpoint.
 Window power: LaSOT 2.2, LaSOT_ext 1.7, TrackingNet 2.0, GOT-10k 3.2, elsewhere 2.0. No template updates.
 Data: the paper's five, below the folder that RELO_DATA_DIR or --config.data.root names (docs/datasets.md).
 Hours: not measured. Warm-up: 140,625 steps of 64 clips of 2 frames; RL: 14,063 steps of 16 clips of 8 frames, forward
@@ -20,5 +20,5 @@ def get_config(stage="warmup"):
     config = relo_config.paper(stage)
     config.model.variant = "t256"
     config.data.name = relo_config.PAPER_DATA
-    config.tracker.window_power = 2.0  # elsewhere; on a benchmark: config.benchmarks.NAME.window_power
+    config.tracker.window_power = 2.0  # unless config.benchmarks.NAME.window_power is set
     return config

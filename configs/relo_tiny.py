@@ -1,10 +1,10 @@
-"""RELO-tiny: 6 main blocks of width 128 at 128 x 128, from nothing, on procedural clips: the demo and the tiny starter.
+"""RELO-tiny: 6 main blocks of width 128 at 128 x 128, trained from nothing on procedural clips: demo and tiny starter.
 
     relo train --config configs/relo_tiny.py:warmup --workdir runs/tiny-warmup
     relo train --config configs/relo_tiny.py:rl --workdir runs/tiny --config.init_from=runs/tiny-warmup
 
-Paper row: none. Without ImageNet weights the paper's warm-up teaches no comparing of template and search region, so
-this one is the release's: a centre map with a focal loss beside the box losses.
+Paper row: none. Without ImageNet weights, the paper's warm-up does not teach the network to compare template and search
+region. This one therefore has the release's centre map with a focal loss, in addition to the box losses.
 """
 
 from relo_jax import config as relo_config

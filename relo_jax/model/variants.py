@@ -19,7 +19,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
                  search_size=192, template_size=96, head_width=64, drop_path=0.0,
                  layer_scale=1.0, init_scheme="similarity"),
     "t256": dict(width=384, stem_blocks=(1, 1), depth=12, heads=6, temporal_tokens=4, templates=1, **_LARGE),
-    # described by the authors' code, never released: tokens and templates as in t256, the nearest
+    # defined by the release, without a checkpoint: tokens and templates as in t256, the nearest in size
     "s256": dict(width=384, stem_blocks=(2, 2), depth=20, heads=6, temporal_tokens=4, templates=1, **_LARGE),
     "b256": dict(width=512, stem_blocks=(3, 3), depth=24, heads=8, temporal_tokens=32, templates=2, **_LARGE),
     "l256": dict(width=768, stem_blocks=(2, 2), depth=40, heads=12, temporal_tokens=32, templates=2, **_LARGE),

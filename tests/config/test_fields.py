@@ -12,7 +12,7 @@ def test_model_fields_are_those_of_the_model():
     assert set(relo_config.base().model) == fields
 
 
-def test_procedural_fields_are_those_of_the_clips_and_their_defaults_too():
+def test_procedural_fields_are_those_of_the_sequences_with_their_defaults():
     assert relo_config.base().data.procedural.to_dict() == dataclasses.asdict(Options())
 
 

@@ -20,7 +20,7 @@ def test_each_variant_has_a_config_that_is_valid_and_builds_its_model(variant, s
 
 
 @pytest.mark.parametrize("variant", ["t256", "b256", "l256"])
-def test_the_paper_s_schedule(variant):
+def test_the_papers_schedule(variant):
     warmup, rl = load(variant).get_config("warmup"), load(variant).get_config("rl")
     assert (warmup.batch_size, warmup.total_steps) == (64, 90 * 100_000 / 64)
     assert rl.batch_size == 16 and 0 <= rl.total_steps * 16 - 90 * 2_500 < 16

@@ -67,7 +67,7 @@ def test_a_bad_value_is_named_with_its_field(field, value):
     assert "\n" not in str(error.value)
 
 
-def test_a_config_lives_through_json():
+def test_a_config_survives_json():
     config = load("tiny").get_config("rl")
     config.model.stem_blocks = (1, 2)
     config.tracker.update_threshold = 20  # an int where a float belongs
@@ -105,7 +105,7 @@ def test_a_run_continues_only_with_its_own_config():
     ("schedule", "drop_at", "step", "may"),
     [("step", 0.8, 80, True), ("step", 0.8, 81, False), ("step", 1.0, 100, True), ("cosine", 1.0, 1, False)],
 )
-def test_a_run_may_grow_longer_while_no_step_done_would_have_had_another_rate(schedule, drop_at, step, may):
+def test_a_run_may_grow_longer_if_no_finished_step_would_have_had_another_rate(schedule, drop_at, step, may):
     fields = dict(optimizer__schedule=schedule, optimizer__drop_at=drop_at)
     saved, longer = change(total_steps=100, **fields), change(total_steps=150, **fields)
     if may:
@@ -121,7 +121,7 @@ def test_a_run_may_grow_longer_while_no_step_done_would_have_had_another_rate(sc
 @pytest.mark.parametrize(
     ("stage", "weights", "may"), [("rl", (0.1, 0.0), False), ("rl", (0.1, 0.1), True), ("warmup", (0.1, 0.0), True)]
 )
-def test_a_run_may_not_grow_longer_where_its_entropy_bonus_would_have_been_another(stage, weights, may):
+def test_a_run_may_not_grow_longer_if_its_entropy_bonus_would_change(stage, weights, may):
     fields = dict(stage=stage, rl__entropy_weight=weights[0], rl__entropy_weight_end=weights[1])
     saved, longer = change(total_steps=100, **fields), change(total_steps=150, **fields)
     if may:
