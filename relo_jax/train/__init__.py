@@ -1,1 +1,1 @@
-"""Training: the warm-up of encoder and boxes, and the RL stage of policy and value (paper, Section 3.3)."""
+"""Training: the warm-up of encoder and box head, and the RL stage of policy and value (paper, Section 3.3)."""

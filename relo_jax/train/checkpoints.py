@@ -1,13 +1,14 @@
-"""Checkpoints of a running training: saved in the background, whole or not at all, and continued from exactly.
+"""Checkpoints of a run in progress: saved in the background and atomically, and continued from exactly.
 
-The layout is that of `relo_jax.checkpoint`. A checkpoint holds all variables (so that anything that loads a model can
-load it), the optimiser's state and the position in the data.
+The layout is that of `relo_jax.checkpoints.run_directory`. A checkpoint has all variables, so that everything that
+loads a model can load it, the optimiser's state and the position in the data.
 """
 
 import contextlib
 import errno
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import flax.serialization
@@ -21,22 +22,22 @@ from relo_jax.config import check_same_run
 from relo_jax.errors import UserError
 from relo_jax.tracking import confidence
 from relo_jax.train.distributed import assert_same_on_hosts
-from relo_jax.train.state import variables_of
+from relo_jax.train.state import TrainState, variables_of
 
 
 @contextlib.contextmanager
-def opened(workdir, run_config, keep):
-    """The Orbax manager of a run, new or continued; waits for the last save on the way out.
+def opened(workdir: Path | str, run_config: dict, keep: int) -> Iterator[ocp.CheckpointManager]:
+    """The Orbax manager of a run, new or continued; at the end of the block, waits for the last save.
 
-    All processes of a run write its checkpoints, each what lies on its devices, to a directory that all of them see.
+    All processes of a run write its checkpoints, each the arrays on its devices, to a directory that they share.
 
     Args:
-      workdir: run directory; created when it does not exist.
-      run_config: nested dict, the run's config with every field of the model; written to `config.json`.
+      workdir: run directory; created if it does not exist.
+      run_config: the run's config with every field of the model; written to `config.json`.
       keep: number of newest checkpoints kept.
 
     Raises:
-      UserError: the directory holds a run with another config (names the field), cannot be made, or the disk is full.
+      UserError: the directory has a run with another config (names the field), or cannot be created; a full disk.
     """
     try:
         with one_line_when_full(workdir), _made(workdir), run_directory.manager(workdir, keep=keep) as manager:
@@ -54,16 +55,15 @@ def opened(workdir, run_config, keep):
             yield manager
             manager.wait_until_finished()
     finally:
-        # The manager is closed: nothing is being saved any more, so what is unfinished will never be finished.
-        for unfinished in (
-            () if jax.process_index() else (Path(workdir) / run_directory.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")
-        ):
-            shutil.rmtree(unfinished, ignore_errors=True)
+        # The manager is closed and saves nothing any more, so unfinished checkpoints stay unfinished.
+        if jax.process_index() == 0:
+            for unfinished in (Path(workdir) / run_directory.CHECKPOINTS).glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _made(workdir):
-    """With the run directory there."""
+    """Makes the run directory."""
     try:
         (Path(workdir) / run_directory.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,23 +74,23 @@ def _made(workdir):
 
 
 def _with_score_of(saved, run_config):
-    """A finished run's config with what `relo calibrate` fitted to its weights, which stay as they are."""
-    before = saved.get("tracker", {})
-    if not confidence.is_calibrated(before):
+    """The config of a finished run with the score that `relo calibrate` fitted to its weights, which do not change."""
+    tracker = saved.get("tracker", {})
+    if not confidence.is_calibrated(tracker):
         return run_config
-    fitted = {name: before[name] for name in (*confidence.FIELDS, "found_threshold") if name in before}
+    fitted = {name: tracker[name] for name in (*confidence.FIELDS, "found_threshold") if name in tracker}
     return {**run_config, "tracker": {**run_config["tracker"], **fitted}}
 
 
-def save(manager, workdir, step, state, position):
-    """Starts saving; the state is copied before this returns, so its buffers may be donated. Once a step.
+def save(manager: ocp.CheckpointManager, workdir: Path | str, step: int, state: TrainState, position: dict) -> None:
+    """Starts saving the state, unless the step is saved already. Its buffers may be donated afterwards.
 
     Args:
-      manager: of `opened`.
+      manager: see `opened`.
       workdir: run directory, for messages.
-      step: number of updates done, the checkpoint's name.
-      state: TrainState.
-      position: state of the data iterator after the batch of this step, JSON-able.
+      step: number of updates done; the checkpoint's name.
+      state: copied before this returns.
+      position: in the data after the batch of this step; JSON-able.
 
     Raises:
       UserError: the disk is full (now, or in the save before this one).
@@ -105,22 +105,21 @@ def save(manager, workdir, step, state, position):
         run_directory.DATA: ocp.args.JsonSave(position),
     }
     with one_line_when_full(workdir):
-        manager.wait_until_finished()  # Orbax would wait for the save before this one too; now the free space is known
+        manager.wait_until_finished()  # as Orbax would; now the free space is known
         run_directory.check_space(workdir, (variables, train))
         manager.save(step, args=ocp.args.Composite(**items))
 
 
-def restore(manager, like, shardings, key):
-    """The state of the last checkpoint, as it was, and the position in the data.
+def restore(
+    manager: ocp.CheckpointManager, like: TrainState, shardings: TrainState, key: jax.Array
+) -> tuple[TrainState, dict]:
+    """The state of the last checkpoint and its position in the data.
 
     Args:
-      manager: of `opened`.
-      like: TrainState of ShapeDtypeStructs.
-      shardings: TrainState of shardings, where its arrays go; they may have lain elsewhere when they were saved.
-      key: the run's base key; a function of the config, so not saved.
-
-    Returns:
-      TrainState, position.
+      manager: see `opened`.
+      like: the state as ShapeDtypeStructs.
+      shardings: of the arrays of the state; they may differ from those that it was saved with.
+      key: the run's base key, which is not saved because the config determines it.
 
     Raises:
       UserError: the checkpoint is damaged.
@@ -135,18 +134,18 @@ def restore(manager, like, shardings, key):
         run_directory.DATA: ocp.args.JsonRestore(),
     }
     try:
-        found = manager.restore(step, args=ocp.args.Composite(**items))
+        restored = manager.restore(step, args=ocp.args.Composite(**items))
     except Exception as error:
-        # Orbax has read what there is, and it is of another optimiser.
+        # The checkpoint is whole, but has the arrays of another optimiser.
         if re.search("structures? (mismatch|do not match)", str(error), re.IGNORECASE):
             raise UserError(
-                f"{manager.directory / str(step)} was made by another version, which kept other arrays for training: "
-                "start another run from it with --config.init_from"
+                f"{manager.directory / str(step)} was made by another version, which saved other arrays: "
+                "start a new run from it with --config.init_from"
             ) from error
         raise UserError(
             f"{manager.directory / str(step)} cannot be read: remove it to continue from the checkpoint before it"
         ) from error
-    variables, train = found[run_directory.VARIABLES], found[run_directory.TRAIN]
+    variables, train = restored[run_directory.VARIABLES], restored[run_directory.TRAIN]
     flat = flatten_dict(variables["params"])
     pick = lambda like: unflatten_dict({name: flat[name] for name in flatten_dict(like)})
     state = like.replace(
@@ -158,12 +157,12 @@ def restore(manager, like, shardings, key):
         key=jax.device_put(key, shardings.key),
         halted=jax.device_put(np.zeros((), bool), shardings.halted),
     )
-    return state, found[run_directory.DATA]
+    return state, restored[run_directory.DATA]
 
 
 @contextlib.contextmanager
-def one_line_when_full(workdir):
-    """Turns a full disk into a UserError."""
+def one_line_when_full(workdir: Path | str) -> Iterator[None]:
+    """Turns the error of a full disk into a UserError."""
     try:
         yield
     except Exception as error:

@@ -1,53 +1,55 @@
-"""What policy and value learn from: clips that went through the encoder and the regression head.
+"""The input of policy and value head: the features and boxes of clips.
 
-Both are frozen, inputs of the RL stage without gradients, moments or stored activations; unless `config.rl.train` asks
-for more, see `encode_with_gradient`. Search regions are either cut around the ground truth with jitter, as in the
-release, so that the state does not depend on earlier actions; or, in closed-loop rollouts, each around the box that the
-policy chose in the frame before.
+Encoder and regression head are frozen in the RL stage and need no gradients, moments or stored activations, unless
+`config.rl.train` says otherwise (see `encode_with_gradient`). Search regions are cut around the jittered ground truth,
+as in the release, so the state does not depend on earlier actions; or, in closed-loop rollouts, around the box that the
+policy chose in the previous frame.
 """
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from relo_jax.mdp import action as act
 from relo_jax.mdp.rollout import ClosedLoopBatch, rollout, target_in_regions
+from relo_jax.model import RELO
 from relo_jax.train.mesh import join_batch, split_batch
 
 
 @flax.struct.dataclass
 class ClipFeatures:
-    """T frames of B clips, as the heads need them."""
+    """T frames of B clips, for the policy and value head."""
 
     features: jax.Array  # [B, T, N, D]
     size: jax.Array  # [B, T, H, W, 2]
     offset: jax.Array  # [B, T, H, W, 2]
     box_xywh: jax.Array  # [B, T, 4], ground truth relative to the search region
-    # Of closed-loop rollouts alone:
+    # Only in closed-loop rollouts:
     action: jax.Array | None = None  # [B, T] int, as taken
-    alive: jax.Array | None = None  # [B, T] bool, false from where the target was lost
+    alive: jax.Array | None = None  # [B, T] bool, false once the target is lost
 
 
-def encode(model, config, variables, batch, key=None, action_key=None):
-    """The frames of clips: all at once, by `lax.scan` over frames (`rl.path`), or as the policy goes (`rl.rollout`).
+def encode(
+    model: RELO, config: ConfigDict, variables: dict, batch: dict[str, jax.Array], key: jax.Array | None = None,
+    action_key: jax.Array | None = None,
+) -> ClipFeatures:  # fmt: skip
+    """Encodes clips without a gradient: teacher-forced, by either path of `rl.path`, or in the closed loop.
 
-    The batch goes through the encoder in `config.accumulate_steps` parts, one after the other. The heads' BatchNorm
-    and the advantage's standardisation see the whole batch all the same: what is trained needs the features alone. So
-    this is no approximation of a large batch, but the large batch in less memory.
+    The batch goes through the encoder in `config.accumulate_steps` parts, one after the other. The trained heads get
+    the features of the whole batch, so their BatchNorm and the advantage's standardisation are exact: the parts only
+    save memory.
 
     Args:
-      model, config: the network, and the run's config (`rl.path`, `rl.rollout`, `rl.drop_path`, `accumulate_steps`).
-      variables: of the whole model; a teacher-forced clip needs encoder and regression head alone.
-      batch: of clips, see `relo_jax.data.clips.read.draw`.
-      key: PRNG key of drop path, active only with `rl.drop_path`, as in the release; None in evaluation.
-      action_key: to draw the actions of closed-loop rollouts with; None takes the most probable ones.
-
-    Returns:
-      ClipFeatures, into which no gradient flows.
+      config: the run's config; reads `rl.path`, `rl.rollout`, `rl.drop_path` and `accumulate_steps`.
+      variables: of the whole model; teacher-forced clips need only encoder and regression head.
+      batch: clips, see `relo_jax.data.clips.read`.
+      key: of drop path, which is active only with `rl.drop_path`, as in the release; None in evaluation.
+      action_key: samples the actions of closed-loop rollouts; None takes the most probable ones.
     """
     one_part = _encode
     if config.rl.rollout == "closed_loop":
-        one_part, batch = _roll_out, batch | {"noise": _noise(model, batch, action_key)}
+        one_part, batch = _roll_out, batch | {"noise": _gumbel_noise(model, batch, action_key)}
     parts = config.accumulate_steps
     if parts == 1:
         return one_part(model, config, variables, batch, key)
@@ -57,22 +59,24 @@ def encode(model, config, variables, batch, key=None, action_key=None):
 
 
 def _encode(model, config, variables, batch, key):
-    """`encode`, of one part and teacher-forced."""
+    """`encode` of one part, teacher-forced."""
     return jax.lax.stop_gradient(_encode_by(config.rl.path, model, config, variables, batch, key, no_gradient=True))
 
 
-def encode_with_gradient(model, config, variables, batch, key):
-    """`encode` for an encoder that learns: a whole teacher-forced batch, by the clip path.
+def encode_with_gradient(
+    model: RELO, config: ConfigDict, variables: dict, batch: dict[str, jax.Array], key: jax.Array
+) -> ClipFeatures:
+    """`encode` for an encoder that is trained: a whole teacher-forced batch, by the clip path.
 
-    The frame path computes the same, but keeps of the last block only what the heads read and is slow to differentiate
-    (`relo_jax.model.RELO.frame`). The regression head goes by its running statistics, as where it is frozen and when
-    tracking: batches of the RL stage are small, and the boxes are what the rewards are made of.
+    The frame path computes the same, but evaluates the last block only for the tokens that the heads read, and is slow
+    to differentiate (`relo_jax.model.RELO.frame`). The regression head uses its running statistics, as when frozen and
+    in tracking: the batches of the RL stage are small, and the rewards depend on the boxes.
     """
     return _encode_by("clip", model, config, variables, batch, key)
 
 
 def _encode_by(path, model, config, variables, batch, key, no_gradient=False):
-    """The frames of a teacher-forced clip, by one of the paths of `rl.path`; no_gradient: see `RELO.encode_clip`."""
+    """Features and boxes of teacher-forced clips, by a path of `rl.path`; no_gradient: see `RELO.encode_clip`."""
     train = config.rl.drop_path and key is not None
     keys = jax.random.split(key, 2) if train else (None, None)
     apply = lambda method, *args, k=None: model.apply(variables, *args, rngs=_rngs(k), method=method)
@@ -90,7 +94,7 @@ def _rngs(key):
 
 
 def _scan_frames(model, variables, templates, search, key):
-    """Features `[B, T, N, D]`, one frame at a time: the unrolled MDP, tokens as carry."""
+    """Features `[B, T, N, D]`, one frame at a time: the scan carries the temporal tokens."""
     batch, frames = search.shape[:2]
 
     def body(carry, inputs):
@@ -106,25 +110,26 @@ def _scan_frames(model, variables, templates, search, key):
     return jnp.moveaxis(features, 0, 1)
 
 
-def _noise(model, batch, key):
-    """What makes the greedy action a drawn one when added to the logits (Gumbel, 1954), `[B, T, N]`; zeros for none.
+def _gumbel_noise(model, batch, key):
+    """Noise `[B, T, N]` that makes the greedy action of the noisy logits a sample (Gumbel, 1954); zeros without a key.
 
-    Drawn for the whole batch at once, so that an action does not depend on the parts that it goes through in.
+    It is drawn for the whole batch at once, so that actions do not depend on the number of parts.
     """
     shape = *batch["flips"].shape, model.config.grid**2
     return jnp.zeros(shape) if key is None else jax.random.gumbel(key, shape)
 
 
 def _roll_out(model, config, variables, batch, key):
-    """`encode`, of one part and in the closed loop.
+    """`encode` of one part, in the closed loop.
 
-    Actions are drawn with the running statistics of the policy's BatchNorm, as when tracking: a batch's own are those
-    of all frames, of which the first has to be acted on before the second is there. So the policy that acts is not
-    quite the one that the loss is of, and the further from it the newer the running statistics are.
+    Actions are sampled with the running statistics of the policy's BatchNorm, as in tracking. The statistics of the
+    batch itself cover all frames, and the first frame needs an action before the second exists. The acting policy thus
+    differs from the one in the loss, and more so early on, while the running statistics are fresh.
     """
     train = config.rl.drop_path and key is not None
     keys = jax.random.split(key, 2) if train else (None, None)
-    variables, world, grid = jax.lax.stop_gradient(variables), ClosedLoopBatch.of(batch), (model.config.grid,) * 2
+    variables, grid = jax.lax.stop_gradient(variables), (model.config.grid,) * 2
+    closed_loop = ClosedLoopBatch.of(batch)
     apply = lambda method, *args, k=None: model.apply(variables, *args, rngs=_rngs(k), method=method)
     templates = apply("encode_templates", batch["template_images"], batch["template_boxes_xywh"], train, k=keys[0])
 
@@ -136,10 +141,10 @@ def _roll_out(model, config, variables, batch, key):
         box = act.decode_box(*apply("box_at", features, action), action, grid)
         return (tokens, jnp.zeros_like(first), index + 1), box, (features, action)
 
-    count = len(world.start_box_xywh)
+    count = len(closed_loop.start_box_xywh)
     memory = apply("initial_tokens", count), jnp.ones(count, bool), 0
-    (features, action), episode = rollout(policy, memory, world, batch["noise"], model.config.search_size)
-    # Batch statistics are of what was really seen: a frame after the end counts as the first once more.
+    (features, action), episode = rollout(policy, memory, closed_loop, batch["noise"], model.config.search_size)
+    # Frames after the end repeat the first one, so that batch statistics contain only regions on the canvas.
     features = jnp.where(episode.alive[..., None, None], features, features[:, :1])
-    box = target_in_regions(world, episode, model.config.search_size)
+    box = target_in_regions(closed_loop, episode, model.config.search_size)
     return jax.lax.stop_gradient(ClipFeatures(features, *apply("boxes", features), box, action, episode.alive))

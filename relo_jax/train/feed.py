@@ -1,41 +1,44 @@
-"""Batches on their way to the devices: read, counted, placed with the clips along the mesh axis `data`."""
+"""Moves batches to the devices: reads them, counts failures, and splits the clips along the mesh axis `data`."""
 
 import dataclasses
 import sys
+from typing import Self
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from relo_jax.data.clips.failures import ReadFailures
+from relo_jax.data.clips.pipeline import Batches
 from relo_jax.train.distributed import assert_same_on_hosts
 
 
 @dataclasses.dataclass
 class Batch:
-    """A batch on the device, with what the host knows of it."""
+    """A batch on the devices, with its clips and its position in the data."""
 
     arrays: dict[str, jax.Array]
-    index: np.ndarray  # [B], which clips; of this host
-    position_before: dict  # in the data
+    index: np.ndarray  # [B / hosts], the clips of this host
+    position_before: dict
     position_after: dict
 
 
 class Feed:
-    """Batches on the devices, each with its position in the data: how many batches came before it.
+    """Iterates over batches on the devices, each with its position: the number of batches before it.
 
     Args:
-      batches: of `relo_jax.data.clips.pipeline.make_dataset`.
-      mesh: of `relo_jax.train.mesh.make_mesh`; its axis `data` takes the clips.
-      position: where to go on, a Batch's `position_after`; None is the beginning.
-      epoch: clips after which an account of them is printed, and at the end, and of the data sets first; None: never.
+      batches: as `relo_jax.data.clips.pipeline.make_dataset` returns them.
+      mesh: its axis `data` takes the clips.
+      position: where to continue, the `position_after` of a Batch; None starts at the beginning.
+      epoch: number of clips after which a report of the clips read is printed, as it is at the end; the data sets are
+        reported at the beginning. None prints nothing.
 
     Raises:
-      UserError: the processes of the run do not see the same data sets.
+      UserError: the processes of the run do not have the same data sets.
     """
 
-    def __init__(self, batches, mesh, position=None, epoch=None):
+    def __init__(self, batches: Batches, mesh: Mesh, position: dict | None = None, epoch: int | None = None):
         self._sharding = NamedSharding(mesh, PartitionSpec("data"))
         self._next = position["next_index"] if position else 0
         self._data = batches.source.fingerprint()
@@ -48,34 +51,34 @@ class Feed:
             for line in batches.source.report():
                 tqdm.write(line, file=sys.stderr)
             if position and position.get("data", self._data) != self._data:
-                changed = "the data sets changed since the last checkpoint: the clips from here on are not those that "
-                tqdm.write(f"{changed}the run would have seen", file=sys.stderr)
-        self._account = ReadFailures([part.name for part in batches.source.parts])
+                warning = "the data sets changed since the last checkpoint: from here on the run reads other clips"
+                tqdm.write(warning, file=sys.stderr)
+        self._failures = ReadFailures([part.name for part in batches.source.parts])
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error) -> None:
         if self._iterator is not None:
             self._iterator.close()
-        if self._epoch and self._account.clips:
+        if self._epoch and self._failures.clips:
             self._report("begun")
 
-    def __iter__(self):
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self):
-        """Reads and places a batch; raises UserError when too many clips fail, see `ReadFailures.add`."""
-        if self._iterator is None:  # not before: nothing is read for a run that has nothing more to do
+    def __next__(self) -> Batch:
+        """Reads and places a batch. Raises UserError if too many clips failed, see `ReadFailures.add`."""
+        if self._iterator is None:  # not earlier: a finished run reads nothing
             self._iterator = self._batches.starting_at(self._next)
         arrays = dict(next(self._iterator))
         index = arrays.pop("index")
         before, self._next = self._next, self._next + 1
-        self._account.add(*(arrays.pop(name) for name in ("dataset", "failed", "note")))
+        self._failures.add(*(arrays.pop(name) for name in ("dataset", "failed", "note")))
         if self._epoch and self._epochs(self._next) > self._epochs(before):
             self._report("done")
         place = lambda x: jax.make_array_from_process_local_data(self._sharding, x)
-        with jax.transfer_guard_host_to_device("allow"):  # over several hosts JAX takes this transfer for an accident
+        with jax.transfer_guard_host_to_device("allow"):  # with several hosts the guard would forbid this transfer
             placed = {name: place(x) for name, x in arrays.items()}
         position = lambda batches: {"next_index": batches, "data": self._data}
         return Batch(placed, index, position(before), position(self._next))
@@ -84,9 +87,9 @@ class Feed:
         return batches * self._batch_size // self._epoch
 
     def _report(self, state):
-        """Prints what this host read since the last report; the epoch is "done" or "begun"."""
+        """Prints the clips that this host read since the last report; `state` is "done" or "begun", of the epoch."""
         clips = self._next * self._batch_size
         epoch = clips // self._epoch + (state == "begun")
         host = f", host {jax.process_index()}" if jax.process_count() > 1 else ""
         title = f"data, epoch {epoch} {state}, up to clip {clips:,}{host}"
-        tqdm.write(self._account.report(title), file=sys.stderr)
+        tqdm.write(self._failures.report(title), file=sys.stderr)

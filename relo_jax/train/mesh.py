@@ -1,31 +1,35 @@
-"""The devices of a run as a mesh of named axes, and what lies where on it.
+"""The devices of a run as a mesh of named axes, and the placement of arrays on it.
 
-The clips of a batch are split over the axis `data`. Parameters and optimiser state are on every device, or, with
-`config.mesh.shard_params = "fsdp"`, each large array is split over `data` and `model` (fully sharded data parallelism;
-Rajbhandari et al., 2020, "ZeRO"): a device then holds its part and fetches the rest layer by layer. What is computed
-does not change: XLA's partitioner inserts the communication, and every mean is that of the global batch.
+The clips of a batch are split over the axis `data`. Parameters and optimiser state are replicated on every device. With
+`config.mesh.shard_params = "fsdp"`, each large array is split over `data` and `model` instead (fully sharded data
+parallelism; Rajbhandari et al., 2020, "ZeRO"): a device holds its part and fetches the rest layer by layer. The results
+do not change: XLA's partitioner inserts the communication, and every mean is over the global batch.
 """
 
 import math
+from collections.abc import Sequence
+from typing import TypeVar
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 
 from relo_jax.errors import UserError
 
+Tree = TypeVar("Tree")
 DATA, MODEL = "data", "model"
-SMALLEST = 2**16  # elements; what is smaller stays on every device, as fetching it costs more than keeping it
+SMALLEST = 2**16  # elements; smaller arrays are replicated, as fetching them costs more than keeping them
 
 
-def make_mesh(config, devices=None):
+def make_mesh(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh that a config asks for, `data` x `model`.
 
     Args:
-      config: the run's config; `mesh`, `batch_size` and `accumulate_steps` are read.
-      devices: those to use, all of the run's by default.
+      config: the run's config; reads `mesh`, `batch_size` and `accumulate_steps`.
+      devices: those to use; all of the run's by default.
 
     Raises:
-      UserError: the devices cannot be laid out so, or the batch cannot be split evenly over them.
+      UserError: the devices do not form this mesh, or the batch does not divide evenly over them.
     """
     devices = jax.devices() if devices is None else devices
     count, model = len(devices), config.mesh.model
@@ -33,7 +37,7 @@ def make_mesh(config, devices=None):
     if data * model != count:
         raise UserError(
             f"config.mesh.data={config.mesh.data} times config.mesh.model={model} is not {count}, the number of "
-            "devices: data=-1 takes what model leaves"
+            "devices: data=-1 takes all that model leaves"
         )
     if jax.local_device_count() % model and jax.process_count() > 1:
         raise UserError(
@@ -50,12 +54,12 @@ def make_mesh(config, devices=None):
     return jax.make_mesh((data, model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
-def spec(shape, mesh, shard_params):
-    """Where an array of the train state lies: split along its largest divisible axes, or on every device.
+def spec(shape: tuple[int, ...], mesh: Mesh | AbstractMesh, shard_params: str) -> PartitionSpec:
+    """How an array of the train state is placed: split along its largest divisible axes, or replicated.
 
     Args:
       shape: of the array.
-      mesh: of `make_mesh`, or its abstract one.
+      mesh: as `make_mesh` returns it, or its abstract mesh.
       shard_params: "none" or "fsdp", as in `config.mesh`.
     """
     axes = [None] * len(shape)
@@ -68,24 +72,24 @@ def spec(shape, mesh, shard_params):
     return PartitionSpec(*axes)
 
 
-def shardings(tree, mesh, shard_params):
+def shardings(tree: Tree, mesh: Mesh, shard_params: str) -> Tree:
     """A NamedSharding for each array (or anything with a shape) of a tree, by `spec`."""
     return jax.tree.map(lambda x: NamedSharding(mesh, spec(x.shape, mesh, shard_params)), tree)
 
 
-def constrain(tree, shard_params):
-    """Inside `jit`: keeps the arrays of a tree where `spec` has them. Nothing happens where no mesh was set."""
+def constrain(tree: Tree, shard_params: str) -> Tree:
+    """Inside `jit`: keeps the arrays of a tree where `spec` places them. Does nothing if no mesh is set."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return tree
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, spec(x.shape, mesh, shard_params)), tree)
 
 
-def split_batch(batch, count):
-    """`[B, ...]` -> `[count, B / count, ...]`, each part with clips of every device, so that nothing moves."""
+def split_batch(batch: Tree, count: int) -> Tree:
+    """`[B, ...]` -> `[count, B / count, ...]`. Each part has clips of every device, so no data move."""
     return jax.tree.map(lambda x: x.reshape(x.shape[0] // count, count, *x.shape[1:]).swapaxes(0, 1), batch)
 
 
-def join_batch(parts):
+def join_batch(parts: Tree) -> Tree:
     """The inverse of `split_batch`."""
     return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), parts)

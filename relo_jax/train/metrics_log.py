@@ -1,13 +1,14 @@
-"""What a run says while it goes: a progress bar, TensorBoard scalars, and the same scalars as JSON lines.
+"""The output of a run in progress: a progress bar, TensorBoard scalars, and the same scalars as JSON lines.
 
-`metrics.jsonl` holds one object a line, `{"step": 500, "split": "train", "loss": ...}`; a continued run drops the lines
-of steps that it is going to do again, so that a curve has one value a step however often the run was killed.
+`metrics.jsonl` has one object per line, `{"step": 500, "split": "train", "loss": ...}`. A continued run drops the lines
+of steps that it repeats, so that a curve has one value per step however often the run was killed.
 """
 
 import contextlib
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -15,11 +16,12 @@ import numpy as np
 import tensorboardX
 import tqdm
 from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
 
 from relo_jax.checkpoints.run_directory import METRICS_FILE, read_metrics
 from relo_jax.files import atomic_write
 
-_NOT_METRICS = ("step", "split", "clips_per_second")  # of a row
+_NOT_METRICS = ("step", "split", "clips_per_second")  # fields of a row
 
 
 class Log:
@@ -27,15 +29,15 @@ class Log:
 
     Args:
       workdir: run directory.
-      stage: "warmup" or "rl", for the bar.
-      first_step, total_steps: where the run starts or continues, and where it ends.
-      batch_size: clips a step.
+      stage: "warmup" or "rl", shown in the bar.
+      first_step, total_steps: number of steps done before, and of all.
+      batch_size: clips per step.
     """
 
-    def __init__(self, workdir, stage, first_step, total_steps, batch_size):
+    def __init__(self, workdir: Path | str, stage: str, first_step: int, total_steps: int, batch_size: int):
         self._batch_size = batch_size
         self._last = first_step, time.perf_counter()
-        self._compiling = True  # the first step is
+        self._compiling = True  # in the first step
         path = Path(workdir) / METRICS_FILE
         _drop_after(path, first_step)
         self._file = open(path, "a")
@@ -49,27 +51,27 @@ class Log:
             mininterval=0.5 if sys.stderr.isatty() else 30,
         )
 
-    def advance(self):
-        """One more step was given to the device."""
+    def advance(self) -> None:
+        """Advances the bar by one step."""
         if self._compiling:
             self._compiling = False
-            self._leave_out(time.perf_counter() - self._last[1])
+            self._exclude(time.perf_counter() - self._last[1])
         self._bar.update(self._batch_size)
 
     @contextlib.contextmanager
-    def paused(self):
-        """What happens in here counts neither for the speed nor for the time left: an evaluation."""
+    def paused(self) -> Iterator[None]:
+        """Excludes the time of the block, an evaluation, from the speed and the time left."""
         start = time.perf_counter()
         yield
-        self._leave_out(time.perf_counter() - start)
+        self._exclude(time.perf_counter() - start)
 
-    def _leave_out(self, seconds):
+    def _exclude(self, seconds):
         self._last = self._last[0], self._last[1] + seconds
         self._bar.start_t += seconds
         self._bar.last_print_t += seconds
 
-    def train(self, step, metrics):
-        """Means over the steps since the last call; adds the speed."""
+    def train(self, step: int, metrics: dict[str, float]) -> None:
+        """Logs the means over the steps since the last call, and the speed."""
         last_step, last_time = self._last
         self._last = step, time.perf_counter()
         seconds = max(self._last[1] - last_time, 1e-9)
@@ -78,38 +80,38 @@ class Log:
         shown = [name for name in ("loss", "iou", "greedy_iou") if name in metrics]
         self._bar.set_postfix({name: f"{metrics[name]:.3f}" for name in shown}, refresh=False)
 
-    def evaluation(self, step, metrics):
-        """Means over the held-out batches."""
+    def evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        """Logs the means over the held-out batches."""
         self._write("eval", step, metrics)
         text = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
         self._bar.write(f"step {step}, held-out: {text}", file=sys.stderr)
 
-    def stopped(self, step):
-        """A signal ended the run before its time."""
-        self._bar.write(f"stopped after step {step}; the same command goes on from there", file=sys.stderr)
+    def stopped(self, step: int) -> None:
+        """Says that a signal stopped the run."""
+        self._bar.write(f"stopped after step {step}; the same command continues from there", file=sys.stderr)
 
     def _write(self, split, step, metrics):
         for name, value in metrics.items():
             self._board.add_scalar(f"{split}/{name}", value, step)
         print(json.dumps({"step": step, "split": split, **metrics}), file=self._file, flush=True)
 
-    def close(self):
-        """Flushes everything."""
+    def close(self) -> None:
+        """Flushes and closes all outputs."""
         self._bar.close()
         self._board.close()
         self._file.close()
 
 
 class NullLog:
-    """The `Log` of all processes but the first: they would say the same."""
+    """The log of all processes but the first, which would only repeat it."""
 
     advance = train = evaluation = stopped = close = lambda self, *args: None
     paused = contextlib.nullcontext
 
 
 @contextlib.contextmanager
-def opened(*args, **kwargs):
-    """A `Log` that is closed on the way out, also after an error; process 0 alone writes one."""
+def opened(*args, **kwargs) -> Iterator[Log | NullLog]:
+    """A `Log` on process 0 and a `NullLog` on the others, closed at the end of the block."""
     log = NullLog() if jax.process_index() else Log(*args, **kwargs)
     try:
         yield log
@@ -117,23 +119,23 @@ def opened(*args, **kwargs):
         log.close()
 
 
-def owes_evaluation(workdir, step, config):
-    """Whether a run that goes on after `step` was killed, or stopped, when it should have looked at held-out clips."""
+def owes_evaluation(workdir: Path | str, step: int, config: ConfigDict) -> bool:
+    """Whether a run that continues after `step` was killed or stopped before the held-out evaluation due there."""
     if not step or step % config.eval_every and step != config.total_steps:
         return False
-    # Process 0 keeps the file; all others have to look with it.
+    # Process 0 has the file, but all processes evaluate.
     owes = jax.process_index() == 0 and all(row["step"] != step for row in read_metrics(workdir, "eval"))
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(owes)))
 
 
-def last_means(workdir, step):
-    """The training metrics of a step as they were logged, but for the speed; {} where there are none."""
+def last_means(workdir: Path | str, step: int) -> dict[str, float]:
+    """The logged training metrics of a step, without the speed; {} if there are none."""
     rows = [row for row in read_metrics(workdir) if row["step"] == step] if jax.process_index() == 0 else []
     return {name: rows[-1][name] for name in rows[-1] if name not in _NOT_METRICS} if rows else {}
 
 
 def _drop_after(path, step):
-    """Removes the rows of later steps, and a line that was cut off when the run was killed."""
+    """Removes the rows of later steps, and a last line that a killed run left incomplete."""
     if not path.exists():
         return
     kept = []

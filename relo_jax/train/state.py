@@ -1,25 +1,29 @@
-"""Train state and optimiser: only what a stage trains has gradients and moments; the rest is an input.
+"""Train state and optimiser: only the trained parameters have gradients and moments; the others are inputs.
 
-Warm-up trains encoder and regression; the RL stage trains policy and value on frozen features, or more with `rl.train`.
-A part of the model is named by its path in the parameters: "encoder", "regression/center".
+The warm-up trains encoder and regression head. The RL stage trains policy and value head on frozen features, or more
+with `rl.train`. A part of the model is named by its path in the parameters: "encoder", "regression/center".
 """
 
 import functools
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
 
 from relo_jax.errors import UserError
 from relo_jax.train.mesh import constrain, split_batch
 
 
-def trained(config):
-    """Paths of the parts of the model that a run trains; `stage`, `warmup.train` and section `rl` are read.
+def trained(config: ConfigDict) -> tuple[str, ...]:
+    """Paths of the parts of the model that a run trains. Reads `stage`, `warmup.train` and the section `rl`.
 
-    Of the regression head, the RL stage trains what its loss asks: the boxes, where they have a weight.
+    The RL stage trains the box towers of the regression head only together with the encoder and if its loss has a box
+    term (`rl.box_weight`).
     """
     if config.stage == "warmup":
         return ("regression/center",) if config.warmup.train == "center" else ("encoder", "regression")
@@ -28,11 +32,11 @@ def trained(config):
     return *encoder, *boxes, "policy", "value"
 
 
-def mask_frozen_blocks(config, tree):
-    """Zeroes what gradients or updates have for main blocks before the last `rl.train_blocks`, with "last_blocks".
+def mask_frozen_blocks(config: ConfigDict, tree: dict) -> dict:
+    """Zeroes gradients or updates of the main blocks that `rl.train = "last_blocks"` freezes; else returns the tree.
 
-    The blocks are rows of stacked arrays `[L, ...]`, which are trained as wholes: their gradients are computed, and the
-    optimiser has moments for them, which stay 0. Weight decay makes updates without gradients, so those are held too.
+    The blocks are stacked in arrays `[L, ...]`, which the optimiser trains as a whole: frozen blocks have gradients and
+    moments, which stay 0. Weight decay moves parameters without a gradient, so updates need the mask too.
     """
     if config.stage != "rl" or config.rl.train != "last_blocks":
         return tree
@@ -40,24 +44,24 @@ def mask_frozen_blocks(config, tree):
     return merge(tree, {"encoder": {"blocks": jax.tree.map(zeroed, tree["encoder"]["blocks"])}})
 
 
-def split(params, paths):
-    """Parameters (or running statistics) in two: what the paths name, and the rest.
+def split(params: dict, paths: Iterable[str]) -> tuple[dict, dict]:
+    """Splits parameters (or running statistics) into those that the paths name, and the rest.
 
     Args:
       params: nested dict.
-      paths: of modules or single arrays, "/" between the names; those that are not there name nothing.
+      paths: of modules or single arrays, with "/" between the names; paths that do not exist are ignored.
 
     Returns:
-      named, rest: nested dicts, of which `merge(rest, named)` is the whole again.
+      named, rest: nested dicts; `merge(rest, named)` is `params` again.
     """
     flat = flatten_dict(params, sep="/")
     is_named = {name: any(f"{name}/".startswith(f"{path}/") for path in paths) for name in flat}
-    part = lambda wanted: unflatten_dict({name: x for name, x in flat.items() if is_named[name] == wanted}, sep="/")
+    part = lambda named: unflatten_dict({name: x for name, x in flat.items() if is_named[name] == named}, sep="/")
     return part(True), part(False)
 
 
-def merge(rest, named):
-    """Two nested dicts in one; of an array that both have, the second's counts."""
+def merge(rest: dict, named: dict) -> dict:
+    """Joins two nested dicts; an array that is in both is taken from the second."""
     return unflatten_dict(flatten_dict(rest) | flatten_dict(named))
 
 
@@ -66,13 +70,13 @@ class TrainState:
     """Everything that a step reads and writes.
 
     Attributes:
-      step: int32 `[]`, updates done.
-      params: trained part of the parameters, see `trained`.
-      frozen_params: the rest.
+      step: int32 `[]`, number of updates done.
+      params: trained parameters, see `trained`.
+      frozen_params: the other parameters.
       batch_stats: running statistics of all heads.
-      opt_state: optax state of `params` alone.
-      key: base PRNG key; a step folds its number in and never advances it.
-      halted: bool `[]`, a step was not finite: from there on nothing moves.
+      opt_state: optax state of `params`.
+      key: base PRNG key; each step folds in its number.
+      halted: bool `[]`; true once a step was not finite, after which nothing changes.
     """
 
     step: jax.Array
@@ -84,12 +88,18 @@ class TrainState:
     halted: jax.Array
 
 
-def learning_rate_schedule(config, peak):
+Arrays = dict[str, jax.Array]
+# (params, state, batch, key) -> (loss, (batch_stats, metrics))
+LossFn = Callable[[dict, TrainState, Arrays, jax.Array], tuple[jax.Array, tuple[dict, Arrays]]]
+Step = Callable[[TrainState, Arrays], tuple[TrainState, Arrays]]
+
+
+def learning_rate_schedule(config: ConfigDict, peak: float) -> optax.Schedule:
     """Learning rate by step: linear warm-up, then constant with one drop by 10 ("step") or a cosine to 0 ("cosine").
 
     Args:
-      config: `optimizer`, `total_steps` and `batch_size` are read.
-      peak: the rate for batches of `optimizer.reference_batch` clips; `optimizer.scaling` says what it is for others.
+      config: reads `optimizer`, `total_steps` and `batch_size`.
+      peak: the rate for batches of `optimizer.reference_batch` clips; `optimizer.scaling` scales it for other sizes.
     """
     opt, total = config.optimizer, config.total_steps
     peak *= (config.batch_size / opt.reference_batch) ** {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[opt.scaling]
@@ -101,10 +111,10 @@ def learning_rate_schedule(config, peak):
     return lambda step: constant(step) * jnp.minimum(1.0, (step + 1) / opt.warmup_steps)
 
 
-def optimizer(config):
-    """AdamW with global-norm clipping; the encoder has a learning rate of its own (spec, "Warm-up").
+def optimizer(config: ConfigDict) -> optax.GradientTransformation:
+    """AdamW with global-norm clipping and a separate learning rate for the encoder, as in the release.
 
-    In the RL stage so has the boxes' head, where it learns: it comes from the warm-up like the encoder.
+    In the RL stage, a regression head that is trained has the encoder's rate: both come from the warm-up.
     """
     opt = config.optimizer
     at_encoder_rate = {"encoder", "regression"} if config.stage == "rl" else {"encoder"}
@@ -116,19 +126,21 @@ def optimizer(config):
     return optax.chain(optax.clip_by_global_norm(opt.clip_norm), by_module) if opt.clip_norm else by_module
 
 
-def create_state(config, variables, key):
+def create_state(
+    config: ConfigDict, variables: dict, key: jax.Array
+) -> tuple[TrainState, optax.GradientTransformation]:
     """Splits variables into trained and frozen ones and starts the optimiser.
 
     Args:
-      config: the run's config; `optimizer` and what `trained` reads are read.
+      config: the run's config.
       variables: `{"params", "batch_stats"}` of the whole model.
       key: base PRNG key of the run.
 
     Returns:
-      TrainState, the optax transformation.
+      The state, and the optimiser.
 
     Raises:
-      UserError: more blocks are to be trained than there are.
+      UserError: `rl.train_blocks` is larger than the number of main blocks.
     """
     params, frozen = split(variables["params"], trained(config))
     depth = len(variables["params"]["encoder"]["blocks"]["gamma1"])
@@ -147,25 +159,25 @@ def create_state(config, variables, key):
     return state, tx
 
 
-def variables_of(state):
-    """The whole model's `{"params", "batch_stats"}` from a TrainState."""
+def variables_of(state: TrainState) -> dict:
+    """The whole model's `{"params", "batch_stats"}`."""
     return {"params": merge(state.frozen_params, state.params), "batch_stats": state.batch_stats}
 
 
-def make_step(config, tx, loss_fn, parts=1):
-    """A jitted update, `step(state, batch) -> (state, metrics)`; the state's buffers are donated.
+def make_step(config: ConfigDict, tx: optax.GradientTransformation, loss_fn: LossFn, parts: int = 1) -> Step:
+    """A jitted update, `step(state, batch) -> (state, metrics)`, which donates the state's buffers.
 
-    A step whose loss or gradient is not finite changes nothing but reports `finite = False`, and no later step changes
-    anything either: the host looks at `finite` only now and then, and must find the last good state.
+    A step whose loss or gradient is not finite reports `finite = False`, and neither it nor any later step changes the
+    state: the host checks `finite` only now and then, and must find the last good state.
 
     Args:
-      config: `mesh.shard_params` is read, and what `mask_frozen_blocks` reads.
-      tx: optax transformation for `state.params`.
-      loss_fn: `(params, state, batch, key) -> (loss, (batch_stats, metrics))`, of a batch or a part of one.
+      config: the run's config.
+      tx: the optimiser of `state.params`.
+      loss_fn: the loss of a batch, or of a part of one.
       parts: gradient accumulation, see `averaged`.
 
     Returns:
-      The step. Metrics are float32 scalars on the device; among them `loss`, `grad_norm` and `finite` (bool).
+      The step. Its metrics are float32 scalars on the device, `loss` and `grad_norm` among them, and `finite` (bool).
     """
     in_place = functools.partial(constrain, shard_params=config.mesh.shard_params)
     grad_fn = averaged(jax.value_and_grad(loss_fn, has_aux=True), parts, in_place)
@@ -188,17 +200,17 @@ def make_step(config, tx, loss_fn, parts=1):
     return jax.jit(step, donate_argnums=0)
 
 
-def averaged(grad_fn, parts, in_place):
-    """Gradient accumulation: a batch goes through `grad_fn` in parts, one after the other, and the mean counts.
+def averaged(grad_fn: Callable, parts: int, in_place: Callable[[Any], Any]) -> Callable:
+    """Gradient accumulation: `grad_fn` of the parts of a batch, one after the other, averaged.
 
-    Every clip weighs the same, so the gradient is that of the whole batch as far as the loss is a mean over clips. What
-    normalises over a batch normalises over each part: the BatchNorm of trained heads, standardised advantages, and the
-    number of peaks in the release's focal loss. The running statistics move once, by the mean of what the parts saw.
+    Where the loss is a mean over clips, the gradient equals that of the whole batch. Whatever normalises over a batch
+    normalises over each part: the BatchNorm of trained heads, standardised advantages, and the number of peaks in the
+    release's focal loss. The running statistics move once, by the mean over the parts.
 
     Args:
       grad_fn: `(params, state, batch, key) -> ((loss, aux), gradients)`.
-      parts: their number; 1 leaves everything as it is.
-      in_place: keeps the gradients of each part where the parameters lie.
+      parts: their number; 1 returns `grad_fn` with its gradients `in_place`.
+      in_place: keeps the gradients of each part on the devices of the parameters.
     """
     if parts == 1:
         return lambda *args: _second(in_place, grad_fn(*args))
@@ -211,8 +223,8 @@ def averaged(grad_fn, parts, in_place):
 
         split = split_batch(batch, parts)
         like = jax.eval_shape(grad_fn, params, state, jax.tree.map(lambda x: x[0], split), key)
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
-        total, _ = jax.lax.scan(add, _second(in_place, nothing), (split, jnp.arange(parts)))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+        total, _ = jax.lax.scan(add, _second(in_place, zeros), (split, jnp.arange(parts)))
         return jax.tree.map(lambda x: x / parts, total)
 
     return over_parts

@@ -1,33 +1,40 @@
-"""Stage 1, the warm-up: encoder and box regression, supervised where the target is (paper, Section 3.3).
+"""Stage 1, the warm-up: encoder and box regression, supervised at the target (paper, Section 3.3).
 
-The paper decodes the box at the cell of the ground-truth centre; nothing teaches the model *where* to look. The release
+The paper decodes the box at the cell of the ground-truth centre, so nothing trains the model to localise. The release
 decodes at the argmax of a centre map that it trains with a focal loss: `decode_at = "argmax"`,
-`center_focal_weight = 1` (the released system, "Warm-up").
+`center_focal_weight = 1`.
 
-With `train = "center"` that map is all that is trained, on the frozen encoder and boxes of a finished warm-up and on
-the very frames that the RL stage would give its policy: the hand-made opponent of the reward, with the same means.
+With `train = "center"` only that map is trained, on the frozen encoder and boxes of a finished warm-up and on the same
+frames as the RL stage's policy. It is the supervised baseline of the reward.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
 
 from relo_jax.geometry import boxes
 from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
+from relo_jax.model import RELO
 from relo_jax.train.features import encode
+from relo_jax.train.state import Step, variables_of
 from relo_jax.train.state import make_step as make_update
-from relo_jax.train.state import variables_of
+
+Metrics = dict[str, jax.Array]
 
 
-def gaussian_heatmap(box_xywh, grid, min_overlap=0.7, peak="rounded"):
-    """CenterNet's target: a Gaussian around the centre's cell, as wide as still overlaps the box by `min_overlap`.
+def gaussian_heatmap(box_xywh: jax.Array, grid: int, min_overlap: float = 0.7, peak: str = "rounded") -> jax.Array:
+    """CenterNet's target: a Gaussian around the centre's cell.
 
     Args:
       box_xywh: `[..., 4]`, relative to the crop.
       grid: H = W.
-      min_overlap: IoU that a box moved by the Gaussian's radius keeps (Law and Deng, 2018).
-      peak: "rounded", the cell whose number is nearest to the centre (the release), or "cell", the one that holds it,
-        where `decode_at="center"` has the boxes learnt.
+      min_overlap: the Gaussian's radius is the shift at which a box keeps this IoU (Law and Deng, 2018).
+      peak: "rounded", the cell whose index is nearest to the centre, as in the release; or "cell", the one that
+        contains it, at which `decode_at="center"` trains the boxes.
 
     Returns:
       `[..., H, W]` in [0, 1].
@@ -51,15 +58,12 @@ def gaussian_heatmap(box_xywh, grid, min_overlap=0.7, peak="rounded"):
     return jnp.where((jnp.abs(dx) <= radius) & (jnp.abs(dy) <= radius), heat, 0.0)
 
 
-def focal_loss(center, heatmap):
-    """CenterNet's focal loss (alpha 2, beta 4), divided by the number of peaks.
+def focal_loss(center: jax.Array, heatmap: jax.Array) -> jax.Array:
+    """CenterNet's focal loss (alpha 2, beta 4), divided by the number of peaks, `[]`.
 
     Args:
       center: `[..., H, W]` in (0, 1), clamped away from both ends.
       heatmap: `[..., H, W]`; cells that equal 1 are the peaks.
-
-    Returns:
-      `[]`.
     """
     peak = heatmap == 1.0
     positive = jnp.where(peak, jnp.log(center) * jnp.square(1 - center), 0.0)
@@ -68,13 +72,14 @@ def focal_loss(center, heatmap):
 
 
 def warmup_loss(
-    size, offset, center, box_xywh, *, giou_weight, l1_weight, center_focal_weight, decode_at, heatmap_peak="rounded"
-):
+    size: jax.Array, offset: jax.Array, center: jax.Array | None, box_xywh: jax.Array, *, giou_weight: float,
+    l1_weight: float, center_focal_weight: float, decode_at: str, heatmap_peak: str = "rounded",
+) -> tuple[jax.Array, Metrics]:  # fmt: skip
     """The warm-up loss of B x T frames.
 
     Args:
       size, offset: `[B, T, H, W, 2]` of the regression head.
-      center: `[B, T, H, W]` centre map, or None where neither the loss nor the decoding asks for it.
+      center: `[B, T, H, W]` centre map, or None if neither loss nor decoding needs it.
       box_xywh: `[B, T, 4]`, ground truth relative to the crop.
       giou_weight, l1_weight: 2 and 5 in paper and release.
       center_focal_weight: 0 in the paper, 1 in the release.
@@ -82,9 +87,9 @@ def warmup_loss(
       heatmap_peak: see `gaussian_heatmap`.
 
     Returns:
-      total loss, dict of metrics: `giou_loss`, `l1_loss`, `iou` (at the decoded cell) and, with a centre map,
-      `center_loss`, and `argmax_iou` and `argmax_auc` at its highest cell, which compare with the `greedy_iou` and
-      `greedy_auc` of a policy.
+      The total loss, and metrics: `giou_loss`, `l1_loss` and `iou` at the decoded cell. With a centre map also
+      `center_loss`, and at the map's highest cell `argmax_iou` and `argmax_auc`, the counterparts of a policy's
+      `greedy_iou` and `greedy_auc`.
     """
     grid = size.shape[-3]
     truth = jnp.clip(boxes.xywh_to_xyxy(box_xywh), 0.0, 1.0)
@@ -111,16 +116,16 @@ def warmup_loss(
 
 
 def _maps(model, config, variables, batch, key=None):
-    """What the heads say of a batch of clips.
+    """The regression head's maps for a batch of clips.
 
     Args:
-      model, config: the network, and the run's config.
+      config: the run's config.
       variables: of the whole model.
-      batch: of clips, see `relo_jax.data.clips.read.draw`.
-      key: PRNG key of drop path; None in evaluation, with running statistics.
+      batch: clips, see `relo_jax.data.clips.read`.
+      key: of drop path; None in evaluation, with running statistics.
 
     Returns:
-      (size, offset, centre maps as `warmup_loss` takes them), and the running statistics after the batch.
+      (size, offset, center) as `warmup_loss` takes them, and the running statistics after the batch.
     """
     train = key is not None
     if config.warmup.train == "center":
@@ -139,22 +144,22 @@ def _maps(model, config, variables, batch, key=None):
     return maps, {**variables["batch_stats"], **updated["batch_stats"]}
 
 
-def loss_fields(config):
+def loss_fields(config: ConfigDict) -> dict[str, float | str]:
     """The keyword arguments of `warmup_loss` from a config."""
     fields = config.warmup
-    of_boxes = 0.0 if fields.train == "center" else 1.0  # they cannot change
+    box_scale = 0.0 if fields.train == "center" else 1.0  # frozen boxes have no loss
     return dict(
-        giou_weight=of_boxes * fields.giou_weight,
-        l1_weight=of_boxes * fields.l1_weight,
+        giou_weight=box_scale * fields.giou_weight,
+        l1_weight=box_scale * fields.l1_weight,
         center_focal_weight=fields.center_focal_weight,
         decode_at=fields.decode_at,
         heatmap_peak=fields.heatmap_peak,
     )
 
 
-def make_step(model, config, tx):
+def make_step(model: RELO, config: ConfigDict, tx: optax.GradientTransformation) -> Step:
     """The jitted warm-up update, over `config.accumulate_steps` parts; see `relo_jax.train.state.make_step`."""
-    # Where the encoder is frozen it takes the parts by itself, and the centre map sees the whole batch.
+    # `encode` splits the batch of a frozen encoder itself, and the centre map gets the whole batch.
     parts = 1 if config.warmup.train == "center" else config.accumulate_steps
 
     def loss_fn(params, state, batch, key):
@@ -165,7 +170,7 @@ def make_step(model, config, tx):
     return make_update(config, tx, loss_fn, parts)
 
 
-def make_eval(model, config):
+def make_eval(model: RELO, config: ConfigDict) -> Callable[[dict, dict[str, jax.Array]], Metrics]:
     """A jitted `evaluate(variables, batch) -> metrics` on held-out clips, with running statistics."""
 
     def evaluate(variables, batch):
