@@ -1,1 +1,1 @@
-"""From sequences (whole videos with boxes) to batches of clips: sources, sampling, augmentation, the Grain pipeline."""
+"""Data: sequences from official datasets, built records or synthetic scenes, and the clips that training reads."""

@@ -1,8 +1,8 @@
-"""A sequence: a video with one box a frame, read frame by frame, or crop by crop.
+"""A sequence: a video with one box per frame, read frame by frame or crop by crop.
 
-Everything that tracks or trains sees videos through this one record, whatever they come from: a folder of frames, a
-scene drawn on the fly, an archive. A source of image files hands them out encoded (`read_encoded`), so that a clip
-decodes no more than it needs; one that can draw a crop without making the whole frame says so by `read_crop`.
+Trackers and training see every video through this one class, whether it is a folder of frames, a scene drawn on the
+fly or a built dataset. Sequences of image files offer the encoded bytes (`read_encoded`), so that a clip decodes only
+the pixels it needs. Synthetic sequences can draw a crop without the rest of the frame (`read_crop`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ import numpy as np
 class Sequence:
     """One video with its boxes.
 
-    name: unique within its dataset. boxes_xywh: float64 [F, 4], pixels, 0-based corners.
-    visible: bool [F], frames whose box may be trained on. read_frame(index) -> uint8 [H, W, 3] RGB.
-    read_crop(index, box_xywh, factor, size) -> (uint8 [size, size, 3], size / side), where a crop can be had without
-    the frame: the same scene in the same place, but noise, blur and compression of the camera are the crop's own.
-    read_encoded(index) -> the bytes of the frame's image file, where it has one.
-    where(index) -> what to call the frame in a message: its file, or its place in an archive.
-    still: one image that stands for a video; it is repeated as often as a clip needs.
-    shown: bool [F], frames in which the target shows by the flags that the dataset's benchmark counts by, whatever
-    their boxes; None: as `visible`. frame_size: (height, width) of all frames, where there is `read_crop`.
+    Attributes:
+      name: unique within the dataset.
+      boxes_xywh: float64 [F, 4], in pixels, with 0-based corners.
+      visible: bool [F], frames whose box may be trained on.
+      read_frame: index -> uint8 [H, W, 3] RGB.
+      read_crop: (index, box_xywh, factor, size) -> (uint8 [size, size, 3], size / side), for sequences that can draw a
+        crop alone. It shows the same scene as the frame, with camera noise, blur and compression of its own.
+      category: class of the target, None if unknown.
+      read_encoded: index -> bytes of the frame's image file, for sequences of image files.
+      where: index -> name of the frame in messages: its file, or its place in a built dataset.
+      still: whether it is one image that stands for a video; clips repeat it.
+      shown: bool [F], frames that show the target by the flags that the benchmark counts by, whatever their boxes.
+        None: the same as `visible`.
+      frame_size: (height, width) of all frames; set where `read_crop` is.
     """
 
     name: str
@@ -42,7 +47,7 @@ class Sequence:
 
     @property
     def counted(self) -> np.ndarray:
-        """bool [F], frames that evaluation takes for frames with a target, as far as flags say."""
+        """bool [F], frames that evaluation counts as showing the target, as far as flags tell."""
         return self.visible if self.shown is None else self.shown
 
     def __len__(self) -> int:

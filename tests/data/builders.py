@@ -57,10 +57,10 @@ def same_as_folders(readers, dataset, split):
 def check(name, tmp_path, monkeypatch):
     """Builds a miniature of the dataset the stock way and compares all of it with the folders."""
     monkeypatch.chdir(tmp_path)  # an index is kept below the working directory
-    source = layouts.dataset_layout(name)
-    miniature.MAKERS[name](tmp_path / "roots" / source.folders[0])
+    layout = layouts.dataset_layout(name)
+    miniature.MAKERS[name](tmp_path / "roots" / layout.folders[0])
     readers = stock_build(name, tmp_path / "roots", tmp_path / "stock")
-    assert set(readers["frames"]) == set(readers["sequences"]) == set(source.splits)
-    for split in source.splits:
-        dataset = open_dataset(source, split, tmp_path / "roots", tmp_path / "cache")
+    assert set(readers["frames"]) == set(readers["sequences"]) == set(layout.splits)
+    for split in layout.splits:
+        dataset = open_dataset(layout, split, tmp_path / "roots", tmp_path / "cache")
         same_as_folders(readers, dataset, split)

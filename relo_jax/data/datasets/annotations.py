@@ -1,4 +1,4 @@
-"""Annotation files: boxes and flags as text, with the separators that are found in the wild."""
+"""Annotation files: boxes and flags as text, with every separator that datasets use."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from relo_jax.errors import UserError
 
 _SEPARATORS = re.compile(r"[,;\s]+")
+_BLANKS = str.maketrans(",;\t", "   ")
 
 
 def read_text(path: Path) -> str:
     """The text of a file.
 
     Raises:
-      UserError: it cannot be read as text.
+      UserError: the file cannot be read as text.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -27,21 +28,23 @@ def read_text(path: Path) -> str:
 
 
 def read_boxes(path: Path, *, one_based: bool = False) -> np.ndarray:
-    """float64 [F, 4] x, y, w, h, 0-based; rows of NaN where the file says NaN.
+    """float64 [F, 4] x, y, w, h, 0-based; a row with a NaN becomes all NaN.
 
     A line is x,y,w,h or the four corners of a polygon, which becomes its bounding box.
-    one_based: the file counts pixels from 1, so 1 is taken off x and y.
+
+    Args:
+      one_based: the file counts pixels from 1, so 1 is subtracted from x and y.
 
     Raises:
-      UserError: the file cannot be read or is empty; a line (given by number) has neither 4 nor 8 numbers, or an
+      UserError: the file cannot be read or is empty; a line (named by its number) has neither 4 nor 8 numbers, or an
         infinite one.
     """
     text = read_text(path).rstrip()
     if not text:
         raise UserError(f"{path}: holds no boxes: extract it again")
-    boxes = _quick(text)
+    boxes = _parse_plain(text)
     if boxes is None:
-        boxes = _line_by_line(path, text)
+        boxes = _parse_lines(path, text)
     infinite = np.flatnonzero(np.isinf(boxes).any(1))
     if len(infinite):
         raise UserError(f"{path}, line {infinite[0] + 1}: an infinite number: correct it, or write NaN for no box")
@@ -50,20 +53,20 @@ def read_boxes(path: Path, *, one_based: bool = False) -> np.ndarray:
 
 
 def read_flags(path: Path) -> np.ndarray:
-    """int64 [F], one number a frame, separated by anything.
+    """int64 [F], one number per frame, with any separators.
 
     Raises:
-      UserError: the file cannot be read or holds something that is not a whole number.
+      UserError: the file cannot be read or holds something other than whole numbers.
     """
     text = read_text(path)
     try:
         return np.array([int(float(word)) for word in _SEPARATORS.split(text.strip(",; \t\r\n")) if word], np.int64)
     except (ValueError, OverflowError) as error:
-        raise UserError(f"{path}: {error}: expected one whole number a frame") from None
+        raise UserError(f"{path}: {error}: expected one whole number per frame") from None
 
 
-def _quick(text: str) -> np.ndarray | None:
-    """The boxes of a file with four numbers a line and nothing odd, at a tenth of the time; None for any other."""
+def _parse_plain(text: str) -> np.ndarray | None:
+    """The boxes of a regular file with four numbers per line, ten times as fast; None for any other file."""
     rows = [line.split() for line in text.translate(_BLANKS).splitlines()]
     if any(len(row) != 4 for row in rows):
         return None
@@ -73,10 +76,7 @@ def _quick(text: str) -> np.ndarray | None:
         return None
 
 
-_BLANKS = str.maketrans(",;\t", "   ")
-
-
-def _line_by_line(path: Path, text: str) -> np.ndarray:
+def _parse_lines(path: Path, text: str) -> np.ndarray:
     lines = text.splitlines()
     boxes = np.empty((len(lines), 4))
     for number, line in enumerate(lines):

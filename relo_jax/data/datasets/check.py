@@ -1,13 +1,14 @@
-"""What is wrong with a dataset on disk, by kind: how often, where first, and what to do about it.
+"""Checks a dataset on disk: counts its problems by kind, with the first examples of each and the remedy.
 
-The index of a split knows what its annotations tell. Here its images are decoded too, all of them or some of every
-sequence, and their sizes are compared with the boxes.
+The index already holds the problems of the annotations. The check also decodes images, either all of them or a few
+of every sequence, and compares their sizes with the boxes.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,23 +18,28 @@ import numpy as np
 from tqdm import tqdm
 
 from relo_jax.data.datasets import split_lists
-from relo_jax.data.datasets.index import FolderDataset, open_index
+from relo_jax.data.datasets.index import FolderDataset, open_index, open_splits
 from relo_jax.data.datasets.layout import DatasetLayout, Problem, list_archives
-from relo_jax.errors import UserError
+from relo_jax.data.sequence import Sequence
 from relo_jax.media import images
 from relo_jax.media.images import FrameError
 
 FRAMES = ("sample", "all")
-SAMPLE = 5  # frames of a sequence
-_EXAMPLES = 20  # of each kind of problem
-_BLOCK = 512  # sequences that are handed to threads at a time
+SAMPLE = 5  # frames per sequence
+_EXAMPLES = 20  # problems to keep of each kind
+_BLOCK = 512  # sequences that are queued for the threads at a time
+
+ImageSize = Callable[[str], tuple[int, int]]  # path -> (height, width)
 
 
 @dataclass
 class Findings:
-    """What a check found in one split.
+    """The problems of one split.
 
-    scanned: how many frames were decoded. counts: of each kind of problem; examples: the first of each kind.
+    Attributes:
+      scanned: number of decoded frames.
+      counts: kind of problem -> how often it was found.
+      examples: kind of problem -> the first ones.
     """
 
     dataset: FolderDataset
@@ -42,11 +48,11 @@ class Findings:
     examples: dict[str, list[Problem]] = field(default_factory=dict)
 
     def add(self, problem: Problem) -> None:
-        """Counts one, and keeps it while there are few of its kind."""
+        """Counts a problem, and keeps it as an example if there are few of its kind."""
         self.counts[problem.kind] += 1
-        kept = self.examples.setdefault(problem.kind, [])
-        if len(kept) < _EXAMPLES:
-            kept.append(problem)
+        examples = self.examples.setdefault(problem.kind, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(problem)
 
     @property
     def kinds(self) -> list[str]:
@@ -54,14 +60,14 @@ class Findings:
         return sorted(self.counts, key=lambda kind: (not self.fatal(kind), -self.counts[kind], kind))
 
     def fatal(self, kind: str) -> bool:
-        """Whether what such a problem speaks of cannot be used."""
+        """Whether problems of this kind make a sequence or an image unusable."""
         return self.examples[kind][0].fatal
 
     def as_json(self) -> dict:
-        """All of it in plain types."""
+        """The findings in JSON types."""
         dataset = self.dataset
         return {
-            "dataset": dataset.source.name,
+            "dataset": dataset.layout.name,
             "split": dataset.split,
             "root": str(dataset.root),
             "sequences": len(dataset),
@@ -82,33 +88,22 @@ class Findings:
 
 
 def check(
-    source: DatasetLayout, splits: list[str], root: str | Path | None, cache: str | Path, frames: str = "sample"
+    layout: DatasetLayout, splits: list[str], root: str | Path | None, cache: str | Path, frames: str = "sample"
 ) -> tuple[list[Findings], dict[str, str]]:
-    """Opens splits of a dataset and looks at their images.
+    """Checks splits of a dataset and their images.
 
     Args:
-      splits: those to check; empty: all that are there.
-      frames: "sample" decodes a few frames of each sequence, "all" each one.
+      splits: the splits to check; empty for all that can be opened.
+      frames: "sample" decodes a few frames of each sequence, "all" decodes all.
 
     Returns:
-      What was found in each split, and by split that is not there, why.
+      The findings of each split; and split -> reason for those that cannot be opened.
 
     Raises:
-      UserError: a split that was asked for is not there, or none is.
+      UserError: see `open_splits`.
     """
-    found, absent = [], {}
-    for split in splits or source.splits:
-        try:
-            dataset = open_index(source, split, root, cache)
-        except UserError as error:
-            if splits:
-                raise
-            absent[split] = error
-            continue
-        found.append(_check_split(dataset, frames))
-    if not found:
-        raise next(iter(absent.values()))
-    return found, {split: str(error) for split, error in absent.items()}
+    datasets, unopened = open_splits(layout, splits, root, cache, open_index)
+    return [_check_split(dataset, frames) for dataset in datasets.values()], unopened
 
 
 def _check_split(dataset: FolderDataset, frames: str) -> Findings:
@@ -118,21 +113,21 @@ def _check_split(dataset: FolderDataset, frames: str) -> Findings:
     if dataset.missing:
         findings.add(_missing(dataset))
 
-    @lru_cache(maxsize=4096)  # objects of one photograph, and sequences of one video, share files
-    def size(path: str) -> tuple[int, int]:
+    @lru_cache(maxsize=4096)  # objects in one photograph, and sequences of one video, share files
+    def image_size(path: str) -> tuple[int, int]:
         return images.decode(images.read_bytes(path), path).shape[:2]
 
     broken, count = set(), len(dataset)
-    bar = tqdm(total=count, desc=f"reading {dataset.source.title} {dataset.split}", unit="sequence", disable=None)
+    bar = tqdm(total=count, desc=f"reading {dataset.layout.title} {dataset.split}", unit="sequence", disable=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
         try:
             for start in range(0, count, _BLOCK):
                 block = range(start, min(start + _BLOCK, count))
-                for looked_at, problems in pool.map(lambda k: _look(dataset, k, frames, size), block):
+                for scanned, problems in pool.map(lambda k: _check_sequence(dataset, k, frames, image_size), block):
                     bar.update()
-                    findings.scanned += looked_at
+                    findings.scanned += scanned
                     for path, problem in problems:
-                        if path not in broken:  # None: it is the sequence's own problem
+                        if path not in broken:  # an image that sequences share counts once
                             findings.add(problem)
                         broken |= {path} - {None}
         except KeyboardInterrupt:
@@ -142,23 +137,29 @@ def _check_split(dataset: FolderDataset, frames: str) -> Findings:
 
 
 def _missing(dataset: FolderDataset) -> Problem:
-    """How much of a split is not there, with a name where the split has a list, and archives that may hold it."""
-    published = dataset.source.splits[dataset.split]
-    file = split_lists.dataset_folder(dataset.source.name) / f"{dataset.split}.txt"
+    """How many published sequences are missing, with a name if a list has them, and archives that may hold them."""
+    published = dataset.layout.splits[dataset.split]
+    file = split_lists.dataset_folder(dataset.layout.name) / f"{dataset.split}.txt"
     names = [line.split()[0] for line in split_lists.read_list(file)] if file.is_file() else []
-    known = {sequence.name for sequence in dataset} if names else set()
-    if known.isdisjoint(names):
-        names = []  # the list has another form than names
-    gone = [n for n in names if n not in known and not any(n in p.where for p in dataset.problems)]
+    present = {sequence.name for sequence in dataset} if names else set()
+    if present.isdisjoint(names):
+        names = []  # the list holds numbers rather than names
+    absent = [n for n in names if n not in present and not any(n in p.where for p in dataset.problems)]
     packed = list_archives(dataset.root)
-    detail = f"{dataset.missing:,} of the published {published:,} are not here"
-    detail += f", such as {gone[0]}" if gone else ""
+    detail = f"{dataset.missing:,} of the published {published:,} are missing"
+    detail += f", such as {absent[0]}" if absent else ""
     remedy = f"; unpack {len(packed)} archives such as {packed[0]}" if packed else ": download or unpack them"
     return Problem("sequences missing", ".", detail + remedy)
 
 
-def _look(dataset: FolderDataset, index: int, frames: str, size) -> tuple[int, list[tuple[str | None, Problem]]]:
-    """Decodes frames of one sequence: how many, and problems, each with the image it is of, None for the sequence."""
+def _check_sequence(
+    dataset: FolderDataset, index: int, frames: str, image_size: ImageSize
+) -> tuple[int, list[tuple[str | None, Problem]]]:
+    """Decodes frames of one sequence.
+
+    Returns:
+      The number of frames; and problems, each with the path of its image, or None for a problem of the sequence.
+    """
     sequence = dataset[index]
     count = len(sequence)
     chosen = range(count) if frames == "all" else sorted({round(k) for k in np.linspace(0, count - 1, SAMPLE)})
@@ -166,7 +167,7 @@ def _look(dataset: FolderDataset, index: int, frames: str, size) -> tuple[int, l
     for k in chosen:
         path = sequence.where(k)
         try:
-            sizes[k] = size(path)
+            sizes[k] = image_size(path)
         except FrameError as error:
             detail = str(error).removeprefix(f"{path}: ")
             detail += "" if ": " in detail else ": copy or extract it again"
@@ -177,20 +178,32 @@ def _look(dataset: FolderDataset, index: int, frames: str, size) -> tuple[int, l
         (h, w), (other_h, other_w) = different[:2]
         detail = f"frames are {w} x {h} and {other_w} x {other_h}: correct if the video changes, else extract it again"
         problems.append((None, Problem("frame size changes", where, detail, fatal=False)))
-    # Where all have one size, frames that were not decoded have it too.
-    which = np.flatnonzero(sequence.visible) if len(different) == 1 else [k for k in sizes if sequence.visible[k]]
-    height, width = np.array([sizes.get(k, different[0]) for k in which]).reshape(-1, 2).T
-    x, y, w, h = sequence.boxes_xywh[which].T
-    outside = np.flatnonzero((x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0))
-    if len(outside):
-        first = which[outside[0]]
-        box = ",".join(f"{v:g}" for v in sequence.boxes_xywh[first])
-        detail = (
-            f"{len(outside)} of {count} boxes are outside of the image, the first in frame {first + 1}: {box} in "
-            f"{width[outside[0]]} x {height[outside[0]]}; if many are, the images are of another size than annotated"
-        )
+    detail = _boxes_outside(sequence, sizes, different)
+    if detail:
         problems.append((None, Problem("box outside the image", where, detail, fatal=False)))
     return len(chosen), problems
+
+
+def _boxes_outside(sequence: Sequence, sizes: dict[int, tuple[int, int]], different: list[tuple[int, int]]) -> str:
+    """A line on visible boxes that lie completely outside their image; empty if there are none.
+
+    Args:
+      sizes: frame -> (height, width), of decoded frames.
+      different: the different sizes among them.
+    """
+    # If all decoded frames have one size, the others have it too.
+    frames = np.flatnonzero(sequence.visible) if len(different) == 1 else [k for k in sizes if sequence.visible[k]]
+    height, width = np.array([sizes.get(k, different[0]) for k in frames]).reshape(-1, 2).T
+    x, y, w, h = sequence.boxes_xywh[frames].T
+    outside = np.flatnonzero((x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0))
+    if not len(outside):
+        return ""
+    first = frames[outside[0]]
+    box = ",".join(f"{v:g}" for v in sequence.boxes_xywh[first])
+    return (
+        f"{len(outside)} of {len(sequence)} boxes are outside the image, the first in frame {first + 1}: {box} in "
+        f"{width[outside[0]]} x {height[outside[0]]}; if many are, the images are of another size than annotated"
+    )
 
 
 def _relative(dataset: FolderDataset, path: str) -> str:

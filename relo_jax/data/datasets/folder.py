@@ -1,13 +1,14 @@
-"""A folder of sequences: `<name>/img/*.jpg` and `<name>/groundtruth.txt`, as the field hands its benchmarks around.
+"""Folders of sequences in the usual form of benchmarks: `<name>/img/*.jpg` and `<name>/groundtruth.txt`.
 
-Also read: `groundtruth_rect.txt`, images beside the text file, png, bmp, webp and tiff, commas, tabs, blanks or
-semicolons. A line is x,y,w,h or the four corners of a polygon, which becomes its bounding box. Images are decoded when
-asked for.
+Also accepted: `groundtruth_rect.txt`; images next to the text file; png, bmp, webp and tiff; commas, tabs, blanks or
+semicolons. A line is x,y,w,h or the four corners of a polygon, which becomes its bounding box. Images are decoded
+when a frame is read.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,29 +17,36 @@ import numpy as np
 from tqdm import tqdm
 
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import DatasetLayout, Entry, Problem, list_folders, list_frames, record
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, list_folders, list_frames
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.media.images import IMAGE_SUFFIXES, decode, list_images, read_bytes
 
 TEXT_NAMES = ("groundtruth.txt", "groundtruth_rect.txt")
 HELD_OUT_EVERY = 10
+_NAMES = " or ".join(TEXT_NAMES)
 
 
 def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 16) -> Sequence:
-    """One sequence. A frame whose box is NaN or has no area is not visible (training leaves it out, evaluation counts
-    it by its rules, and no flag hides it); `cache` decoded frames are kept.
+    """One sequence.
+
+    A frame whose box is NaN or has no area is not visible: training leaves it out. Evaluation still counts it by the
+    benchmark's rules, since no flag marks the target as absent.
+
+    Args:
+      one_based: boxes count pixels from 1.
+      cache: number of decoded frames to keep.
 
     Raises:
-      UserError: no annotation, no images, boxes and frames that differ in number, a first box that cannot be tracked.
+      UserError: no annotation, no images, different numbers of boxes and frames, or a first box without an area.
     """
     folder = Path(folder)
-    text = _annotation(folder)
+    text = _annotation_file(folder)
     if text is None:
-        raise UserError(f"{folder}: has no {' or '.join(TEXT_NAMES)}")
+        raise UserError(f"{folder}: has no {_NAMES}")
     boxes, images = read_boxes(text, one_based=one_based), list_images(folder)
     if not images:
-        raise UserError(f"{folder}: has no images ({', '.join(sorted(IMAGE_SUFFIXES))}), in img or beside {text.name}")
+        raise UserError(f"{folder}: has no images ({', '.join(sorted(IMAGE_SUFFIXES))}), in img or next to {text.name}")
     if len(images) != len(boxes):
         raise UserError(f"{text}: has {len(boxes)} boxes for {len(images)} frames: extract the sequence again")
     with np.errstate(invalid="ignore"):
@@ -46,15 +54,15 @@ def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 1
     if not visible[0]:
         raise UserError(f"{text}, line 1: the first box {boxes[0].tolist()} has no area, and tracking starts from it")
 
-    files = _Files(tuple(map(str, images)), cache)
+    files = _ImageFiles(tuple(map(str, images)), cache)
     return Sequence(
         folder.name, boxes, visible, files.frame,
         read_encoded=files.encoded, where=files.where, shown=np.ones(len(boxes), bool),
     )  # fmt: skip
 
 
-class _Files:
-    """The images of a sequence by number; the last few that were decoded are kept, and stay in their process."""
+class _ImageFiles:
+    """The images of a sequence by frame number. Keeps the last decoded frames, in each process for itself."""
 
     def __init__(self, paths: tuple[str, ...], cache: int):
         self._paths, self._cache = paths, cache
@@ -77,13 +85,13 @@ class _Files:
 
     def _decode(self, index: int) -> np.ndarray:
         image = decode(self.encoded(index), self.where(index))
-        image.flags.writeable = False  # shared by all who ask for this frame
+        image.flags.writeable = False  # every caller gets the same array
         return image
 
 
 @dataclass(frozen=True)
 class SequenceFolder:
-    """The sequences of a folder, in the order of their names; clips draw from them at random."""
+    """The sequences of a folder, sorted by name; clips draw from them at random."""
 
     sequences: tuple[Sequence, ...]
     each_once = False
@@ -96,52 +104,57 @@ class SequenceFolder:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [sequences], frames of each."""
+        """int64 [sequences], number of frames."""
         return np.array([len(s) for s in self.sequences])
 
     @property
     def visible_counts(self) -> np.ndarray:
-        """int64 [sequences], visible frames of each."""
+        """int64 [sequences], number of visible frames."""
         return np.array([np.count_nonzero(s.visible) for s in self.sequences])
 
     @property
     def stills(self) -> np.ndarray:
-        """bool [sequences], whether it is one image that stands for a video."""
+        """bool [sequences], whether the sequence is one image that stands for a video."""
         return np.array([s.still for s in self.sequences], bool)
 
     def split(self, train: bool) -> SequenceFolder:
-        """The sequences to train on, or the held-out ones: every tenth; all for both where there are fewer than ten."""
+        """The training sequences, or the held-out ones, which are every tenth. Below ten sequences, both get all."""
         if len(self.sequences) < HELD_OUT_EVERY:
             return self
-        chosen = (s for k, s in enumerate(self.sequences) if (k % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) != train)
-        return SequenceFolder(tuple(chosen))
+        return SequenceFolder(
+            tuple(s for k, s in enumerate(self.sequences) if (k % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) != train)
+        )
 
 
 def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -> SequenceFolder:
-    """All sequences under `root` (or `root` itself, if it is one): every folder with an annotation file.
-    `cache` decoded frames of each are kept. Folders with frames and without an annotation are told of on stderr.
+    """All sequences below `root`, or `root` itself if it is one. A sequence is a folder with an annotation file.
+
+    Folders with frames but without an annotation are reported on stderr.
+
+    Args:
+      one_based: boxes count pixels from 1.
+      cache: number of decoded frames to keep per sequence.
 
     Raises:
-      UserError: no such folder, or it cannot be read; none with an annotation; or what `read_sequence` raises.
+      UserError: no such folder, or it cannot be read; no sequence in it; or see `read_sequence`.
     """
     root = Path(root)
     try:
         if not root.is_dir():
             raise UserError(f"{root}: no such folder of sequences")
-        below = [] if _annotation(root) else sorted(p for p in root.iterdir() if p.is_dir())
-        folders = [p for p in below or [root] if _annotation(p)]
+        below = [] if _annotation_file(root) else sorted(p for p in root.iterdir() if p.is_dir())
+        folders = [p for p in below or [root] if _annotation_file(p)]
         without = [p for p in below if p not in folders and _frames(p)]
     except OSError as error:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror}): see to its permissions") from None
-    names = " or ".join(TEXT_NAMES)
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}): check its permissions") from None
     if not folders:
-        raise UserError(f"{root}: no sequence in it (folders with {names})")
+        raise UserError(f"{root}: no sequence in it (folders with {_NAMES})")
     for folder in without:
-        tqdm.write(f"left out: {folder}: has frames and no {names}", file=sys.stderr)
+        tqdm.write(f"left out: {folder}: has frames but no {_NAMES}", file=sys.stderr)
     return SequenceFolder(tuple(read_sequence(p, one_based=one_based, cache=cache) for p in folders))
 
 
-def _annotation(folder: Path) -> Path | None:
+def _annotation_file(folder: Path) -> Path | None:
     return next((folder / name for name in TEXT_NAMES if (folder / name).is_file()), None)
 
 
@@ -152,26 +165,28 @@ def _frames(folder: Path) -> list[str]:
 def _entries(root: Path, split: str) -> list[Entry]:
     entries, annotated = [], False
     for name in ("", *list_folders(root)):
-        text = _annotation(root / name)
-        if text or name and _frames(root / name):  # what lacks its text is a problem to be told of
+        text = _annotation_file(root / name)
+        if text or name and _frames(root / name):  # frames without an annotation become a problem
             annotated |= text is not None
             images = Path(name, "img") if (root / name / "img").is_dir() else Path(name)
             text = Path(name, text.name if text else TEXT_NAMES[0])
             entries.append(Entry(name or root.name, (str(text), str(images))))
         if name == "" and text:
-            break  # it is one sequence itself
+            break  # the root itself is a sequence
     if not annotated:
-        raise LAYOUT.not_found(root, f"sequence in it (folders with {' or '.join(TEXT_NAMES)})")
+        raise LAYOUT.not_found(root, f"sequence in it (folders with {_NAMES})")
     return entries
 
 
-def _read(root: Path, entry: Entry):
+def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     text, images = entry.files
-    found = record(entry.name, images, list_frames(root / images), read_boxes(root / text), text=text)
-    if found.visible.any() and not found.visible[0]:
-        detail = f"the first box {found.boxes_xywh[0].tolist()} has no area, and tracking starts from it"
-        found.problems.append(Problem("no first box", text, detail))
-    yield found
+    annotation = Annotation.checked(
+        entry.name, images, list_frames(root / images), read_boxes(root / text), file=text
+    )  # fmt: skip
+    if annotation.visible.any() and not annotation.visible[0]:
+        detail = f"the first box {annotation.boxes_xywh[0].tolist()} has no area, and tracking starts from it"
+        annotation.problems.append(Problem("no first box", text, detail))
+    yield annotation
 
 
 # The same folders as a dataset whose sequences may be broken, for `relo data check`.
@@ -180,7 +195,7 @@ LAYOUT = DatasetLayout(
     title="Folder",
     folders=(),
     splits={"all": None},
-    layout="<name>/{groundtruth.txt, img/00000001.jpg}",
+    expected_paths="<name>/{groundtruth.txt, img/00000001.jpg}",
     entries=_entries,
     read=_read,
 )

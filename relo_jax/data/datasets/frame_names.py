@@ -1,4 +1,4 @@
-"""File names of frames, in little memory: LaSOT has 3.5 million of them, nearly all in the manner of 00000001.jpg."""
+"""File names of frames, stored compactly: LaSOT has 3.5 million, nearly all of the form 00000001.jpg."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ _NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
 
 
 class FrameNames:
-    """File names of a sequence's frames: a pattern where they are numbered without a gap, a list where not."""
+    """File names of a sequence's frames: a pattern if they are numbered without gaps, otherwise a list.
+
+    Args:
+      text: the names as `compress` stores them.
+      count: number of frames.
+    """
 
     def __init__(self, text: str, count: int):
         self._count = count
@@ -28,7 +33,7 @@ class FrameNames:
 
     @staticmethod
     def compress(names: list[str]) -> str:
-        """What `FrameNames` takes."""
+        """The names as one text, from which `FrameNames` restores them."""
         match = _NUMBERED.fullmatch(names[0]) if len(names) > 1 else None
         if match:
             prefix, digits, suffix = match.groups()

@@ -1,4 +1,7 @@
-"""An index on disk: a folder of arrays and a list of problems, there as a whole or not at all."""
+"""An index on disk: a folder of arrays and a list of problems, written whole or not at all.
+
+Raise `INDEX_VERSION` in every commit that changes how annotations are read or stored: older indices are then rebuilt.
+"""
 
 from __future__ import annotations
 
@@ -9,86 +12,122 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from relo_jax.data.datasets.frame_names import FrameNames
+from relo_jax.data.datasets.layout import Annotation, Problem
 from relo_jax.errors import UserError
 
-# Raise it when annotations are read or stored differently: every index of another version is then built anew.
 INDEX_VERSION = 1
+ANY_NAME = "surrogateescape"  # error handler for file names that are not UTF-8, as Python decodes them
 
-# What reading one raises that is not whole: cut off, or empty as after a power failure.
+# Reading an incomplete index raises one of these: it is cut off, or empty after a power failure.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError)
 _DAY = 24 * 3600  # seconds
 
+Opened = TypeVar("Opened")
 
-def save(
-    folder: Path, older: str, text, boxes, visible, shown, still, problems, left_out: int, **more: np.ndarray
-) -> None:
-    """Leaves an index, whole, at `folder`, and removes those beside it that match `older`.
 
-    It is written under another name and renamed, so that a crash leaves nothing that could be taken for an index, and
-    of two processes that make the same one the first to finish wins.
+class IndexWriter:
+    """Collects the annotations of a dataset in memory and writes them as an index.
 
-    Args:
-      text: a sequence's name, folder, category and frames, as `IndexedDataset` takes them apart.
-      boxes, visible, shown, still: of each sequence.
-      problems: of all.
-      more: further arrays.
+    Attributes:
+      problems: of all sequences, and of the dataset.
+      left_out: number of sequences that have a fatal problem and are not in the index.
     """
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        unfinished.mkdir(parents=True)
-        starts = lambda parts: np.cumsum([0, *map(len, parts)], dtype=np.int64)
-        arrays = {
-            "boxes": np.concatenate(boxes) if boxes else np.zeros((0, 4)),
-            "visible": np.concatenate(visible) if visible else np.zeros(0, bool),
-            "shown": np.concatenate(shown) if shown else np.zeros(0, bool),
-            "start": starts(boxes),
-            "text": np.frombuffer(b"".join(text), np.uint8),
-            "text_start": starts(text),
-            "visible_count": np.array([np.count_nonzero(v) for v in visible], np.int64),
-            "still": np.array(still, bool),
-            **more,
-        }
-        for name, values in arrays.items():
-            np.save(unfinished / f"{name}.npy", values)
-        rows = [(p.kind, p.where, p.detail, p.fatal) for p in problems]
-        (unfinished / "problems.json").write_text(json.dumps({"left_out": left_out, "problems": rows}))
-        _remove_others(folder, older)
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not _whole(folder, arrays):  # another process may have been first; a damaged one makes room
-                shutil.rmtree(folder)
-                unfinished.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
-    finally:
+
+    def __init__(self):
+        self._text: list[bytes] = []
+        self._boxes: list[np.ndarray] = []
+        self._visible: list[np.ndarray] = []
+        self._shown: list[np.ndarray] = []
+        self._still: list[bool] = []
+        self.problems: list[Problem] = []
+        self.left_out = 0
+
+    def add(self, annotation: Annotation) -> None:
+        """Adds a sequence, or only counts it and its problems if it cannot be used."""
+        self.problems += annotation.problems
+        if not annotation.usable:
+            self.left_out += 1
+            return
+        frames = FrameNames.compress(annotation.frames)
+        text = "\0".join((annotation.name, annotation.folder, annotation.category or "", frames))
+        self._text.append(text.encode(errors=ANY_NAME))
+        self._boxes.append(annotation.boxes_xywh)
+        self._visible.append(annotation.visible)
+        self._shown.append(annotation.visible if annotation.shown is None else annotation.shown)
+        self._still.append(annotation.still)
+
+    def save(self, folder: Path, older: str, **arrays: np.ndarray) -> None:
+        """Writes the index to `folder` and removes the indices next to it that match the glob pattern `older`.
+
+        It is written under another name and then renamed. So a crash leaves nothing that looks like an index, and if
+        two processes build the same index, the first to finish wins.
+
+        Args:
+          arrays: further arrays to store, by name.
+
+        Raises:
+          UserError: the index cannot be written.
+        """
+        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.mkdir(parents=True)
+            arrays = self._arrays() | arrays
+            for name, values in arrays.items():
+                np.save(unfinished / f"{name}.npy", values)
+            rows = [(p.kind, p.where, p.detail, p.fatal) for p in self.problems]
+            (unfinished / "problems.json").write_text(json.dumps({"left_out": self.left_out, "problems": rows}))
+            _remove_others(folder, older)
+            try:
+                unfinished.rename(folder)
+            except OSError:  # another process was first, or a damaged index is in the way
+                if not _is_whole(folder, arrays):
+                    shutil.rmtree(folder)
+                    unfinished.rename(folder)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        starts = lambda parts: np.cumsum([0, *map(len, parts)], dtype=np.int64)
+        return {
+            "boxes": np.concatenate([np.zeros((0, 4)), *self._boxes]),
+            "visible": np.concatenate([np.zeros(0, bool), *self._visible]),
+            "shown": np.concatenate([np.zeros(0, bool), *self._shown]),
+            "start": starts(self._boxes),
+            "text": np.frombuffer(b"".join(self._text), np.uint8),
+            "text_start": starts(self._text),
+            "visible_count": np.array([np.count_nonzero(v) for v in self._visible], np.int64),
+            "still": np.array(self._still, bool),
+        }
 
 
-def open_or_make(folder: Path, opened: Callable, make: Callable):
-    """`opened()`, after `make()` where there is no index at `folder` yet, or a damaged one.
+def open_or_build(folder: Path, open_index: Callable[[], Opened], build: Callable[[], None]) -> Opened:
+    """`open_index()`; runs `build()` first if there is no index at `folder`, or a damaged one.
 
     Raises:
-      UserError: it cannot be read though it was just made; what `opened` and `make` raise.
+      UserError: the index cannot be read just after it was built; or raised by `open_index` or `build`.
     """
-    for just_made in (False, True):
+    for just_built in (False, True):
         try:
-            return opened()
-        except UserError:  # has nothing to do with the arrays
+            return open_index()
+        except UserError:  # unrelated to the stored arrays
             raise
         except _DAMAGED:
-            if just_made:
+            if just_built:
                 break
-            make()
-    raise UserError(f"{folder}: this index was written and cannot be read: is the disk full? Remove it, try again")
+            build()
+    raise UserError(f"{folder}: this index was written but cannot be read: is the disk full? Remove it and try again")
 
 
-def _whole(folder: Path, names: Iterable[str]) -> bool:
-    """Whether an index has all its arrays, none of them cut off."""
+def _is_whole(folder: Path, names: Iterable[str]) -> bool:
+    """Whether an index has all its arrays, and none is cut off."""
     try:
         json.loads((folder / "problems.json").read_text())
         return all(np.load(folder / f"{name}.npy", mmap_mode="r") is not None for name in names)
@@ -97,7 +136,7 @@ def _whole(folder: Path, names: Iterable[str]) -> bool:
 
 
 def _remove_others(folder: Path, older: str) -> None:
-    """Removes indices that match `older`, and what processes that were killed left behind a day ago or more."""
+    """Removes indices that match `older`, and unfinished ones that killed processes left at least a day ago."""
     for path in folder.parent.glob(older):
         if path != folder:
             shutil.rmtree(path, ignore_errors=True)

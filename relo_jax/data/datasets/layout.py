@@ -1,10 +1,10 @@
-"""What a dataset's module says of its dataset: where sequences lie in the folders its authors hand out.
+"""How a dataset lies on disk: where its official folders keep sequences, boxes and flags.
 
     LAYOUT = DatasetLayout(name="lasot", title="LaSOT", ..., entries=_entries, read=_read)
 
-`entries(root, split)` lists a split without opening a file; `read(root, entry)` turns one entry into records. That is
-all a module writes; the index (`index.py`) reads entries in parallel, keeps what it learnt, and makes sequences of it.
-A root may have tens of thousands of sequences, perhaps on a network disk: `entries` lists folders and tests no file.
+A layout module provides two functions. `entries(root, split)` lists the split's sequences; `read(root, entry)` reads
+the annotation of one. The index (`index.py`) reads entries in parallel and stores what it reads. A root may hold tens
+of thousands of sequences on a network disk, so `entries` lists folders and never opens or tests single files.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ from relo_jax.errors import UserError
 from relo_jax.media.images import IMAGE_SUFFIXES, natural_order
 
 ENVIRONMENT = "RELO_DATA_DIR"
-MISSING_PART = "missing part"  # the kind of problem that is no sequence's: a part of the dataset is not there
-SMALLEST_SIDE, LARGEST_SIDE = 0.01, 1e5  # pixels, of a box that is taken for one
+MISSING_PART = "missing part"  # kind of problem: a part of the dataset is missing, rather than one sequence
+SMALLEST_SIDE, LARGEST_SIDE = 0.01, 1e5  # pixels, of a plausible box
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a sequence, or with the root. kind: a few words, the same for all of its kind. where: the
-    file, relative to the root. detail: the value and the remedy, one line. fatal: what it speaks of is left out."""
+    """A defect of a sequence or of the dataset's root.
+
+    Attributes:
+      kind: a few words, the same for all problems of a kind.
+      where: the file, relative to the root.
+      detail: the value and the remedy, in one line.
+      fatal: whether the sequence or image is left out.
+    """
 
     kind: str
     where: str
@@ -42,10 +48,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Entry:
-    """A sequence (or, where one file describes many, that file) as a listing finds it.
+    """A listed sequence, or a listed file that describes many sequences.
 
-    name: unique within the split. files: paths relative to the root, whose sizes and times tell whether anything
-    changed since it was read: annotations, and the folder of frames. extra: what else `read` wants to know.
+    Attributes:
+      name: unique within the split.
+      files: the annotation files and the folder of frames, relative to the root. The index is rebuilt when the size or
+        time of one changes.
+      extra: further values for the layout's `read`.
     """
 
     name: str
@@ -54,12 +63,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A sequence as its source reads it: annotation, and where its frames are.
+class Annotation:
+    """The annotation of one sequence: its boxes and flags, and where its frames are.
 
-    folder: of the frames, relative to the root. frames: their file names, in order.
-    boxes_xywh: float64 [F, 4], pixels, 0-based corners; NaN where there is no box. visible, shown: bool [F], see
-    `Sequence`.
+    Attributes:
+      folder: folder of the frames, relative to the root.
+      frames: file names of the frames, in order.
+      boxes_xywh: float64 [F, 4], in pixels, with 0-based corners; NaN where there is no box.
+      visible, shown: bool [F], see `Sequence`.
     """
 
     name: str
@@ -77,49 +88,116 @@ class Record:
         """Whether no problem is fatal."""
         return not any(p.fatal for p in self.problems)
 
+    @classmethod
+    def checked(
+        cls,
+        name: str,
+        folder: str,
+        frames: list[str],
+        boxes_xywh: np.ndarray,
+        *,
+        file: str,
+        absent: Mapping[str, np.ndarray] = MappingProxyType({}),
+        shown: np.ndarray | None = None,
+        category: str | None = None,
+        first_box_only: bool = False,
+    ) -> Annotation:
+        """An annotation with the checks that all datasets share: there are frames, as many as boxes, and visible boxes.
+
+        Args:
+          file: the annotation file relative to the root, for messages.
+          absent: flag file relative to the root -> bool [F], frames whose target it flags as not visible. A flag in one
+            file is enough.
+          shown: bool [F], see `Sequence`. None: all frames without a flag in `absent`, for a dataset with flags.
+          first_box_only: the split publishes only the first box; the others become NaN.
+        """
+        problems = []
+        if first_box_only and len(boxes_xywh) == 1 and len(frames) > 1:
+            boxes_xywh = np.concatenate([boxes_xywh, np.full((len(frames) - 1, 4), np.nan)])
+        if not frames:
+            problems.append(Problem("no frames", folder, "no images in it: extract the sequence again"))
+        elif len(frames) != len(boxes_xywh):
+            detail = f"{len(boxes_xywh)} boxes for {len(frames)} frames in {folder}: extract the sequence again"
+            problems.append(Problem("boxes and frames differ", file, detail))
+        with np.errstate(invalid="ignore"):
+            visible = (boxes_xywh[:, 2:] > 0).all(1)
+        absurd = visible & ~plausible(boxes_xywh)
+        if absurd.any():
+            first = int(np.argmax(absurd))
+            count, box = int(absurd.sum()), boxes_xywh[first].tolist()
+            detail = f"{count} boxes are implausible, the first in line {first + 1}, {box}: never trained on"
+            problems.append(Problem("absurd boxes", file, detail, fatal=False))
+            visible &= ~absurd
+        flagged = np.zeros(len(boxes_xywh), bool)
+        for flag_file, flags in absent.items():
+            if len(flags) == len(boxes_xywh):
+                flagged |= flags
+            else:
+                detail = f"{len(flags)} flags for {len(boxes_xywh)} boxes: extract the annotation again"
+                problems.append(Problem("flags and boxes differ", flag_file, detail))
+        visible &= ~flagged
+        if not visible.any():
+            problems.append(Problem("target never shows", file, "no frame has a visible box: leave the sequence out"))
+        without_box = np.isnan(boxes_xywh).any(1) if not first_box_only else np.zeros(0, bool)
+        if without_box.any():
+            first = int(np.argmax(without_box)) + 1
+            detail = f"{int(without_box.sum())} boxes are NaN, the first in line {first}: never trained on"
+            problems.append(Problem("NaN boxes", file, detail, fatal=False))
+        shown = ~flagged if shown is None and absent else shown
+        return cls(name, folder, list(frames), boxes_xywh, visible, category, problems=problems, shown=shown)
+
 
 @dataclass(frozen=True)
 class DatasetLayout:
-    """A dataset in its official layout.
+    """The official layout of a dataset.
 
-    name: as configs and commands say it. title: as papers print it. folders: names that its root goes by below a
-    folder of datasets. splits: those it has, each with the number of its sequences as published, or None. train: the
-    split to train on, None for a benchmark. heldout: the split that training is checked with, None where the official
-    ones have no boxes. layout: one line that shows the expected paths, for messages.
-    entries(root, split): raises UserError where the layout is not to be found, with the remedy.
-    read(root, entry): records, and problems that concern no single sequence (a part of the dataset is missing); raises
-      UserError for an annotation that cannot be read (it becomes a fatal problem of the entry's sequence).
-    attributes(root, name): names of a sequence's attributes, None where it has none; see `attributes.py`.
+    Attributes:
+      name: the name in configs and commands.
+      title: the name in papers.
+      folders: names that the dataset's folder may have inside a folder of datasets.
+      splits: split -> published number of sequences, None if none is published.
+      expected_paths: the expected paths in one line, for messages.
+      entries: (root, split) -> entries; raises a UserError with the remedy if the layout is not found.
+      read: (root, entry) -> annotations, and problems of the dataset as a whole (a missing part). It raises UserError
+        for an unreadable annotation, which becomes a fatal problem of the sequence.
+      train: the split to train on; None for a benchmark.
+      heldout: the split that is evaluated during training; None if no official split has public boxes.
+      attributes: (root, name) -> names of a sequence's attributes, or None; see `attributes.py`.
     """
 
     name: str
     title: str
     folders: tuple[str, ...]
     splits: dict[str, int | None]
-    layout: str
+    expected_paths: str
     entries: Callable[[Path, str], list[Entry]]
-    read: Callable[[Path, Entry], Iterable[Record | Problem]]
+    read: Callable[[Path, Entry], Iterable[Annotation | Problem]]
     train: str | None = None
     heldout: str | None = None
     attributes: Callable[[Path, str], tuple[str, ...] | None] | None = None
 
     def find_root(self, root: str | Path | None = None) -> Path:
-        """The dataset's folder: `root` (or RELO_DATA_DIR) or, where there is one by the dataset's name in it, that.
+        """The dataset's folder: a folder with one of its names inside `root`, or else `root` itself.
+
+        Args:
+          root: None for RELO_DATA_DIR.
 
         Raises:
-          UserError: neither was given, or it does not exist.
+          UserError: no root was given, or it does not exist.
         """
         given = root or os.environ.get(ENVIRONMENT)
         if not given:
-            raise UserError(f"{self.title}: where is it? Give its folder, or set {ENVIRONMENT} to the folder it is in")
+            raise UserError(
+                f"{self.title}: no data root: give the dataset's folder, or set {ENVIRONMENT} to the folder that has it"
+            )
         given = Path(given)
         if not given.is_dir():
             raise UserError(f"{given}: no such folder (looked for {self.title})")
-        there = list_folders(given)
-        # A name as it is written comes first: beside LaSOT there may be lasot, which `relo data build` makes.
-        by_name = {name.lower(): name for name in there} | {name: name for name in there}
-        wanted = [*self.folders, *map(str.lower, self.folders)]
-        return next((given / by_name[name] for name in wanted if name in by_name), given)
+        present = list_folders(given)
+        # The exact spelling comes first: next to LaSOT there may be lasot, which `relo data build` made.
+        by_name = {name.lower(): name for name in present} | {name: name for name in present}
+        spellings = [*self.folders, *map(str.lower, self.folders)]
+        return next((given / by_name[name] for name in spellings if name in by_name), given)
 
     def check_split(self, split: str) -> None:
         """Raises UserError for a split that the dataset does not have."""
@@ -127,130 +205,75 @@ class DatasetLayout:
             raise UserError(f"{self.title} has no split {split!r}: it has {', '.join(self.splits)}")
 
     def not_found(self, root: Path, missing: Path | str) -> UserError:
-        """The UserError for a root without `missing`: says what is expected, and sees archives still packed."""
+        """The error for a root without `missing`: names the packed archives there, or the expected paths."""
         packed = list_archives(root)
         if packed:
             return UserError(f"{root}: no {missing}, but {len(packed)} archives such as {packed[0]}: unpack them there")
-        return UserError(f"{root}: no {missing}; {self.title} is expected as {self.layout}")
+        return UserError(f"{root}: no {missing}; {self.title} is expected as {self.expected_paths}")
 
 
 def list_folders(folder: Path | str) -> list[str]:
-    """Names of the folders in a folder, sorted; empty where there is no such folder.
+    """Names of the folders in a folder, sorted; empty if there is no such folder.
 
     Raises:
-      UserError: it cannot be listed.
+      UserError: the folder cannot be listed.
     """
 
-    def scan(path):
+    def scan(path: Path | str) -> list[str]:
         with os.scandir(path) as entries:
             return sorted(e.name for e in entries if not e.name.startswith(".") and _is_folder(e))
 
-    return _listed(scan, folder)
+    return _list(scan, folder)
 
 
 def list_frames(folder: Path | str) -> list[str]:
-    """Names of the images in a folder, in the order of their numbers; empty where there is no such folder."""
+    """Names of the images in a folder, in the order of their numbers; empty if there is no such folder."""
     names = [n for n in list_files(folder) if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES]
     stems = [n[: n.rindex(".")] for n in names]
-    if "".join(stems).isdecimal():  # the same order, in a tenth of the time
+    if "".join(stems).isdecimal():  # the same order ten times as fast
         return [name for _, name in sorted(zip(map(int, stems), names, strict=True))]
     return sorted(names, key=natural_order)
 
 
 def frames_between(names: list[str], first: int, last: int) -> list[str]:
-    """Of frames named by their number (000123.jpg), those from `first` to `last`, both included."""
+    """The frames whose number (000123.jpg) is between `first` and `last`, both included."""
     numbers = ((os.path.splitext(name)[0], name) for name in names)
     return [name for stem, name in numbers if stem.isdecimal() and first <= int(stem) <= last]
 
 
 def list_archives(folder: Path | str) -> list[str]:
-    """Names of the packed archives in a folder, sorted; empty where there is no such folder."""
+    """Names of the packed archives in a folder, sorted; empty if there is no such folder."""
     return sorted(n for n in list_files(folder) if os.path.splitext(n)[1].lower() in ARCHIVES)
 
 
 def list_files(folder: Path | str) -> list[str]:
-    """Names of what is in a folder, in no order; empty where there is no such folder. Hidden ones are skipped.
+    """Names of all visible files and folders in a folder, unordered; empty if there is no such folder.
 
     Raises:
-      UserError: it cannot be listed.
+      UserError: the folder cannot be listed.
     """
-    return [name for name in _listed(os.listdir, folder) if not name.startswith(".")]
+    return [name for name in _list(os.listdir, folder) if not name.startswith(".")]
 
 
-def _listed(listing: Callable, folder: Path | str) -> list[str]:
-    """What `listing` says is in a folder; nothing where there is no such folder. Raises UserError."""
+def _list(listing: Callable[[Path | str], list[str]], folder: Path | str) -> list[str]:
+    """`listing(folder)`; empty if there is no such folder. Raises UserError."""
     try:
         return listing(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror}): see to its permissions and its disk") from None
+        raise UserError(f"{folder}: cannot be listed ({error.strerror}): check its permissions and the disk") from None
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, say
+    except OSError:  # for example a link to itself
         return False
 
 
-def sensible(boxes_xywh: np.ndarray) -> np.ndarray:
-    """bool [F]: boxes of which a crop can be cut: sides of a hundredth of a pixel to 100,000, not a million away."""
+def plausible(boxes_xywh: np.ndarray) -> np.ndarray:
+    """bool [F]: boxes that a crop can be cut around, with sides of 0.01 to 100,000 pixels at most 1,000,000 away."""
     with np.errstate(invalid="ignore"):
         sides = (boxes_xywh[:, 2:] >= SMALLEST_SIDE) & (boxes_xywh[:, 2:] <= LARGEST_SIDE)
         return sides.all(1) & (np.abs(boxes_xywh[:, :2]) <= 10 * LARGEST_SIDE).all(1)
-
-
-def record(
-    name: str,
-    folder: str,
-    frames: list[str],
-    boxes_xywh: np.ndarray,
-    *,
-    text: str,
-    absent: Mapping[str, np.ndarray] = MappingProxyType({}),
-    shown: np.ndarray | None = None,
-    category: str | None = None,
-    first_box_only: bool = False,
-) -> Record:
-    """A record with the checks that every dataset shares: frames there are, as many as boxes, boxes with an area.
-
-    Args:
-      text: the annotation file relative to the root, for messages.
-      absent: bool [F] by file relative to the root, frames whose target does not show by the dataset's own flags; one
-        file is enough to hide a frame.
-      shown: bool [F], see `Sequence`; None: all that nothing of `absent` hides, where a dataset has flags at all.
-      first_box_only: the split hides all boxes but the first; the others become NaN.
-    """
-    problems = []
-    if first_box_only and len(boxes_xywh) == 1 and len(frames) > 1:
-        boxes_xywh = np.concatenate([boxes_xywh, np.full((len(frames) - 1, 4), np.nan)])
-    if not frames:
-        problems.append(Problem("no frames", folder, "no images in it: extract the sequence again"))
-    elif len(frames) != len(boxes_xywh):
-        detail = f"{len(boxes_xywh)} boxes for {len(frames)} frames in {folder}: extract the sequence again"
-        problems.append(Problem("boxes and frames differ", text, detail))
-    with np.errstate(invalid="ignore"):
-        visible = (boxes_xywh[:, 2:] > 0).all(1)
-    absurd = visible & ~sensible(boxes_xywh)
-    if absurd.any():
-        first = int(np.argmax(absurd))
-        detail = f"{int(absurd.sum())} boxes are no boxes, the first in line {first + 1}, {boxes_xywh[first].tolist()}"
-        problems.append(Problem("absurd boxes", text, detail + ": never trained on", fatal=False))
-        visible &= ~absurd
-    flagged = np.zeros(len(boxes_xywh), bool)
-    for file, flags in absent.items():
-        if len(flags) == len(boxes_xywh):
-            flagged |= flags
-        else:
-            detail = f"{len(flags)} flags for {len(boxes_xywh)} boxes: extract the annotation again"
-            problems.append(Problem("flags and boxes differ", file, detail))
-    visible &= ~flagged
-    if not visible.any():
-        problems.append(Problem("target never shows", text, "no frame has a visible box: leave the sequence out"))
-    bad = np.isnan(boxes_xywh).any(1) if not first_box_only else np.zeros(0, bool)
-    if bad.any():
-        detail = f"{int(bad.sum())} boxes are NaN, the first in line {int(np.argmax(bad)) + 1}: never trained on"
-        problems.append(Problem("NaN boxes", text, detail, fatal=False))
-    shown = ~flagged if shown is None and absent else shown
-    return Record(name, folder, list(frames), boxes_xywh, visible, category, problems=problems, shown=shown)

@@ -1,7 +1,6 @@
-"""Split lists: the official ones, as facts in `data/<name>/`, one name a line, `#` before a comment.
+"""Official split lists in `data/<name>/`: one name per line, `#` starts a comment.
 
-A line may stand for several names that differ in the number at their end: `bear-1..3,7` is bear-1, bear-2, bear-3 and
-bear-7.
+A line may list several names that end in different numbers: `bear-1..3,7` stands for bear-1, bear-2, bear-3 and bear-7.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from pathlib import Path
 from relo_jax.data.datasets.annotations import read_text
 from relo_jax.errors import UserError
 
-PACKAGE = "relo_jax_datasets"  # what the folder data/ is called where it is installed
-_PART = r"\d+(?:\.\.\d+)?"
-_SEVERAL = re.compile(rf"(.*?)({_PART}(?:,{_PART})*)")
+PACKAGE = "relo_jax_datasets"  # the installed name of the folder data/
+_NUMBERS = r"\d+(?:\.\.\d+)?"
+_SEVERAL = re.compile(rf"(.*?)({_NUMBERS}(?:,{_NUMBERS})*)")
 
 
 def dataset_folder(name: str) -> Path:
     """`data/<name>` of this installation.
 
     Raises:
-      UserError: it was not installed.
+      UserError: the folder is not installed.
     """
     try:
         folder = Path(str(resources.files(PACKAGE))) / name
@@ -37,7 +36,7 @@ def official(name: str, file: str) -> list[str]:
     """The names in `data/<name>/<file>`.
 
     Raises:
-      UserError: it is missing.
+      UserError: the file is missing.
     """
     path = dataset_folder(name) / file
     if not path.is_file():
@@ -46,10 +45,10 @@ def official(name: str, file: str) -> list[str]:
 
 
 def read_list(path: Path) -> list[str]:
-    """Names of a list, one a line or several by their numbers; what follows `#` is a comment.
+    """The names in a list file, with ranges expanded and comments removed.
 
     Raises:
-      UserError: it cannot be read.
+      UserError: the file cannot be read.
     """
     lines = (line.partition("#")[0].strip() for line in read_text(path).splitlines())
     return [name for line in lines if line for name in _expand(line)]
@@ -61,7 +60,7 @@ def _expand(line: str) -> list[str]:
     if not match or match[2].isdigit():
         return [line]
     names = []
-    for part in match[2].split(","):
-        first, _, last = part.partition("..")
+    for numbers in match[2].split(","):
+        first, _, last = numbers.partition("..")
         names += [f"{match[1]}{number}" for number in range(int(first), int(last or first) + 1)]
     return names

@@ -1,4 +1,4 @@
-"""How large a dataset is and what its boxes are like: from its index, and a sample of its images."""
+"""Sizes of datasets and statistics of their boxes, from the index and a sample of images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax.data.datasets import layouts
-from relo_jax.data.datasets.index import FolderDataset, open_dataset
-from relo_jax.data.datasets.layout import DatasetLayout
+from relo_jax.data.datasets.index import FolderDataset, open_splits
+from relo_jax.data.datasets.layout import ENVIRONMENT, DatasetLayout
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError, decode
 
@@ -18,47 +18,47 @@ _SAMPLE = 32  # images
 
 
 def present(root: str | Path | None) -> list[str]:
-    """Names of the datasets that have a folder by their name below `root`.
+    """Names of the datasets that have a folder of their own below `root`.
 
     Raises:
-      UserError: no root was given, or it does not exist, or has none.
+      UserError: no root was given, it does not exist, or it has no dataset.
     """
-    found = [name for name in layouts.NAMES if _has_own_folder(layouts.dataset_layout(name), root)]
-    if not found:
-        folders = ", ".join(layouts.dataset_layout(name).folders[0] for name in layouts.NAMES)
-        raise UserError(f"{root or 'RELO_DATA_DIR'}: no dataset below it (folders such as {folders}); or name one")
-    return found
+    all_layouts = [layouts.dataset_layout(name) for name in layouts.NAMES]
+    names = [layout.name for layout in all_layouts if _has_own_folder(layout, root)]
+    if not names:
+        folders = ", ".join(layout.folders[0] for layout in all_layouts)
+        raise UserError(f"{root or ENVIRONMENT}: no dataset below it (folders such as {folders}); or name one")
+    return names
 
 
-def _has_own_folder(source: DatasetLayout, root: str | Path | None) -> bool:
-    return source.find_root(root).name.lower() in {name.lower() for name in source.folders}
+def _has_own_folder(layout: DatasetLayout, root: str | Path | None) -> bool:
+    return layout.find_root(root).name.lower() in {name.lower() for name in layout.folders}
 
 
-def describe(source: DatasetLayout, root: str | Path | None, cache: str | Path) -> tuple[list[dict], dict[str, str]]:
-    """Figures of every split that is there, and by split that is not, why.
+def describe(layout: DatasetLayout, root: str | Path | None, cache: str | Path) -> tuple[list[dict], dict[str, str]]:
+    """Statistics of a dataset.
+
+    Returns:
+      A row for each split that is on disk; and split -> reason for those that cannot be opened.
 
     Raises:
-      UserError: none is.
+      UserError: no split can be opened.
     """
-    rows, absent = [], {}
-    for split in source.splits:
-        try:
-            rows.append(_describe(open_dataset(source, split, root, cache)))
-        except UserError as error:
-            absent[split] = error
-    if not rows:
-        raise next(iter(absent.values()))
-    return rows, {split: str(error) for split, error in absent.items()}
+    datasets, unopened = open_splits(layout, (), root, cache)
+    return [_describe_split(dataset) for dataset in datasets.values()], unopened
 
 
-def _describe(dataset: FolderDataset) -> dict:
-    """Of one split: box_side_px are quantiles of the root of the area of visible boxes; frame_sizes and disk_bytes are
-    of a sample of images, the latter scaled to all files."""
+def _describe_split(dataset: FolderDataset) -> dict:
+    """Statistics of one split.
+
+    box_side_px: quantiles of sqrt(w h) over visible boxes. frame_sizes: of a sample of images. disk_bytes: mean size of
+    that sample times the number of files.
+    """
     frames, sizes, stored = int(dataset.lengths.sum()), Counter(), []
     sides, categories, photographs = [], set(), set()
     for sequence in dataset:
         if sequence.still:
-            photographs.add(sequence.where(0))  # several sequences, its objects, may share one
+            photographs.add(sequence.where(0))  # several objects, each a sequence, may share one
         sides.append(np.sqrt(sequence.boxes_xywh[sequence.visible, 2:].prod(1)).astype(np.float32))
         categories |= {sequence.category} - {None}
     for index in sorted({round(k) for k in np.linspace(0, len(dataset) - 1, _SAMPLE)}):
@@ -72,7 +72,7 @@ def _describe(dataset: FolderDataset) -> dict:
         stored.append(len(encoded))
     sides = np.concatenate(sides)
     return {
-        "dataset": dataset.source.name,
+        "dataset": dataset.layout.name,
         "split": dataset.split,
         "root": str(dataset.root),
         "sequences": len(dataset),

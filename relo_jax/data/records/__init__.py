@@ -1,1 +1,1 @@
-"""Datasets built into shards of records (TFDS, ArrayRecord), and read back a frame at a time."""
+"""Datasets built into shards of records (TFDS, ArrayRecord), and read back one frame at a time."""

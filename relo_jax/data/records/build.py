@@ -1,10 +1,11 @@
-"""`relo data build`: writes a dataset as TFDS has it, goes on where it was stopped, and checks what it wrote.
+"""`relo data build`: writes a dataset in TFDS's format, continues interrupted builds, and verifies what it wrote.
 
     DIR/lasot/frames/1.0.0/      lasot-train.array_record-00000-of-00512 ..., dataset_info.json, features.json
-    DIR/lasot/sequences/1.0.0/   the same; its dataset_info.json is written last, and makes the split a built one
+    DIR/lasot/sequences/1.0.0/   the same; its dataset_info.json is written last and marks the split as finished
 
-A shard is written beside its place, read back and compared with the folders, moved, and noted in `shards-SPLIT/`. What
-is noted is not written again. Once a split is built, a run reads every byte of it and replaces what has changed.
+A shard is written to a scratch folder, read back and compared with the folders, moved into place and noted in
+`shards-SPLIT/`. A noted shard is not written again. Running the command on a finished split reads every byte of it and
+replaces damaged shards.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -30,18 +32,28 @@ from relo_jax.data.datasets.layout import DatasetLayout, Problem
 from relo_jax.data.records import shard as tfds_shard
 from relo_jax.data.records import tfds as tfds_builder
 from relo_jax.data.records import tiled_jpeg
-from relo_jax.data.records.examples import KINDS, Records, digest, in_order
-from relo_jax.data.records.read import config_folder, listed_splits, plan_note, shard_name
+from relo_jax.data.records.examples import KINDS, SplitExamples, digest, threaded_map
+from relo_jax.data.records.read import config_folder, listed_splits, plan_file, shard_name
 from relo_jax.errors import UserError
 
+if TYPE_CHECKING:
+    from etils import epath
+
 SHARD_MIB = 256
-_SHARDS_AT_ONCE = min(8, os.cpu_count() or 1)  # checksums and the ArrayRecord library leave Python's lock alone
+_SHARDS_AT_ONCE = min(8, os.cpu_count() or 1)  # checksums and the ArrayRecord library release Python's lock
 
 
 @dataclass
-class Report:
-    """What a build did. tiled: how many images are JPEG in tiles. shards: how many were "written" or "kept". damaged:
-    shards that had changed since they were written, now replaced. problems: of the dataset, annotations and images."""
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+      frames: number of images.
+      tiled: number of images stored as tiled JPEG.
+      shards: number of shards "written" and "kept".
+      damaged: paths of shards that had changed since they were written and were replaced.
+      problems: of the dataset, its annotations and its images.
+    """
 
     dataset: FolderDataset
     frames: int
@@ -51,33 +63,37 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
 
     def __str__(self) -> str:
-        name = self.dataset.name
-        done = " and ".join(f"{count} {how}" for how, count in self.shards.items())
-        form = f"{self.tiled:,} of them JPEG in tiles" if self.tiled else "as they are"
-        lines = [f"{self.dataset.summary()}; {self.frames:,} images, {form}, in shards, {done}, all checked"]
-        for kind, count in Counter(p.kind for p in self.problems if not p.fatal).items():
-            first = next(p for p in self.problems if p.kind == kind and not p.fatal)
-            lines.append(f"{name}: {count:,} {kind}, kept as they are; the first: {first}")
-        lines += [f"{path}: had changed since it was written, is written again" for path in self.damaged]
+        shards = " and ".join(f"{count} {state}" for state, count in self.shards.items())
+        form = f"{self.tiled:,} of them tiled JPEG" if self.tiled else "unchanged"
+        lines = [f"{self.dataset.summary()}; {self.frames:,} images, {form}; shards: {shards}, all verified"]
+        notes = [p for p in self.problems if not p.fatal]
+        for kind, count in Counter(p.kind for p in notes).items():
+            first = next(p for p in notes if p.kind == kind)
+            lines.append(f"{self.dataset.name}: {count:,} {kind}, stored unchanged; the first: {first}")
+        lines += [f"{path}: had changed since it was written; replaced" for path in self.damaged]
         return "\n".join(lines)
 
 
 def build(
-    source: DatasetLayout,
+    layout: DatasetLayout,
     split: str,
     out: str | Path,
     root: str | Path | None = None,
     shard_mib: float = SHARD_MIB,
     cache: str | Path = DEFAULT_CACHE,
     tiles: bool = False,
-) -> Report:
-    """Writes one split below `out` (a folder, or a gs:// path), or what is missing of it, and checks it.
+) -> BuildReport:
+    """Writes the missing shards of one split below `out` and verifies all of them.
 
-    tiles: whether JPEGs are kept in tiles, of which training decodes only those that it needs (`tiled_jpeg`).
+    Args:
+      out: folder of built datasets, local or gs://.
+      root, cache: see `open_dataset`.
+      shard_mib: approximate size of a shard.
+      tiles: whether to store tiled JPEG, of which training decodes only the tiles it needs (`tiled_jpeg`).
 
     Raises:
-      UserError: what `open_dataset` raises; `out` cannot be written, or has the split from other data; another build of
-        the dataset is running there; a shard does not read back; tiles without the program for them.
+      UserError: see `open_dataset`; `out` cannot be written, or has this split from other data; another process builds
+        the dataset there; a shard does not read back; tiles without jpegtran.
     """
     from etils import epath
 
@@ -85,11 +101,11 @@ def build(
         raise UserError(f"--shard-mib {shard_mib:g}: give a size in MiB, from a KiB to a TiB")
     if tiles:
         tiled_jpeg.check_program()
-    records = Records(open_dataset(source, split, root, cache), tiles)
+    examples = SplitExamples(open_dataset(layout, split, root, cache), tiles)
     try:
-        out = epath.Path(out)
-        with _alone(out / source.name) as scratch:
-            return _Build(records, split, out, scratch, shard_mib).run()
+        folder = epath.Path(out)
+        with _exclusive_scratch(folder / layout.name) as scratch:
+            return _Build(examples, split, folder, scratch, shard_mib).run()
     except ImportError as error:
         raise UserError(f"{out}: cannot be reached: {error}: pip install 'relo-jax[cloud]'") from None
     except (OSError, RuntimeError) as error:
@@ -97,15 +113,15 @@ def build(
 
 
 @contextlib.contextmanager
-def _alone(folder) -> Iterator[Path]:
-    """An empty folder for unfinished files: in `folder` where it is local, so that a finished one is only renamed.
+def _exclusive_scratch(folder: epath.Path) -> Iterator[Path]:
+    """An empty folder for unfinished files. It is inside a local `folder`, so that finished files are only renamed.
 
     Raises:
       UserError: another process builds there.
     """
     if not tfds_shard.is_local(folder):
-        with tempfile.TemporaryDirectory(prefix="relo-build-") as scratch:
-            yield Path(scratch)
+        with tempfile.TemporaryDirectory(prefix="relo-build-") as temporary:
+            yield Path(temporary)
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
     with open(Path(folder) / ".lock", "w") as lock:
@@ -114,7 +130,7 @@ def _alone(folder) -> Iterator[Path]:
         except BlockingIOError:
             raise UserError(f"{folder}: another process is building there: wait for it, or end it") from None
         scratch = Path(folder) / ".unfinished"
-        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process
         scratch.mkdir()
         try:
             yield scratch
@@ -123,109 +139,110 @@ def _alone(folder) -> Iterator[Path]:
 
 
 class _Build:
-    """A split that is being built: what it comes from, what it is to become, and where."""
+    """The build of one split."""
 
-    def __init__(self, records: Records, split: str, out, scratch: Path, shard_mib: float):
-        self.records, self.split, self.scratch, self.name = records, split, scratch, records.dataset.source.name
-        self.bounds = {kind: records.shards(kind, int(shard_mib * 2**20)) for kind in KINDS}
+    def __init__(self, examples: SplitExamples, split: str, out: epath.Path, scratch: Path, shard_mib: float):
+        self.examples, self.split, self.scratch, self.name = examples, split, scratch, examples.dataset.layout.name
+        self.bounds = {kind: examples.shards(kind, int(shard_mib * 2**20)) for kind in KINDS}
         self.folders = {kind: config_folder(out, self.name, kind) for kind in KINDS}
         self.finished = all(split in listed_splits(folder) for folder in self.folders.values())
-        self.report = Report(records.dataset, records.counts["frames"])
+        self.report = BuildReport(examples.dataset, examples.counts["frames"])
 
-    def run(self) -> Report:
+    def run(self) -> BuildReport:
         plan = self._plan()
         for kind in KINDS:
-            self._begin(kind, plan)
-        shards = {kind: self._shards(kind) for kind in KINDS}
+            self._prepare(kind, plan)
+        notes = {kind: self._write_shards(kind) for kind in KINDS}
         for kind in KINDS:
-            self._publish(kind, shards[kind])
-        images = [Problem(*row) for shard in shards["frames"] for row in shard["problems"]]
-        self.report.tiled = sum(shard["tiled"] for shard in shards["frames"])
-        self.report.problems = self.records.dataset.problems + images
+            self._publish(kind, notes[kind])
+        image_problems = [Problem(*row) for note in notes["frames"] for row in note["problems"]]
+        self.report.tiled = sum(note["tiled"] for note in notes["frames"])
+        self.report.problems = self.examples.dataset.problems + image_problems
         return self.report
 
     def _plan(self) -> str:
-        """A digest of everything that decides what is in a shard, but for the images."""
-        state = hashlib.blake2b(json.dumps([self.bounds, self.records.tiles]).encode(), digest_size=16)
-        for number in range(self.records.counts["sequences"]):
-            folder, names = self.records.dataset.files(number)
-            state.update(digest(self.records.example("sequences", number)[0]))
+        """A digest of everything that decides the content of shards, except for the images."""
+        state = hashlib.blake2b(json.dumps([self.bounds, self.examples.tiles]).encode(), digest_size=16)
+        for number in range(self.examples.counts["sequences"]):
+            folder, names = self.examples.dataset.files(number)
+            state.update(digest(self.examples.example("sequences", number)[0]))
             state.update(f"{folder}\0{names[0]}\0{names[len(names) - 1]}\0".encode())
         return state.hexdigest()
 
-    def _begin(self, kind: str, plan: str) -> None:
-        """Clears away what an unfinished build by another plan left.
+    def _prepare(self, kind: str, plan: str) -> None:
+        """Removes the files of an unfinished build with another plan.
 
         Raises:
-          UserError: a finished one is there.
+          UserError: a finished build has another plan.
         """
         folder = self.folders[kind]
-        note = plan_note(folder, self.split)
-        if note.exists() and note.read_text() == plan:
+        file = plan_file(folder, self.split)
+        if file.exists() and file.read_text() == plan:
             return
         if self.split in listed_splits(folder):
             raise UserError(
                 f"{folder}: has the {self.split} split, from other data or with another --shard-mib or --tiles: "
                 "remove it, or give another --out"
             )
-        if note.parent.exists():
-            note.parent.rmtree()
+        if file.parent.exists():
+            file.parent.rmtree()
             for old in folder.glob(f"{self.name}-{self.split}.array_record-*"):
                 old.unlink()
-        note.parent.mkdir(parents=True, exist_ok=True)
-        tfds_shard.put(note, plan, self.scratch)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tfds_shard.write_text(file, plan, self.scratch)
 
-    def _shards(self, kind: str) -> list[dict]:
-        """Writes the shards of a config that are not there, several at a time; what is noted of all."""
-        bounds, noted = self.bounds[kind], []
-        title = f"{self.records.dataset.name} {kind}"
+    def _write_shards(self, kind: str) -> list[dict]:
+        """Writes the missing shards of a config, several at a time. Returns the notes of all shards."""
+        bounds, notes = self.bounds[kind], []
+        title = f"{self.examples.dataset.name} {kind}"
         with tqdm(total=bounds[-1], desc=title, unit=f" {kind}", mininterval=1) as bar:
-            one_at_a_time, over = threading.Lock(), threading.Event()
+            lock, stopped = threading.Lock(), threading.Event()
 
             def advance(count: int = 1, work: bool = True) -> None:
-                if over.is_set():
-                    raise CancelledError  # interrupted, or another shard failed: a half one is of no use
-                with one_at_a_time:
-                    if not work:  # it would spoil the rate and the time left
+                if stopped.is_set():
+                    raise CancelledError  # interrupted, or another shard failed: half a shard is useless
+                with lock:
+                    if not work:  # it would distort the rate and the remaining time
                         bar.initial += count
                     bar.update(count)
 
-            write = lambda number: self._shard(kind, number, advance)
-            for shard, path, how in in_order(write, range(len(bounds) - 1), _SHARDS_AT_ONCE, _SHARDS_AT_ONCE, over.set):
-                noted.append(shard)
-                self.report.shards["kept" if how == "kept" else "written"] += 1
-                if how == "damaged":
+            write = lambda number: self._write_shard(kind, number, advance)
+            numbers = range(len(bounds) - 1)
+            for note, path, state in threaded_map(write, numbers, _SHARDS_AT_ONCE, _SHARDS_AT_ONCE, stopped.set):
+                notes.append(note)
+                self.report.shards["kept" if state == "kept" else "written"] += 1
+                if state == "damaged":
                     self.report.damaged.append(str(path))
-        return noted
+        return notes
 
-    def _shard(self, kind: str, number: int, advance) -> tuple[dict, object, str]:
-        """Sees to one shard: what is noted of it, its file, and whether it was "kept", "missing" or "damaged"."""
+    def _write_shard(self, kind: str, number: int, advance: Callable[..., None]) -> tuple[dict, epath.Path, str]:
+        """Writes one shard if necessary. Returns its note, its path, and whether it was kept, missing or damaged."""
         bounds, folder = self.bounds[kind], self.folders[kind]
         path = folder / shard_name(self.name, self.split, number, len(bounds) - 1)
-        note = plan_note(folder, self.split).with_name(f"{number:05d}.json")
+        note_file = plan_file(folder, self.split).with_name(f"{number:05d}.json")
         numbers = range(bounds[number], bounds[number + 1])
-        shard = json.loads(note.read_text()) if note.exists() else None
-        if shard and tfds_shard.as_noted(path, shard, thorough=self.finished):
+        note = json.loads(note_file.read_text()) if note_file.exists() else None
+        if note and tfds_shard.is_intact(path, note, thorough=self.finished):
             advance(len(numbers), work=self.finished)
-            return shard, path, "kept"
-        how = "damaged" if shard and path.exists() else "missing"
-        part = self.scratch / path.name
-        shard = tfds_shard.write(self.records, kind, numbers, part, advance)
-        tfds_shard.move(part, path, shard)
-        tfds_shard.put(note, json.dumps(shard), self.scratch)
-        return shard, path, how
+            return note, path, "kept"
+        state = "damaged" if note and path.exists() else "missing"
+        unfinished = self.scratch / path.name
+        note = tfds_shard.write(self.examples, kind, numbers, unfinished, advance)
+        tfds_shard.move(unfinished, path, note)
+        tfds_shard.write_text(note_file, json.dumps(note), self.scratch)
+        return note, path, state
 
-    def _publish(self, kind: str, shards: list[dict]) -> None:
-        """Writes the files by which TFDS finds the split; dataset_info.json, which lists it, is the last."""
+    def _publish(self, kind: str, notes: list[dict]) -> None:
+        """Writes the files by which TFDS finds the split. dataset_info.json, which lists it, comes last."""
         import tensorflow_datasets as tfds
 
         folder = self.folders[kind]
         info = tfds.core.DatasetInfo(
-            builder=tfds_builder.identity(self.name, kind, folder), **tfds_builder.describe(self.name, kind)
+            builder=tfds_builder.identity(self.name, kind, folder), **tfds_builder.info_fields(self.name, kind)
         )
         info.set_file_format("array_record")
         splits = listed_splits(folder)
-        splits[self.split] = [s["records"] for s in shards], sum(s["record_bytes"] for s in shards)
+        splits[self.split] = [note["records"] for note in notes], sum(note["record_bytes"] for note in notes)
         files = {"dataset_name": self.name, "data_dir": folder, "filetype_suffix": "array_record"}
         infos = [
             tfds.core.SplitInfo(
@@ -237,10 +254,10 @@ class _Build:
         info.set_splits(tfds.core.SplitDict(infos))
         metadata = folder / "metadata.json"
         info.metadata.update(json.loads(metadata.read_text()) if metadata.exists() else {})
-        problems = [Problem(*row) for shard in shards for row in shard["problems"]]
-        info.metadata[self.split] = tfds_builder.report(self.records, kind, problems)
+        problems = [Problem(*row) for note in notes for row in note["problems"]]
+        info.metadata[self.split] = tfds_builder.split_metadata(self.examples, kind, problems)
         written = self.scratch / f"info-{kind}"
         written.mkdir()
         info.write_to_directory(written)
         for file in sorted(written.iterdir(), key=lambda file: file.name == "dataset_info.json"):
-            tfds_shard.put(folder / file.name, file.read_text(), self.scratch)
+            tfds_shard.write_text(folder / file.name, file.read_text(), self.scratch)

@@ -1,9 +1,9 @@
-"""What a dataset holds once it is built: a record a frame, and a record a sequence that says where its frames are.
+"""The examples of a built dataset: one per frame, and one per sequence that refers to its frames.
 
-A frame is the image file as it is, or a JPEG of the same pixels in tiles (`tiled_jpeg`), so that one is had without
-reading or decoding a video. Frames that several sequences share (UAV123's folders, the boxes of a COCO image) are kept
-once. What is wrong in the folders is kept too: a file that does not decode is stored as it is, a missing one as no
-bytes, and a reader meets the same as in the folder. Both are counted and named.
+A frame is the original image file, or a tiled JPEG of the same pixels (`tiled_jpeg`), so it can be read without reading
+or decoding a video. Frames that several sequences share (UAV123's folders, the objects of a COCO image) are stored
+once. Defects of the folders are kept: a file that does not decode is stored unchanged and a missing one as no bytes,
+so a reader fails as it would in the folder. Both are counted and reported.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import hashlib
 import itertools
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,74 +25,84 @@ from relo_jax.data.records import tiled_jpeg
 from relo_jax.media import images
 from relo_jax.media.images import FrameError, natural_order
 
-KINDS = ("frames", "sequences")  # the two configs of a built dataset
-VISIBLE, SHOWN = 1, 2  # of a sequence's "visible": may be trained on; may not, but evaluation counts it (0: neither)
+VERSION = "1.0.0"  # of the format of a built dataset
+KINDS = ("frames", "sequences")  # the two TFDS configs of a built dataset
+VISIBLE, SHOWN = 1, 2  # values of "visible": may be trained on; only counted by evaluation. 0: neither
 READERS = 16  # threads: the frames come from many files, perhaps on a network disk
-_AHEAD = 4 * READERS  # frames read before they are asked for
-_SAMPLED = 4  # frames of a run whose sizes stand for all of it
-_SEQUENCE_BYTES, _ANNOTATION_BYTES = 200, 33  # about what a sequence takes, and each of its frames
+_AHEAD = 4 * READERS  # frames to read in advance
+_SAMPLED = 4  # frames whose sizes estimate those of a run
+_SEQUENCE_BYTES, _ANNOTATION_BYTES = 200, 33  # approximate size of a sequence, and of the annotation of each frame
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
-class Records:
-    """A split as two lists of examples: `example("frames", number)` and `example("sequences", number)`.
+class SplitExamples:
+    """All examples of a split, by number: `example("frames", 7)` or `example("sequences", 0)`.
 
-    tiles: whether JPEGs get tiles. counts: how many there are of each. A run is a stretch of frames of one folder; the
-    frames of a sequence follow each other in one run.
+    Frames are ordered in runs. A run is a stretch of frames of one folder, and the frames of a sequence are consecutive
+    in one run.
+
+    Args:
+      tiles: whether to convert JPEGs to tiled ones.
+
+    Attributes:
+      counts: number of examples of each kind.
     """
 
     def __init__(self, dataset: FolderDataset, tiles: bool = False):
         self.dataset, self.tiles = dataset, tiles
-        self._runs: list[tuple] = []  # folder, names of its files, sequence and place there of each (None: one owner)
+        # Of each run: folder, file names, and who owns its frames: one sequence, or (sequence, frame) of each.
+        self._runs: list[tuple[str, Sequence[str], int | np.ndarray]] = []
         self._starts = [0]
         self._first = np.zeros(len(dataset), np.int64)
         by_folder = defaultdict(list)
         for index in range(len(dataset)):
             by_folder[dataset.files(index)[0]].append(index)
         for folder, members in by_folder.items():
-            if len(members) == 1 or not self._share(folder, members):
+            if len(members) == 1 or not self._add_shared_run(folder, members):
                 for index in members:
                     self._first[index] = self._starts[-1]
-                    self._add(folder, dataset.files(index)[1], index)
+                    self._add_run(folder, dataset.files(index)[1], index)
         self.counts = {"frames": self._starts[-1], "sequences": len(dataset)}
 
-    def _add(self, folder: str, names, owners) -> None:
+    def _add_run(self, folder: str, names: Sequence[str], owners: int | np.ndarray) -> None:
         self._runs.append((folder, names, owners))
         self._starts.append(self._starts[-1] + len(names))
 
-    def _share(self, folder: str, members: list[int]) -> bool:
-        """One run for all sequences of a folder; False where one of them skips frames that another has."""
-        of_each = {index: list(self.dataset.files(index)[1]) for index in members}
-        names = sorted({name for one in of_each.values() for name in one}, key=natural_order)
-        place = {name: k for k, name in enumerate(names)}
+    def _add_shared_run(self, folder: str, members: list[int]) -> bool:
+        """One run for all sequences of a folder; False if one of them skips frames that another has."""
+        names_of = {index: list(self.dataset.files(index)[1]) for index in members}
+        names = sorted({name for own in names_of.values() for name in own}, key=natural_order)
+        position = {name: k for k, name in enumerate(names)}
         owners = np.full((len(names), 2), -1, np.int64)
-        for index, own in of_each.items():
-            at = place[own[0]]
-            if names[at : at + len(own)] != own:
+        for index, own in names_of.items():
+            start = position[own[0]]
+            if names[start : start + len(own)] != own:
                 return False
-            new = np.flatnonzero(owners[at : at + len(own), 0] < 0)
-            owners[at + new] = np.stack([np.full(len(new), index), new], 1)
-            self._first[index] = self._starts[-1] + at
-        self._add(folder, names, owners)
+            new = np.flatnonzero(owners[start : start + len(own), 0] < 0)
+            owners[start + new] = np.stack([np.full(len(new), index), new], 1)
+            self._first[index] = self._starts[-1] + start
+        self._add_run(folder, names, owners)
         return True
 
     def example(self, kind: str, number: int) -> tuple[dict, Problem | None]:
-        """A record's values, and what is wrong with its image."""
+        """The values of an example, and the problem of its image if there is one."""
         return self._frame(number) if kind == "frames" else (self._sequence(number), None)
 
     def examples(self, kind: str, numbers: Iterable[int]) -> Iterator[tuple[dict, Problem | None]]:
-        """The same of many numbers, in their order, read by threads."""
-        return in_order(lambda number: self.example(kind, number), numbers)
+        """`example` of many numbers, in their order, read by threads."""
+        return threaded_map(lambda number: self.example(kind, number), numbers)
 
     def _frame(self, number: int) -> tuple[dict, Problem | None]:
         run = bisect_right(self._starts, number) - 1
         folder, names, owners = self._runs[run]
         k = number - self._starts[run]
         file = f"{folder}/{names[k]}"
-        sequence, frame = (owners, k) if np.ndim(owners) == 0 else owners[k]
+        sequence, frame = owners[k] if isinstance(owners, np.ndarray) else (owners, k)
         data, problem = b"", None
         try:
             data = images.read_bytes(self.dataset.root / file)
-            images.decode(data, file, reduce=8)  # finds every error that a whole decoding would, sooner
+            images.decode(data, file, reduce=8)  # finds every error of a full decode, in less time
             data = tiled_jpeg.add_restarts(data) if self.tiles else data
         except FrameError as error:
             problem = Problem(error.reason, file, str(error).partition(": ")[2], fatal=False)
@@ -109,29 +121,30 @@ class Records:
         }
 
     def shards(self, kind: str, limit: int) -> list[int]:
-        """Bounds of shards of about `limit` bytes: the first numbers of all, and the end.
+        """Bounds of shards of about `limit` bytes: the number of the first example of each, and the total.
 
-        The sizes of images are those of a few files a run: the bounds have to be known before anything is read.
+        Bounds must be known before any image is read, so image sizes are estimated from a few files of each run.
         """
         if kind == "sequences":
             counts = self.dataset.lengths
             sizes, ends = _SEQUENCE_BYTES + _ANNOTATION_BYTES * counts, np.arange(1, len(counts) + 1)
         else:
-            sizes, ends = np.array(list(in_order(self._bytes, range(len(self._runs))))), np.array(self._starts[1:])
+            sizes = np.array(list(threaded_map(self._run_bytes, range(len(self._runs)))))
+            ends = np.array(self._starts[1:])
         total = np.cumsum([0, *sizes], dtype=float)
-        wanted = np.linspace(0, total[-1], max(1, round(total[-1] / limit)) + 1)
-        bounds = np.interp(wanted, total, [0, *ends]).round().astype(int)
+        targets = np.linspace(0, total[-1], max(1, round(total[-1] / limit)) + 1)
+        bounds = np.interp(targets, total, [0, *ends]).round().astype(int)
         return sorted({0, *map(int, bounds), self.counts[kind]})
 
-    def _bytes(self, run: int) -> float:
-        """About how many bytes the frames of a run take."""
+    def _run_bytes(self, run: int) -> float:
+        """Approximate size of the frames of a run, in bytes."""
         folder, names, _ = self._runs[run]
-        picked = {int(k) for k in np.linspace(0, len(names) - 1, _SAMPLED)}
-        return len(names) * (1 + sum(_size(self.dataset.root / folder / names[k]) for k in picked) / len(picked))
+        sample = {int(k) for k in np.linspace(0, len(names) - 1, _SAMPLED)}
+        return len(names) * (1 + sum(_size(self.dataset.root / folder / names[k]) for k in sample) / len(sample))
 
 
 def digest(example: dict) -> bytes:
-    """Of an example's values, whether it was just read from files or came back from a record."""
+    """A digest of an example's values, the same for values from the folders and values from a record."""
     state = hashlib.blake2b(digest_size=16)
     for key in sorted(example):
         value = example[key]
@@ -142,29 +155,31 @@ def digest(example: dict) -> bytes:
     return state.digest()
 
 
-def in_order(
-    function: Callable, items: Iterable, threads: int = READERS, ahead: int = _AHEAD, given_up=lambda: None
-) -> Iterator:
-    """`map` by threads that keep no more than `ahead` results waiting.
+def threaded_map(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int = READERS, ahead: int = _AHEAD,
+    on_exit: Callable[[], object] = lambda: None,
+) -> Iterator[Result]:  # fmt: skip
+    """`map` with threads, in order, with at most `ahead` results in advance.
 
-    given_up: called when no more results are wanted, before those that are being made are waited for.
+    Args:
+      on_exit: called when no more results are needed, before waiting for the calls that are still running.
     """
     with ThreadPoolExecutor(threads) as pool:
-        items, waiting = iter(items), deque()
+        items, pending = iter(items), deque()
         try:
             while True:
-                waiting.extend(pool.submit(function, item) for item in itertools.islice(items, ahead - len(waiting)))
-                if not waiting:
+                pending.extend(pool.submit(function, item) for item in itertools.islice(items, ahead - len(pending)))
+                if not pending:
                     return
-                yield waiting.popleft().result()
+                yield pending.popleft().result()
         finally:
-            given_up()
-            for one in waiting:
-                one.cancel()
+            on_exit()
+            for future in pending:
+                future.cancel()
 
 
-def _size(path) -> int:
+def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # counted when it is to be read
+    except OSError:  # reported when the file is read
         return 0

@@ -1,15 +1,15 @@
-"""The TFDS side of a built dataset: its features, its description, and what every builder in `data/` derives from.
+"""The TFDS side of a built dataset: its features, its description, and the base class of the builders in `data/`.
 
-This module imports tensorflow_datasets, which takes half a second: import it where it is needed. TensorFlow is not.
-
-Numbers that must come back as they were are stored as bytes: TFDS rounds a float64 tensor to float32 otherwise. Images
-go in as encoded, so they are not decoded here and come out as they went in.
+This module imports tensorflow_datasets, which takes half a second, so import it only where it is needed. It does not
+need TensorFlow. Float64 values are stored as bytes, since TFDS rounds a float64 tensor to float32. Images are stored
+encoded and never decoded here, so they come out as they went in.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -17,24 +17,23 @@ from etils import epath
 from tensorflow_datasets.core import dataset_info, dataset_metadata, example_serializer
 
 from relo_jax.data.datasets import layouts, split_lists
-from relo_jax.data.datasets.index import DEFAULT_CACHE, open_dataset
-from relo_jax.data.records.examples import KINDS, Records
-from relo_jax.data.records.read import VERSION
-from relo_jax.errors import UserError
+from relo_jax.data.datasets.index import DEFAULT_CACHE, open_splits
+from relo_jax.data.datasets.layout import Problem
+from relo_jax.data.records.examples import KINDS, VERSION, SplitExamples
 
 RELEASE_NOTES = {VERSION: "The first."}
 DESCRIPTIONS = {
-    "frames": "A record a frame: the image file as it is, and which sequence and frame it is.",
-    "sequences": "A record a sequence: name, category, boxes, visibility, and which records of `frames` it has.",
+    "frames": "A record per frame: the original image file, and its sequence and frame number.",
+    "sequences": "A record per sequence: name, category, boxes, visibility, and its record numbers in `frames`.",
 }
 SKIP_IMAGES = {"image": tfds.decode.SkipDecoding()}
 
 
 def features(kind: str) -> tfds.features.FeaturesDict:
-    """Of the config `kind`. A sequence's frames are records first_frame ... first_frame + frames - 1 of `frames`."""
+    """The features of a config. A sequence owns the records first_frame to first_frame + frames - 1 of `frames`."""
     text, as_bytes = tfds.features.Text, tfds.features.Encoding.BYTES
     if kind == "frames":
-        image = tfds.features.Image(shape=(None, None, 3), doc="the file: JPEG, PNG or BMP; empty: it was missing")
+        image = tfds.features.Image(shape=(None, None, 3), doc="a JPEG, PNG or BMP file; empty: it was missing")
         return tfds.features.FeaturesDict({"image": image, "file": text(), "sequence": np.int64, "frame": np.int64})
     return tfds.features.FeaturesDict(
         {
@@ -44,7 +43,7 @@ def features(kind: str) -> tfds.features.FeaturesDict:
                 shape=(None, 4), dtype=np.float64, encoding=as_bytes, doc="pixels, 0-based corners; NaN: no box"
             ),
             "visible": tfds.features.Tensor(
-                shape=(None,), dtype=np.uint8, encoding=as_bytes, doc="1: the target; 2: not, but evaluation counts it"
+                shape=(None,), dtype=np.uint8, encoding=as_bytes, doc="1: visible; 2: only counted by evaluation"
             ),
             "still": tfds.features.Scalar(np.bool_, doc="one image that stands for a video"),
             "first_frame": np.int64,
@@ -53,15 +52,15 @@ def features(kind: str) -> tfds.features.FeaturesDict:
     )
 
 
-def serializer(kind: str):
-    """example -> the bytes of a record, the same in every process (TFDS's own order of fields is not)."""
+def serializer(kind: str) -> Callable[[dict], bytes]:
+    """Example -> the bytes of a record, the same in every process (unlike with TFDS's own order of fields)."""
     spec = features(kind)
     proto = example_serializer.ExampleSerializer(spec.get_serialized_info()).get_tf_example
     return lambda example: proto(spec.encode_example(example)).SerializeToString(deterministic=True)
 
 
-def parser(kind: str):
-    """The bytes of a record -> example, images still encoded, text as str."""
+def parser(kind: str) -> Callable[[bytes], dict]:
+    """The bytes of a record -> example, with images still encoded and text as str."""
     spec, skip = features(kind), SKIP_IMAGES if kind == "frames" else None
     texts = [key for key, feature in spec.items() if isinstance(feature, tfds.features.Text)]
 
@@ -72,43 +71,43 @@ def parser(kind: str):
     return parse
 
 
-def describe(name: str, kind: str) -> dict:
-    """What a DatasetInfo says of the dataset: the README and the citation beside its builder."""
-    known = dataset_metadata.load(epath.Path(split_lists.dataset_folder(name)))
-    homepage = re.search(r"https?://[^\s>)]+", known.description)
+def info_fields(name: str, kind: str) -> dict:
+    """Arguments of a DatasetInfo, from the README and the citation next to the dataset's builder."""
+    metadata = dataset_metadata.load(epath.Path(split_lists.dataset_folder(name)))
+    homepage = re.search(r"https?://[^\s>)]+", metadata.description)
     return {
         "homepage": homepage and homepage[0],
         "features": features(kind),
-        "description": known.description,
-        "citation": known.citation,
+        "description": metadata.description,
+        "citation": metadata.citation,
         "disable_shuffling": True,
         "metadata": tfds.core.MetadataDict(),
     }
 
 
-def report(records: Records, kind: str, problems) -> dict:
-    """What metadata.json keeps of a split: what was wrong, and how many sequences were left out for it."""
+def split_metadata(examples: SplitExamples, kind: str, problems: Iterable[Problem]) -> dict:
+    """The metadata.json entry of a split: its problems, and the number of sequences that they excluded."""
     if kind == "sequences":
-        return {"left_out": records.dataset.left_out, "problems": rows(records.dataset.problems)}
-    return {"problems": rows(problems)}
+        return {"left_out": examples.dataset.left_out, "problems": problem_rows(examples.dataset.problems)}
+    return {"problems": problem_rows(problems)}
 
 
-def rows(problems) -> list[list]:
-    """Problems as JSON has them."""
+def problem_rows(problems: Iterable[Problem]) -> list[list]:
+    """Problems in JSON types."""
     return [[p.kind, p.where, p.detail, p.fatal] for p in problems]
 
 
-def by_hand(name: str) -> str:
+def download_instructions(name: str) -> str:
     """A builder's MANUAL_DOWNLOAD_INSTRUCTIONS."""
-    source = layouts.dataset_layout(name)
+    layout = layouts.dataset_layout(name)
     return (
-        f"Download {source.title} from its authors and unpack it as {source.layout}. manual_dir is the folder that has "
-        f"these, or one that has {source.folders[0]}/ with these in it."
+        f"Download {layout.title} from its authors and unpack it as {layout.expected_paths}. manual_dir is the folder "
+        f"that has these, or one that has {layout.folders[0]}/ with these in it."
     )
 
 
-def identity(name: str, kind: str, folder) -> dataset_info.DatasetIdentity:
-    """Whose DatasetInfo it is, for a dataset that is written without its builder."""
+def identity(name: str, kind: str, folder: epath.Path) -> dataset_info.DatasetIdentity:
+    """The identity in the DatasetInfo of a dataset that is written without its builder."""
     return dataset_info.DatasetIdentity(
         name=name,
         version=tfds.core.Version(VERSION),
@@ -121,10 +120,10 @@ def identity(name: str, kind: str, folder) -> dataset_info.DatasetIdentity:
 
 
 class TrackingBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A dataset of `relo_jax.data.datasets.layouts`, read from its folders in `manual_dir`.
+    """Builds a dataset of `relo_jax.data.datasets.layouts` from its folders in `manual_dir`.
 
-    `download_and_prepare` writes it whole or not at all; `relo data build` writes the same records, and goes on where
-    it was stopped.
+    `download_and_prepare` writes the dataset whole or not at all. `relo data build` writes the same records, and can
+    continue an interrupted build.
     """
 
     VERSION = tfds.core.Version(VERSION)
@@ -134,30 +133,21 @@ class TrackingBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     @tfds.core.utils.classproperty
     @classmethod
     def code_path(cls) -> epath.Path:
-        """The builder's file; TFDS's own way to it needs importlib_resources, which it does not install."""
+        """The builder's file. TFDS's own method needs importlib_resources, which it does not install."""
         return epath.Path(inspect.getfile(cls))
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, **describe(self.name, self.builder_config.name))
+        return tfds.core.DatasetInfo(builder=self, **info_fields(self.name, self.builder_config.name))
 
-    def _split_generators(self, dl_manager) -> dict:
-        """A generator a split; a split whose folders are not there is not built, as long as one is."""
-        found, refusals = {}, []
-        source = layouts.dataset_layout(self.name)
-        for split in source.splits:
-            try:
-                dataset = open_dataset(source, split, dl_manager.manual_dir, DEFAULT_CACHE)
-            except UserError as error:
-                refusals.append(str(error))
-                continue
-            found[split] = self._generate_examples(Records(dataset), split)
-        if not found:
-            raise UserError("; ".join(refusals))
-        return found
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        """A generator per split. Splits that are not on disk are skipped, unless none is there."""
+        layout = layouts.dataset_layout(self.name)
+        datasets, _ = open_splits(layout, (), dl_manager.manual_dir, DEFAULT_CACHE)
+        return {split: self._generate_examples(SplitExamples(dataset), split) for split, dataset in datasets.items()}
 
-    def _generate_examples(self, records: Records, split: str):
+    def _generate_examples(self, examples: SplitExamples, split: str) -> Iterator[tuple[int, dict]]:
         kind, problems = self.builder_config.name, []
-        for number, (example, problem) in enumerate(records.examples(kind, range(records.counts[kind]))):
+        for number, (example, problem) in enumerate(examples.examples(kind, range(examples.counts[kind]))):
             problems += [problem] if problem else []
             yield number, example
-        self.info.metadata[split] = report(records, kind, problems)
+        self.info.metadata[split] = split_metadata(examples, kind, problems)

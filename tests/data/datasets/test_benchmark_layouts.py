@@ -69,7 +69,7 @@ def test_tnl2k_reads_png_and_odd_names_in_order_and_only_test_sequences(benchmar
         "imgs/Battle-1.JPG", "imgs/Battle-2.JPG", "imgs/Battle-10.JPG",
     ]  # fmt: skip
     assert np.flatnonzero(~found["Bird_28-Done"].visible).tolist() == [6, 7]
-    assert "698 of the published 700 are not here" in benchmarks["tnl2k"].summary()
+    assert "698 of the published 700 are missing" in benchmarks["tnl2k"].summary()
 
 
 @pytest.mark.parametrize("root", ["TNL2K/TNL2K_test_subset", "TNL2K", "."])
@@ -229,9 +229,9 @@ def test_the_page_on_datasets_says_what_is_read():
     rows = {row.split("|")[1].strip(" `"): row for row in table.splitlines() if row.startswith("| `")}
     assert set(rows) == set(layouts.NAMES)
     for name, row in rows.items():
-        source = layouts.dataset_layout(name)
-        assert f"`{source.folders[0]}`" in row
-        for split, count in source.splits.items():
+        layout = layouts.dataset_layout(name)
+        assert f"`{layout.folders[0]}`" in row
+        for split, count in layout.splits.items():
             assert (f"{split} {count:,}" if count else split) in row, (name, split)
     for path in (Path(layouts.__file__).parents[1]).rglob("*.py"):
         for kind in re.findall(r'Problem\("([^"]+)"', path.read_text()):

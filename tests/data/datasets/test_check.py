@@ -45,7 +45,7 @@ def test_a_sound_dataset_passes(vot, tmp_path, capsys):
     assert cli.main(["data", "check", "vot", "--root", str(vot), "--cache", str(tmp_path / "cache")]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"VOT test in {vot}: 3 sequences, 72 frames, 15 of them decoded\n")
-    assert "nothing is wrong" in out
+    assert "no problems" in out
 
 
 @pytest.mark.parametrize("name", miniature.MAKERS)
@@ -56,7 +56,7 @@ def test_of_every_miniature_all_frames_are_read_and_only_the_rest_is_missing(nam
     for findings in found:
         assert findings.scanned == findings.dataset.lengths.sum() > 0
         assert set(findings.kinds) <= {"sequences missing", "missing part", "NaN boxes", "last frame has no box"}
-        published = findings.dataset.source.splits[findings.dataset.split]
+        published = findings.dataset.layout.splits[findings.dataset.split]
         assert ("sequences missing" in findings.kinds) == (published is not None)
 
 
@@ -108,9 +108,9 @@ def test_every_kind_of_damage_is_counted_by_the_command(vot, tmp_path):
         "bag/color/00000012.jpg: does not decode as an image: copy or extract it again",
     ]
     assert examples["box outside the image"] == [
-        "bag/color/00000001.jpg: 1 of 24 boxes are outside of the image, the first in frame 8: 5,90,20,20 in 96 x 72; "
+        "bag/color/00000001.jpg: 1 of 24 boxes are outside the image, the first in frame 8: 5,90,20,20 in 96 x 72; "
         "if many are, the images are of another size than annotated",
-        "ball1/00000001.jpg: 3 of 24 boxes are outside of the image, the first in frame 6: 200,10,20,20 in 96 x 72; "
+        "ball1/00000001.jpg: 3 of 24 boxes are outside the image, the first in frame 6: 200,10,20,20 in 96 x 72; "
         "if many are, the images are of another size than annotated",
     ]
     assert "24 boxes for 23 frames in ants1/color" in examples["boxes and frames differ"][0]
@@ -135,7 +135,7 @@ def test_half_a_dataset_is_counted_with_a_missing_name_and_archives(tmp_path):
     findings, found = counts(source, tmp_path, tmp_path)
     assert found == {"sequences missing": 1}
     assert str(findings.examples["sequences missing"][0]) == (
-        ".: 278 of the published 280 are not here, such as airplane-9: download or unpack them"
+        ".: 278 of the published 280 are missing, such as airplane-9: download or unpack them"
     )
     (tmp_path / "LaSOT" / "basketball.zip").write_bytes(b"PK")
     (tmp_path / "LaSOT" / "airplane" / "airplane-1" / "img" / "00000003.jpg").unlink()
@@ -143,7 +143,7 @@ def test_half_a_dataset_is_counted_with_a_missing_name_and_archives(tmp_path):
     assert found == {"sequences missing": 1, "boxes and frames differ": 1}
     told = str(findings.examples["sequences missing"][0])  # airplane-1 is broken, not missing
     assert told == (
-        ".: 278 of the published 280 are not here, such as airplane-9; unpack 1 archives such as basketball.zip"
+        ".: 278 of the published 280 are missing, such as airplane-9; unpack 1 archives such as basketball.zip"
     )
     assert cli.main(["data", "check", "lasot", "--root", str(tmp_path), "--split", "train", "--cache", str(cache)]) == 1
 
@@ -152,7 +152,7 @@ def test_a_list_that_holds_no_names_gives_none(tmp_path):
     miniature.got10k(tmp_path)
     findings, _ = counts(layouts.dataset_layout("got10k"), tmp_path, tmp_path, split="votval")
     told = findings.examples["sequences missing"][0].detail
-    assert told == "1,248 of the published 1,249 are not here: download or unpack them"
+    assert told == "1,248 of the published 1,249 are missing: download or unpack them"
 
 
 def test_a_report_that_cannot_be_written_is_said_before_the_work(vot, tmp_path, capsys):

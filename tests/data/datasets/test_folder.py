@@ -119,7 +119,7 @@ def test_a_folder_of_frames_without_an_annotation_is_told_of(tmp_path, capsys):
     (tmp_path / "b" / "groundtruth.txt").rename(tmp_path / "b" / "Groundtruth.txt")
     assert [s.name for s in read_folder(tmp_path).sequences] == ["a"]
     names = "groundtruth.txt or groundtruth_rect.txt"
-    assert capsys.readouterr().err == f"left out: {tmp_path / 'b'}: has frames and no {names}\n"
+    assert capsys.readouterr().err == f"left out: {tmp_path / 'b'}: has frames but no {names}\n"
 
 
 def test_a_folder_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
@@ -127,7 +127,7 @@ def test_a_folder_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "iterdir", denied)
-    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\): see to its permissions"):
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\): check its permissions"):
         read_folder(tmp_path)
 
 

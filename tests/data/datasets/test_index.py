@@ -144,10 +144,10 @@ def test_an_index_is_the_same_whatever_thread_is_first(counted, tmp_path, monkey
 CHILD = """
 import sys, time
 from pathlib import Path
-from relo_jax.data import index_files, sources
+from relo_jax.data.datasets import index_store, layouts
 from relo_jax.data.datasets.index import open_dataset
 root, cache, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-source, save = sources.source("lasot"), index_files.np.save
+layout, save = layouts.dataset_layout("lasot"), index_store.np.save
 
 def slow(path, values):
     save(path, values)
@@ -155,14 +155,14 @@ def slow(path, values):
         print("stopped", flush=True)
         time.sleep(60)
 
-index_files.np.save = slow
-entries = source.entries
+index_store.np.save = slow
+entries = layout.entries
 def wait(*arguments):
     print("ready", flush=True)
     sys.stdin.readline()
     return entries(*arguments)
-object.__setattr__(source, "entries", wait)
-print([s.name for s in open_dataset(source, "train", root, cache)], flush=True)
+object.__setattr__(layout, "entries", wait)
+print([s.name for s in open_dataset(layout, "train", root, cache)], flush=True)
 """
 
 
@@ -287,12 +287,12 @@ BAD = {
     "flags that are words": (
         lambda bear: (bear / "out_of_view.txt").write_text("no,no"),
         "unreadable annotation",
-        "bear/bear-3/out_of_view.txt: could not convert string to float: 'no': expected one whole number a frame",
+        "bear/bear-3/out_of_view.txt: could not convert string to float: 'no': expected one whole number per frame",
     ),
     "a flag without end": (
         lambda bear: (bear / "out_of_view.txt").write_text("0,inf"),
         "unreadable annotation",
-        "bear/bear-3/out_of_view.txt: cannot convert float infinity to integer: expected one whole number a frame",
+        "bear/bear-3/out_of_view.txt: cannot convert float infinity to integer: expected one whole number per frame",
     ),
     "a target that never shows": (
         lambda bear: (bear / "out_of_view.txt").write_text(",".join("1" * FRAMES)),
@@ -353,9 +353,9 @@ def test_annotations_are_the_same_whatever_is_between_the_numbers(separator, tmp
 @settings(deadline=None, max_examples=400)
 def test_the_quick_parser_agrees_with_the_careful_one_or_leaves_it_to_it(text):
     text = text.rstrip()
-    quick = annotations._quick(text) if text else None
+    quick = annotations._parse_plain(text) if text else None
     if quick is not None:
-        assert np.array_equal(quick, annotations._line_by_line(Path("x"), text), equal_nan=True)
+        assert np.array_equal(quick, annotations._parse_lines(Path("x"), text), equal_nan=True)
 
 
 @given(
@@ -367,7 +367,7 @@ def test_the_quick_parser_agrees_with_the_careful_one_or_leaves_it_to_it(text):
 def test_numbers_are_read_as_they_were_written(rows, separator, end):
     text = "".join(separator.join(map(repr, row)) + end for row in rows).rstrip()
     expected = np.array(rows)
-    for parsed in (annotations._quick(text), annotations._line_by_line(Path("x"), text)):
+    for parsed in (annotations._parse_plain(text), annotations._parse_lines(Path("x"), text)):
         assert np.array_equal(parsed, expected, equal_nan=True)
 
 

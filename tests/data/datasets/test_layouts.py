@@ -38,15 +38,15 @@ def test_every_split_reads_and_every_frame_shows_its_box(name, roots, tmp_path):
 
 @pytest.mark.parametrize("name", miniature.MAKERS)
 def test_an_empty_folder_and_packed_archives_are_named(name, tmp_path):
-    source = layouts.dataset_layout(name)
+    layout = layouts.dataset_layout(name)
     (tmp_path / "empty").mkdir()
-    for split in source.splits:
-        with pytest.raises(UserError, match=f"{source.title} is expected as"):
-            open_dataset(source, split, tmp_path / "empty", tmp_path / "cache")
+    for split in layout.splits:
+        with pytest.raises(UserError, match=f"{layout.title} is expected as"):
+            open_dataset(layout, split, tmp_path / "empty", tmp_path / "cache")
         (tmp_path / "packed").mkdir(exist_ok=True)
         (tmp_path / "packed" / "part1.zip").write_bytes(b"PK")
         with pytest.raises(UserError, match=r"1 archives such as part1.zip: unpack"):
-            open_dataset(source, split, tmp_path / "packed", tmp_path / "cache")
+            open_dataset(layout, split, tmp_path / "packed", tmp_path / "cache")
 
 
 def test_lasot_hides_occluded_frames_and_those_out_of_view(roots, tmp_path):
@@ -56,7 +56,7 @@ def test_lasot_hides_occluded_frames_and_those_out_of_view(roots, tmp_path):
     assert np.flatnonzero(~test[0].visible).tolist() == [5, 6, 7, 10, 15], "the box of the last has no area"
     assert np.flatnonzero(~test[0].counted).tolist() == [5, 6, 7, 10], "no flag hides it"
     assert np.isfinite(test[0].boxes_xywh).all() and test[0].category == "airplane"
-    assert test.missing == 278 and "278 of the published 280 are not here" in test.summary()
+    assert test.missing == 278 and "278 of the published 280 are missing" in test.summary()
 
 
 def opened(name, split, roots, cache):
@@ -125,7 +125,7 @@ def test_got10k_with_a_list_of_something_else_names_the_line(tmp_path):
     miniature.got10k(tmp_path)
     (tmp_path / "train" / "list.txt").write_text("GOT-10k_Train_000001\r\n\r\n<html>\n")
     with pytest.raises(
-        UserError, match=r"train/list.txt: '<html>' is no name of a sequence, .*: extract the list again"
+        UserError, match=r"train/list.txt: '<html>' is not the name of a sequence, .*: extract the list again"
     ):
         opened("got10k", "vottrain", tmp_path, tmp_path / "cache")
 
@@ -157,7 +157,7 @@ def test_trackingnet_names_the_parts_it_lacks(roots, tmp_path):
     gone = {problem.where: problem.detail for problem in train.problems}
     assert list(gone) == [f"TRAIN_{k}" for k in (1, 2, 4, 5, 6, 7, 8, 9, 10, 11)] and train.left_out == 0
     assert "still packed" in gone["TRAIN_7"] and "download" in gone["TRAIN_8"]
-    assert "30,129 of the published 30,132 are not here; 10 parts are missing (TRAIN_1, TRAIN_2," in train.summary()
+    assert "30,129 of the published 30,132 are missing; 10 parts are missing (TRAIN_1, TRAIN_2," in train.summary()
 
 
 def test_trackingnet_whose_every_frame_is_still_packed_is_told_so(tmp_path):
@@ -207,7 +207,7 @@ def test_coco_objects_whose_image_is_not_there_are_left_out_and_counted(tmp_path
     (tmp_path / "train2017" / f"{100:012d}.jpg").unlink()
     train = opened("coco", "train", tmp_path, tmp_path / "cache")
     assert names(train) == ["101_1001"] and train.left_out == 2
-    assert "(2 missing image; first: train2017/000000000100.jpg: no such image" in train.summary()
+    assert "(2 missing image; first: train2017/000000000100.jpg: an object refers to this image" in train.summary()
 
 
 @pytest.mark.parametrize(
@@ -218,16 +218,16 @@ def test_coco_objects_whose_image_is_not_there_are_left_out_and_counted(tmp_path
 def test_coco_annotations_that_are_cut_off_or_something_else_are_named(text, tmp_path):
     miniature.coco(tmp_path)
     (tmp_path / "annotations" / "instances_val2017.json").write_text(text)
-    with pytest.raises(UserError, match=r"instances_val2017.json: not an annotation file of COCO .*extract it again"):
+    with pytest.raises(UserError, match=r"instances_val2017.json: not a COCO annotation file .*extract it again"):
         opened("coco", "val", tmp_path, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("name", miniature.MAKERS)
 def test_a_frame_that_goes_is_noticed_in_every_dataset(name, tmp_path):
     miniature.MAKERS[name](tmp_path / "root")
-    source = layouts.dataset_layout(name)
-    split = source.train or next(iter(source.splits))
-    open_index = lambda: index.open_index(source, split, tmp_path / "root", tmp_path / "cache")
+    layout = layouts.dataset_layout(name)
+    split = layout.train or next(iter(layout.splits))
+    open_index = lambda: index.open_index(layout, split, tmp_path / "root", tmp_path / "cache")
     before = open_index()
     Path(before[0].where(-1)).unlink()
     assert open_index().problems != before.problems

@@ -26,7 +26,7 @@ from relo_jax.data.datasets.index import open_dataset
 from relo_jax.data.records import build as tfds_build
 from relo_jax.data.records import shard as tfds_shard
 from relo_jax.data.records import tfds
-from relo_jax.data.records.examples import KINDS, Records, digest, in_order
+from relo_jax.data.records.examples import KINDS, SplitExamples, digest, threaded_map
 from relo_jax.data.records.read import is_built, open_built
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError
@@ -170,19 +170,19 @@ def test_a_flipped_byte_is_found_and_its_shard_written_again(position, lasot):
 
 
 def test_a_shard_that_does_not_read_back_is_an_error(lasot, tmp_path):
-    records = Records(open_dataset(layouts.dataset_layout("lasot"), "train", lasot.root, lasot.cache))
-    digests = [digest(records.example("frames", k)[0]) for k in range(5)]
-    tfds_shard.write(records, "frames", range(5), tmp_path / "shard")
-    tfds_shard.compare(tmp_path / "shard", "frames", digests)
+    examples = SplitExamples(open_dataset(layouts.dataset_layout("lasot"), "train", lasot.root, lasot.cache))
+    digests = [digest(examples.example("frames", k)[0]) for k in range(5)]
+    tfds_shard.write(examples, "frames", range(5), tmp_path / "shard")
+    tfds_shard.verify(tmp_path / "shard", "frames", digests)
     with pytest.raises(UserError, match="record 3 is not what was written"):
-        tfds_shard.compare(tmp_path / "shard", "frames", [*digests[:3], digests[0], digests[4]])
+        tfds_shard.verify(tmp_path / "shard", "frames", [*digests[:3], digests[0], digests[4]])
     with pytest.raises(UserError, match="5 records for 4 frames"):
-        tfds_shard.compare(tmp_path / "shard", "frames", digests[:4])
+        tfds_shard.verify(tmp_path / "shard", "frames", digests[:4])
     data = bytearray((tmp_path / "shard").read_bytes())
     for position in range(200, 15_000, 1_000):  # there are 16,000 bytes of records; the rest fills blocks up
         (tmp_path / "damaged").write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         with pytest.raises(UserError, match="damaged: does not read back"):
-            tfds_shard.compare(tmp_path / "damaged", "frames", digests)
+            tfds_shard.verify(tmp_path / "damaged", "frames", digests)
 
 
 def test_a_record_that_is_not_what_the_folder_holds_is_not_kept(lasot, monkeypatch):
@@ -216,7 +216,7 @@ def test_bad_images_are_counted_and_named_and_fail_as_in_the_folder(lasot, tmp_p
         ("undecodable image", "bear/bear-1/img/00000003.jpg"),
         ("missing frame", "bear/bear-1/img/00000007.jpg"),
     }
-    assert "1 missing frame, kept as they are; the first: bear/bear-1/img/00000007.jpg" in str(report)
+    assert "1 missing frame, stored unchanged; the first: bear/bear-1/img/00000007.jpg" in str(report)
     folders = open_dataset(layouts.dataset_layout("lasot"), "train", lasot.root, lasot.cache)
     again = open_built(lasot.out, "lasot", "train", tmp_path)
     assert {p.where for p in again.problems} == {p.where for p in report.problems}
@@ -259,13 +259,16 @@ def test_a_build_into_a_bucket_is_copied_and_read_again_there(lasot, monkeypatch
     here, there = files(tmp_path / "local"), files(lasot.out)
     here.pop("lasot/.lock")
     assert there == here
-    monkeypatch.setattr(tfds_shard, "as_noted", lambda *_, **__: False)
+    monkeypatch.setattr(tfds_shard, "is_intact", lambda *_, **__: False)
     with pytest.raises(UserError, match="is not what was uploaded"):
         lasot()
 
 
 def test_one_build_at_a_time(lasot):
-    with tfds_build._alone(lasot.out / "lasot"), pytest.raises(UserError, match="another process is building there"):
+    with (
+        tfds_build._exclusive_scratch(lasot.out / "lasot"),
+        pytest.raises(UserError, match="another process is building there"),
+    ):
         lasot()
     lasot()
 
@@ -279,7 +282,7 @@ def test_the_command_says_what_it_built_and_what_not(lasot, capsys, tmp_path):
     said = capsys.readouterr().out.splitlines()
     said = [line for line in said if not line.startswith("without tiles")]  # where there is no jpegtran
     assert "LaSOT train: 1 sequences, 24 frames; 1 left out (1 unreadable annotation" in said[0]
-    assert "2 written, all checked" in said[0] and said[1].startswith("LaSOT test: not built: ") and len(said) == 2
+    assert "2 written, all verified" in said[0] and said[1].startswith("LaSOT test: not built: ") and len(said) == 2
     assert cli.main([*command, str(lasot.root), "--split", "test"]) == 1
     assert cli.main([*command, str(tmp_path / "nowhere")]) == 1
     said = capsys.readouterr().err.strip().splitlines()
@@ -311,7 +314,7 @@ def test_a_built_dataset_that_is_not_all_there_is_named(lasot, tmp_path):
 def test_a_shard_that_fails_ends_the_others(lasot, monkeypatch):
     begun, ended = threading.Event(), []
 
-    def write(records, kind, numbers, path, done):
+    def write(examples, kind, numbers, path, done):
         if numbers.start == 0:
             begun.wait(10)
             raise OSError("the disk is full")
@@ -431,7 +434,7 @@ def test_training_on_folders_imports_no_tensorflow_datasets():
 
 
 class Folders:
-    """Sequences as lists of file names in folders, which is all that `Records` asks for before it reads."""
+    """Sequences as lists of file names in folders, which is all that `SplitExamples` asks for before it reads."""
 
     def __init__(self, sequences):
         self.sequences = sequences
@@ -453,11 +456,11 @@ class Folders:
 def test_sequences_that_share_frames_find_their_own(ranges):
     """Whatever parts of two folders are taken, a sequence's records are its files, in order."""
     sequences = [(f, [f"{k:03d}.jpg" for k in range(start, start + n * step, step)]) for f, start, n, step in ranges]
-    records = Records(Folders(sequences))
-    stored = [(folder, name) for folder, names, _ in records._runs for name in names]
-    assert len(stored) == records.counts["frames"]
+    examples = SplitExamples(Folders(sequences))
+    stored = [(folder, name) for folder, names, _ in examples._runs for name in names]
+    assert len(stored) == examples.counts["frames"]
     for index, (folder, names) in enumerate(sequences):
-        first = records._first[index]
+        first = examples._first[index]
         assert stored[first : first + len(names)] == [(folder, name) for name in names]
     if all(step == 1 for *_, step in ranges):
         gaps = any(  # a sequence that lies across frames that none has is one stretch all the same
@@ -471,22 +474,22 @@ def test_sequences_that_share_frames_find_their_own(ranges):
 @given(st.lists(st.integers(), max_size=40), st.integers(1, 4), st.integers(1, 8))
 def test_reading_ahead_keeps_the_order_and_its_bound(items, threads, ahead):
     started, taken = [], 0
-    for item, wanted in zip(in_order(lambda x: started.append(x) or x, items, threads, ahead), items, strict=True):
+    for item, wanted in zip(threaded_map(lambda x: started.append(x) or x, items, threads, ahead), items, strict=True):
         taken += 1
         assert item == wanted and len(started) <= taken + ahead
 
 
 def test_a_failure_while_reading_ahead_is_not_lost():
     with pytest.raises(ZeroDivisionError):
-        list(in_order(lambda x: 1 // x, [1, 2, 0, 3]))
+        list(threaded_map(lambda x: 1 // x, [1, 2, 0, 3]))
 
 
 @pytest.mark.parametrize("mib", [0.005, 0.02, 0.05])
 def test_shards_have_the_wanted_size(mib, lasot):
-    records = Records(open_dataset(layouts.dataset_layout("lasot"), "train", lasot.root, lasot.cache))
-    bounds = records.shards("frames", int(mib * 2**20))
+    examples = SplitExamples(open_dataset(layouts.dataset_layout("lasot"), "train", lasot.root, lasot.cache))
+    bounds = examples.shards("frames", int(mib * 2**20))
     sizes = [
-        sum(len(records.example("frames", k)[0]["image"]) for k in range(*pair))
+        sum(len(examples.example("frames", k)[0]["image"]) for k in range(*pair))
         for pair in zip(bounds, bounds[1:], strict=False)
     ]
     assert bounds[0] == 0 and bounds[-1] == 48 and bounds == sorted(set(bounds))

@@ -31,8 +31,8 @@ def test_clips_of_tiles_are_those_of_the_folder_to_the_byte(lasot, monkeypatch):
     torn.write_bytes(torn.read_bytes()[:-40])
     monkeypatch.setattr(tiled_jpeg, "TILE_WIDTH", 32)
     report = tfds_build.build(source, "train", lasot / "built", lasot, cache=lasot / "cache", tiles=True)
-    assert "48 images, 47 of them JPEG in tiles" in str(report)
-    assert "1 undecodable image, kept as they are" in str(report)
+    assert "48 images, 47 of them tiled JPEG" in str(report)
+    assert "1 undecodable image, stored unchanged" in str(report)
     folder = open_dataset(source, "train", lasot, lasot / "cache")
     built = open_built(lasot / "built", "lasot", "train", lasot / "cache")
     data, kept = built[0].read_encoded(5), built[0].read_encoded(2)
@@ -41,8 +41,8 @@ def test_clips_of_tiles_are_those_of_the_folder_to_the_byte(lasot, monkeypatch):
     assert np.array_equal(built[1].read_frame(7), folder[1].read_frame(7))
     clips = [ClipSource([MixturePart("lasot", dataset)], OPTIONS, 0) for dataset in (folder, built)]
     decoded = []
-    region = tiled_jpeg.region
-    monkeypatch.setattr(tiled_jpeg, "region", lambda *a: decoded.append(region(*a)) or decoded[-1])
+    extract_region = tiled_jpeg.extract_region
+    monkeypatch.setattr(tiled_jpeg, "extract_region", lambda *a: decoded.append(extract_region(*a)) or decoded[-1])
     for index in range(40):
         a, b = (source[index] for source in clips)
         assert a["failed"] == b["failed"] and all(np.array_equal(a[k], b[k]) for k in a if k != "note")
@@ -69,5 +69,5 @@ def test_tiles_without_the_program_are_refused_and_left_out_where_nobody_asked(l
     assert "need the program jpegtran" in capsys.readouterr().err
     assert cli.main(command) == 0
     printed = capsys.readouterr().out
-    assert "without tiles, which training reads faster: jpegtran is not installed" in printed
-    assert "48 images, as they are, in shards" in printed
+    assert "without tiles, which training would read faster: jpegtran is not installed" in printed
+    assert "48 images, unchanged; shards: " in printed

@@ -50,11 +50,11 @@ def test_a_part_is_that_part_of_the_whole(kind, a, b):
     whole = decode(data, kind)
     height, width = whole.shape[:2]
     (left, right), (top, bottom) = sorted((a[0], b[0])), sorted((a[1], b[1]))
-    part = tiled_jpeg.region(data, left - 2, top - 2, right + 2, bottom + 2)
+    part = tiled_jpeg.extract_region(data, left - 2, top - 2, right + 2, bottom + 2)
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if left >= right or top >= bottom:
         return
-    assert part.whole == (height, width)
+    assert part.image_size == (height, width)
     x, y = part.corner
     found = decode(part.data, kind)[top - y : bottom - y, left - x : right - x]
     assert np.array_equal(found, whole[top:bottom, left:right])
@@ -62,7 +62,7 @@ def test_a_part_is_that_part_of_the_whole(kind, a, b):
 
 def test_a_small_part_has_few_bytes():
     data = TILED["one block"]
-    part = tiled_jpeg.region(data, 40, 20, 56, 36)
+    part = tiled_jpeg.extract_region(data, 40, 20, 56, 36)
     assert len(part.data) - tiled_jpeg.read_header(data).scan < 0.3 * len(data)
     assert decode(part.data, "part").shape == (32, 32, 3)  # the blocks that it touches
 
@@ -71,13 +71,13 @@ def test_what_has_no_tiles_has_no_parts():
     plain = jpeg(picture())
     ragged = jpeg(picture(), 5)  # 13 blocks in a row: restarts fall in the middle of rows
     for data in (plain, ragged, b"", b"\xff\xd8", plain[:300], b"\x89PNG", jpeg(picture(), 13, progressive=1)):
-        assert tiled_jpeg.region(data, 0, 0, 50, 50) is None
-    assert tiled_jpeg.region(TILED["whole rows"], 300, 10, 350, 20) is None  # beside the picture
+        assert tiled_jpeg.extract_region(data, 0, 0, 50, 50) is None
+    assert tiled_jpeg.extract_region(TILED["whole rows"], 300, 10, 350, 20) is None  # beside the picture
 
 
 def test_a_tiled_file_that_lost_its_end_has_no_parts():
     data = TILED["parts of rows"]
-    assert tiled_jpeg.region(data[: len(data) // 2], 0, 0, 30, 30) is None
+    assert tiled_jpeg.extract_region(data[: len(data) // 2], 0, 0, 30, 30) is None
 
 
 @settings(max_examples=200, deadline=None)
@@ -86,7 +86,7 @@ def test_no_header_however_broken_is_an_exception(data):
     whole = bytearray(TILED["full colour"])
     for _ in range(data.draw(st.integers(1, 6))):
         whole[data.draw(st.integers(0, min(700, len(whole) - 1)))] = data.draw(st.integers(0, 255))
-    part = tiled_jpeg.region(bytes(whole[: data.draw(st.integers(0, len(whole)))]), 10, 10, 60, 60)
+    part = tiled_jpeg.extract_region(bytes(whole[: data.draw(st.integers(0, len(whole)))]), 10, 10, 60, 60)
     assert part is None or (part.corner[0] <= 10 and part.corner[1] <= 10 and part.data[-2:] == b"\xff\xd9")
 
 
@@ -98,7 +98,7 @@ def test_restarts_are_added_without_loss(width, sampling, progressive):
     plain = jpeg(picture(width), sampling=sampling, progressive=progressive)
     tiled = tiled_jpeg.add_restarts(plain)
     assert np.array_equal(decode(plain, "plain"), decode(tiled, "tiled"))
-    assert tiled_jpeg.read_header(tiled).tiled and tiled_jpeg.region(tiled, 20, 20, 60, 60) is not None
+    assert tiled_jpeg.read_header(tiled).tiled and tiled_jpeg.extract_region(tiled, 20, 20, 60, 60) is not None
     assert tiled_jpeg.add_restarts(tiled) == tiled
 
 

@@ -1,25 +1,22 @@
-"""The datasets by name, each in a module of its own that is imported when it is asked for."""
+"""The official dataset layouts by name. Each has its own module, which is imported when it is first needed."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 
 from relo_jax.config import DATASETS
 from relo_jax.data.datasets.layout import DatasetLayout
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, did_you_mean
 
 NAMES = tuple(name for name in DATASETS if name not in ("procedural", "photos", "folder"))
 
 
 def dataset_layout(name: str) -> DatasetLayout:
-    """The dataset of this name.
+    """The layout of the dataset with this name.
 
     Raises:
-      UserError: unknown; says the nearest.
+      UserError: there is no such dataset; the message suggests the nearest name.
     """
     if name not in NAMES:
-        near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(NAMES)}"
-        raise UserError(f"no dataset is called {name!r}: {hint}")
+        raise UserError(f"no dataset is called {name!r}{did_you_mean(name.lower(), NAMES, cutoff=0.4)}")
     return importlib.import_module(f"relo_jax.data.datasets.layouts.{name}").LAYOUT

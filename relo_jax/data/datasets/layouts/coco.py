@@ -1,7 +1,7 @@
 """COCO 2017 (Lin et al., ECCV 2014): photographs; every object that is large enough is a clip of one repeated image.
 
-An object counts when it is more than 50 pixels wide and high and is not a crowd. All objects are in one file of half a
-gigabyte, most of it outlines: they are dropped while it is parsed, object by object, so that they take no memory.
+An object counts if it is more than 50 pixels wide and high and not a crowd. All objects are in one file of half a
+gigabyte, most of it outlines; these are dropped during parsing, object by object, so that they take no memory.
 """
 
 import json
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax.data.datasets.layout import DatasetLayout, Entry, Problem, Record, list_files, sensible
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, list_files, plausible
 from relo_jax.errors import UserError
 
-SMALLEST = 50  # pixels; width and height must be more
+SMALLEST = 50  # pixels; width and height must be larger
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
@@ -24,37 +24,38 @@ def _entries(root: Path, split: str) -> list[Entry]:
     return [Entry(f"{split}2017", (text, folder))]
 
 
-def _read(root: Path, entry: Entry) -> Iterator[Record]:
+def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     text, folder = entry.files
     images, objects, classes = _parse(root / text)
-    there, shown = set(list_files(root / folder)), np.ones(1, bool)
-    for number, image, box, kind in objects:
+    present, visible = set(list_files(root / folder)), np.ones(1, bool)
+    for number, image, box, category in objects:
         file = images.get(image)
-        if file not in there:
-            detail = "no such image, but an object of it: extract the images again"
+        boxes, problems = np.array([box], np.float64), []
+        if file not in present:
+            detail = "an object refers to this image, but it is missing: extract the images again"
             problems = [Problem("missing image", f"{folder}/{file or f'image {image}'}", detail)]
-        elif not sensible(np.array([box], np.float64))[0]:
+        elif not plausible(boxes)[0]:
             problems = [Problem("absurd boxes", text, f"object {number} has the box {list(box)}: extract it again")]
-        else:
-            problems = []
-        name, boxes = f"{image}_{number}", np.array([box], np.float64)
-        yield Record(name, folder, [file or ""], boxes, shown, classes.get(kind), still=True, problems=problems)
+        yield Annotation(
+            f"{image}_{number}", folder, [file or ""], boxes, visible, classes.get(category),
+            still=True, problems=problems,
+        )  # fmt: skip
 
 
 def _parse(path: Path) -> tuple[dict[int, str], list[tuple], dict[int, str]]:
-    """File names of images by id; (id, image, box, class) of the objects that count; names of classes by id."""
+    """Image id -> file name; (id, image id, box, class id) of the objects that count; class id -> name."""
     try:
         with open(path, encoding="utf-8") as file:
-            known = json.load(file, object_hook=_short)
-        images = {part[1]: part[2] for part in known["images"]}
-        classes = {part[1]: part[2] for part in known["categories"]}
-        return images, [part for part in known["annotations"] if part is not None], classes
+            content = json.load(file, object_hook=_shorten)
+        images = {part[1]: part[2] for part in content["images"]}
+        classes = {part[1]: part[2] for part in content["categories"]}
+        return images, [part for part in content["annotations"] if part is not None], classes
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise UserError(f"{path}: not an annotation file of COCO ({error!r}): extract it again") from None
+        raise UserError(f"{path}: not a COCO annotation file ({error!r}): extract it again") from None
 
 
-def _short(part: dict):
-    """What is kept of an object of the file: nothing of a crowd, a small thing, or the outline."""
+def _shorten(part: dict) -> dict | tuple | None:
+    """The needed fields of a JSON object, without the outline; None for a crowd or a small object."""
     if "bbox" in part:
         box = part["bbox"]
         if part["iscrowd"] or not (box[2] > SMALLEST and box[3] > SMALLEST):
@@ -74,7 +75,7 @@ LAYOUT = DatasetLayout(
     splits={"train": None, "val": None},
     train="train",
     heldout="val",
-    layout="{annotations/instances_train2017.json, train2017/000000000009.jpg (or images/train2017)}",
+    expected_paths="{annotations/instances_train2017.json, train2017/000000000009.jpg (or images/train2017)}",
     entries=_entries,
     read=_read,
 )

@@ -1,22 +1,21 @@
-"""LaSOT_ext (Fan et al., IJCV 2021): 150 more sequences in the manner of LaSOT, of 15 other classes, for testing.
+"""LaSOT_ext (Fan et al., IJCV 2021): 150 more sequences in the style of LaSOT, of 15 other classes, for testing.
 
-As there, a frame whose target is fully occluded or out of view is not visible. The folder may be LaSOT's own: what is
-read is what the list names.
+As in LaSOT, a frame whose target is fully occluded or out of view is not visible. The folder may be LaSOT's own: only
+the listed sequences are read.
 """
 
 from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.layout import DatasetLayout, Entry
-from relo_jax.data.datasets.layouts.lasot import ATTRIBUTES, in_classes, read
+from relo_jax.data.datasets.layouts.lasot import ATTRIBUTES, class_entries, read
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
-    listed = set(split_lists.official("lasot_ext", "test.txt"))
-    found = list(in_classes(root, listed.__contains__))
-    if not found:
+    entries = class_entries(root, set(split_lists.official("lasot_ext", "test.txt")).__contains__)
+    if not entries:
         raise LAYOUT.not_found(root, "sequence of its 15 classes")
-    return found
+    return entries
 
 
 LAYOUT = DatasetLayout(
@@ -25,7 +24,7 @@ LAYOUT = DatasetLayout(
     folders=("LaSOT_ext", "LaSOT_extension_subset", "LaSOTExt", "LaSOT-ext"),
     splits={"test": 150},
     heldout="test",
-    layout="atv/atv-1/{groundtruth.txt, full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
+    expected_paths="atv/atv-1/{groundtruth.txt, full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
     entries=_entries,
     read=read,
     attributes=attributes.from_flags(attributes.LASOT, *ATTRIBUTES),

@@ -1,21 +1,22 @@
 """OTB-100 (Wu, Lim, Yang, TPAMI 2015): 100 sequences in 98 folders.
 
-Three folders have an annotation a target, of which the sequence's name says the number: `Jogging.2` is
-`Jogging/groundtruth_rect.2.txt`. The annotation of some covers a part of the frames only, see `data/otb100/ranges.txt`.
-Values are parted by commas in two thirds of the files and by tabs in the others; one file mixes tabs and blanks.
+Three folders have one annotation file per target, and the sequence's name ends in its number: `Jogging.2` is
+`Jogging/groundtruth_rect.2.txt`. Some annotations cover only part of the frames, see `data/otb100/ranges.txt`. Two
+thirds of the files separate values by commas and the others by tabs; one file mixes tabs and blanks.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import DatasetLayout, Entry, frames_between, list_frames, record
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, frames_between, list_frames
 
 
 @cache
 def _ranges() -> dict[str, tuple[int, ...]]:
-    """Of the sequences that are a part of their folder: first frame, last frame, frame of the annotation's first."""
+    """Sequence -> its first frame, its last frame, and the first annotated frame, if it is only part of its folder."""
     rows = (line.split() for line in split_lists.official("otb100", "ranges.txt"))
     return {name: tuple(map(int, numbers)) for name, *numbers in rows}
 
@@ -32,13 +33,13 @@ def _entries(root: Path, split: str) -> list[Entry]:
     return entries
 
 
-def _read(root: Path, entry: Entry):
+def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     text, images = entry.files
     frames, boxes = list_frames(root / images), read_boxes(root / text)
     if entry.extra:
         first, last, start = entry.extra
         frames, boxes = frames_between(frames, first, last), boxes[first - start :]
-    yield record(entry.name, images, frames, boxes, text=text)
+    yield Annotation.checked(entry.name, images, frames, boxes, file=text)
 
 
 LAYOUT = DatasetLayout(
@@ -46,7 +47,7 @@ LAYOUT = DatasetLayout(
     title="OTB-100",
     folders=("OTB100", "OTB-100", "OTB2015", "OTB"),
     splits={"test": 100},
-    layout="Basketball/{groundtruth_rect.txt, img/0001.jpg}",
+    expected_paths="Basketball/{groundtruth_rect.txt, img/0001.jpg}",
     entries=_entries,
     read=_read,
     attributes=attributes.from_list("otb100", "attributes.txt"),

@@ -1,28 +1,29 @@
 """TNL2K (Wang et al., CVPR 2021): 2,000 sequences with a sentence each; the 700 of its test set are the benchmark.
 
-Frames are PNG or JPEG under names of many kinds, so they are taken in the order of the numbers in them. The target is
-away where the box is 0,0,0,0.
+Frames are PNG or JPEG with many naming schemes, so they are sorted by the numbers in their names. A box 0,0,0,0 means
+that the target is absent.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import DatasetLayout, Entry, list_folders, list_frames, record
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, list_folders, list_frames
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
     parts = ["", *(name for name in list_folders(root) if name.lower().startswith("tnl2k_test"))]
-    found = {name: str(Path(part, name)) for part in parts for name in list_folders(root / part)}
-    names = [name for name in split_lists.official("tnl2k", "test.txt") if name in found]
+    folders = {name: str(Path(part, name)) for part in parts for name in list_folders(root / part)}
+    names = [name for name in split_lists.official("tnl2k", "test.txt") if name in folders]
     if not names:
         raise LAYOUT.not_found(root, "sequence of the test set")
-    return [Entry(name, (f"{found[name]}/groundtruth.txt", f"{found[name]}/imgs")) for name in names]
+    return [Entry(name, (f"{folders[name]}/groundtruth.txt", f"{folders[name]}/imgs")) for name in names]
 
 
-def _read(root: Path, entry: Entry):
+def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     text, images = entry.files
-    yield record(entry.name, images, list_frames(root / images), read_boxes(root / text), text=text)
+    yield Annotation.checked(entry.name, images, list_frames(root / images), read_boxes(root / text), file=text)
 
 
 LAYOUT = DatasetLayout(
@@ -30,7 +31,7 @@ LAYOUT = DatasetLayout(
     title="TNL2K",
     folders=("TNL2K", "TNL2K_test_subset", "TNL2K_test"),
     splits={"test": 700},
-    layout="TNL2K_test_subset/Bird_28-Done/{groundtruth.txt, imgs/00000001.png}",
+    expected_paths="TNL2K_test_subset/Bird_28-Done/{groundtruth.txt, imgs/00000001.png}",
     entries=_entries,
     read=_read,
 )

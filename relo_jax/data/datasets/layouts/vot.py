@@ -1,46 +1,49 @@
 """VOT (Kristan et al., 2013 on): one edition of the challenge, as its toolkit downloads it.
 
-`list.txt` names the sequences; where it is missing, the folders with a groundtruth.txt are taken. A line there is a
-rectangle, a polygon or, since 2020, a mask, of which the bounding box is used, or a single number, the toolkit's code
-for frames without a target.
+`list.txt` names the sequences; without it, all folders with a groundtruth.txt are read. A line of that file is a
+rectangle, a polygon or, since 2020, a mask. Polygons and masks become their bounding boxes. A single number is the
+toolkit's code for a frame without a target.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from relo_jax.data.datasets.annotations import read_text
-from relo_jax.data.datasets.layout import DatasetLayout, Entry, list_folders, list_frames, record
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, list_folders, list_frames
 from relo_jax.data.datasets.split_lists import read_list
 from relo_jax.errors import UserError
 
+Box = tuple[float, float, float, float] | np.ndarray
+
 NO_BOX = (np.nan,) * 4
-_LARGEST_SIDE = 1 << 14  # pixels, of a mask: beyond it the line is something else
+_LARGEST_SIDE = 1 << 14  # pixels, of a mask: with more, the line is not a mask
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
-    there = set(list_folders(root))
+    present = set(list_folders(root))
     if (root / "list.txt").is_file():
         names = read_list(root / "list.txt")
     else:
         names = sorted(p.parent.name for p in root.glob("*/groundtruth.txt"))
-    if there.isdisjoint(names):
+    if present.isdisjoint(names):
         raise LAYOUT.not_found(root, "sequence with a groundtruth.txt")
-    in_color = {name for name in names if name in there and (root / name / "color").is_dir()}
+    in_color = {name for name in names if name in present and (root / name / "color").is_dir()}
     images = {name: f"{name}/color" if name in in_color else name for name in names}
     return [Entry(name, (f"{name}/groundtruth.txt", images[name])) for name in dict.fromkeys(names)]
 
 
-def _read(root: Path, entry: Entry):
+def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     text, images = entry.files
-    yield record(entry.name, images, list_frames(root / images), read_regions(root / text), text=text)
+    yield Annotation.checked(entry.name, images, list_frames(root / images), read_regions(root / text), file=text)
 
 
 def read_regions(path: Path) -> np.ndarray:
-    """float64 [F, 4] x, y, w, h: bounding boxes of a file of regions; NaN where a frame has none.
+    """float64 [F, 4] x, y, w, h: bounding boxes of the regions in a file; NaN for a frame without a region.
 
     Raises:
-      UserError: the file holds nothing; a line (given by number) is no region.
+      UserError: the file is empty; a line (named by its number) is not a region.
     """
     lines = read_text(path).rstrip().splitlines()
     if not lines:
@@ -56,7 +59,7 @@ def read_regions(path: Path) -> np.ndarray:
     return boxes
 
 
-def _bounding_box(region: str):
+def _bounding_box(region: str) -> Box:
     """x, y, w, h of one region. Raises ValueError."""
     if region.startswith("m"):
         return _mask_box(np.array([int(v) for v in region[1:].split(",")]))
@@ -73,9 +76,13 @@ def _bounding_box(region: str):
     return (*corners.min(0), *(corners.max(0) - corners.min(0)))
 
 
-def _mask_box(code: np.ndarray):
-    """Of a mask x, y, w, h, r0, r1, ...: its w x h pixels from the corner x, y, row by row, are r0 times 0, then r1
-    times 1, then r2 times 0, and so on; what the runs leave open at the end is 0. Raises ValueError."""
+def _mask_box(code: np.ndarray) -> Box:
+    """x, y, w, h of the pixels of a run-length coded mask. Raises ValueError.
+
+    Args:
+      code: x, y, w, h, r0, r1, ...: the w x h pixels from corner (x, y), row by row, are r0 zeros, r1 ones, r2 zeros,
+        and so on. Pixels after the last run are 0.
+    """
     (x, y, width, height), runs = code[:4], code[4:]
     if (code[2:] < 0).any() or max(width, height) > _LARGEST_SIDE or runs.sum() > width * height:
         raise ValueError
@@ -92,7 +99,7 @@ LAYOUT = DatasetLayout(
     title="VOT",
     folders=("VOT", *(f"{prefix}{year}" for year in range(2022, 2012, -1) for prefix in ("VOT", "vot-st"))),
     splits={"test": None},
-    layout="{list.txt, bag/{groundtruth.txt, color/00000001.jpg}}",
+    expected_paths="{list.txt, bag/{groundtruth.txt, color/00000001.jpg}}",
     entries=_entries,
     read=_read,
 )
