@@ -85,7 +85,7 @@ def account(conversion: Conversion, model: RELO) -> str:
     lines += [f"{part:<12}{tensors:>8}{count:>14,}" for part, (tensors, count) in conversion.mapped.items()]
     if conversion.fresh:
         lines.append(f"freshly initialised: {describe_fresh(conversion)}")
-    reasons = {}
+    reasons: dict[str, list[str]] = {}
     for name, why in conversion.unused.items():
         reasons.setdefault(why, []).append(name)
     for why, names in reasons.items():

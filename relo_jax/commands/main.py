@@ -18,7 +18,7 @@ COMMANDS = {  # name of the module -> its line in `relo --help`
     "demo": "train, evaluate and film a small model on procedural clips, in minutes",
     "train": "train one stage, or continue it",
     "study": "compare small trainings that differ in one thing, over several seeds",
-    "profile": "measure what a frame of tracking costs, or a training clip (relo profile data)",
+    "profile": "measure the cost of a frame of tracking, or of a training clip (relo profile data)",
     "eval": "evaluate a tracker on a benchmark by its own rules, or on a folder of sequences",
     "calibrate": "fit a checkpoint's score on held-out sequences",
     "report": "compare the result files of any trackers: one page, plots and tables",

@@ -1,4 +1,4 @@
-"""`relo profile` and `relo profile data`: measure what a frame of tracking, or a training clip, costs on this machine."""
+"""`relo profile` and `relo profile data`: measure the cost of a frame of tracking, or of a training clip."""
 
 import argparse
 import sys

@@ -118,15 +118,15 @@ def open_benchmark(
         raise UserError(f"no dataset is called {name!r}{did_you_mean(name.lower(), NAMES, cutoff=0.4)}")
     check_choice(name, root, split, one_based, count, seed)
     if name == "procedural":
-        sequences = heldout(0 if seed is None else seed, 20 if count is None else count, Options())
-        return Benchmark(name, None, "procedural", tuple(sequences))
+        drawn = heldout(0 if seed is None else seed, 20 if count is None else count, Options())
+        return Benchmark(name, None, "procedural", tuple(drawn))
     if name == "folder":
         root = root or os.environ.get(ENVIRONMENT)
         if not root:
             raise UserError(f"no folder of sequences: give --data-root, or set {ENVIRONMENT}")
         # No frame is read twice, and the frames of hundreds of sequences would not fit into memory.
-        sequences = read_folder(root, one_based=one_based, cache=0).sequences
-        return Benchmark(name, None, Path(root).absolute().name, sequences)
+        found = read_folder(root, one_based=one_based, cache=0).sequences
+        return Benchmark(name, None, Path(root).absolute().name, found)
     layout = layouts.dataset_layout(name)
     dataset = _open(layout, root, split, cache)
     split, published = dataset.split, layout.splits[dataset.split]
@@ -160,13 +160,13 @@ def check_choice(
 
 def default_split(layout: DatasetLayout) -> str:
     """The split that papers report."""
-    return "test" if "test" in layout.splits else layout.heldout
+    return layout.heldout if layout.heldout and "test" not in layout.splits else "test"
 
 
 def published_names(layout: DatasetLayout, split: str) -> list[str]:
     """The names of a split's sequences, in the order of the official list; [] if there is no list of names."""
     if layout.name == "got10k" and split in ("val", "test"):
-        return [f"GOT-10k_{split.title()}_{k + 1:06d}" for k in range(layout.splits[split])]
+        return [f"GOT-10k_{split.title()}_{k + 1:06d}" for k in range(layout.splits[split] or 0)]
     if split == "test" and (split_lists.dataset_folder(layout.name) / "test.txt").is_file():
         lines = split_lists.official(layout.name, "test.txt")
         return [line.split()[0] for line in lines] if layout.name == "uav123" else lines

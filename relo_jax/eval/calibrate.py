@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import tqdm
 
 from relo_jax import __version__
 from relo_jax.checkpoints import run_directory
@@ -26,6 +25,7 @@ from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, calibration
 from relo_jax.eval.lockstep import Lockstep, batch_for
+from relo_jax.eval.progress import progress
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import fingerprint
 from relo_jax.files import atomic_write
@@ -174,16 +174,13 @@ def collect_evidence(loaded: Loaded, options: dict, sequences: list[Sequence], b
         options = {**options, "score_value": 1.0}  # with any weight set, the tracker computes the evidence
     engine = Lockstep(loaded.model, loaded.variables, options, batch_for(sequences, batch))
     number, parts, failed = {id(s): k for k, s in enumerate(sequences)}, {}, []
-    bar = tqdm.tqdm(
-        desc="calibration", unit=" frames", total=sum(map(len, sequences)), dynamic_ncols=True,
-        mininterval=0.5 if sys.stderr.isatty() else 30,
-    )  # fmt: skip
-    with bar:
+    with progress(sum(map(len, sequences)), "calibration", "frames") as bar:
         for tracked in engine.run(sequences, bar.update):
             s = tracked.sequence
             if tracked.failure is not None:
                 failed.append(f"{s.name}: {tracked.failure}")
                 continue
+            assert tracked.boxes_xywh is not None and tracked.evidence is not None
             right = calibration.is_right(tracked.boxes_xywh, s.boxes_xywh, s.visible)
             parts[number[id(s)]] = tracked.evidence[1:], right[1:], np.full(len(s) - 1, number[id(s)])
     if failed:

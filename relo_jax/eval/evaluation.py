@@ -71,7 +71,7 @@ class Evaluation:
 
     def summary(self) -> dict:
         """Everything except the boxes, as a JSON-able dict."""
-        rows = {name: {"frames": len(boxes)} for name, boxes in self.boxes.items()}
+        rows: dict[str, dict] = {name: {"frames": len(boxes)} for name, boxes in self.boxes.items()}
         for name in self.curves:
             rows[name] |= self.tracker.numbers[name] | {"never_moves_auc": self.still.curves[name].auc}
         means = {}

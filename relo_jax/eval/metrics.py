@@ -102,17 +102,17 @@ def measure(
       UserError: predictions and truth differ in number, or a prediction is not finite or has a negative size.
     """
     predicted, truth = _checked(predicted_xywh, truth_xywh)
-    rules = RULES[rules or ("plain" if visible is None else "lasot")]
+    chosen = RULES[rules or ("plain" if visible is None else "lasot")]
     for k in np.flatnonzero((predicted[:, 2:] == 0).any(1) & ~np.isnan(truth).any(1)):
         predicted[k] = predicted[max(k - 1, 0)]
     predicted[0] = truth[0]
     with np.errstate(invalid="ignore"):  # NaN is not above 0
         valid = (truth[:, 2:] > 0).all(1)
-    shown = np.asarray(visible, bool) if rules.visible and visible is not None else np.ones(len(truth), bool)
+    shown = np.asarray(visible, bool) if chosen.visible and visible is not None else np.ones(len(truth), bool)
     # A distance of -1 is within every threshold. LaSOT's exception concerns its flags, not boxes without area.
-    norm_missing = np.where(rules.norm_precise | shown, -1.0, np.inf)
+    norm_missing = np.where(chosen.norm_precise | shown, -1.0, np.inf)
     valid &= shown
-    overlap, distance = np.full(len(truth), -1.0), np.full(len(truth), -1.0 if rules.precise else np.inf)
+    overlap, distance = np.full(len(truth), -1.0), np.full(len(truth), -1.0 if chosen.precise else np.inf)
     norm_distance = norm_missing
     overlap[valid] = boxes.iou_xywh(predicted[valid], truth[valid])
     offset = _center(predicted[valid]) - _center(truth[valid])
@@ -153,7 +153,7 @@ def got10k_overlaps(
     predicted, truth = predicted[counts], truth[counts]
     if size is not None:
         predicted, truth = (_inside(b, size) for b in (predicted, truth))
-    return boxes.iou_xywh(predicted, truth)
+    return np.asarray(boxes.iou_xywh(predicted, truth))
 
 
 def got10k_numbers(overlaps: Iterable[np.ndarray]) -> dict[str, float]:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import tqdm
+import numpy as np
 
 from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checkpoints import model_card, run_directory
@@ -28,6 +28,7 @@ from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, default_split
 from relo_jax.eval.evaluation import Evaluation
 from relo_jax.eval.lockstep import Lockstep, batch_for
+from relo_jax.eval.progress import progress
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import ResultFolder, check_names, fingerprint
 from relo_jax.eval.tracker_results import TrackerResults, measure, never_moves
@@ -76,31 +77,26 @@ def evaluate(
     if batch < 1:
         raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
     check_names(benchmark)
-    in_memory = isinstance(tracker, Loaded)
-    loaded = tracker if in_memory else checkpoints.load_tracker(tracker)
+    if isinstance(tracker, Loaded):
+        loaded, name = tracker, name or "RELO"
+        card = card or {"kind": "in memory", "variant": loaded.model.config.variant}
+    else:
+        loaded, name = checkpoints.load_tracker(tracker), name or checkpoint_name(tracker)
     values, source = chosen_options(loaded, benchmark, options)
     folder = ResultFolder(Path(out_dir), fingerprint(loaded.model, loaded.variables, values))
     boxes = {s.name: folder.read(s) for s in benchmark}
     waiting = [s for s in benchmark if boxes[s.name] is None]
     if waiting:
         batch = batch_for(waiting, batch)
-        unknown = {"kind": "in memory", "variant": loaded.model.config.variant}
-        card = card or (unknown if in_memory else model_card.of_checkpoint(tracker))
         data = {"fingerprint": benchmark.fingerprint(), "sequences": len(benchmark), "frames": sum(map(len, benchmark))}
         model_card.add_evaluation(
-            folder.path, card, loaded.config, benchmark=benchmark.title, data=data, rules=rules, batch=batch
-        )
+            folder.path, card or model_card.of_checkpoint(tracker), loaded.config, benchmark=benchmark.title, data=data,
+            rules=rules, batch=batch,
+        )  # fmt: skip
     failed = _track(benchmark, waiting, loaded, values, batch, folder, boxes)
-    name = name or ("RELO" if in_memory else checkpoint_name(tracker))
-    results = TrackerResults(name, folder.path, {key: b for key, b in boxes.items() if b is not None})
-    still = never_moves(benchmark, results.boxes)
-    if not benchmark.server:
-        measure(benchmark, [results, still], rules)
-    speed = folder.frames_per_second([s for s in benchmark if s.name in results.boxes])
-    evaluation = Evaluation(benchmark, results, still, failed, speed)
+    evaluation = _measured(benchmark, TrackerResults(name, folder.path), failed, rules, folder, boxes)
     about = {"tracker": name, "dtype": loaded.model.config.dtype, "rules": rules}
-    about |= {"options": values, "options_from": source}
-    _write_summary(folder.path, evaluation, about)
+    _write_summary(folder.path, evaluation, {**about, "options": values, "options_from": source})
     return evaluation
 
 
@@ -114,8 +110,9 @@ def chosen_options(loaded: Loaded, benchmark: Benchmark, given: dict | None = No
 def results_folder(checkpoint: Path | str, benchmark: Benchmark, seed: int | None = None) -> Path:
     """`results/<checkpoint>/<dataset>`, with the split if it is not the one that papers report; a folder's name for
     its sequences."""
-    what = {"folder": benchmark.title, "procedural": f"procedural-{seed or 0}"}.get(benchmark.name, benchmark.name)
-    if benchmark.split is not None and benchmark.split != default_split(layouts.dataset_layout(benchmark.name)):
+    name = benchmark.name or "sequences"
+    what = {"folder": benchmark.title, "procedural": f"procedural-{seed or 0}"}.get(name, name)
+    if benchmark.split is not None and benchmark.split != default_split(layouts.dataset_layout(name)):
         what = f"{what}-{benchmark.split}"
     return Path("results") / checkpoint_name(checkpoint) / what
 
@@ -135,31 +132,46 @@ def _track(
     options: dict,
     batch: int,
     folder: ResultFolder,
-    boxes: dict,
+    boxes: dict[str, np.ndarray | None],
 ) -> dict[str, str]:
     """Tracks the waiting sequences, writes their results and fills in `boxes`; returns name -> reason of failures."""
-    sequences, failed = list(benchmark), {}
+    sequences = list(benchmark)
+    failed: dict[str, str] = {}
     if len(waiting) < len(sequences):
         print(f"{len(sequences) - len(waiting)} of {len(sequences)} sequences were finished before", file=sys.stderr)
     if not waiting:
         return failed
     engine = Lockstep(loaded.model, loaded.variables, options, batch)
     total, left = (sum(map(len, which)) for which in (sequences, waiting))
-    bar = tqdm.tqdm(
-        desc="evaluation", unit=" frames", total=total, initial=total - left, dynamic_ncols=True,
-        mininterval=0.5 if sys.stderr.isatty() else 30,
-    )  # fmt: skip
-    with bar:
+    with progress(total, "evaluation", "frames", initial=total - left) as bar:
         for tracked in engine.run(waiting, bar.update):
             key = tracked.sequence.name
             if tracked.failure is not None:
                 failed[key] = tracked.failure
                 continue
+            assert tracked.boxes_xywh is not None and tracked.scores is not None and tracked.seconds is not None
             folder.write(key, tracked.boxes_xywh, tracked.scores, tracked.seconds)
             boxes[key] = folder.read(tracked.sequence)
             if boxes[key] is None:
                 failed[key] = f"its result was written to {folder.path} and cannot be read back"
     return {s.name: failed[s.name] for s in sequences if s.name in failed}
+
+
+def _measured(
+    benchmark: Benchmark,
+    results: TrackerResults,
+    failed: dict[str, str],
+    rules: str,
+    folder: ResultFolder,
+    boxes: dict[str, np.ndarray | None],
+) -> Evaluation:
+    """The evaluation with its numbers, unless only a server has the truth."""
+    results.boxes = {name: b for name, b in boxes.items() if b is not None}
+    still = never_moves(benchmark, results.boxes)
+    if not benchmark.server:
+        measure(benchmark, [results, still], rules)
+    speed = folder.frames_per_second([s for s in benchmark if s.name in results.boxes])
+    return Evaluation(benchmark, results, still, failed, speed)
 
 
 def _write_summary(folder: Path, evaluation: Evaluation, about: dict) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
@@ -20,14 +21,22 @@ Colour = tuple[int, int, int]
 class Result(Protocol):
     """The part of a tracker's result that is drawn."""
 
-    box: tuple[float, float, float, float]  # x, y, w, h
-    score: float
-    found: bool
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x, y, w, h in pixels."""
+
+    @property
+    def score(self) -> float:
+        """Drawn beside the box."""
+
+    @property
+    def found(self) -> bool:
+        """Whether the box has the colour of a target that was found."""
 
 
 def draw(
     frame: np.ndarray,
-    result: Result | list[Result] | None = None,
+    result: Result | Sequence[Result] | None = None,
     truth: np.ndarray | None = None,
     label: str | None = None,
 ) -> np.ndarray:

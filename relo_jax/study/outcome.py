@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def summary(study: Study, runs: Mapping[str, list[Run]]) -> dict:
       the study has it, `steps_to` (share -> arm -> one for each seed, None if the seed never reached it).
     """
     first = study.arms[0]
-    numbers = {"arms": list(study.arms), "evaluations": {}, "never_moves": {}}
+    numbers: dict[str, Any] = {"arms": list(study.arms), "evaluations": {}, "never_moves": {}}
     for title in runs[first][0].auc:
         numbers["evaluations"][title] = compare({arm: matrix(runs[arm], title) for arm in study.arms})
         numbers["never_moves"][title] = runs[first][0].still[title]

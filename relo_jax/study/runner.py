@@ -99,7 +99,9 @@ def run_all(
     for arm, seed in todo:  # refuses a bad arm before anything is trained
         arms.checked_stages(arm, seed, scale, workdir)
     waiting = {key for key in todo if not arms.is_evaluated(arms.folder_of(workdir, *key), benchmarks)}
-    runs, spent, start = {arm: [] for arm in study.arms}, [], time.perf_counter()
+    runs: dict[str, list[arms.Run]] = {arm: [] for arm in study.arms}
+    spent: list[float] = []
+    start = time.perf_counter()
     for number, (arm, seed) in enumerate(todo, start=1):
         gone = (began := time.perf_counter()) - start
         pace = sum(spent) / len(spent) if spent else 0

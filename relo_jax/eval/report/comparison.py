@@ -11,19 +11,18 @@ for all of them, and is named in `absent` or `bad` of that tracker.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tqdm
 
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, first_few
 from relo_jax.eval.bootstrap import Interval, draw, paired_interval
 from relo_jax.eval.calibration import is_right
+from relo_jax.eval.progress import progress
 from relo_jax.eval.tracker_results import TrackerResults, measure, never_moves, read_tracker
 
 
@@ -80,11 +79,12 @@ class Comparison:
 
     def overall(self, label: str, names: Collection[str] | None = None) -> dict[str, float]:
         """The means of all columns over the compared sequences, or over some of them."""
-        return self._overall(self.entries[label], names)
+        return self.overall_of(self.entries[label], names)
 
-    def overall_still(self) -> dict[str, float]:
-        """The means of a box that never moves."""
-        return self._overall(self.still, None)
+    def overall_of(self, results: TrackerResults, names: Collection[str] | None = None) -> dict[str, float]:
+        """The same for results that need not be an entry, such as `still`."""
+        chosen = np.ones(len(self.names), bool) if names is None else np.isin(self.names, list(names))
+        return {c: _mean(self._values(results, c)[chosen], self.weights[chosen]) for c in self.columns}
 
     def curves(self, label: str) -> metrics.Curves:
         """The mean curves over the compared sequences."""
@@ -102,7 +102,8 @@ class Comparison:
     def wins(self, first: str, second: str, column: str | None = None) -> tuple[int, int, int]:
         """On how many sequences the first tracker is better, equal and worse, by a number or the one that ranks."""
         difference = self.values(first, column) - self.values(second, column)
-        return tuple(int(np.count_nonzero(which)) for which in (difference > 0, difference == 0, difference < 0))
+        better, equal, worse = (int(np.count_nonzero(w)) for w in (difference > 0, difference == 0, difference < 0))
+        return better, equal, worse
 
     def by_attribute(self, attributes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Attribute -> the compared sequences that have it, the most frequent attribute first.
@@ -110,7 +111,7 @@ class Comparison:
         Args:
           attributes: name of a sequence -> its attributes.
         """
-        having = {}
+        having: dict[str, list[str]] = {}
         for name in self.names:
             for attribute in attributes.get(name, ()):
                 having.setdefault(attribute, []).append(name)
@@ -118,12 +119,13 @@ class Comparison:
 
     def scored(self, label: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Score and whether the box is right, [N] each, for all frames with a score except first ones; None without."""
-        entry, parts = self.entries[label], []
+        entry, scores, right = self.entries[label], [], []
         for sequence in self.benchmark:
-            if sequence.name in entry.scores:
-                right = is_right(entry.boxes[sequence.name], sequence.boxes_xywh, sequence.visible)
-                parts.append((entry.scores[sequence.name][1:], right[1:]))
-        return tuple(map(np.concatenate, zip(*parts, strict=True))) if parts else None
+            name = sequence.name
+            if name in entry.scores:
+                scores.append(entry.scores[name][1:])
+                right.append(is_right(entry.boxes[name], sequence.boxes_xywh, sequence.visible)[1:])
+        return (np.concatenate(scores), np.concatenate(right)) if scores else None
 
     def speed(self, label: str) -> dict[str, float] | None:
         """Median ms a frame and frames/s from a tracker's files of times, over all its sequences; None without files.
@@ -153,7 +155,7 @@ class Comparison:
                 files = f"{count} file{'' if count == 1 else 's'} of no sequence of this dataset, not used"
                 lines.append(f"{label}: {files}: {first_few(entry.extra)}")
         for label, entry in self.entries.items():
-            names_of = {}
+            names_of: dict[str, list[str]] = {}
             for name, notes in entry.notes.items():
                 for note in notes:
                     names_of.setdefault(note, []).append(name)
@@ -162,10 +164,6 @@ class Comparison:
 
     def _values(self, entry: TrackerResults, column: str) -> np.ndarray:
         return np.array([entry.numbers[name][column] for name in self.names])
-
-    def _overall(self, entry: TrackerResults, names: Collection[str] | None) -> dict[str, float]:
-        chosen = np.ones(len(self.names), bool) if names is None else np.isin(self.names, list(names))
-        return {c: _mean(self._values(entry, c)[chosen], self.weights[chosen]) for c in self.columns}
 
 
 def compare(
@@ -192,14 +190,14 @@ def compare(
     for label in sorted(set(one_based) - set(folders)):
         raise UserError(f"no tracker is called {label!r}{did_you_mean(label, folders)}")
     entries = {}
-    with _bar(len(folders) * len(benchmark), "reading results", "files") as bar:
+    with progress(len(folders) * len(benchmark), "reading results", "files", delay=2) as bar:
         for label, folder in folders.items():
             entries[label] = read_tracker(label, Path(folder), benchmark, label in one_based, bar.update)
     names = tuple(s.name for s in benchmark if all(s.name in entry.boxes for entry in entries.values()))
     if not names:
         raise _nothing_to_compare(entries.values())
     still = None if benchmark.name == "got10k" else never_moves(benchmark, names)
-    with _bar(len(benchmark), "measuring", "sequences") as bar:
+    with progress(len(benchmark), "measuring", "sequences", delay=2) as bar:
         measure(benchmark, [*entries.values(), *([still] if still else [])], advance=bar.update)
     return Comparison(benchmark, entries, names, still, resamples, seed)
 
@@ -211,11 +209,6 @@ def of_measured(benchmark: Benchmark, trackers: Iterable[TrackerResults]) -> Com
         entry.absent = tuple(s.name for s in benchmark if s.name not in entry.curves)
     names = tuple(s.name for s in benchmark if all(s.name in entry.curves for entry in entries.values()))
     return Comparison(benchmark, entries, names)
-
-
-def _bar(total, what, unit):
-    return tqdm.tqdm(desc=what, unit=f" {unit}", total=total, dynamic_ncols=True, delay=2,
-                     mininterval=0.5 if sys.stderr.isatty() else 30)  # fmt: skip
 
 
 def _nothing_to_compare(entries: Iterable[TrackerResults]) -> UserError:

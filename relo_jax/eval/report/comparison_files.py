@@ -91,7 +91,7 @@ def _write_differences(out: Path, differences: Iterable[dict], columns: Mapping[
     """CSV has a row for each pair and number, LaTeX a row for each pair; no LaTeX without a pair."""
     rows = [[columns[value] if key == "number" else value for key, value in d.items()] for d in differences]
     tables.write_csv(out / "differences.csv", _DIFFERENCE, rows)
-    pairs = {}
+    pairs: dict[str, list] = {}
     for d in differences:
         cells = pairs.setdefault(f"{d['first']} minus {d['second']}", [])
         cells.append((d["difference"], d["low"], d["high"]))
@@ -105,5 +105,5 @@ def _write_attributes(out: Path, attributes: Mapping[str, dict], labels: Sequenc
     rows = [[attribute, *numbers.values()] for attribute, numbers in attributes.items()]
     tables.write_csv(out / "attributes.csv", ["attribute", "sequences", *labels], rows)
     short = {long: short for short, long in NAMES.items()}
-    rows = {label: [numbers[label] for numbers in attributes.values()] for label in labels}
-    tables.write_latex(out / "attributes.tex", [short[a] for a in attributes], rows, comment=comment)
+    by_label = {label: [numbers[label] for numbers in attributes.values()] for label in labels}
+    tables.write_latex(out / "attributes.tex", [short[a] for a in attributes], by_label, comment=comment)

@@ -87,9 +87,9 @@ def results(out: Path, comparison: Comparison) -> str:
     for label, numbers in overall.items():
         cells = [html.number(numbers[c], bar=c == comparison.main, best=numbers[c] == best[c]) for c in columns]
         rows.append([label, *cells, f"{len(comparison.entries[label].boxes)} of {len(comparison.benchmark)}"])
-    kinds = [None] * len(rows)
+    kinds: list[str | None] = [None] * len(rows)
     if comparison.still is not None:
-        rows.append([NEVER_MOVES, *map(html.number, comparison.overall_still().values()), ""])
+        rows.append([NEVER_MOVES, *map(html.number, comparison.overall_of(comparison.still).values()), ""])
         kinds.append("aside")
     table = html.table(["tracker", *columns.values(), "sequences"], rows, sortable=True, kinds=kinds)
     if comparison.main == "auc":
@@ -208,8 +208,8 @@ def _scores(out: Path, comparison: Comparison) -> str:
     scored = {label: pair for label in comparison.entries if (pair := comparison.scored(label))}
     if not scored:
         return ""
-    diagram = plots.in_every_format(out / "reliability", plots.reliability_plot, scored)
-    diagram = html.picture(diagram, "svg+xml", "reliability diagram")
+    svg = plots.in_every_format(out / "reliability", plots.reliability_plot, scored)
+    diagram = html.picture(svg, "svg+xml", "reliability diagram")
     rows = [
         [label, html.number(calibration.expected_calibration_error(*pair)),
          html.number(calibration.auroc(*pair)), html.number(float(pair[1].mean())), f"{len(pair[0]):,}"]

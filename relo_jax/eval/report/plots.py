@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from matplotlib import rc_context
@@ -24,7 +24,7 @@ from relo_jax.files import atomic_write
 SUCCESS_FILE, PRECISION_FILE = FILES = ("success.png", "precision.png")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)))
-STYLE = {
+STYLE: Any = {  # of matplotlib's rc parameters
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
@@ -121,7 +121,7 @@ def differences_plot(
         limit = max(0.05, 1.1 * np.abs(ordered).max(initial=0))
         axes.set(ylabel=f"difference in {measure}", xlabel="sequences, sorted", ylim=(-limit, limit), xticks=[])
         axes.grid(axis="x", visible=False)
-        style = {"transform": axes.transAxes, "fontsize": 9, "fontweight": "bold"}
+        style: dict[str, Any] = {"transform": axes.transAxes, "fontsize": 9, "fontweight": "bold"}
         axes.text(0.99, 0.94, f"{_fitting(names[0])} better: {np.count_nonzero(ordered > 0)}", ha="right", va="top",
                   color=colours[0], **style)  # fmt: skip
         axes.text(
@@ -187,7 +187,7 @@ def training_curves(target: Target, stages: Mapping[str, Path | str]) -> None:
     rows = [max(1, math.ceil(len(chosen) / _COLUMNS)) for chosen in panels.values()]
     with rc_context(STYLE):
         figure = Figure(figsize=(3.4 * _COLUMNS, 2.7 * sum(rows)), dpi=150, layout="constrained")
-        parts = np.atleast_1d(figure.subfigures(len(runs), 1, height_ratios=rows))
+        parts = figure.subfigures(len(runs), 1, height_ratios=rows, squeeze=False)[:, 0]
         for part, count, (label, (train, held_out)) in zip(parts, rows, runs.items(), strict=True):
             part.suptitle(label, fontweight="bold", x=0.01, ha="left")
             for axes in part.subplots(count, _COLUMNS, squeeze=False).ravel()[len(panels[label]) :]:
@@ -285,7 +285,7 @@ def save(figure: Figure, target: Target) -> None:
         # Names in a script that the font lacks show as boxes here; the tables have them right.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         if not isinstance(target, str | Path):
-            figure.savefig(target, format="png")
+            figure.savefig(cast(BinaryIO, target), format="png")
             return
         with atomic_write(target) as file:
             kind = Path(target).suffix[1:]

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from relo_jax.files import atomic_write
 
@@ -91,7 +92,7 @@ def latex(text: object) -> str:
     return "".join(_SPECIAL.get(c, c) for c in str(text))
 
 
-def without_nan(value: object) -> object:
+def without_nan(value: Any) -> Any:
     """A copy of a JSON-able value with None for NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {k: without_nan(v) for k, v in value.items()}

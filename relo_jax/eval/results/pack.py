@@ -78,7 +78,7 @@ def pack(server: str, results: str | Path, out: str | Path, data_root: str | Pat
             continue
         notes += [f"{name}: {note}" for note in unusual]
         files[kind.boxes.format(name)] = _lines(table, "%.4f")
-        if kind.times:
+        if kind.times and seconds is not None:
             files[kind.times.format(name)] = _lines(seconds[:, None], "%.8f")
         boxes += len(table)
     problems += [f"{name}: is not a sequence of {kind.title}'s test split: move its file elsewhere" for name in extra]

@@ -95,7 +95,7 @@ class ResultFolder:
 
 def check_names(sequences: Iterable[Sequence]) -> None:
     """Raises UserError if two sequences would write the same file, or one would write outside the folder."""
-    files = {}
+    files: dict[str, str] = {}
     for sequence in sequences:
         if not sequence.name or "/" in sequence.name or "\\" in sequence.name:
             raise UserError(f"sequence name {sequence.name!r} is not a file name: rename it")
