@@ -31,12 +31,12 @@ class ClosedLoopBatch:
     Windows and boxes are in pixels of the frame.
     """
 
-    canvas_images: jax.Array  # uint8 [B, T, C, C, 3], square, around the target
-    canvas_windows: jax.Array  # [B, T, 3], x1, y1 and side of the piece of the frame that a canvas shows
-    frame_sizes: jax.Array  # [B, T, 2], height and width
-    flips: jax.Array  # bool [B, T], whether the network gets the frame mirrored
-    target_boxes_xywh: jax.Array  # [B, T, 4]
-    start_box_xywh: jax.Array  # [B, 4], the first region is cut around it
+    canvas_images: UInt8[Array, "B T C C 3"]  # square, around the target
+    canvas_windows: Float[Array, "B T 3"]  # x1, y1 and side of the piece of the frame that a canvas shows
+    frame_sizes: Float[Array, "B T 2"]  # height and width
+    flips: Bool[Array, "B T"]  # whether the network gets the frame mirrored
+    target_boxes_xywh: Float[Array, "B T 4"]
+    start_box_xywh: Float[Array, "B 4"]  # the first region is cut around it
 
     @classmethod
     def of(cls, batch: Mapping[str, jax.Array]) -> "ClosedLoopBatch":
@@ -48,10 +48,10 @@ class ClosedLoopBatch:
 class Episode:
     """The course of T frames of B clips, in pixels of the frame."""
 
-    crop_center_xywh: jax.Array  # [B, T, 4], the box that the region was cut around
-    side: jax.Array  # [B, T], of the region
-    alive: jax.Array  # bool [B, T], false from the frame on whose region left the canvas
-    boxes_xywh: jax.Array  # [B, T, 4], as chosen
+    crop_center_xywh: Float[Array, "B T 4"]  # the box that the region was cut around
+    side: Float[Array, "B T"]  # of the region
+    alive: Bool[Array, "B T"]  # false from the frame on whose region left the canvas
+    boxes_xywh: Float[Array, "B T 4"]  # as chosen
 
 
 def cut_regions(
@@ -122,6 +122,6 @@ def rollout(
 def target_in_regions(batch: ClosedLoopBatch, episode: Episode, size: int) -> Float[Array, "B T 4"]:
     """The ground truth as box_xywh_norm of an episode's regions, mirrored where they are."""
     resize_factor = size / episode.side[..., None]
-    box = box_to_crop_norm(batch.target_boxes_xywh, episode.crop_center_xywh, resize_factor, size)
+    box = jnp.asarray(box_to_crop_norm(batch.target_boxes_xywh, episode.crop_center_xywh, resize_factor, size))
     mirrored = box.at[..., 0].set(1 - box[..., 0] - box[..., 2])
     return jnp.where(batch.flips[..., None], mirrored, box)

@@ -18,7 +18,7 @@ from relo_jax.mdp import reward
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import mesh, rl, state
 from relo_jax.train.features import encode
-from tests.mdp.worlds import FRAMES, SIZE, batch_of, drifting, plans
+from tests.mdp.closed_loop import FRAMES, SIZE, batch_of, drifting, plans
 
 CLIPS = 8
 
@@ -170,7 +170,7 @@ def test_devices_and_parts_change_nothing(batch):
 
 def test_the_pipeline_gives_worlds_and_the_evaluation_acts_greedily():
     run = config(batch_size=2, data__workers=0, rl__clip_length=3, data__max_gap=4)
-    clip = next(pipeline.make_dataset(run, model(), train=False).starting_at(0))
+    clip = next(pipeline.make_dataset(run, model().config, train=False).starting_at(0))
     assert clip["canvas_images"].shape == (2, 3, 2 * SIZE, 2 * SIZE, 3) and "search_images" not in clip
     clip = {name: clip[name] for name in clip if name not in ("index", "dataset", "failed", "note")}
     evaluate = rl.make_eval(model(), run)
@@ -178,7 +178,7 @@ def test_the_pipeline_gives_worlds_and_the_evaluation_acts_greedily():
     assert set(metrics) == {"greedy_iou", "greedy_auc", "lost"}
     assert metrics == evaluate(variables(), clip)
     run = config(batch_size=2, data__workers=0, rl__rollout="teacher_forced")
-    assert "search_images" in next(pipeline.make_dataset(run, model()).starting_at(0))
+    assert "search_images" in next(pipeline.make_dataset(run, model().config).starting_at(0))
 
 
 @pytest.mark.parametrize("estimator", ["rloo", "expected"])
