@@ -161,9 +161,11 @@ def _check_sequence(
       The number of frames; and problems, each with the path of its image, or None for a problem of the sequence.
     """
     sequence = dataset[index]
+    assert sequence.where is not None
     count = len(sequence)
     chosen = range(count) if frames == "all" else sorted({round(k) for k in np.linspace(0, count - 1, SAMPLE)})
-    problems, sizes = [], {}
+    problems: list[tuple[str | None, Problem]] = []
+    sizes: dict[int, tuple[int, int]] = {}
     for k in chosen:
         path = sequence.where(k)
         try:
@@ -192,7 +194,9 @@ def _boxes_outside(sequence: Sequence, sizes: dict[int, tuple[int, int]], differ
       different: the different sizes among them.
     """
     # If all decoded frames have one size, the others have it too.
-    frames = np.flatnonzero(sequence.visible) if len(different) == 1 else [k for k in sizes if sequence.visible[k]]
+    frames = (
+        np.flatnonzero(sequence.visible).tolist() if len(different) == 1 else [k for k in sizes if sequence.visible[k]]
+    )
     height, width = np.array([sizes.get(k, different[0]) for k in frames]).reshape(-1, 2).T
     x, y, w, h = sequence.boxes_xywh[frames].T
     outside = np.flatnonzero((x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0))

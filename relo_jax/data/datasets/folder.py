@@ -17,7 +17,15 @@ import numpy as np
 from tqdm import tqdm
 
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, list_folders, list_frames
+from relo_jax.data.datasets.layout import (
+    Annotation,
+    DatasetLayout,
+    Entry,
+    Problem,
+    have_area,
+    list_folders,
+    list_frames,
+)
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.media.images import IMAGE_SUFFIXES, decode, list_images, read_bytes
@@ -49,8 +57,7 @@ def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 1
         raise UserError(f"{folder}: has no images ({', '.join(sorted(IMAGE_SUFFIXES))}), in img or next to {text.name}")
     if len(images) != len(boxes):
         raise UserError(f"{text}: has {len(boxes)} boxes for {len(images)} frames: extract the sequence again")
-    with np.errstate(invalid="ignore"):
-        visible = (boxes[:, 2:] > 0).all(1)
+    visible = have_area(boxes)
     if not visible[0]:
         raise UserError(f"{text}, line 1: the first box {boxes[0].tolist()} has no area, and tracking starts from it")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
 
@@ -24,6 +25,9 @@ class FrameNames:
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[k] for k in range(self._count))
 
     def __getitem__(self, index: int) -> str:
         index = range(self._count)[index]

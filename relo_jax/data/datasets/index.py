@@ -134,6 +134,8 @@ class IndexedDataset:
 class FolderDataset(IndexedDataset):
     """Sequences in the folders that their authors publish, with one image file per frame."""
 
+    root: Path
+
     def files(self, index: int) -> tuple[str, FrameNames]:
         """A sequence's folder of frames, relative to the root, and the names of the files in it."""
         _, folder, _, frames = self._texts(index)

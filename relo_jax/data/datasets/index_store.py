@@ -38,7 +38,7 @@ class IndexWriter:
       left_out: number of sequences that have a fatal problem and are not in the index.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._text: list[bytes] = []
         self._boxes: list[np.ndarray] = []
         self._visible: list[np.ndarray] = []

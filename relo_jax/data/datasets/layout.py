@@ -119,8 +119,7 @@ class Annotation:
         elif len(frames) != len(boxes_xywh):
             detail = f"{len(boxes_xywh)} boxes for {len(frames)} frames in {folder}: extract the sequence again"
             problems.append(Problem("boxes and frames differ", file, detail))
-        with np.errstate(invalid="ignore"):
-            visible = (boxes_xywh[:, 2:] > 0).all(1)
+        visible = have_area(boxes_xywh)
         absurd = visible & ~plausible(boxes_xywh)
         if absurd.any():
             first = int(np.argmax(absurd))
@@ -270,6 +269,12 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return entry.is_dir()
     except OSError:  # for example a link to itself
         return False
+
+
+def have_area(boxes_xywh: np.ndarray) -> np.ndarray:
+    """bool [F]: boxes with a positive width and height; NaN is not positive."""
+    with np.errstate(invalid="ignore"):
+        return np.all(boxes_xywh[:, 2:] > 0, axis=1)
 
 
 def plausible(boxes_xywh: np.ndarray) -> np.ndarray:

@@ -54,15 +54,17 @@ def _describe_split(dataset: FolderDataset) -> dict:
     box_side_px: quantiles of sqrt(w h) over visible boxes. frame_sizes: of a sample of images. disk_bytes: mean size of
     that sample times the number of files.
     """
-    frames, sizes, stored = int(dataset.lengths.sum()), Counter(), []
+    frames, sizes, stored = int(dataset.lengths.sum()), Counter[str](), []
     sides, categories, photographs = [], set(), set()
     for sequence in dataset:
+        assert sequence.where is not None
         if sequence.still:
             photographs.add(sequence.where(0))  # several objects, each a sequence, may share one
         sides.append(np.sqrt(sequence.boxes_xywh[sequence.visible, 2:].prod(1)).astype(np.float32))
         categories |= {sequence.category} - {None}
     for index in sorted({round(k) for k in np.linspace(0, len(dataset) - 1, _SAMPLE)}):
         sequence = dataset[index]
+        assert sequence.where is not None and sequence.read_encoded is not None
         try:
             encoded = sequence.read_encoded(len(sequence) // 2)
             height, width = decode(encoded, sequence.where(0)).shape[:2]
@@ -70,7 +72,7 @@ def _describe_split(dataset: FolderDataset) -> dict:
             continue  # `relo data check` names it
         sizes[f"{width} x {height}"] += 1
         stored.append(len(encoded))
-    sides = np.concatenate(sides)
+    side_px = np.concatenate(sides)
     return {
         "dataset": dataset.layout.name,
         "split": dataset.split,
@@ -81,7 +83,7 @@ def _describe_split(dataset: FolderDataset) -> dict:
         "frames": frames,
         "visible_share": round(int(dataset.visible_counts.sum()) / frames, 4),
         "classes": len(categories),
-        "box_side_px": {f"{q}%": round(float(np.percentile(sides, q)), 1) for q in QUANTILES},
+        "box_side_px": {f"{q}%": round(float(np.percentile(side_px, q)), 1) for q in QUANTILES},
         "frame_sizes": dict(sizes.most_common()),
         "disk_bytes": round(np.mean(stored) * (len(photographs) or frames)) if stored else None,
     }

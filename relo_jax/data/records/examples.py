@@ -12,13 +12,14 @@ import hashlib
 import itertools
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from relo_jax.data.datasets.frame_names import FrameNames
 from relo_jax.data.datasets.index import FolderDataset
 from relo_jax.data.datasets.layout import Problem
 from relo_jax.data.records import tiled_jpeg
@@ -33,7 +34,8 @@ _AHEAD = 4 * READERS  # frames to read in advance
 _SAMPLED = 4  # frames whose sizes estimate those of a run
 _SEQUENCE_BYTES, _ANNOTATION_BYTES = 200, 33  # approximate size of a sequence, and of the annotation of each frame
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class SplitExamples:
@@ -52,7 +54,7 @@ class SplitExamples:
     def __init__(self, dataset: FolderDataset, tiles: bool = False):
         self.dataset, self.tiles = dataset, tiles
         # Of each run: folder, file names, and who owns its frames: one sequence, or (sequence, frame) of each.
-        self._runs: list[tuple[str, Sequence[str], int | np.ndarray]] = []
+        self._runs: list[tuple[str, FrameNames | list[str], int | np.ndarray]] = []
         self._starts = [0]
         self._first = np.zeros(len(dataset), np.int64)
         by_folder = defaultdict(list)
@@ -65,7 +67,7 @@ class SplitExamples:
                     self._add_run(folder, dataset.files(index)[1], index)
         self.counts = {"frames": self._starts[-1], "sequences": len(dataset)}
 
-    def _add_run(self, folder: str, names: Sequence[str], owners: int | np.ndarray) -> None:
+    def _add_run(self, folder: str, names: FrameNames | list[str], owners: int | np.ndarray) -> None:
         self._runs.append((folder, names, owners))
         self._starts.append(self._starts[-1] + len(names))
 
@@ -165,10 +167,12 @@ def threaded_map(
       on_exit: called when no more results are needed, before waiting for the calls that are still running.
     """
     with ThreadPoolExecutor(threads) as pool:
-        items, pending = iter(items), deque()
+        remaining, pending = iter(items), deque[Future[Result]]()
         try:
             while True:
-                pending.extend(pool.submit(function, item) for item in itertools.islice(items, ahead - len(pending)))
+                pending.extend(
+                    pool.submit(function, item) for item in itertools.islice(remaining, ahead - len(pending))
+                )
                 if not pending:
                     return
                 yield pending.popleft().result()

@@ -81,16 +81,16 @@ def is_built(root: str | Path | None, name: str) -> bool:
     Raises:
       UserError: `root` is in a bucket that cannot be reached.
     """
-    return bool(root) and _find(root, name) is not None
+    return _find(root, name) is not None if root else False
 
 
 def _find(root: str | Path, name: str) -> epath.Path | None:
     """The folder with the configs of a built dataset, or None."""
     from etils import epath
 
-    root = epath.Path(root)
+    given = epath.Path(root)
     try:
-        for folder in (root / name, root):
+        for folder in (given / name, given):
             if folder.name == name and all((folder / kind / VERSION / "dataset_info.json").exists() for kind in KINDS):
                 return folder
     except ImportError as error:
@@ -128,6 +128,8 @@ def open_built(root: str | Path, name: str, split: str, cache: str | Path = DEFA
 
 class RecordDataset(IndexedDataset):
     """Sequences of a built dataset; `root` is its folder or gs:// path, as text."""
+
+    root: str
 
     def __init__(self, layout: DatasetLayout, root: str, split: str, folder: Path):
         super().__init__(layout, root, split, folder)

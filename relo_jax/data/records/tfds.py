@@ -119,7 +119,7 @@ def identity(name: str, kind: str, folder: epath.Path) -> dataset_info.DatasetId
     )
 
 
-class TrackingBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class TrackingBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Builds a dataset of `relo_jax.data.datasets.layouts` from its folders in `manual_dir`.
 
     `download_and_prepare` writes the dataset whole or not at all. `relo data build` writes the same records, and can

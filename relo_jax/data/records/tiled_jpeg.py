@@ -81,10 +81,12 @@ def read_header(data: bytes) -> Header | None:
                 exif = exif or data[position + 4 : position + 9] == b"Exif\0"
             position += 2 + length
             if marker == _SCAN:
+                if frame is None:
+                    return None
                 size_at, height, width, block, sequential, components = frame
                 sequential = sequential and data[position - length + 2] == components and height > 0
                 return Header(position, size_at, height, width, block, interval, sequential, exif)
-    except (IndexError, struct.error, TypeError):
+    except (IndexError, struct.error):
         return None
 
 

@@ -428,7 +428,8 @@ def test_more_shards_than_files_may_be_open_are_read(lasot, tmp_path):
 
 
 def test_training_on_folders_imports_no_tensorflow_datasets():
-    code = "import relo_jax.data.clips.pipeline, relo_jax.data.records.read, sys; print('tensorflow_datasets' in sys.modules)"
+    modules = "relo_jax.data.clips.pipeline, relo_jax.data.records.read"
+    code = f"import {modules}, sys; print('tensorflow_datasets' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
