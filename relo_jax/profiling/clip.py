@@ -54,7 +54,7 @@ def stages(source: ClipSource, clips: int, batch_size: int) -> dict[str, float]:
         return {frame: sequence.read_encoded(frame) for frame in np.unique(plan.frames).tolist()}
 
     def cut_all(pictures, plan):
-        return [read.cut(pictures[frame], plan, k) for k, frame in enumerate(plan.frames.tolist())]
+        return [read.cut_crop(pictures[frame], plan, k) for k, frame in enumerate(plan.frames.tolist())]
 
     def decode_all(plan, files, sequence):
         reduced = source.options.reduced_decode
@@ -64,13 +64,13 @@ def stages(source: ClipSource, clips: int, batch_size: int) -> dict[str, float]:
         sequence, plan = timed("plan", plan_of, index)
         try:
             if sequence.read_encoded is None or sequence.read_crop is not None:
-                cropped = timed("draw", read.cut_from_sequence, sequence, plan)
+                cropped = timed("draw", read.crops_from_sequence, sequence, plan)
             else:
                 files = timed("read", read_all, sequence, plan)
                 cropped = timed("crop", cut_all, timed("decode", decode_all, plan, files, sequence), plan)
         except FrameError:
             continue
-        done.append(timed("augment", read.vary, plan, cropped))
+        done.append(timed("augment", read.augment_crops, plan, cropped))
     if not done:
         raise UserError(f"none of the first {clips} clips could be read: see relo data check")
     seconds["batch"] = seconds["transfer"] = 0.0
@@ -146,7 +146,7 @@ def measure(config, clips: int = 64, steps: int = 10) -> dict:
     """
     config_lib.validate(config)
     model = RELO.from_config(config.model)
-    batches = pipeline.make_dataset(config, model)
+    batches = pipeline.make_dataset(config, model.config)
     seconds = stages(batches.source, clips, config.batch_size)
     rate = pipeline_rate(batches, clips)
     return {

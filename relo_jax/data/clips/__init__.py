@@ -1,1 +1,1 @@
-"""From sequences to batches of clips: plans, reading, augmentation, the Grain pipeline."""
+"""From sequences to batches of clips: plans, reading, augmentation, failures, and the Grain pipeline."""

@@ -1,7 +1,8 @@
-"""What was read: clips of each dataset, and those that were replaced because a frame could not be had.
+"""Counts the clips that were read, and those that were replaced because a frame could not be read.
 
-Counted by the process that trains from what the clips say of themselves, so threads and worker processes need not.
-One clip in a hundred may fail; beyond that something is wrong with the data, and training stops with the list.
+Every clip carries a note of the failures in its place, so the training process counts them from the batches; threads
+and worker processes share no counters. Up to one clip in a hundred may fail; beyond that, training stops and lists the
+failures.
 """
 
 from __future__ import annotations
@@ -10,50 +11,50 @@ from collections import Counter
 
 import numpy as np
 
-from relo_jax.data.clips.source import most_failures, read_note
+from relo_jax.data.clips.source import max_failures, read_note
 from relo_jax.errors import UserError
 
 EXAMPLES = 5  # files named for each dataset and reason
 
 
 class ReadFailures:
-    """Counts clips until `report` begins anew.
+    """Counts clips and failures until the next `report`.
 
     Args:
-      names: of the datasets, in the order of a clip's `dataset`.
+      names: of the datasets; a clip's `dataset` is an index into them.
     """
 
     def __init__(self, names: list[str]):
         self._names = names
         self._clear()
 
-    def _clear(self):
+    def _clear(self) -> None:
         self.clips, self.failed = Counter(), Counter()  # by dataset; by (dataset, reason)
         self._examples: dict[tuple[str, str], list[str]] = {}
 
     def add(self, dataset: np.ndarray, failed: np.ndarray, note: np.ndarray) -> None:
-        """Counts a batch: arrays [B], [B], [B, 512] as clips have them.
+        """Counts a batch of clips by their fields `dataset` [B], `failed` [B] and `note` [B, 512].
 
         Raises:
-          UserError: more than 1 % of the clips since the last report failed; lists them.
+          UserError: more than 1 % of the clips since the last report failed; lists the failures.
         """
         self.clips.update(self._names[k] for k in dataset.tolist())
         for row in np.flatnonzero(failed):
-            told = read_note(note[row])
-            for name, reason, where in told:
+            noted = read_note(note[row])
+            for name, reason, where in noted:
                 self.failed[name, reason] += 1
                 examples = self._examples.setdefault((name, reason), [])
                 if len(examples) <= EXAMPLES and where not in examples:
                     examples.append(where)
-            # A note has no room for dozens of failures; their number is never lost.
-            if len(told) < failed[row]:
-                self.failed[self._names[dataset[row]], "not noted"] += int(failed[row]) - len(told)
-        if self.failed.total() > most_failures(self.clips.total()):
+            # A note has no room for dozens of failures, but `failed` counts them all.
+            if len(noted) < failed[row]:
+                self.failed[self._names[dataset[row]], "not noted"] += int(failed[row]) - len(noted)
+        if self.failed.total() > max_failures(self.clips.total()):
             share = self.failed.total() / (self.clips.total() + self.failed.total())
             raise UserError(f"{share:.1%} of the clips could not be read, more than 1 %: {self._failures()}")
 
     def report(self, title: str) -> str:
-        """One line on the clips since the last report, and begins anew."""
+        """Returns one line about the clips since the last report, and starts to count anew."""
         clips = ", ".join(f"{name} {self.clips[name]:,}" for name in self._names if self.clips[name])
         replaced = f"; {self.failed.total():,} replaced: {self._failures()}" if self.failed else ", none replaced"
         line = f"{title}: {self.clips.total():,} clips ({clips}){replaced}"

@@ -1,11 +1,11 @@
-"""From a config to batches: sequences -> clips -> Grain, deterministic by index, at any position in no time.
+"""From a config to batches: sequences -> clips -> Grain, deterministic by index, and able to start at any batch.
 
-    batches = make_dataset(config, model)
+    batches = make_dataset(config, model.config)
     for batch in batches.starting_at(step): ...
 
-Every clip is a function of (seed, index) and draws its frames at random, so running through the indices in order is
-already a shuffled pass. Batch k is clips k B to (k + 1) B - 1, of which every host reads its share; so the number of
-batches seen is the whole position of a run, whatever the number of hosts, threads or worker processes.
+Every clip is a function of (seed, index) and draws its frames at random, so no further shuffling is needed. Batch k
+consists of clips k B to (k + 1) B - 1, and each host reads its share of them. The number of batches is therefore the
+whole position of a run in its data, whatever the number of hosts, threads or worker processes.
 """
 
 from __future__ import annotations
@@ -24,27 +24,34 @@ from pathlib import Path
 import cv2
 import grain
 import jax
+import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from relo_jax.config.data_options import CLIP_FIELDS, ClipOptions, Options
-from relo_jax.data.clips.source import ClipSource, MixturePart
+from relo_jax.config.model_config import ModelConfig
+from relo_jax.data.clips.source import ClipSource, MixturePart, Sequences
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import read_folder
-from relo_jax.data.datasets.index import DEFAULT_CACHE, open_dataset
-from relo_jax.data.datasets.layout import ENVIRONMENT
+from relo_jax.data.datasets.index import DEFAULT_CACHE, IndexedDataset, open_dataset
+from relo_jax.data.datasets.layout import ENVIRONMENT, DatasetLayout
 from relo_jax.data.records.read import is_built, open_built
 from relo_jax.data.synthetic.photos import read_photos
 from relo_jax.data.synthetic.procedural import Procedural
 from relo_jax.errors import UserError
 
-HELDOUT_SEED = 7_919  # of held-out clips: the same ones whatever `data.seed` is, so that runs can be compared
+HELDOUT_SEED = 7_919  # held-out clips do not depend on `data.seed`, so that runs can be compared
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Endless batches of a clip source: dicts of numpy arrays with a leading axis B / hosts, this host's share.
+    """Endless batches of a clip source: dicts of numpy arrays with a leading axis B / hosts, for this host.
 
-    threads read clips; with processes > 0 so many worker processes do, with their own threads, a batch each.
+    Attributes:
+      source: the clips.
+      batch_size: B, over all hosts.
+      threads: that read clips, in this process or in each worker process.
+      processes: worker processes, which make whole batches; 0 for none.
     """
 
     source: ClipSource
@@ -54,41 +61,42 @@ class Batches:
 
     @property
     def read_ahead(self) -> int:
-        """How many batches may lie ready, beside the one that is taken."""
+        """An upper limit on the batches that are read in advance."""
         if self.processes:
-            return self.processes * (self.threads + 4)  # of a worker its threads', and what Grain hands over
+            return self.processes * (self.threads + 4)  # those of a worker's threads, and Grain's own buffers
         return 1 + -(-max(2 * self.threads, self.batch_size) // self.batch_size)
 
-    def __iter__(self) -> Iterator[dict]:
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return self.starting_at(0)
 
-    def starting_at(self, batch: int) -> Iterator[dict]:
-        """The batches from number `batch` on; threads and processes begin with them, and end at its `close()`."""
+    def starting_at(self, batch: int) -> Iterator[dict[str, np.ndarray]]:
+        """Iterates from batch number `batch` on. Starts threads and processes, which the iterator's `close()` ends."""
+
         hosts, host = jax.process_count(), jax.process_index()
         share = self.batch_size // hosts
         dataset = grain.MapDataset.source(HostShard(self.source, self.batch_size, batch, host, hosts))
         if not self.processes:
-            _no_threads_of_opencv()
+            _disable_opencv_threads()
             ahead = max(2 * self.threads, share) if self.threads else 0
             dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=ahead))
             return iter(dataset.batch(share, drop_remainder=True))
-        # Workers make whole batches: stacking their clips here, one by one, took longer than many of them draw.
+        # Workers make whole batches: to stack single clips in this process is slower than to draw them in many.
         mark_flags_as_parsed()
         reading = grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=self.threads)
         dataset = dataset.batch(share, drop_remainder=True).to_iter_dataset(reading)
         workers = grain.MultiprocessingOptions(self.processes, per_worker_buffer_size=1)
         iterator = iter(dataset.mp_prefetch(workers, worker_init_fn=_begin_worker))
-        with _no_signals_for_what_begins():
-            iterator.get_state()  # makes the workers, which the next line would otherwise not find
+        with _children_ignore_signals():
+            iterator.get_state()  # creates the workers; `start_prefetch` does nothing without them
             iterator.start_prefetch()
         return iterator
 
 
 @dataclass(frozen=True)
 class HostShard:
-    """One host's clips: of every batch, from number `batch` on, the block of rows that it places on its devices.
+    """The clips of one host: its block of rows of every batch from number `batch` on.
 
-    So a clip has the same row of the batch on any number of hosts, and with it the same random numbers of the model.
+    A clip therefore has the same row of the batch with any number of hosts, and the same random numbers in the model.
     """
 
     source: ClipSource
@@ -100,22 +108,27 @@ class HostShard:
     def __len__(self) -> int:
         return (len(self.source) // self.batch_size - self.batch) * (self.batch_size // self.hosts)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         share = self.batch_size // self.hosts
         batch, row = divmod(int(index), share)
         return self.source[(self.batch + batch) * self.batch_size + self.host * share + row]
 
 
 def make_dataset(
-    config, model, stage: str | None = None, *, train: bool = True, cache: str | Path = DEFAULT_CACHE
+    config: ConfigDict,
+    model: ModelConfig,
+    stage: str | None = None,
+    *,
+    train: bool = True,
+    cache: str | Path = DEFAULT_CACHE,
 ) -> Batches:
-    """Batches of `config.batch_size` clips over all hosts; `cache` is where indices of datasets are kept.
+    """The batches of a run's config, of `config.batch_size` clips over all hosts. Arguments as of `clip_source`.
 
     Raises:
-      UserError: see `clip_source`; a batch that does not divide over the hosts.
+      UserError: see `clip_source` and `batches`.
     """
     source = clip_source(config, model, stage, train=train, cache=cache)
-    # Held-out clips are few: threads read them, since a second set of workers in a run that is busy was seen to hang.
+    # Threads read the few held-out clips: a second set of worker processes has hung in busy runs.
     return batches(source, config.batch_size, config.data.workers, config.data.processes if train else 0)
 
 
@@ -123,69 +136,87 @@ def batches(source: ClipSource, batch_size: int, threads: int, processes: int = 
     """Batches of a clip source, `batch_size` over all hosts.
 
     Raises:
-      UserError: a batch that does not divide over the hosts.
+      UserError: the batch size is not divisible by the number of hosts.
     """
     if batch_size % jax.process_count():
-        raise UserError(f"config.batch_size={batch_size} does not divide over {jax.process_count()} processes")
+        raise UserError(f"config.batch_size={batch_size} is not divisible by {jax.process_count()} processes")
     return Batches(source, batch_size, threads, processes)
 
 
 def clip_source(
-    config, model, stage: str | None = None, *, train: bool = True, cache: str | Path = DEFAULT_CACHE
+    config: ConfigDict,
+    model: ModelConfig,
+    stage: str | None = None,
+    *,
+    train: bool = True,
+    cache: str | Path = DEFAULT_CACHE,
 ) -> ClipSource:
-    """The clips of `config.data` for `model`'s crop sizes; `stage` ("warmup" or "rl") sets the clip's length.
+    """The clips of `config.data`.
+
+    Args:
+      config: of a run.
+      model: sets the number of templates and the crop sizes.
+      stage: "warmup" or "rl", sets the length of clips; None: `config.stage`.
+      train: False for held-out clips.
+      cache: folder for the indices of datasets.
 
     Raises:
-      UserError: a missing data root, folder without sequences, ... naming it.
+      UserError: see `parts`.
     """
     stage = stage or config.stage
     data = config.data
     options = ClipOptions(
-        templates=model.config.templates,
+        templates=model.templates,
         frames=config.warmup.search_frames if stage == "warmup" else config.rl.clip_length,
-        template_size=model.config.template_size,
-        search_size=model.config.search_size,
+        template_size=model.template_size,
+        search_size=model.search_size,
         closed_loop=stage == "rl" and config.rl.rollout == "closed_loop",
         **{name: data[name] for name in CLIP_FIELDS},
     )
     return ClipSource(parts(data, train=train, cache=cache), options, data.seed if train else HELDOUT_SEED)
 
 
-def parts(data, *, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> list[MixturePart]:
-    """The datasets that `config.data` names, with their weights; their held-out sequences for `train=False`.
+def parts(data: ConfigDict, *, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> list[MixturePart]:
+    """The datasets of `config.data` with their weights; with `train=False`, their held-out sequences.
 
-    Held-out clips come from those that have official held-out sequences with boxes, and have them here; which do not
-    is said on stderr. Where none has, they are drawn from the training sequences.
+    Held-out clips come from the datasets that publish held-out sequences with boxes and whose files are here; a line on
+    stderr names each of the others. If there is no such dataset, held-out clips come from the training sequences.
 
     Raises:
-      UserError: a dataset that is not there, or has nothing to train on.
+      UserError: a dataset is missing, or has no training sequences.
     """
     names = data.name.split("+")
     weights = data.weights or (1.0,) * len(names)
     if train:
         return [MixturePart(n, sequences(n, data, True, cache), w) for n, w in zip(names, weights, strict=True)]
-    found = []
+    held_out = []
     for name, weight in zip(names, weights, strict=True):
         try:
-            if weight:  # with the others gone, nothing would be left to draw
-                found.append(MixturePart(name, sequences(name, data, False, cache), weight))
+            if weight:  # if the other datasets have no held-out sequences, weights that are all 0 would remain
+                held_out.append(MixturePart(name, sequences(name, data, False, cache), weight))
         except NoHeldOut as error:
             tqdm.write(f"held-out clips without {name}: {error}", file=sys.stderr)
-    if not found:
-        tqdm.write("no held-out sequences: held-out clips are drawn from those of training", file=sys.stderr)
-    return found or parts(data, train=True, cache=cache)
+    if not held_out:
+        tqdm.write("no held-out sequences: held-out clips come from the training sequences", file=sys.stderr)
+    return held_out or parts(data, train=True, cache=cache)
 
 
 class NoHeldOut(UserError):
-    """A dataset has no held-out sequences, or they are not here."""
+    """A dataset has no held-out sequences, or their files are missing."""
 
 
-def sequences(name: str, data, train: bool = True, cache: str | Path = DEFAULT_CACHE):
-    """The sequences of one dataset, by its name in `config.data.name`, which may have a split: "got10k/train".
+def sequences(name: str, data: ConfigDict, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> Sequences:
+    """The sequences of one dataset.
+
+    Args:
+      name: as in `config.data.name`, possibly with a split: "got10k/train".
+      data: `config.data`.
+      train: False for held-out sequences.
+      cache: folder for the indices of datasets.
 
     Raises:
-      NoHeldOut: `train=False`, and the dataset has none here.
-      UserError: it is not there.
+      NoHeldOut: `train` is False, and there are no held-out sequences.
+      UserError: the dataset is missing or is for evaluation only.
     """
     split, seed = ("train", data.seed) if train else ("heldout", 0)
     if name == "procedural":
@@ -193,33 +224,35 @@ def sequences(name: str, data, train: bool = True, cache: str | Path = DEFAULT_C
     if name == "photos":
         return read_photos(data.root, seed, split, Options(**data.procedural))
     if name == "folder":
-        # Frames are drawn at random: kept ones would fill the memory and hardly ever be asked for again.
+        # No frame is kept: frames are drawn at random, so they would fill the memory and rarely be used again.
         return read_folder(data.root, one_based=data.one_based, cache=0).split(train)
     name, _, split = name.partition("/")
-    source = layouts.dataset_layout(name)
+    layout = layouts.dataset_layout(name)
     if train:
-        split = split or source.train
+        split = split or layout.train
         if split is None:
-            raise UserError(f"{source.title} is for evaluation only: {name}/{next(iter(source.splits))} trains on it")
-        return _open(source, split, data.root, cache)
-    if source.heldout is None:
-        raise NoHeldOut(f"{source.title} has none with boxes")
+            raise UserError(
+                f"{layout.title} is for evaluation only; to train on it anyway: {name}/{next(iter(layout.splits))}"
+            )
+        return _open(layout, split, data.root, cache)
+    if layout.heldout is None:
+        raise NoHeldOut(f"{layout.title} publishes none with boxes")
     try:
-        return _open(source, source.heldout, data.root, cache)
+        return _open(layout, layout.heldout, data.root, cache)
     except UserError as error:
         raise NoHeldOut(str(error)) from None
 
 
-def _open(source, split: str, root: str, cache: str | Path):
-    """From records, where the dataset was built there by `relo data build`; else from its folders."""
+def _open(layout: DatasetLayout, split: str, root: str | None, cache: str | Path) -> IndexedDataset:
+    """Opens the records that `relo data build` wrote, if there are any, or the dataset's folders."""
     root = root or os.environ.get(ENVIRONMENT)
-    if is_built(root, source.name):
-        return open_built(root, source.name, split, cache)
-    return open_dataset(source, split, root, cache)
+    if is_built(root, layout.name):
+        return open_built(root, layout.name, split, cache)
+    return open_dataset(layout, split, root, cache)
 
 
 def mark_flags_as_parsed() -> None:
-    """Grain's worker processes read absl flags; a program that is not run by absl has to say that there are none."""
+    """Tells absl that there are no flags: Grain's worker processes read absl flags, which only absl's `run` parses."""
     from absl import flags
 
     if not flags.FLAGS.is_parsed():
@@ -227,14 +260,14 @@ def mark_flags_as_parsed() -> None:
 
 
 @contextlib.contextmanager
-def _no_signals_for_what_begins() -> Iterator[None]:
-    """Threads and processes that begin here are never ended by Ctrl-C or SIGTERM.
+def _children_ignore_signals() -> Iterator[None]:
+    """Blocks SIGINT and SIGTERM for threads and processes that start in the block.
 
-    A terminal and a batch system send them to all processes, and the one that trains says what becomes of it. A worker
-    that was left to ignore them would begin to do so when it has imported what it needs, seconds later. It still ends
-    with the one that trains: Grain stops it by SIGKILL, and `_begin_worker` where that process is gone.
+    Terminals and batch systems send these signals to all processes, but only the training process should react. A
+    worker that ignored them by its own code would do so only after its imports, seconds later. Workers still end with
+    the training process: Grain kills them, or `_begin_worker` notices that their parent is gone.
     """
-    resource_tracker.ensure_running()  # beginning in there, it would let the signals through again
+    resource_tracker.ensure_running()  # if it started in the block, it would unblock the signals again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -243,8 +276,8 @@ def _no_signals_for_what_begins() -> Iterator[None]:
 
 
 def _begin_worker(*_) -> None:
-    """A worker process ends with the one that started it, also where that was killed and could not tell it to."""
-    _no_threads_of_opencv()
+    """Makes a worker process end with the process that started it, even if that was killed."""
+    _disable_opencv_threads()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -253,6 +286,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _no_threads_of_opencv() -> None:
-    """OpenCV's own threads would take the cores that the training runs on."""
+def _disable_opencv_threads() -> None:
+    """OpenCV's threads would compete with the training for cores."""
+
     cv2.setNumThreads(0)

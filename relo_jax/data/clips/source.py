@@ -1,8 +1,8 @@
-"""Clips by index, from one dataset or a weighted mixture: what the Grain pipeline reads.
+"""Clips by index, from one dataset or a weighted mixture: the source of the Grain pipeline.
 
-Clip i is a function of (seed, i): dataset, sequence, frames and variations come from one generator. A clip that fails
-(a frame that is missing or does not decode) is replaced by the next attempt at the same index, which is just as
-deterministic, and the clip says so: how many failed, in which dataset, why, and at which file.
+Clip i is a function of (seed, i): one generator draws its dataset, sequence, frames and augmentation. A clip that fails
+(a frame is missing or does not decode) is replaced by the next attempt at the same index, which is deterministic, too.
+The clip then records how many attempts failed, in which dataset, for what reason and at which file.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError
 
-SEQUENCE_TRIES = 100  # of datasets that do not know beforehand which of their sequences are long enough
+SEQUENCE_TRIES = 100  # for datasets that cannot tell in advance which of their sequences are long enough
 CLIP_TRIES = 20
-NOTE_BYTES = 512  # of a clip's account of what failed in its place
+NOTE_BYTES = 512  # of a clip's note about failures in its place
 
 
 class Sequences(Protocol):
-    """What clips are drawn from. each_once: clip i uses sequence i; otherwise a clip draws one at random.
+    """Sequences to draw clips from.
 
-    One that knows its sequences beforehand also has `lengths`, `visible_counts` and `stills`, arrays [sequences].
+    A dataset that knows its sequences in advance also has `lengths`, `visible_counts` and `stills`, arrays [sequences].
+
+    Attributes:
+      each_once: clip i uses sequence i; otherwise each clip draws a sequence at random.
     """
 
     each_once: bool
@@ -40,7 +43,7 @@ class Sequences(Protocol):
 
 @dataclass(frozen=True)
 class MixturePart:
-    """A dataset of a mixture: its name, its sequences and its weight, relative to those of the others."""
+    """A dataset of a mixture: its name, its sequences, and its weight relative to the other datasets."""
 
     name: str
     sequences: Sequences
@@ -48,15 +51,15 @@ class MixturePart:
 
 
 class ClipSource:
-    """An indexable of clips without a batch axis: dicts of numpy arrays as the training step takes them.
+    """Clips by index, as dicts of numpy arrays without a batch axis.
 
-    template_images uint8 [K, s, s, 3], template_boxes_xywh float32 [K, 4], search_images uint8 [T, S, S, 3],
-    search_boxes_xywh float32 [T, 4] (normalised to their crops), or what closed-loop rollouts need instead of the last
-    two (`relo_jax.mdp.rollout.ClosedLoopBatch`). For the account of what was read: index int64,
-    dataset int32 (of `parts`), failed int32 and note uint8 [512], see `read_note`.
+    Fields for the training step: template_images uint8 [K, s, s, 3], template_boxes_xywh float32 [K, 4], search_images
+    uint8 [T, S, S, 3] and search_boxes_xywh float32 [T, 4], with boxes normalised to their crops; for closed-loop
+    rollouts, the fields of `relo_jax.mdp.rollout.ClosedLoopBatch` replace the last two. Fields for the log: index
+    int64, dataset int32 (index into `parts`), failed int32 (number of failures) and note uint8 [512] (see `read_note`).
 
     Raises:
-      UserError: nothing to draw from; a dataset with no sequence that is long enough.
+      UserError: there are no sequences, the weights are invalid, or no sequence of a dataset is long enough.
     """
 
     def __init__(self, parts: list[MixturePart], options: ClipOptions, seed: int, length: int = 2**31 - 1):
@@ -67,9 +70,11 @@ class ClipSource:
             raise UserError(f"no sequences to draw clips from{': ' if empty else ''}{', '.join(empty)}")
         weights = np.array([p.weight for p in parts], float)
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-            raise UserError(f"config.data.weights={weights.tolist()}: give numbers from 0, one a dataset, not all 0")
+            raise UserError(
+                f"config.data.weights={weights.tolist()}: give one number of at least 0 for each dataset, not all 0"
+            )
         self._cumulative = np.cumsum(weights / weights.sum())
-        self._eligible = [self._known_to_be_eligible(p) for p in parts]
+        self._eligible = [self._find_eligible(p) for p in parts]
 
     def __len__(self) -> int:
         return self._length
@@ -84,23 +89,23 @@ class ClipSource:
             except FrameError as error:
                 failures.append((self.parts[number].name, error.reason, error.where))
                 continue
-            account = {"index": np.int64(index), "dataset": np.int32(number), "failed": np.int32(len(failures))}
-            return {**clip, **account, "note": write_note(failures)}
+            log = {"index": np.int64(index), "dataset": np.int32(number), "failed": np.int32(len(failures))}
+            return {**clip, **log, "note": write_note(failures)}
         dataset, reason, where = failures[-1]
-        raise UserError(f"clip {index}: {CLIP_TRIES} tries failed, the last by {reason} in {dataset}: {where}")
+        raise UserError(f"clip {index}: {CLIP_TRIES} attempts failed, the last by {reason} in {dataset}: {where}")
 
     def draw(self, rng: np.random.Generator, sequence: Sequence) -> dict[str, np.ndarray]:
-        """A clip of the sequence; raises FrameError."""
+        """Draws and reads a clip of the sequence. Raises FrameError."""
         plan = plan_clip(rng, sequence, self.options)
-        return read.draw(sequence, plan, reduced=self.options.reduced_decode)
+        return read.read_clip(sequence, plan, reduced=self.options.reduced_decode)
 
     def describe(self, index: int) -> str:
-        """The name of the sequence that clip `index` is drawn from, with its dataset's where there are several."""
+        """The name of the sequence of clip `index`; with the name of its dataset if there are several."""
         number, sequence = self.pick(clip_rng(self.seed, int(index)), int(index))
         return f"{self.parts[number].name}/{sequence.name}" if len(self.parts) > 1 else sequence.name
 
     def fingerprint(self) -> str:
-        """A digest of what clips are drawn from, wherever it lies: the same clips need the same one."""
+        """A digest of everything that determines the clips, except the location of the files."""
         state = hashlib.blake2b(f"{self.seed} {self.options}".encode(), digest_size=8)
         for part, share in zip(self.parts, self._cumulative, strict=True):
             sequences = part.sequences
@@ -111,7 +116,7 @@ class ClipSource:
         return state.hexdigest()
 
     def report(self) -> list[str]:
-        """A line for each dataset that knows its sequences: how many, what was left out, and what is too short."""
+        """A line for each dataset that knows its sequences: their number, and how many are left out or too short."""
         lines = []
         for part, known in zip(self.parts, self._eligible, strict=True):
             if known is not None:
@@ -122,7 +127,7 @@ class ClipSource:
         return lines
 
     def pick(self, rng: np.random.Generator, index: int) -> tuple[int, Sequence]:
-        """Number of the dataset and an eligible sequence: the clip's own, or drawn at random. May raise FrameError."""
+        """Draws the dataset (an index into `parts`) and the sequence of clip `index`. May raise FrameError."""
         number = self._dataset(rng)
         return number, self._sequence(rng, number, index)
 
@@ -132,7 +137,7 @@ class ClipSource:
         return min(int(np.searchsorted(self._cumulative, rng.random(), "right")), len(self.parts) - 1)
 
     def _sequence(self, rng: np.random.Generator, number: int, index: int | None) -> Sequence:
-        """index: of the clip; None where its own sequence has failed, and any other will do."""
+        """An eligible sequence: that of clip `index` if the dataset uses each once, else (or for None) a random one."""
         sequences, known = self.parts[number].sequences, self._eligible[number]
         if known is not None:
             return sequences[int(known[rng.integers(len(known))])]
@@ -147,8 +152,8 @@ class ClipSource:
             chosen = int(rng.integers(count))
         raise self._too_short(self.parts[number].name, f"{SEQUENCE_TRIES} drawn sequences", sequence.name)
 
-    def _known_to_be_eligible(self, part: MixturePart) -> np.ndarray | None:
-        """Numbers of the sequences to draw from; None where the dataset knows them only one by one."""
+    def _find_eligible(self, part: MixturePart) -> np.ndarray | None:
+        """Indices of the eligible sequences; None if the dataset does not know its sequences in advance."""
         sequences = part.sequences
         if not hasattr(sequences, "visible_counts"):
             return None
@@ -159,15 +164,15 @@ class ClipSource:
 
     def _too_short(self, dataset: str, which: str, example: str) -> UserError:
         return UserError(
-            f"{dataset}: {which} have not 20 frames with more than {2 * self._count} visible boxes (such as {example}"
-            "): use longer sequences or shorter clips"
+            f"{dataset}: {which} have fewer than 20 frames or at most {2 * self._count} visible boxes, such as "
+            f"{example}: use longer sequences or shorter clips"
         )
 
 
 def write_note(failures: list[tuple[str, str, str]]) -> np.ndarray:
-    """(dataset, reason, file) of each failure as uint8 [512], for a batch can only carry arrays; cut when too long.
+    """Encodes (dataset, reason, file) of each failure as uint8 [512], since batches carry only arrays.
 
-    A file's name loses its beginning first, as its end says more.
+    If the text is too long, the beginnings of the file names are cut off first: their ends say more.
     """
     room = NOTE_BYTES // max(len(failures), 1) - 1
     lines = []
@@ -181,12 +186,12 @@ def write_note(failures: list[tuple[str, str, str]]) -> np.ndarray:
 
 
 def read_note(note: np.ndarray) -> list[tuple[str, str, str]]:
-    """(dataset, reason, file) of each failure that a clip's note tells of."""
+    """Decodes a clip's note: (dataset, reason, file) of each failure, as far as there was room."""
     text = bytes(note[note != 0]).decode(errors="replace")
     lines = [tuple(line.split("\t")) for line in text.split("\n")] if text else []
     return [line if len(line) == 3 else (line[0], "unknown", "") for line in lines]
 
 
-def most_failures(clips: int) -> int:
-    """How many clips of so many may fail: 1 %, and ten in the first thousand."""
+def max_failures(clips: int) -> int:
+    """How many of so many clips may fail: 1 %, and ten of the first thousand."""
     return max(clips, 1000) // 100

@@ -1,4 +1,4 @@
-"""The pipeline: batches by index, the same with any number of threads, resumable in the middle."""
+"""The pipeline: batches by index, the same for any number of threads, processes and hosts, from any position."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ from tests.data import miniature
 
 ROOT = Path(__file__).parents[3]
 
-MODEL = SimpleNamespace(templates=2, template_size=32, search_size=64)
+MODEL = SimpleNamespace(config=SimpleNamespace(templates=2, template_size=32, search_size=64))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_batches_do_not_depend_on_the_number_of_threads(config):
         assert all(same(a, b) for a, b in zip(runs[0], other, strict=True))
 
 
-def test_a_batch_is_its_clips_in_the_order_of_their_indices(config):
+def test_a_batch_consists_of_consecutive_clips(config):
     batch = take(iter(pipeline.make_dataset(config, MODEL)), 2)[1]
     assert batch["index"].tolist() == [4, 5, 6, 7] and batch["index"].dtype == np.int64
     assert batch["search_images"].shape == (4, 1, 64, 64, 3) and batch["search_images"].dtype == np.uint8
@@ -63,7 +63,7 @@ def test_a_batch_is_its_clips_in_the_order_of_their_indices(config):
     assert source.describe(6) == "procedural-train-0-000006"
 
 
-def test_any_batch_can_be_the_first(config):
+def test_iteration_can_start_at_any_batch(config):
     batches = pipeline.make_dataset(config, MODEL)
     expected = take(iter(batches), 4)[2:]
     assert all(same(a, b) for a, b in zip(expected, take(batches.starting_at(2), 2), strict=True))
@@ -76,7 +76,7 @@ def test_the_stage_sets_the_length_of_clips(config):
     assert pipeline.clip_source(config, MODEL)[0]["search_images"].shape[0] == 3
 
 
-def test_held_out_batches_are_others_and_the_same_for_all_seeds(config):
+def test_held_out_clips_differ_from_training_clips_and_are_the_same_for_all_seeds(config):
     train, heldout = (pipeline.clip_source(config, MODEL, train=t) for t in (True, False))
     assert not np.array_equal(train[0]["search_images"], heldout[0]["search_images"])
     config.data.seed = 5
@@ -85,26 +85,26 @@ def test_held_out_batches_are_others_and_the_same_for_all_seeds(config):
     assert heldout.describe(0).startswith("procedural-heldout")
 
 
-def test_the_batches_of_two_hosts_one_below_the_other_are_those_of_one(config, monkeypatch):
+def test_the_batches_of_two_hosts_together_are_those_of_one(config, monkeypatch):
     monkeypatch.setattr(pipeline.jax, "process_count", lambda: 2)
-    seen = []
+    indices = []
     for process in range(2):
         monkeypatch.setattr(pipeline.jax, "process_index", lambda p=process: p)
         batches = take(pipeline.make_dataset(config, MODEL).starting_at(3), 2)
-        seen.append([b["index"].tolist() for b in batches])
-    assert [[*a, *b] for a, b in zip(*seen, strict=True)] == [[12, 13, 14, 15], [16, 17, 18, 19]]
+        indices.append([b["index"].tolist() for b in batches])
+    assert [[*a, *b] for a, b in zip(*indices, strict=True)] == [[12, 13, 14, 15], [16, 17, 18, 19]]
     config.batch_size = 3
-    with pytest.raises(UserError, match="batch_size=3"):
+    with pytest.raises(UserError, match="batch_size=3 is not divisible by 2 processes"):
         pipeline.make_dataset(config, MODEL)
 
 
-def test_a_folder_that_does_not_exist_is_named(config, tmp_path):
+def test_a_missing_folder_is_named(config, tmp_path):
     config.data.name, config.data.root = "folder", str(tmp_path / "none")
     with pytest.raises(UserError, match="none: no such folder"):
         pipeline.make_dataset(config, MODEL)
 
 
-def test_real_folders_and_photographs_train_by_the_same_config(config, shared):
+def test_the_same_config_reads_real_folders_and_photographs(config, shared):
     config.data.name, config.data.root, config.data.one_based = "folder", str(shared / "data" / "otb_mini"), True
     batch = next(iter(pipeline.make_dataset(config, MODEL)))
     assert batch["search_images"].std() > 10
@@ -113,18 +113,18 @@ def test_real_folders_and_photographs_train_by_the_same_config(config, shared):
     assert next(iter(pipeline.make_dataset(config, MODEL)))["template_images"].std() > 10
 
 
-def test_folders_are_read_by_worker_processes_too(config, tmp_path):
+def test_worker_processes_read_folders_too(config, tmp_path):
     for seed in range(2):
         folder, boxes = tmp_path / f"walk{seed}", miniature.walk(seed=seed)
         miniature.write_frames(folder / "img", boxes, seed=seed)
         (folder / "groundtruth.txt").write_text(miniature.lines(boxes))
     config.data.name, config.data.root = "folder+procedural", str(tmp_path)
     source = pipeline.clip_source(config, MODEL)
-    here, there = (digests(pipeline.batches(source, 4, 1, processes), 1, 8) for processes in (0, 1))
-    assert here == there
+    threads, workers = (digests(pipeline.batches(source, 4, 1, processes), 1, 8) for processes in (0, 1))
+    assert threads == workers
 
 
-def test_held_out_clips_leave_out_what_weighs_nothing(config, tmp_path):
+def test_held_out_clips_leave_out_datasets_of_weight_0(config, tmp_path):
     miniature.lasot(tmp_path / "LaSOT")
     config.data.name, config.data.root, config.data.weights = "lasot+procedural", str(tmp_path), (0.0, 1.0)
     assert [part.name for part in pipeline.parts(config.data, train=False, cache=tmp_path)] == ["procedural"]
@@ -136,7 +136,7 @@ def test_the_config_lists_every_option_of_procedural_clips_with_its_default():
 
 @pytest.fixture(scope="module")
 def lasot(tmp_path_factory):
-    """Clips of a folder on disk, tiny, as processes read them."""
+    """Clips of a tiny dataset on disk."""
     root = tmp_path_factory.mktemp("lasot")
     miniature.lasot(root)
     dataset = open_dataset(layouts.dataset_layout("lasot"), "train", root, tmp_path_factory.mktemp("cache"))
@@ -145,20 +145,20 @@ def lasot(tmp_path_factory):
 
 
 def digest(batch, row):
-    """A hash of all that one clip of a batch consists of."""
+    """A hash of all fields of one clip of a batch."""
     return hashlib.blake2b(b"".join(batch[name][row].tobytes() for name in sorted(batch))).hexdigest()
 
 
 def digests(batches, first, count):
-    """Hashes of the clips from batch `first` on, by index, until there are `count`."""
-    iterator, found = batches.starting_at(first), {}
-    while len(found) < count:
+    """Hashes by index of at least `count` clips from batch `first` on."""
+    iterator, hashes = batches.starting_at(first), {}
+    while len(hashes) < count:
         batch = next(iterator)
         for row, index in enumerate(batch["index"].tolist()):
-            assert index not in found
-            found[index] = digest(batch, row)
+            assert index not in hashes
+            hashes[index] = digest(batch, row)
     iterator.close()
-    return found
+    return hashes
 
 
 def test_the_first_thousand_clips_are_the_same_for_any_number_of_threads_processes_and_hosts(lasot, monkeypatch):
@@ -173,12 +173,12 @@ def test_the_first_thousand_clips_are_the_same_for_any_number_of_threads_process
     runs["two hosts"] = hosts
     expected = runs.pop((0, 0))
     assert sorted(expected) == list(range(count)) and len(set(expected.values())) == count
-    for how, found in runs.items():
-        assert found == expected, how
+    for setting, hashes in runs.items():
+        assert hashes == expected, setting
 
 
 @dataclass(frozen=True)
-class Told:
+class RecordedClips:
     """Clips that leave a file in a folder when they are read."""
 
     folder: Path
@@ -192,14 +192,14 @@ class Told:
 
 
 @pytest.mark.parametrize(("threads", "processes"), [(2, 0), (1, 1)])
-def test_as_many_batches_lie_ready_as_it_says(threads, processes, tmp_path):
-    batches = pipeline.batches(Told(tmp_path), 4, threads, processes)
-    iterator, seen, count = batches.starting_at(0), -1, 0
+def test_read_ahead_is_the_number_of_batches_read_in_advance(threads, processes, tmp_path):
+    batches = pipeline.batches(RecordedClips(tmp_path), 4, threads, processes)
+    iterator, previous, count = batches.starting_at(0), -1, 0
     next(iterator)
-    until = time.monotonic() + 30
-    while count != seen or count < 4 * batches.read_ahead and time.monotonic() < until:  # or it was busy elsewhere
+    until = time.monotonic() + 30  # the machine may be busy
+    while count != previous or count < 4 * batches.read_ahead and time.monotonic() < until:
         time.sleep(1)
-        seen, count = count, len(list(tmp_path.iterdir()))
+        previous, count = count, len(list(tmp_path.iterdir()))
     iterator.close()
     assert batches.read_ahead - 1 <= count / 4 - 1 <= batches.read_ahead
 
@@ -207,8 +207,8 @@ def test_as_many_batches_lie_ready_as_it_says(threads, processes, tmp_path):
 @pytest.mark.parametrize(
     ("end", "status"), [("os.kill(os.getpid(), signal.SIGKILL)", -9), ("pass", 0), ("sys.exit(3)", 3)]
 )
-def test_worker_processes_leave_signals_to_the_one_that_reads_and_end_with_it(end, status, lasot, tmp_path):
-    """However it ends, and though nobody closes the iterator."""
+def test_worker_processes_ignore_signals_and_end_with_their_parent(end, status, lasot, tmp_path):
+    """However the parent ends, and without a `close()` of the iterator."""
     source = tmp_path / "source.pickle"
     source.write_bytes(pickle.dumps(lasot))
     code = f"""
@@ -220,7 +220,7 @@ if __name__ == "__main__":
     iterator = pipeline.batches(pickle.loads(Path({str(source)!r}).read_bytes()), 8, 1, 2).starting_at(0)
     until = time.monotonic() + 20
     while len(workers := [worker.pid for worker in multiprocessing.active_children()]) < 2:
-        assert time.monotonic() < until, "they do not begin"
+        assert time.monotonic() < until, "the workers do not start"
     for _ in range(10):
         for worker in workers:
             os.kill(worker, signal.SIGINT)
@@ -234,15 +234,15 @@ if __name__ == "__main__":
     reader = subprocess.Popen([sys.executable, tmp_path / "reader.py"], env=env, stdout=subprocess.PIPE, text=True)
     workers = [int(pid) for pid in reader.stdout.readline().split()]
     assert reader.wait(60) == status and len(workers) == 2
-    running = lambda pid: Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
+    is_running = lambda pid: Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
     until = time.monotonic() + 20
-    while any(map(running, workers)):
-        assert time.monotonic() < until, "they are still there"
+    while any(map(is_running, workers)):
+        assert time.monotonic() < until, "the workers are still running"
         time.sleep(0.1)
 
 
-def test_a_killed_reader_goes_on_with_the_next_clip(lasot, tmp_path):
-    """A process notes the hash of each clip, a batch at a time; it is killed twice, at no particular moment."""
+def test_a_killed_reader_continues_with_the_next_batch(lasot, tmp_path):
+    """A process logs the hash of each clip, one batch at a time; it is killed twice, at arbitrary moments."""
     log, source = tmp_path / "log", tmp_path / "source.pickle"
     source.write_bytes(pickle.dumps(lasot))
     code = f"""
@@ -262,14 +262,14 @@ for _ in range(done, 100):
         file.write("".join(lines))
     time.sleep(0.01)  # time to be killed
 """
-    noted = lambda: log.read_text().splitlines() if log.exists() else []
+    logged = lambda: log.read_text().splitlines() if log.exists() else []
     for kills in range(3):
         process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-        before = len(noted())
+        before = len(logged())
         while process.poll() is None:
             time.sleep(0.005)
-            if kills < 2 and len(noted()) > before + 100:
+            if kills < 2 and len(logged()) > before + 100:
                 process.kill()
         assert process.returncode == (0 if kills == 2 else -9)
     expected = digests(pipeline.batches(lasot, 8, 0), 0, 800)
-    assert noted() == [f"{index} {hashed}" for index, hashed in expected.items()]
+    assert logged() == [f"{index} {hashed}" for index, hashed in expected.items()]

@@ -1,4 +1,4 @@
-"""Clips: order of frames, jitter, augmentation, normalised boxes; all a function of (seed, index)."""
+"""Clips: order of frames, jitter, augmentation and normalised boxes, all as functions of (seed, index)."""
 
 import numpy as np
 import pytest
@@ -20,13 +20,13 @@ RED = np.array([250, 20, 20])
 
 
 def red_square(frames=40, name="square", visible=None):
-    """A red square with one green corner that crosses a textured grey field."""
+    """A red square with a green corner, which crosses a textured grey background."""
     rng = np.random.default_rng(0)
-    field = np.repeat(rng.integers(90, 110, (120, 160, 1)), 3, 2).astype(np.uint8)
+    background = np.repeat(rng.integers(90, 110, (120, 160, 1)), 3, 2).astype(np.uint8)
     boxes = np.stack([[20 + 2.0 * t, 40, 24, 18] for t in range(frames)])
 
     def read_frame(t):
-        frame = field.copy()
+        frame = background.copy()
         x, y, w, h = boxes[t].astype(int)
         frame[y : y + h, x : x + w] = RED
         frame[y : y + h // 2, x : x + w // 2] = (20, 250, 20)
@@ -40,14 +40,14 @@ def folder(sequences):
 
 
 def colored(image, channel):
-    """Corners x1, y1, x2, y2 of the pixels in which one channel stands out."""
+    """Bounding box x1, y1, x2, y2 of the pixels in which one channel dominates."""
     other = [c for c in range(3) if c != channel]
     mask = image[..., channel].astype(int) - image[..., other].max(-1) > 60
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1])
 
 
-def test_a_clip_has_the_shapes_and_types_that_training_takes():
+def test_a_clip_has_the_shapes_and_types_that_training_expects():
     clip = ClipSource(folder((red_square(),)), OPTIONS, seed=3)[5]
     assert {k: (v.shape, str(v.dtype)) for k, v in clip.items()} == {
         "template_images": ((2, 64, 64, 3), "uint8"),
@@ -62,9 +62,9 @@ def test_a_clip_has_the_shapes_and_types_that_training_takes():
     assert clip["index"] == 5 and clip["failed"] == 0 and not clip["note"].any()
 
 
-def test_the_same_seed_and_index_give_the_same_clip_and_others_do_not():
+def test_a_clip_is_a_function_of_seed_and_index():
     source, again = (ClipSource(folder((red_square(),)), OPTIONS, seed=3) for _ in range(2))
-    again[4]  # what was drawn before does not matter
+    again[4]  # clips that were drawn before do not matter
     for key, value in source[9].items():
         assert np.array_equal(value, again[9][key])
     assert not np.array_equal(source[9]["search_images"], source[10]["search_images"])
@@ -85,14 +85,14 @@ def test_boxes_lie_on_the_target_in_templates_and_search_crops(options):
                 if np.abs(image.astype(int)[..., 0] - image[..., 1]).max() < 20:
                     continue  # a grey clip
                 red, green = colored(image, 0), colored(image, 1)
-                found = np.concatenate([np.minimum(red[:2], green[:2]), np.maximum(red[2:], green[2:])])
-                assert np.abs(found - [x, y, x + w, y + h]).max() < 2.5
+                drawn = np.concatenate([np.minimum(red[:2], green[:2]), np.maximum(red[2:], green[2:])])
+                assert np.abs(drawn - [x, y, x + w, y + h]).max() < 2.5
                 checked += 1
     assert checked > 25
 
 
 def test_flips_mirror_target_and_box_together():
-    """The green corner lies on the left; in half of the frames it must appear on the right, the box still true."""
+    """The green corner is on the left. In half of the crops it must be on the right, relative to the box."""
     source, right = ClipSource(folder((red_square(),)), OPTIONS, seed=1), []
     for index in range(40):
         clip = source[index]
@@ -102,7 +102,7 @@ def test_flips_mirror_target_and_box_together():
     assert 0.3 < np.mean(right) < 0.7
 
 
-def test_two_flips_are_the_first_picture():
+def test_two_flips_cancel():
     image = np.random.default_rng(0).integers(0, 255, (8, 8, 3)).astype(np.uint8)
     box = np.array([0.1, 0.2, 0.3, 0.4])
     once, box_once = augment.flip(image, box)
@@ -111,7 +111,7 @@ def test_two_flips_are_the_first_picture():
     assert np.array_equal(twice, image) and np.allclose(box_twice, box)
 
 
-def test_brightness_multiplies_and_clamps():
+def test_brightness_multiplies_and_clips():
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
     assert np.array_equal(
         augment.brighten(ramp, 1.2).ravel(), np.minimum(np.rint(ramp.astype(float) * 1.2), 255).ravel()
@@ -135,19 +135,19 @@ def test_grey_and_flip_are_joint_and_brightness_is_not():
     assert np.median(spread) > 5
 
 
-def test_jitter_has_the_released_statistics():
+def test_jitter_has_the_statistics_of_the_release():
     box = np.array([50.0, 60, 40, 10])
     drawn = np.stack([jitter_box(clip_rng(0, k), box, 0.5, 3.5) for k in range(6000)])
     scale = np.log(drawn[:, 2:] / box[2:])
     assert np.allclose(scale.mean(0), 0, atol=0.03) and np.allclose(scale.std(0), 0.5, atol=0.02)
-    assert abs(np.corrcoef(scale.T)[0, 1]) < 0.05  # a side for itself
+    assert abs(np.corrcoef(scale.T)[0, 1]) < 0.05  # the sides are independent
     shift = (drawn[:, :2] + drawn[:, 2:] / 2 - box[:2] - box[2:] / 2) / np.sqrt(drawn[:, 2:].prod(1))[:, None]
     assert np.abs(shift).max() <= 1.75 and np.abs(shift).max() > 1.7
     assert np.allclose(shift.std(0), 3.5 / np.sqrt(12), atol=0.03)
     assert np.array_equal(jitter_box(clip_rng(0, 0), box, 0, 0), box)
 
 
-def test_a_wider_jitter_is_drawn_again_until_the_centre_is_in_the_crop():
+def test_large_jitter_keeps_the_targets_centre_in_the_crop():
     box = np.array([50.0, 60, 40, 30])
     for k in range(300):
         drawn = jitter_box(clip_rng(1, k), box, 0.5, 6.0)
@@ -155,7 +155,7 @@ def test_a_wider_jitter_is_drawn_again_until_the_centre_is_in_the_crop():
         assert (offset <= 2 * np.sqrt(drawn[2:].prod())).all()
 
 
-def test_frames_come_in_order_of_time_or_in_reverse_and_only_visible_near_ones():
+def test_frames_are_visible_near_each_other_and_in_order_of_time_or_in_reverse():
     visible = np.zeros(1000, bool)
     visible[::7] = True
     up = 0
@@ -167,12 +167,12 @@ def test_frames_come_in_order_of_time_or_in_reverse_and_only_visible_near_ones()
         assert visible[frames].all()
         assert frames.max() - frames.min() <= 100
     assert 120 < up < 190
-    late = np.arange(1000) >= 980  # the base is one of the visible frames, or there would be nothing near it
+    late = np.arange(1000) >= 980  # the base is drawn from the visible frames, so there is always a frame near it
     assert all(late[sample_order(clip_rng(3, k), late, 2, 5)].all() for k in range(20))
     assert len(set(sample_order(clip_rng(2, 0), np.eye(1, 30, 3, dtype=bool)[0], 4, 50))) == 1
 
 
-def test_only_long_sequences_with_enough_visible_frames_are_drawn_from():
+def test_only_long_sequences_with_enough_visible_frames_are_eligible():
     few = np.zeros(40, bool)
     few[:10] = True
     assert eligible(np.array([19, 20, 40, 40]), np.array([19, 20, 10, 11]), np.zeros(4, bool), 5).tolist() == [
@@ -187,7 +187,8 @@ def test_only_long_sequences_with_enough_visible_frames_are_drawn_from():
         ClipSource(folder(()), OPTIONS, seed=0)
 
 
-def test_without_augmentation_a_template_is_the_released_crop():
+def test_without_augmentation_a_template_is_the_crop_of_the_release():
+
     s = red_square()
     clip = ClipSource(folder((s,)), PLAIN, seed=6)[0]
     frames = sample_order(_after_pick(6, 0, 1), s.visible, 5, 400)
