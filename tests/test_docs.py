@@ -1,29 +1,45 @@
-"""Figures in the documents are those of the files that the commands wrote."""
+"""The documents: figures equal those in the files that the commands wrote, and the files that they name exist."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from relo_jax.config.renamed import with_current_names
+
 ROOT = Path(__file__).parents[1]
 DOCS, RESULTS = ROOT / "docs", ROOT / "benchmarks" / "results"
 STUDIES = sorted((DOCS / "study").glob("*.json"))
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "data").rglob("*.md")]
 
 
 def last_row(name):
     return json.loads((RESULTS / name).read_text().splitlines()[-1])
 
 
+def difference(numbers):
+    """A difference with its interval, as the pages write it; None for the arm that is compared with."""
+    if "difference" not in numbers:
+        return None
+    return "{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(**numbers["difference"])
+
+
+def rows_of(text, arm):
+    return [line for line in text.splitlines() if f"| `{arm}` |" in line]
+
+
 def test_the_score_of_the_starter_is_that_of_its_calibration():
-    found = json.loads((DOCS / "starter" / "calibration.json").read_text())
+    calibration = json.loads((DOCS / "starter" / "calibration.json").read_text())
     text = (DOCS / "score.md").read_text()
-    low, high = found["false_alarm_interval"]
+    low, high = calibration["false_alarm_interval"]
     for label, interval in (("before", ""), ("after", f" ({low:.3f} to {high:.3f})")):
-        row = found[label]
+        row = calibration[label]
         numbers = " | ".join(f"{row[name]:.3f}" for name in ("ece", "brier", "auroc", "false_alarm_rate"))
         assert f"| {numbers}{interval} | {row['found_rate']:.3f} |" in text
-    options = json.loads((ROOT / "relo_jax" / "starter" / "mini.json").read_text())["tracker"]
-    assert {name: options[name] for name in found["tracker"]} == found["tracker"]
+    starter = json.loads((ROOT / "relo_jax" / "checkpoints" / "starter" / "mini.json").read_text())
+    recorded = with_current_names({"tracker": calibration["tracker"]}, "calibration.json")["tracker"]
+    assert {name: starter["tracker"][name] for name in recorded} == recorded
 
 
 def test_the_starter_on_real_video_is_as_measured():
@@ -33,22 +49,45 @@ def test_the_starter_on_real_video_is_as_measured():
         assert f"| {name} | " + " | ".join(f"{row['auc'][t][name]:.3f}" for t in trackers) + " |" in text
     mean = json.loads((DOCS / "starter" / "otb_mini.json").read_text())["mean"]["auc"]
     assert mean == pytest.approx(row["mean_auc"]["starter"], abs=5e-5) and f"**{mean:.3f}**" in text
-    said = f"mean AUC of {mean:.3f}, OpenCV's CSRT {row['mean_auc']['OpenCV CSRT']:.3f}"
-    assert said in " ".join((ROOT / "README.md").read_text().split())
+    sentence = f"mean AUC is {mean:.3f}; OpenCV's CSRT has {row['mean_auc']['OpenCV CSRT']:.3f}"
+    assert sentence in " ".join((ROOT / "README.md").read_text().split())
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_a_study_is_told_with_its_own_numbers(path):
-    found, text = json.loads(path.read_text()), (DOCS / "study.md").read_text()
-    section = text.split(f"\n### {found['study']}\n")[1].split("\n#")[0]
-    assert f"study/{path.stem}.png" in section and path.with_suffix(".png").is_file()
-    for arm in found["arms"]:
-        row = next(line for line in section.splitlines() if line.startswith(f"| `{arm}` |"))
-        for evaluation in found["evaluations"].values():
+def test_the_page_of_a_study_has_its_numbers(path):
+    study, page = json.loads(path.read_text()), path.with_suffix(".md").read_text()
+    assert page.startswith(f"# {study['study']}\n") and study["study"] == path.stem
+    assert f"({path.stem}.png)" in page and path.with_suffix(".png").is_file()
+    for arm in study["arms"]:
+        (row,) = (row for row in rows_of(page, arm) if row.count("|") == 8)
+        for evaluation in study["evaluations"].values():
             numbers = evaluation[arm]
             assert len(numbers["seeds"]) >= 3
             seeds = " ".join(f"{auc:.3f}".removeprefix("0") for auc in numbers["seeds"])
-            assert f"| {numbers['auc']:.3f} | {seeds} |" in row
-            if "difference" in numbers:
-                less = numbers["difference"]
-                assert f"{less['mean']:+.3f} ({less['low']:+.3f} to {less['high']:+.3f})" in row
+            assert f"| {numbers['auc']:.3f} | {seeds} | {difference(numbers) or ''} |" in row
+    for arm in study.get("steps_to", {}).get("0.9", ()):
+        steps = " | ".join(", ".join(map(str, by_arm[arm])) for by_arm in study["steps_to"].values())
+        assert f"| `{arm}` | {steps} |" in page
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_table_of_findings_has_every_comparison(path):
+    study, text = json.loads(path.read_text()), (DOCS / "study.md").read_text()
+    assert f"| [{path.stem}](study/{path.stem}.md) |" in text
+    for arm in study["arms"][1:]:
+        differences = " | ".join(difference(evaluation[arm]) for evaluation in study["evaluations"].values())
+        (row,) = rows_of(text, arm)
+        assert f"| `{arm}` | {differences} |" in row
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_a_page_names_exist(page):
+    text = page.read_text()
+    links = {link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link}
+    assert not [link for link in links if link and not (page.parent / link).exists()]
+    paths = re.findall(r"`((?:relo_jax|tests|configs|docs|benchmarks)/[\w/.-]+)", text)
+    paths += re.findall(r"--config (configs/[\w.]+)", text)
+    missing = {path for path in paths if not (ROOT / path).exists() and "results/" not in path}
+    # docs/performance.md names the benchmarks that answered their question, and CHANGELOG.md what moved.
+    allowed = page.name in ("performance.md", "CHANGELOG.md")
+    assert allowed or not missing
