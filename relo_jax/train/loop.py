@@ -66,8 +66,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str) -> dict[str, flo
         state, position = first_state(config, model, mesh, manager)
         first_step = int(state.step)
         cache = Path(workdir).parent / "data_index"
-        clips = pipeline.make_dataset(config, model, cache=cache)
-        held_out = pipeline.make_dataset(config, model, train=False, cache=cache)
+        clips = pipeline.make_dataset(config, model.config, cache=cache)
+        held_out = pipeline.make_dataset(config, model.config, train=False, cache=cache)
         feed = stack.enter_context(Feed(clips, mesh, position, config.data.epoch))
         if jax.process_index() == 0 and first_step < config.total_steps:
             fingerprints = clips.source.fingerprint(), held_out.source.fingerprint()
@@ -182,7 +182,7 @@ def fetch_finite(run: Run, pending: list[Pending], state: TrainState) -> list[di
             checkpoints.save(run.manager, run.workdir, item.step - 1, state, item.position)
             run.manager.wait_until_finished()
             cache = Path(run.workdir).parent / "data_index"
-            source = pipeline.clip_source(run.config, run.model, run.config.stage, cache=cache)
+            source = pipeline.clip_source(run.config, run.model.config, run.config.stage, cache=cache)
             names = [source.describe(int(index)) for index in np.sort(of_all_hosts(item.index))]
             raise UserError(
                 f"step {item.step}: loss {row['loss']}, gradient norm {row['grad_norm']}; clips {', '.join(names)}; "

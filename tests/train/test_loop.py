@@ -277,7 +277,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_with_the_last_good_state(wa
     with pytest.raises(UserError, match=r"step 9: loss nan.*last good state is checkpoint 8") as error:
         loop.train_and_evaluate(config, tmp_path / "run")
     model = RELO.from_config(config.model)
-    source = pipeline.clip_source(config, model)
+    source = pipeline.clip_source(config, model.config)
     assert all(source.describe(index) in str(error.value) for index in range(64, 72))
     assert_same(everything(tmp_path / "run"), everything(warm, 8))
 

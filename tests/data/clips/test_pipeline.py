@@ -8,7 +8,6 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,11 +19,12 @@ from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.errors import UserError
+from relo_jax.model.variants import variant_config
 from tests.data import miniature
 
 ROOT = Path(__file__).parents[3]
 
-MODEL = SimpleNamespace(config=SimpleNamespace(templates=2, template_size=32, search_size=64))
+MODEL = variant_config("tiny", templates=2, template_size=32, search_size=64)
 
 
 @pytest.fixture
