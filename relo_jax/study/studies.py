@@ -1,7 +1,7 @@
 """The studies: which question each asks, which arms (trainings) it compares, and which stages an arm has.
 
-The arms are the rows of `configs/ablations.py`. The first stage of an arm starts from what its config says, a second
-one from the first. Several studies may share an arm, which is trained once.
+The arms are the rows of `configs/ablations.py`. The first stage of an arm starts from its config's `init_from`, a
+second stage from the first. Several studies may share an arm, which is trained once.
 """
 
 import runpy

@@ -1,4 +1,4 @@
-"""`relo pack`: it lists every problem, and says what it could not check."""
+"""`relo pack`: it lists every problem and reports skipped checks."""
 
 import pytest
 

@@ -167,7 +167,7 @@ def bgr(sequence, index):
 
 @pytest.fixture(scope="module")
 def report(excerpts, results, tmp_path_factory):
-    """The folder that the command writes, and what it prints."""
+    """The folder that the command writes, and its output."""
     out = tmp_path_factory.mktemp("report")
     trackers = [f"RELO <b>={results / 'relo'}", f"MIL={results / 'mil'}", str(results / "still")]
     command = [sys.executable, "-m", "relo_jax.commands.main", "report", *trackers, "--data-root", str(excerpts)]

@@ -1,4 +1,4 @@
-"""The paired bootstrap: its interval holds the difference, shrinks with more sequences, and sees only what differs."""
+"""The paired bootstrap: the interval contains the difference, and shrinks with more sequences."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -13,7 +13,7 @@ def interval(first, second, weights=None, resamples=2000, seed=0):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=60), st.integers(0, 2**32 - 1))
-def test_the_interval_holds_the_difference_and_turns_with_the_trackers(pairs, seed):
+def test_the_interval_contains_the_difference_and_changes_sign_with_the_order(pairs, seed):
     first, second = np.array(pairs).T
     found, turned = interval(first, second, seed=seed), interval(second, first, seed=seed)
     tolerance = 1e-12
@@ -33,8 +33,8 @@ def test_four_times_the_sequences_halve_the_interval():
     assert 0.42 < (many.high - many.low) / (few.high - few.low) < 0.58
 
 
-def test_a_sequence_that_is_hard_for_both_does_not_count():
-    """What is paired: the same draw for both, so that their common ups and downs fall out."""
+def test_a_sequence_that_is_hard_for_both_hardly_counts():
+    """Both trackers get the same resamples, so that common variation cancels."""
     rng = np.random.default_rng(0)
     hardness = rng.uniform(size=60)
     found = interval(hardness + 0.01 * rng.uniform(size=60), hardness)
@@ -42,7 +42,7 @@ def test_a_sequence_that_is_hard_for_both_does_not_count():
     assert not interval(hardness + 0.01, rng.permutation(hardness)).excludes_zero
 
 
-def test_nineteen_of_twenty_intervals_hold_the_true_difference():
+def test_nineteen_of_twenty_intervals_contain_the_true_difference():
     rng, held = np.random.default_rng(0), 0
     for trial in range(200):
         first, second = rng.normal(0.55, 0.2, 60), rng.normal(0.5, 0.2, 60)
@@ -51,7 +51,7 @@ def test_nineteen_of_twenty_intervals_hold_the_true_difference():
     assert 0.9 <= held / 200 <= 0.985
 
 
-def test_weights_count_frames_and_what_is_unknown_counts_for_nothing():
+def test_sequences_are_weighted_and_unknown_ones_are_left_out():
     first, second = np.random.default_rng(0).uniform(size=(2, 30))
     weights = np.random.default_rng(1).integers(50, 500, 30).astype(float)
     found = interval(first, second, weights)
@@ -65,17 +65,17 @@ def test_weights_count_frames_and_what_is_unknown_counts_for_nothing():
     assert np.isnan(interval([np.nan, 1], [0, np.nan]).low)
 
 
-def test_a_draw_is_as_many_sequences_again_and_the_same_for_the_same_seed():
+def test_a_resample_has_as_many_sequences_and_repeats_with_the_seed():
     drawn = draw(17, 1200, seed=3)
     assert drawn.shape == (1200, 17) and (drawn.sum(1) == 17).all() and len(np.unique(drawn, axis=0)) > 1100
     np.testing.assert_array_equal(drawn, draw(17, 1200, seed=3))
 
 
-def test_runs_and_sequences_are_both_drawn_again():
+def test_runs_and_sequences_are_both_resampled():
     runs, sequences = draw(2, 2000, seed=0), draw(30, 2000, seed=1)
     values = np.random.default_rng(0).uniform(size=30)
     alone = paired_interval(values, np.zeros(30), sequences)
-    same = crossed_interval([values, values], runs, sequences)  # two runs that do the same tell no more than one
+    same = crossed_interval([values, values], runs, sequences)  # two equal runs are as good as one
     np.testing.assert_allclose([same.difference, same.low, same.high], [alone.difference, alone.low, alone.high])
     apart = crossed_interval([np.zeros(30), np.ones(30)], runs, sequences)  # one of four draws has the first twice
     assert (apart.difference, apart.low, apart.high) == (0.5, 0, 1)

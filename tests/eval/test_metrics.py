@@ -1,4 +1,4 @@
-"""Metrics: equal to the field's on golden numbers, and what must hold for any boxes."""
+"""Metrics: they equal golden numbers of the field's tools, and keep their invariants for any boxes."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def golden(fixtures):
 
 
 @pytest.mark.parametrize("rules", ["lasot", "nfs"])
-def test_curves_are_those_of_the_field(golden, rules):
+def test_curves_equal_the_golden_numbers(golden, rules):
     curves = []
     for k in range(SEQUENCES):
         predicted, truth, visible = (golden[f"{rules}_{k}_{name}"] for name in ("pred", "gt", "visible"))
@@ -33,8 +33,8 @@ def test_curves_are_those_of_the_field(golden, rules):
     assert numbers["ao"] == pytest.approx(golden[f"{rules}_average_overlap"].mean(), abs=1e-9)
 
 
-def test_the_golden_numbers_hold_what_could_go_wrong(golden):
-    """They would not tell the rules apart without frames that are absent, hidden, or both."""
+def test_the_golden_numbers_cover_absent_and_hidden_frames(golden):
+    """Without absent and hidden frames they could not distinguish the rules."""
     for rules in ("lasot", "nfs"):
         assert any((golden[f"{rules}_{k}_gt"][:, 2:] == 0).any() for k in range(SEQUENCES))
         assert any(not golden[f"{rules}_{k}_visible"].all() for k in range(SEQUENCES))
@@ -93,7 +93,7 @@ def test_the_truth_itself_is_perfect_but_for_the_last_threshold():
     assert curves.auc == pytest.approx(20 / 21)
 
 
-def test_the_limits_of_the_thresholds_are_as_the_field_has_them():
+def test_the_thresholds_include_their_limits_as_in_other_tools():
     """IoU must exceed its threshold, a distance may reach it: 0.5 exactly, and 20 px (0.2 of the size) exactly."""
     truth = np.array([[0, 0, 10, 10], [0, 0, 100, 100], [0, 0, 100, 100.0]])
     predicted = np.array([[0, 0, 10, 10], [0, 0, 100, 50], [12, 16, 100, 100.0]])  # centre off by 25, and by 20
@@ -114,8 +114,8 @@ def test_a_frame_without_target_is_a_failure(absent):
     truth = np.array([[10, 10, 20, 30], absent])
     curves = measure([[10, 10, 20, 30], [50, 50, 20, 20]], truth)
     assert curves.success[0] == curves.precision[-1] == 0.5
-    assert curves.average_overlap == 1.0  # it has no overlap to speak of
-    assert curves.np20 == 1.0  # as the field's tools have it
+    assert curves.average_overlap == 1.0  # the frame has no overlap
+    assert curves.np20 == 1.0  # as in the field's tools
     assert measure([[10, 10, 20, 30], [50, 50, 20, 20]], truth, visible=[True, False]).np20 == 0.5
 
 
@@ -143,7 +143,7 @@ def test_a_box_that_never_moves_is_the_first():
         ([[0, 0, 1, 1], [0, 0, -1, 1]], "predicted box 1 .* negative size"),
     ],
 )
-def test_predictions_that_are_none(predicted, message):
+def test_bad_predictions_are_refused(predicted, message):
     with pytest.raises(UserError, match=message):
         measure(predicted, [[0, 0, 1, 1], [0, 0, 1, 1]])
 
@@ -163,7 +163,7 @@ FLAGS = np.array([True, True, True, False, True])
         ("lasot_ext", 2, 2, 4),  # frame 3 is right for normalised precision
     ],
 )
-def test_what_a_frame_without_target_counts_for(rules, success, precise, norm_precise):
+def test_how_a_frame_without_target_counts(rules, success, precise, norm_precise):
     curves = measure(PREDICTED, TRUTH, FLAGS, rules)
     assert curves.success[0] == success / 5
     assert curves.p20 == precise / 5 and curves.np20 == norm_precise / 5
@@ -171,7 +171,7 @@ def test_what_a_frame_without_target_counts_for(rules, success, precise, norm_pr
     assert set(RULES) == {"plain", "uav123", "lasot", "lasot_ext"}
 
 
-def test_a_prediction_without_area_is_the_one_before():
+def test_a_prediction_without_area_is_replaced_by_the_previous_one():
     truth = np.array([[10, 10, 20, 30]] * 5, float)
     predicted = truth.copy()
     predicted[2:4, 2] = 0

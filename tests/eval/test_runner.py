@@ -129,7 +129,7 @@ def test_batches_change_nothing_and_compile_nothing(loaded, folder, one_by_one):
     for name, tracked in found.items():
         np.testing.assert_allclose(tracked.boxes_xywh, one_by_one[name], rtol=0, atol=1e-3, err_msg=name)
         assert (tracked.seconds > 0).all()
-    assert np.ptp(one_by_one["long"][:, 0]) > 1  # it is not a box that never moves that was compared
+    assert np.ptp(one_by_one["long"][:, 0]) > 1  # the target moves
 
 
 def test_videos_of_six_sizes_take_no_more_programs_than_canvases(loaded, natural_image):
@@ -181,7 +181,7 @@ def test_canvases_hold_their_frames_and_are_few():
 
 
 def test_sequences_that_draw_crops_are_asked_for_crops_alone(loaded, folder):
-    """Procedural sequences draw a crop in a fraction of a frame's time; the first frame tells the size."""
+    """Procedural sequences draw a crop in a fraction of a frame's time; the first frame gives the size."""
     whole = read_sequence(folder / "long")
     read, crops = [], []
 
@@ -407,7 +407,7 @@ def logged(sequence, log):
 
 
 def test_a_killed_evaluation_continues(evaluation, loaded, folder, tmp_path):
-    """SIGKILL in the middle: what was finished is kept and not looked at again, the rest is run, nothing is missing."""
+    """SIGKILL in the middle: finished sequences are kept and not read again, the others are run."""
     found, _ = evaluation
     run, out, log = tmp_path / "run", tmp_path / "out", tmp_path / "log.txt"
     checkpoint.save_variables(run, loaded.model, loaded.variables)

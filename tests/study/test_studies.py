@@ -1,4 +1,4 @@
-"""`configs/ablations.py`: each arm is a valid config, and differs from the arm it is derived from as its row says."""
+"""`configs/ablations.py`: each arm is a valid config, and differs from its origin in the fields of its row."""
 
 import pytest
 

@@ -117,7 +117,7 @@ def _differences(comparison: Comparison, against: str) -> str:
     rows = []
     for label, interval in intervals.items():
         better, equal, worse = comparison.wins(against, label)
-        verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not told apart"
+        verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "undecided"
         bounds = html.cell(_bounds(interval), interval.high - interval.low)
         rows.append(
             [label, html.number(interval.difference, sign=True), bounds, _span(interval, widest),

@@ -1,4 +1,4 @@
-"""The demo's page: it needs nothing but itself, and shows what was measured."""
+"""The demo's page: it is self-contained and shows the measured numbers."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ OFF = {"before RL": 60, "after <RL>": 1, "never moves": 30}
 
 @pytest.fixture
 def comparison():
-    """Three trackers in memory, of which one failed on a sequence."""
+    """Three trackers in memory; the last one failed on a sequence."""
     benchmark = trackers.five()
     entries = [
         TrackerResults(label, boxes={s.name: trackers.boxes_of(s, off) for s in benchmark})

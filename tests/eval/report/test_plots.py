@@ -1,4 +1,4 @@
-"""Plots: what is drawn is what was measured."""
+"""Plots show the measured numbers."""
 
 import io
 import json

@@ -38,7 +38,7 @@ def datasets(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """No datasets of this machine, and a folder for what is written."""
+    """No datasets of this machine, and an empty working directory."""
     monkeypatch.delenv("RELO_DATA_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
 
