@@ -1,8 +1,8 @@
-"""Datasets in miniature: each in its official layout, with its quirks, in a handful of tiny frames.
+"""Miniature datasets: each in its official layout with its quirks, in a handful of tiny frames.
 
-    MAKERS["lasot"](root)      # writes it; the root's name is up to the caller
+    MAKERS["lasot"](root)      # writes the dataset; the caller chooses the name of the root
 
-A sequence is a bright box that walks over a textured ground, so that clips of it differ from frame to frame.
+A sequence is a bright box that moves over a textured background, so that its frames differ.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from relo_jax.data.datasets import layouts
+from relo_jax.data.datasets.index import FolderDataset, open_dataset
+from relo_jax.data.sequence import Sequence
+
 WIDTH, HEIGHT, FRAMES = 96, 72, 24  # 20 frames make a sequence eligible for training
 
 
 def walk(frames: int = FRAMES, seed: int = 0) -> np.ndarray:
-    """float64 [F, 4] x, y, w, h of a target that walks inside the frame; two decimals at most, as in files."""
+    """float64 [F, 4] x, y, w, h of a target that moves inside the frame, with at most two decimals, as in files."""
     rng = np.random.default_rng(seed)
     start, speed, size = rng.uniform(8, 20, 2), rng.uniform(0.3, 1.2, 2), rng.uniform(14, 22, 2)
     corners = start + speed * np.arange(frames)[:, None]
@@ -25,9 +29,9 @@ def walk(frames: int = FRAMES, seed: int = 0) -> np.ndarray:
 
 
 def frame(box_xywh, seed: int = 0, number: int = 0) -> np.ndarray:
-    """uint8 [H, W, 3] BGR: the ground, and the target where its box is."""
-    ground = np.random.default_rng(seed).integers(0, 160, (9, 12, 3), np.uint8)
-    image = cv2.resize(ground, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    """uint8 [H, W, 3] BGR: the background, and the target at its box."""
+    background = np.random.default_rng(seed).integers(0, 160, (9, 12, 3), np.uint8)
+    image = cv2.resize(background, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     if np.isfinite(box_xywh).all():
         x, y, w, h = np.round(box_xywh).astype(int)
         cv2.rectangle(image, (x, y), (x + w - 1, y + h - 1), (40, 220, 200 + number % 50), -1)
@@ -42,13 +46,13 @@ def write_frames(folder: Path, boxes, pattern: str = "{:08d}.jpg", first: int = 
 
 
 def lines(boxes, separator: str = ",") -> str:
-    """Boxes as a text file has them."""
+    """The lines of an annotation file."""
     return "".join(separator.join("NaN" if np.isnan(v) else f"{v:g}" for v in box) + "\n" for box in boxes)
 
 
 def lasot(root: Path) -> None:
-    """Two training sequences and two of the official test list; the target of airplane-1 hides for some frames, and one
-    of its boxes has no area where no flag says why."""
+    """Two training and two test sequences. Flags hide the target of airplane-1 in some frames, and one of its boxes has
+    no area without a flag."""
     for seed, name in enumerate(("airplane-1", "airplane-2", "bear-1", "bear-2")):
         folder, boxes = root / name.split("-")[0] / name, walk(seed=seed)
         write_frames(folder / "img", boxes, seed=seed)
@@ -62,7 +66,7 @@ def lasot(root: Path) -> None:
 
 
 def lasot_ext(root: Path) -> None:
-    """Three sequences of the list and one of LaSOT that was extracted into the same folder; tabs in one file."""
+    """Three listed sequences, and one of LaSOT in the same folder. One file has tabs."""
     for seed, name in enumerate(("atv-1", "atv-10", "wingsuit-2", "airplane-1")):
         folder, boxes = root / name.split("-")[0] / name, walk(seed=seed)
         write_frames(folder / "img", boxes, seed=seed)
@@ -76,7 +80,7 @@ GOT10K = {"train": (1, 2, 5, 6), "val": (1, 2), "test": (1, 2)}
 
 
 def got10k(root: Path) -> None:
-    """All three folders; GOT-10k_Train_000001 is absent, covered and cut for some frames; test has its first box."""
+    """All three folders. GOT-10k_Train_000001 is absent, covered and cut in some frames; test has only the first box."""
     for folder, numbers in GOT10K.items():
         names = [f"GOT-10k_{folder.title()}_{number:06d}" for number in numbers]
         for seed, name in enumerate(names):
@@ -98,7 +102,7 @@ def got10k(root: Path) -> None:
 
 
 def trackingnet(root: Path) -> None:
-    """Two of the twelve parts, a third whose frames are still packed, and the test part with first boxes."""
+    """Two of the twelve parts, a third whose frames are still packed, and the test part with only the first boxes."""
     parts = {"TRAIN_0": ("-0tDKdfmJ2w_0", "AAB6lO-XiKE_0"), "TRAIN_3": ("_zX_5tDKdfm_1",), "TEST": ("0-6LB4FqxoE_0",)}
     for part, names in parts.items():
         (root / part / "anno").mkdir(parents=True)
@@ -111,7 +115,7 @@ def trackingnet(root: Path) -> None:
 
 
 def vasttrack(root: Path) -> None:
-    """Training and test in one folder; names with spaces and hyphens; boxes of zeros; one file in small letters."""
+    """Training and test in one folder; names with spaces and hyphens; boxes of zeros; one file name in lower case."""
     names = ("Aardwolf-1", "Aardwolf-3", "Blue-Crowned Hanging-Parrot-1", "Andean Cock-Of-The-Rock-12")
     for seed, name in enumerate(names):
         folder, boxes = root / name.rpartition("-")[0] / name, walk(seed=seed).round()
@@ -124,7 +128,7 @@ def vasttrack(root: Path) -> None:
 
 
 def coco(root: Path) -> None:
-    """Photographs with objects of all kinds: large enough, just too small, too low, a crowd, two in one image."""
+    """Photographs with objects that are large enough, too narrow, too low, a crowd, and two in one image."""
     for split, first in (("train", 100), ("val", 900)):
         images, objects = [], []
         for k, box in enumerate(([5, 6, 70, 60.5], [9.5, 3, 50.01, 64])):
@@ -151,7 +155,7 @@ def coco(root: Path) -> None:
 
 
 def tnl2k(root: Path) -> None:
-    """Frames as PNG, and as JPEG under odd names; a target that is away; a training sequence in the same root."""
+    """Frames as PNG, and as JPEG with unusual names; an absent target; a training sequence in the same root."""
     for seed, (part, name, pattern) in enumerate(
         (
             ("test", "Bird_28-Done", "{:08d}.png"),
@@ -169,7 +173,7 @@ def tnl2k(root: Path) -> None:
 
 
 def uav123(root: Path) -> None:
-    """Two sequences that share a folder and, where one ends and the other begins, a frame; NaN boxes; one alone."""
+    """Two sequences that share a folder and the frame between them; NaN boxes; a sequence with its own folder."""
     video = walk()[np.arange(1261) % FRAMES]
     video[700:705] = np.nan
     spans = {"truck4_1": video[:577], "truck4_2": video[576:], "uav6": walk(seed=1)[np.arange(109) % FRAMES]}
@@ -182,7 +186,7 @@ def uav123(root: Path) -> None:
 
 
 def otb100(root: Path) -> None:
-    """Folders with several targets, one whose annotation is empty; fewer boxes than frames; tabs and blanks mixed."""
+    """Folders with several targets, one with an empty annotation; fewer boxes than frames; mixed tabs and blanks."""
     first, second = walk(), walk(seed=1) + [42, 0, 0, 0]
     for name, texts in {
         "Jogging": {"1": lines(first, "\t"), "2": lines(second)},
@@ -206,7 +210,7 @@ def otb100(root: Path) -> None:
 
 
 def nfs(root: Path) -> None:
-    """A line for each of the 240 frames a second; one frame too many; the wrong frames at 30 a second."""
+    """A line for each frame at 240 per second; one surplus frame; the wrong frames at 30 per second."""
     for seed, (name, frames) in enumerate({"bee": FRAMES, "Gymnastics": FRAMES, "dog_2": FRAMES}.items()):
         rough = walk(frames, seed=seed)
         fine = np.repeat(rough, 8, 0)[: 8 * frames - 7]
@@ -223,7 +227,7 @@ def nfs(root: Path) -> None:
 
 
 def vot(root: Path) -> None:
-    """Polygons with frames in `color`, rectangles with frames beside and codes for no target, and masks."""
+    """Polygons with frames in `color`; rectangles and codes for no target, with frames next to the text; masks."""
     boxes = {name: walk(seed=seed).round() for seed, name in enumerate(("bag", "ball1", "ants1"))}
     for seed, (name, walked) in enumerate(boxes.items()):
         write_frames(root / name / ("" if name == "ball1" else "color"), walked, seed=seed)
@@ -242,3 +246,26 @@ MAKERS = {
     "lasot": lasot, "lasot_ext": lasot_ext, "got10k": got10k, "trackingnet": trackingnet, "vasttrack": vasttrack,
     "coco": coco, "tnl2k": tnl2k, "uav123": uav123, "otb100": otb100, "nfs": nfs, "vot": vot,
 }  # fmt: skip
+
+
+def opened(name: str, split: str, root: Path, cache: Path) -> FolderDataset:
+    """A split of a dataset, by the dataset's name."""
+    return open_dataset(layouts.dataset_layout(name), split, root, cache)
+
+
+def names(dataset) -> list[str]:
+    return [sequence.name for sequence in dataset]
+
+
+def by_name(dataset) -> dict[str, Sequence]:
+    return {sequence.name: sequence for sequence in dataset}
+
+
+def hidden(sequence: Sequence) -> list[int]:
+    """Numbers of the frames that are not visible."""
+    return np.flatnonzero(~sequence.visible).tolist()
+
+
+def frame_file(sequence: Sequence, frame: int) -> str:
+    """Folder and file name of a frame."""
+    return "/".join(sequence.where(frame).split("/")[-2:])

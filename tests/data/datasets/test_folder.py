@@ -1,4 +1,4 @@
-"""Folders of sequences as the field hands them around, and what is said of broken ones."""
+"""Folders of sequences in the usual forms, and error messages for broken ones."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax.data.datasets.annotations import read_boxes
 from relo_jax.data.datasets.folder import read_folder, read_sequence
 from relo_jax.errors import UserError
 from relo_jax.media.images import list_images, read_image
@@ -24,22 +23,13 @@ def write_sequence(folder, lines, frames=3, images="img", text="groundtruth.txt"
     return folder
 
 
-def as_lines(separator=","):
-    return [separator.join(f"{v:g}" for v in box) for box in BOXES]
-
-
-@pytest.mark.parametrize("separator", [",", "\t", " ", ", ", ";"], ids=["comma", "tab", "space", "comma-space", "semi"])
-def test_boxes_may_be_parted_by_commas_tabs_or_blanks(tmp_path, separator):
-    s = read_sequence(write_sequence(tmp_path / "walk", as_lines(separator)))
-    assert s.name == "walk" and len(s) == 3
-    assert np.array_equal(s.boxes_xywh, BOXES)
-    assert s.visible.all()
+LINES = [",".join(f"{v:g}" for v in box) for box in BOXES]
 
 
 @pytest.mark.parametrize("images, text", [("img", "groundtruth_rect.txt"), (".", "groundtruth.txt")])
-def test_other_layouts_of_the_field(tmp_path, images, text):
-    s = read_sequence(write_sequence(tmp_path / "s", as_lines(), images=images, text=text, suffix=".png"))
-    assert len(s) == 3
+def test_images_and_annotation_may_have_other_names(images, text, tmp_path):
+    s = read_sequence(write_sequence(tmp_path / "s", LINES, images=images, text=text, suffix=".png"))
+    assert s.name == "s" and len(s) == 3 and np.array_equal(s.boxes_xywh, BOXES) and s.visible.all()
     frame = s.read_frame(1)
     assert frame.shape == (48, 64, 3) and frame.dtype == np.uint8
     assert frame[0, 0].tolist() == [200, 80, 80]  # RGB
@@ -51,19 +41,13 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path):
     assert [p.name for p in list_images(tmp_path)] == ["frame9.jpg", "frame10.jpg", "frame100.jpg"]
 
 
-def test_one_based_boxes_lose_one_pixel_of_position_not_of_size(tmp_path):
-    s = read_sequence(write_sequence(tmp_path / "s", as_lines()), one_based=True)
+def test_one_based_boxes_are_shifted_by_one_pixel(tmp_path):
+    s = read_sequence(write_sequence(tmp_path / "s", LINES), one_based=True)
     assert np.array_equal(s.boxes_xywh, BOXES - [1, 1, 0, 0])
 
 
-def test_polygons_become_their_bounding_boxes(tmp_path):
-    (tmp_path / "groundtruth.txt").write_text("10,5,30,8,28,25,9,20\n1 1 4 1 4 3 1 3\n")
-    assert np.array_equal(read_boxes(tmp_path / "groundtruth.txt"), [[9, 5, 21, 20], [1, 1, 3, 2]])
-
-
 def test_frames_without_a_box_are_not_visible(tmp_path):
-    lines = as_lines()
-    s = read_sequence(write_sequence(tmp_path / "s", [lines[0], "NaN,NaN,NaN,NaN", "5,5,0,0"]))
+    s = read_sequence(write_sequence(tmp_path / "s", [LINES[0], "NaN,NaN,NaN,NaN", "5,5,0,0"]))
     assert s.visible.tolist() == [True, False, False]
     assert np.isnan(s.boxes_xywh[1]).all()
 
@@ -89,8 +73,8 @@ def test_a_broken_annotation_is_named_with_its_line(tmp_path, lines, words):
 
 
 def test_an_image_that_does_not_decode_is_named(tmp_path):
-    folder = write_sequence(tmp_path / "s", as_lines())
-    (folder / "img" / "0002.jpg").write_bytes(b"not a picture")
+    folder = write_sequence(tmp_path / "s", LINES)
+    (folder / "img" / "0002.jpg").write_bytes(b"not an image")
     s = read_sequence(folder)
     s.read_frame(0)
     with pytest.raises(UserError, match="0002.jpg: does not decode"):
@@ -112,9 +96,9 @@ def test_missing_parts_are_named(tmp_path):
         read_sequence(tmp_path)
 
 
-def test_a_folder_of_frames_without_an_annotation_is_told_of(tmp_path, capsys):
+def test_a_folder_of_frames_without_an_annotation_is_reported(tmp_path, capsys):
     for name in ("a", "b"):
-        write_sequence(tmp_path / name, as_lines())
+        write_sequence(tmp_path / name, LINES)
     (tmp_path / "docs").mkdir()
     (tmp_path / "b" / "groundtruth.txt").rename(tmp_path / "b" / "Groundtruth.txt")
     assert [s.name for s in read_folder(tmp_path).sequences] == ["a"]
@@ -122,7 +106,7 @@ def test_a_folder_of_frames_without_an_annotation_is_told_of(tmp_path, capsys):
     assert capsys.readouterr().err == f"left out: {tmp_path / 'b'}: has frames but no {names}\n"
 
 
-def test_a_folder_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
     def denied(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -131,9 +115,9 @@ def test_a_folder_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
         read_folder(tmp_path)
 
 
-def test_a_folder_is_its_sequences_by_name_or_one_sequence(tmp_path):
+def test_a_folder_holds_sequences_or_is_one(tmp_path):
     for name in ("b", "a"):
-        write_sequence(tmp_path / name, as_lines())
+        write_sequence(tmp_path / name, LINES)
     (tmp_path / "docs").mkdir()
     assert [s.name for s in read_folder(tmp_path).sequences] == ["a", "b"]
     assert [s.name for s in read_folder(tmp_path / "b").sequences] == ["b"]
@@ -153,7 +137,7 @@ def test_real_sequences(shared):
 
 def test_every_tenth_sequence_is_held_out(tmp_path):
     for number in range(20):
-        write_sequence(tmp_path / f"s{number:02d}", as_lines())
+        write_sequence(tmp_path / f"s{number:02d}", LINES)
     folder = read_folder(tmp_path)
     train, held_out = ([s.name for s in folder.split(which)] for which in (True, False))
     assert held_out == ["s09", "s19"] and sorted(train + held_out) == [s.name for s in folder]

@@ -1,0 +1,43 @@
+"""COCO: objects become still sequences."""
+
+import pytest
+
+from relo_jax.errors import UserError
+from tests.data import miniature
+from tests.data.miniature import names, opened
+
+
+def test_objects_that_are_large_enough_and_not_a_crowd_become_stills(roots, tmp_path):
+    train = opened("coco", "train", roots, tmp_path)
+    assert names(train) == ["100_1000", "101_1001", "100_1002"] and train.stills.all()
+    assert [s.category for s in train] == ["dog", "dog", "person"] and [len(s) for s in train] == [1, 1, 1]
+    assert train[0].boxes_xywh.tolist() == [[5, 6, 70, 60.5]] and train[1].boxes_xywh[0, 2] == 50.01
+    assert train[2].where(0) == train[0].where(0) and train.problems == []
+
+
+def test_images_may_be_below_a_folder_images(tmp_path):
+    miniature.coco(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "train2017").rename(tmp_path / "images" / "train2017")
+    train = opened("coco", "train", tmp_path, tmp_path / "cache")
+    assert "/images/train2017/" in train[0].where(0) and train[0].read_frame(0).shape == (72, 96, 3)
+
+
+def test_objects_of_missing_images_are_left_out_and_counted(tmp_path):
+    miniature.coco(tmp_path)
+    (tmp_path / "train2017" / f"{100:012d}.jpg").unlink()
+    train = opened("coco", "train", tmp_path, tmp_path / "cache")
+    assert names(train) == ["101_1001"] and train.left_out == 2
+    assert "(2 missing image; first: train2017/000000000100.jpg: an object refers to this image" in train.summary()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[" * 100_000, '{"images": [', '{"images": []}', "[]", '{"images": [], "categories": [], "annotations": 3}'],
+    ids=["empty", "deep", "cut off", "half", "list", "number"],
+)
+def test_a_broken_annotation_file_is_named(text, tmp_path):
+    miniature.coco(tmp_path)
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(text)
+    with pytest.raises(UserError, match=r"instances_val2017.json: not a COCO annotation file .*extract it again"):
+        opened("coco", "val", tmp_path, tmp_path / "cache")

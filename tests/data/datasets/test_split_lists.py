@@ -1,0 +1,26 @@
+"""The official split lists: complete, and read with their ranges and comments."""
+
+import pytest
+
+from relo_jax.data.datasets import layouts, split_lists
+from relo_jax.errors import UserError
+from tests.data import miniature
+
+
+@pytest.mark.parametrize("name", ["tnl2k", "uav123", "otb100", "nfs", "vasttrack", "lasot", "lasot_ext"])
+def test_the_official_list_is_complete(name):
+    names = [line.split()[0] if name == "uav123" else line for line in split_lists.official(name, "test.txt")]
+    assert len(names) == len(set(names)) == layouts.dataset_layout(name).splits["test"]
+
+
+def test_an_official_list_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    miniature.lasot_ext(tmp_path)
+    monkeypatch.setattr(split_lists, "dataset_folder", lambda name: tmp_path / "data" / name)
+    with pytest.raises(UserError, match=r"data/lasot_ext/test.txt: this official list is missing: install relo_jax"):
+        miniature.opened("lasot_ext", "test", tmp_path, tmp_path / "cache")
+
+
+def test_a_line_of_a_list_may_stand_for_several_names(tmp_path):
+    (tmp_path / "list.txt").write_text("# a comment\nbear-1..3,7  # another\n\nbear-03\n4,9..10\nHalf-Life\n")
+    names = ["bear-1", "bear-2", "bear-3", "bear-7", "bear-03", "4", "9", "10", "Half-Life"]
+    assert split_lists.read_list(tmp_path / "list.txt") == names
