@@ -10,6 +10,6 @@ class UserError(ValueError):
 
 def did_you_mean(name: object, known: Iterable[object], cutoff: float = 0.6) -> str:
     """Returns a hint for an unknown name: ` (did you mean 'b256'?)`, or ` (known: ...)` if no known name is similar."""
-    known = list(map(str, known))
-    match = difflib.get_close_matches(str(name), known, n=1, cutoff=cutoff)
-    return f" (did you mean {match[0]!r}?)" if match else f" (known: {', '.join(known)})"
+    names = [str(one) for one in known]
+    match = difflib.get_close_matches(str(name), names, n=1, cutoff=cutoff)
+    return f" (did you mean {match[0]!r}?)" if match else f" (known: {', '.join(names)})"

@@ -22,7 +22,7 @@ Window = Sequence[int]  # x1, y1 and side in pixels
 Windows = Integer[Array | np.ndarray, "*batch 3"]
 PartOf = tuple[tuple[int, int], tuple[int, int]]  # see `cut_host`
 # One number for all boxes, or one for each.
-PerBox = int | float | np.generic | Real[Array | np.ndarray, ""] | Real[Array | np.ndarray, "*#batch 1"]
+PerBox = int | float | np.floating | np.integer | Real[Array | np.ndarray, ""] | Real[Array | np.ndarray, "*#batch 1"]
 # Side of a crop over the side of the box that it is cut around.
 TEMPLATE_FACTOR = 2.0
 SEARCH_FACTOR = 4.0

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -86,8 +87,9 @@ def _header_count(stream: VideoStream, rate: Fraction) -> int | None:
         return stream.frames
     if stream.duration and stream.time_base:
         return round(stream.duration * stream.time_base * rate)
-    if stream.container.duration:
-        return round(Fraction(stream.container.duration, av.time_base) * rate)
+    duration = cast(InputContainer, stream.container).duration
+    if duration:
+        return round(Fraction(duration, av.time_base) * rate)
     return None
 
 
@@ -97,7 +99,7 @@ def _header_end(stream: VideoStream) -> float:
         return math.inf
     if stream.duration and stream.time_base:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    return container_end(stream.container)
+    return container_end(cast(InputContainer, stream.container))
 
 
 def container_end(container: InputContainer) -> float:
@@ -113,21 +115,24 @@ class _FrameCounter:
     """
 
     def __init__(self, stream: VideoStream, rate: Fraction):
-        self._stream, self._rate, self._first, self._last, self._is_regular = stream, rate, None, None, True
+        self._stream, self._rate, self._is_regular = stream, rate, True
+        self._unit = stream.time_base or Fraction(1, av.time_base)  # seconds of one unit of presentation time
+        self._first: Fraction | None = None
+        self._last: Fraction | None = None
 
     def add(self, picture: av.VideoFrame) -> None:
         if picture.pts is None:
             return
-        time, last = picture.pts * self._stream.time_base, self._last
+        time, last = picture.pts * self._unit, self._last
         if last is not None:
             steps = (time - last) * self._rate
             # Containers round times to their clock, Matroska to a millisecond.
-            self._is_regular &= steps > 0 and abs(steps - round(steps)) <= self._stream.time_base * self._rate
+            self._is_regular &= steps > 0 and abs(steps - round(steps)) <= self._unit * self._rate
         self._first, self._last = time if last is None else self._first, time
 
     def expected(self, count: int, header_count: int | None) -> int | None:
         """The number of frames that the video should have, after `count` were read."""
-        if self._last is None:
+        if self._first is None or self._last is None:
             return header_count
         if self._stream.frames:
             return count if self._last > _header_end(self._stream) - 2 / self._rate else header_count
@@ -145,7 +150,7 @@ def _read(container: InputContainer, frames: Frames) -> Iterator[np.ndarray | Un
             if not count:  # many recordings begin between two key frames
                 left_out += 1
                 continue
-            item = Unreadable(f"{frames.name}: frame {count} does not decode ({picture})")
+            item: np.ndarray | Unreadable = Unreadable(f"{frames.name}: frame {count} does not decode ({picture})")
         else:
             item = upright_rgb(picture)
             frames.damaged += picture.is_corrupt
@@ -207,7 +212,8 @@ def decode_pictures(container: InputContainer) -> Iterator[av.VideoFrame | str]:
 
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet | None]:
     """The packets of a stream, past read errors; None at the end flushes the decoder."""
-    errors, last_error = 0, None
+    errors = 0
+    last_error: Exception | None = None
     while errors < _MAX_READ_ERRORS:
         try:
             for packet in container.demux(stream):

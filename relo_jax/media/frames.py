@@ -55,7 +55,7 @@ class Frames:
 
     def restart(self) -> None:
         """Counts time and dropped frames from the current frame on."""
-        self.start, self.seconds, self.dropped = self.start + self.seconds, 0.0, 0
+        self.start, self.seconds, self.dropped = self.start + (self.seconds or 0.0), 0.0, 0
 
 
 def warn(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 import av
 import cv2
+import numpy as np
 
 from relo_jax.errors import UserError
 from relo_jax.media.decode import container_end, decode_pictures, open_container, read_container, upright_rgb
@@ -83,6 +85,14 @@ def open_camera(index: int, timeout: float = TIMEOUT, retries: int = RETRIES) ->
         yield frames
 
 
+def _upright(picture: av.VideoFrame) -> tuple[np.ndarray, bool]:
+    return upright_rgb(picture), picture.is_corrupt
+
+
+def _rgb(frame: np.ndarray) -> tuple[np.ndarray, bool]:
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), False
+
+
 def _stream(container: av.container.InputContainer) -> Reading:
     stream = container.streams.video[0]
     stream.thread_type = "SLICE"  # FFmpeg's threads by frame would delay the stream by several frames
@@ -92,8 +102,8 @@ def _stream(container: av.container.InputContainer) -> Reading:
         nonlocal latest
         for picture in decode_pictures(container):
             if not isinstance(picture, str):
-                latest = latest if picture.pts is None else float(picture.pts * stream.time_base)
-                yield lambda picture=picture: (upright_rgb(picture), picture.is_corrupt)
+                latest = latest if picture.pts is None else float(picture.pts * (stream.time_base or 0))
+                yield functools.partial(_upright, picture)
 
     is_complete = lambda: latest > end - 1.0  # of a recording that a server plays
     return Reading(frames(), container.close, stream.average_rate or DEFAULT_RATE, is_complete)
@@ -116,7 +126,7 @@ def _capture(index: int) -> Reading:
             grabbed, frame = capture.read()
             if not grabbed:
                 return
-            yield lambda frame=frame: (cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), False)
+            yield functools.partial(_rgb, frame)
 
     rate = Fraction(capture.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1000)
     return Reading(frames(), capture.release, rate)

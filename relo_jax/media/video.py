@@ -7,9 +7,10 @@ and its BGR ends here. Cameras and addresses are in `relo_jax.media.streams`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
@@ -51,6 +52,7 @@ def open_frames(source: Source, timeout: float = streams.TIMEOUT, retries: int =
     Raises:
       UserError: the video does not exist, cannot be read or is empty.
     """
+    opened: contextlib.AbstractContextManager[Frames]
     if isinstance(source, str) and streams.is_address(source):
         opened = streams.open_address(source, timeout, retries)
     elif isinstance(source, (str, Path)) and not (str(source).isdigit() and not Path(source).exists()):
@@ -65,7 +67,7 @@ def open_frames(source: Source, timeout: float = streams.TIMEOUT, retries: int =
     elif isinstance(source, (str, int, np.integer)):
         opened = streams.open_camera(int(source), timeout, retries)
     elif isinstance(source, Iterable):
-        count = len(source) if hasattr(source, "__len__") else None
+        count = len(source) if isinstance(source, Sized) else None
         opened = contextlib.nullcontext(Frames("frames", count, DEFAULT_RATE, iter(source)))
     else:
         raise UserError(f"{source!r} is not a video: give a file, a folder of frames, a camera's index, or frames")
@@ -140,7 +142,8 @@ def write_video(path: str | Path, rate: Fraction | float = DEFAULT_RATE) -> Iter
 class _Encoder:
     def __init__(self, container: OutputContainer, rate: Fraction | float, shape: tuple[int, ...], is_timed: bool):
         # MPEG-4 counts time in units of at least 1/65535 s.
-        self.stream = stream = container.add_stream(_CODEC, rate=Fraction(rate).limit_denominator(60_000))
+        stream = cast(VideoStream, container.add_stream(_CODEC, rate=Fraction(rate).limit_denominator(60_000)))
+        self.stream = stream
         stream.height, stream.width = (side + side % 2 for side in shape[:2])  # 4:2:0 colour needs even sides
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "20", "preset": "veryfast"} if _CODEC == "libx264" else {"qscale": "3"}

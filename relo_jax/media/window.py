@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
@@ -95,10 +95,16 @@ class Window:
         # Shared by the threads.
         self._lock, self._may_track, self._closed = threading.Lock(), threading.Event(), threading.Event()
         self._may_track.set()
-        self._latest, self._selection, self._label = None, None, ""
+        self._latest: tuple[np.ndarray, list[Result]] | None = None
+        self._selection: Selection | None = None
+        self._label = ""
         # On the screen: a frame and its results, the size of the canvas, and the place of the frame in it.
-        self._drawn, self._results, self._size, self._scale, self._corner = None, [], None, 1.0, (0, 0)
-        self._photo = self._start = self._rectangle = self._failure = None
+        self._drawn: np.ndarray | None = None
+        self._results: list[Result] = []
+        self._size: tuple[int, int] | None = None
+        self._scale, self._corner = 1.0, (0, 0)
+        self._start: tuple[int, int] | None = None  # of a drag
+        self._photo = self._rectangle = self._failure = None
         self._is_paused, self._index = False, 0
         self._canvas.bind("<ButtonPress-1>", self._press)
         self._canvas.bind("<B1-Motion>", self._drag)
@@ -132,7 +138,8 @@ class Window:
         Raises:
           KeyboardInterrupt: the window was closed, or the source ended.
         """
-        self._label, frame = "drag a box around the target", first
+        self._label = "drag a box around the target"
+        frame: Any = first
         while frame is not None and not self._closed.is_set() and not frames.stop.is_set():
             selection = self.show(frame, [])
             if selection is not None:
@@ -201,9 +208,9 @@ class Window:
         size = self._canvas.winfo_width(), self._canvas.winfo_height()
         if latest is None and (self._drawn is None or self._start or size == self._size):
             return
-        if latest is not None:
-            self._drawn, self._results = latest
-        height, width = self._drawn.shape[:2]
+        frame, self._results = latest if latest is not None else (self._drawn, self._results)
+        assert frame is not None
+        self._drawn, (height, width) = frame, frame.shape[:2]
         if self._size is None:
             screen = self._root.winfo_screenwidth(), self._root.winfo_screenheight()
             scale = min(1.0, *(_MAX_SHARE * room / side for room, side in zip(screen, (width, height), strict=True)))
@@ -212,7 +219,7 @@ class Window:
         self._size, self._scale = size, min(size[0] / width, size[1] / height)
         shown_width, shown_height = max(round(width * self._scale), 1), max(round(height * self._scale), 1)
         self._corner = (size[0] - shown_width) // 2, (size[1] - shown_height) // 2
-        image = draw(self._drawn, self._results, label=self._label)
+        image = draw(frame, self._results, label=self._label)
         if (shown_width, shown_height) != (width, height):
             interpolation = cv2.INTER_AREA if self._scale < 1 else cv2.INTER_LINEAR
             image = cv2.resize(image, (shown_width, shown_height), interpolation=interpolation)
@@ -227,14 +234,15 @@ class Window:
         self._may_track.clear()
         self._start = event.x, event.y
         colour = "#{:02x}{:02x}{:02x}".format(*COLOURS[self._index % len(COLOURS)])
-        self._rectangle = self._canvas.create_rectangle(*self._start, *self._start, outline=colour, width=2)
+        corner = event.x, event.y
+        self._rectangle = self._canvas.create_rectangle(*corner, *corner, outline=colour, width=2)
 
     def _drag(self, event: tkinter.Event) -> None:
         if self._start is not None:
             self._canvas.coords(self._rectangle, *self._start, event.x, event.y)
 
     def _release(self, event: tkinter.Event) -> None:
-        if self._start is None:
+        if self._start is None or self._drawn is None:
             return
         height, width = self._drawn.shape[:2]
         points = (np.array([self._start, (event.x, event.y)], float) - self._corner) / self._scale
@@ -246,7 +254,7 @@ class Window:
             with self._lock:
                 self._selection = Selection(self._index, self._drawn, box)
             # A paused tracker would not draw it.
-            results = [*self._results[: self._index], SimpleNamespace(box=box, score=1.0, found=True)]
+            results: list[Any] = [*self._results[: self._index], SimpleNamespace(box=box, score=1.0, found=True)]
             self._latest = self._drawn, results + self._results[self._index + 1 :]
         if not self._is_paused:
             self._may_track.set()

@@ -71,7 +71,7 @@ class Block(nn.Module):
         self,
         x: Float[Array, "B T M D"],
         layer: tuple[Float[Array, ""] | float, Float[Array, "..."]],
-        first: Bool[Array, " B"],
+        first: Bool[Array | np.ndarray, " B"],
         train: bool,
         keep: int | None = None,
     ) -> tuple[Float[Array, "B T _ D"], Float[Array, "B T n D"]]:
@@ -156,7 +156,7 @@ class Encoder(nn.Module):
         )(config)
         self.fc_norm = layer_norm(dtype, "fc_norm")
 
-    def stem(self, images: Real[Array, "B T S S 3"], train: bool = False) -> Float[Array, "B T N D"]:
+    def stem(self, images: Real[Array | np.ndarray, "B T S S 3"], train: bool = False) -> Float[Array, "B T N D"]:
         """Pixels to tokens, without position embedding.
 
         Args:
@@ -176,7 +176,10 @@ class Encoder(nn.Module):
         return x.reshape(*x.shape[:2], -1, self.config.width)
 
     def encode_templates(
-        self, images: Real[Array, "B K s s 3"], boxes_xywh_norm: Float[Array, "B K 4"], train: bool = False
+        self,
+        images: Real[Array | np.ndarray, "B K s s 3"],
+        boxes_xywh_norm: Float[Array | np.ndarray, "B K 4"],
+        train: bool = False,
     ) -> Float[Array, "B M D"]:
         """Template tokens, computed once a clip or a video.
 
@@ -197,10 +200,10 @@ class Encoder(nn.Module):
 
     def __call__(
         self,
-        templates: Float[Array, "B M D"],
-        search: Real[Array, "B T S S 3"],
-        carried: Float[Array, "L B n D"],
-        first: Bool[Array, " B"],
+        templates: Float[Array | np.ndarray, "B M D"],
+        search: Real[Array | np.ndarray, "B T S S 3"],
+        carried: Float[Array | np.ndarray, "L B n D"],
+        first: Bool[Array | np.ndarray, " B"],
         train: bool = False,
         no_gradient: bool = False,
     ) -> tuple[Float[Array, "B T N D"], Float[Array, "L B T n D"]]:
@@ -296,16 +299,16 @@ class Encoder(nn.Module):
         return x, x[None, :, :, self.search_count :]
 
 
-def normalise(images: Real[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+def normalise(images: Real[Array | np.ndarray, "*batch 3"]) -> Float[Array, "*batch 3"]:
     """uint8 RGB to ImageNet-normalised float32; floats are taken to be normalised already."""
     if images.dtype != jnp.uint8:
-        return images
+        return jnp.asarray(images)
     mean = jnp.asarray([0.485, 0.456, 0.406], jnp.float32)
     std = jnp.asarray([0.229, 0.224, 0.225], jnp.float32)
-    return (images.astype(jnp.float32) / 255.0 - mean) / std
+    return (jnp.asarray(images, jnp.float32) / 255.0 - mean) / std
 
 
-def foreground_share(boxes_xywh_norm: Float[Array, "*boxes 4"], size: int) -> Float[Array, "*boxes N"]:
+def foreground_share(boxes_xywh_norm: Float[Array | np.ndarray, "*boxes 4"], size: int) -> Float[Array, "*boxes N"]:
     """Share of each token's 16 x 16 pixels that the template box covers.
 
     A pixel i is inside when `x0 <= i < x0 + w`, both in pixels.

@@ -15,6 +15,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Real
 
 from relo_jax.config.model_config import ModelConfig
@@ -33,7 +34,7 @@ class ClipOutput:
     value: Float[Array, "B T"]
     size: Float[Array, "B T H W 2"]  # relative to the crop
     offset: Float[Array, "B T H W 2"]  # in cells
-    tokens: Float[Array, "L B T n D"]  # temporal tokens that enter each block (see `Encoder`)
+    tokens: Float[Array | np.ndarray, "L B T n D"]  # temporal tokens that enter each block (see `Encoder`)
     center: Float[Array, "B T H W"] | None = None  # the release's centre map
 
 
@@ -64,8 +65,8 @@ class RELO(nn.Module):
 
     def encode_templates(
         self,
-        template_images: Real[Array, "B K s s 3"],
-        template_boxes_xywh_norm: Float[Array, "B K 4"],
+        template_images: Real[Array | np.ndarray, "B K s s 3"],
+        template_boxes_xywh_norm: Float[Array | np.ndarray, "B K 4"],
         train: bool = False,
     ) -> Float[Array, "B M D"]:
         """The tokens of all templates; see `Encoder`."""
@@ -78,8 +79,8 @@ class RELO(nn.Module):
 
     def encode_clip(
         self,
-        templates: Float[Array, "B M D"],
-        search: Real[Array, "B T S S 3"],
+        templates: Float[Array | np.ndarray, "B M D"],
+        search: Real[Array | np.ndarray, "B T S S 3"],
         train: bool = False,
         no_gradient: bool = False,
     ) -> tuple[Float[Array, "B T N D"], Float[Array, "L B T n D"]]:
@@ -94,10 +95,10 @@ class RELO(nn.Module):
 
     def frame(
         self,
-        templates: Float[Array, "B M D"],
-        search: Real[Array, "B S S 3"],
-        tokens: Float[Array, "L B n D"],
-        first: Bool[Array, " B"],
+        templates: Float[Array | np.ndarray, "B M D"],
+        search: Real[Array | np.ndarray, "B S S 3"],
+        tokens: Float[Array | np.ndarray, "L B n D"],
+        first: Bool[Array | np.ndarray, " B"],
         train: bool = False,
     ) -> tuple[Float[Array, "B N D"], Float[Array, "L B n D"]]:
         """One frame, given the last one's tokens: the tracker's step and the body of a `lax.scan`. Has no gradient.
@@ -144,8 +145,8 @@ class RELO(nn.Module):
 
     def clip(
         self,
-        templates: Float[Array, "B M D"],
-        search: Real[Array, "B T S S 3"],
+        templates: Float[Array | np.ndarray, "B M D"],
+        search: Real[Array | np.ndarray, "B T S S 3"],
         *,
         with_center: bool = False,
         train: bool = False,
@@ -175,9 +176,9 @@ class RELO(nn.Module):
 
     def __call__(
         self,
-        template_images: Real[Array, "B K s s 3"],
-        template_boxes_xywh_norm: Float[Array, "B K 4"],
-        search: Real[Array, "B T S S 3"],
+        template_images: Real[Array | np.ndarray, "B K s s 3"],
+        template_boxes_xywh_norm: Float[Array | np.ndarray, "B K 4"],
+        search: Real[Array | np.ndarray, "B T S S 3"],
     ) -> ClipOutput:
         """Runs the whole network; `init` traces it."""
         templates = self.encode_templates(template_images, template_boxes_xywh_norm)

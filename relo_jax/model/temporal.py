@@ -16,6 +16,7 @@ tokens meet the least abstract features, and a frame waits for the whole network
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from relo_jax.config.model_config import ModelConfig
@@ -27,7 +28,7 @@ def carried_rows(config: ModelConfig) -> int:
 
 
 def previous_tokens(
-    current: Float[Array, "B T n D"], carried: Float[Array, "B n D"], first: Bool[Array, " B"]
+    current: Float[Array, "B T n D"], carried: Float[Array, "B n D"], first: Bool[Array | np.ndarray, " B"]
 ) -> Float[Array, "B T n D"]:
     """The tokens of the previous frame, for every frame of a clip; no gradient flows back in time.
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+from ml_collections import ConfigDict
 
 EVIDENCE = ("local_probability", "value", "appearance_similarity", "center_proximity")
 FIELDS = ("score_bias", *(f"score_{name}" for name in EVIDENCE))  # of the section "tracker"
@@ -28,7 +29,7 @@ _COLLECTION = "score"  # of the variables
 _LARGEST = 14.0  # log-odds of one in a million
 
 
-def is_calibrated(options: dict) -> bool:
+def is_calibrated(options: dict | ConfigDict) -> bool:
     """Whether a tracker's options hold weights of `relo calibrate`, so that the score is a probability."""
     return any(options.get(name, default) != default for name, default in UNCALIBRATED.items())
 

@@ -92,7 +92,7 @@ def step(
     """
 
     def localise(module: RELO) -> tuple[jax.Array, jax.Array, StepResult]:
-        features, tokens = module.frame(state.templates, crops, state.tokens, state.first)
+        features, tokens = module.frame(state.templates, jnp.asarray(crops), state.tokens, state.first)
         is_heatmap = module.config.localizer == "heatmap"
         scores = module.center(features).reshape(state.window.shape) if is_heatmap else module.policy_logits(features)
         response = state.window * scores
