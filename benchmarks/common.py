@@ -11,9 +11,10 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -24,6 +25,7 @@ RESULTS = Path(__file__).parent / "results"
 DTYPES = ["float32", "bfloat16"]
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless")
 _GIB = 2**30
+Name = TypeVar("Name", str, int)
 
 
 def arguments(description: str, **flags: str | int | list[str]) -> argparse.Namespace:
@@ -43,7 +45,7 @@ def arguments(description: str, **flags: str | int | list[str]) -> argparse.Name
     return parser.parse_args()
 
 
-def times(functions: dict[str | int, Callable], repeats: int, warmup: int = 3) -> dict[str | int, list[float]]:
+def times(functions: Mapping[Name, Callable], repeats: int, warmup: int = 3) -> dict[Name, list[float]]:
     """Times functions in turn, so that a slow minute of the machine affects all of them.
 
     Args:
@@ -54,7 +56,7 @@ def times(functions: dict[str | int, Callable], repeats: int, warmup: int = 3) -
     Returns:
       seconds of each call, by name.
     """
-    seconds = {name: [] for name in functions}
+    seconds: dict[Name, list[float]] = {name: [] for name in functions}
     for call in range(warmup + repeats):
         for name, function in functions.items():
             start = time.perf_counter()

@@ -30,7 +30,7 @@ from relo_jax.data.clips.pipeline import batches
 from relo_jax.data.clips.plan import clip_rng, plan_clip
 from relo_jax.data.clips.read import Crop, augment_crops, decode_frame
 from relo_jax.data.clips.source import ClipSource, MixturePart
-from relo_jax.data.datasets.folder import read_folder
+from relo_jax.data.datasets.folder import SequenceFolder, read_folder
 from relo_jax.data.records import tiled_jpeg
 from relo_jax.data.sequence import Sequence
 from relo_jax.geometry.crop import crop_host
@@ -65,9 +65,9 @@ def write_sequence(folder: Path, frames: Iterable[np.ndarray], boxes: np.ndarray
     np.savetxt(folder / "groundtruth.txt", boxes, "%.2f", ",")
 
 
-def enlarge(sequences: Iterable[Sequence], out: Path, length: int) -> None:
+def enlarge(sequences: SequenceFolder, out: Path, length: int) -> None:
     """Writes real sequences at 1280 x 720."""
-    for sequence in sequences:
+    for sequence in sequences.sequences:
         frames = range(min(length, len(sequence)))
         height, width = sequence.read_frame(0).shape[:2]
         read = sequence.read_frame
@@ -101,7 +101,7 @@ def mosaics(photos: list[Path], out: Path, length: int, count: int) -> None:
 
 def clips_per_second(sources: dict[str, ClipSource], threads: int, clips: int, rounds: int) -> dict[str, float]:
     """Rate of each source, the median over rounds. The sources are read in turn."""
-    rates = {name: [] for name in sources}
+    rates: dict[str, list[float]] = {name: [] for name in sources}
     for turn in range(rounds):
         for name, source in sources.items():
             iterator = batches(source, BATCH, threads).starting_at(turn * clips // BATCH)
@@ -133,7 +133,7 @@ def differences(source: ClipSource, plain: ClipSource, clips: int) -> dict[str, 
 
 def decoded_at(source: ClipSource, clips: int) -> dict[str, float]:
     """Share of the frames that are decoded at each fraction of their size."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for index in range(clips):
         rng = clip_rng(source.seed, index)
         sequence = source.pick(rng, index)[1]

@@ -38,7 +38,7 @@ def one_pass(engine: Lockstep, sequences: list[Sequence]) -> tuple[float, dict[s
     for tracked in engine.run(sequences):
         if tracked.failure is not None:
             raise SystemExit(f"{tracked.sequence.name}: {tracked.failure}")
-        boxes[tracked.sequence.name] = tracked.boxes_xywh
+        boxes[tracked.sequence.name] = np.asarray(tracked.boxes_xywh)
     return time.perf_counter() - start - (engine.seconds_compiling - compiling), boxes
 
 
@@ -52,7 +52,8 @@ def main() -> None:
     rows = batch_for(sequences, args.batch)  # as `relo eval` does
     options = loaded.config["tracker"]
     engines = {batch: Lockstep(loaded.model, loaded.variables, options, batch) for batch in (1, rows)}
-    seconds, boxes = {batch: [] for batch in engines}, {}
+    seconds: dict[int, list[float]] = {batch: [] for batch in engines}
+    boxes: dict[int, dict[str, np.ndarray]] = {}
     for repeat in range(args.repeats + 1):  # the first pass compiles
         for batch, engine in engines.items():
             spent, boxes[batch] = one_pass(engine, sequences)

@@ -44,7 +44,7 @@ class Port:
         out = self._frame(self._variables, self._layers, *self._template, crop[None], self._tokens)
         self._tokens = out["tokens"]
         action = (self._window * np.asarray(out["logits"])[0]).argmax()
-        box = decode_boxes(np.asarray(out["size"]), np.asarray(out["offset"]), action[None])[0]
+        box = decode_boxes(out["size"], out["offset"], jnp.array([action]))[0]
         box = box_from_crop(np.asarray(box, np.float64), self._box, resize_factor, size)
         self._box = clip_box_xywh(box, *image.shape[:2])
         return self._box

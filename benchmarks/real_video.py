@@ -60,8 +60,8 @@ class Ours:
         self.results_by_sequence: dict[str, list[Result]] = {}
 
     def init(self, frame: np.ndarray, box_xywh: np.ndarray) -> None:
-        self._tracker.init(frame, box_xywh)
-        self.results = []
+        self._tracker.init(frame, box_xywh.tolist())
+        self.results: list[Result] = []
 
     def update(self, frame: np.ndarray) -> np.ndarray:
         self.results.append(self._tracker.update(frame))
@@ -89,7 +89,8 @@ def film(path: Path, sequence: Sequence, results: list[Result]) -> None:
 
 def measure(trackers: dict[str, OpenCV | Ours], sequences: list[Sequence]) -> tuple[dict, dict]:
     """Curves by tracker and sequence, and the median seconds of an update by tracker, a number a sequence."""
-    curves, seconds = {name: {} for name in (*trackers, STILL)}, {name: [] for name in trackers}
+    curves: dict[str, dict[str, metrics.Curves]] = {name: {} for name in (*trackers, STILL)}
+    seconds: dict[str, list[float]] = {name: [] for name in trackers}
     for sequence in tqdm.tqdm(sequences, unit=" sequences", disable=None):
         frames = [sequence.read_frame(index) for index in range(len(sequence))]
         curves[STILL][sequence.name] = metrics.measure(metrics.never_moves(sequence), sequence.boxes_xywh)
@@ -111,7 +112,10 @@ def main() -> None:
     sequences = list(read_folder(args.root, cache=0).sequences)
     available = [name for name in OPENCV if hasattr(cv2, f"Tracker{name}_create")]
     ours = Ours(args.checkpoint)
-    trackers = {args.checkpoint: ours, **{f"OpenCV {name}": OpenCV(name) for name in available}}
+    trackers: dict[str, OpenCV | Ours] = {
+        args.checkpoint: ours,
+        **{f"OpenCV {name}": OpenCV(name) for name in available},
+    }
     curves, seconds = measure(trackers, sequences)
     means = {name: metrics.mean(of.values()).auc for name, of in curves.items()}
     print(table(curves, means, seconds))

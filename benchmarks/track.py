@@ -59,7 +59,7 @@ def network(model: RELO, variables: dict) -> tuple[Callable[[], object], float]:
     """A function that runs the compiled step on a crop that is already on the device; the step's FLOPs."""
     clip = common.random_clips(model, 1, 1)
     template = clip["template_images"][:, 0], clip["template_boxes_xywh"][:, 0]
-    state = step.init_state(model, variables, *template, **OPTIONS)
+    state = step.init_state(model, variables, *template, window_power=1.0)
     crop = jax.device_put(clip["search_images"][:, 0])
     run = jax.jit(lambda variables, state, crop: step.step(model, variables, state, crop))
     return lambda: run(variables, state, crop), matmul_flops(run, variables, state, crop)

@@ -41,8 +41,8 @@ def updater(model: RELO, config: ConfigDict, variables: dict, batch: dict) -> tu
 
 
 def main() -> None:
-    flags = {"stage": ["rl", "warmup"], "dtype": common.DTYPES, "clips": 16, "frames": 8, "repeats": 10}
-    args = common.arguments(__doc__, **flags)
+    stages = ["rl", "warmup"]
+    args = common.arguments(__doc__, stage=stages, dtype=common.DTYPES, clips=16, frames=8, repeats=10)
     config = relo_config.paper(args.stage)
     config.model.variant, config.batch_size = args.variant, args.clips
     model = RELO.from_variant(args.variant, dtype=args.dtype)
