@@ -1,1 +1,1 @@
-"""Sequences that are drawn: textures, objects, motion, scenes; and those cut out of photographs."""
+"""Synthetic sequences: textures, objects, motion and scenes; and sequences composed from photographs."""

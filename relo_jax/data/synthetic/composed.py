@@ -1,4 +1,4 @@
-"""A composed scene as a sequence: the target's boxes, whether it can be seen, and crops drawn without their frames."""
+"""A composed scene as a sequence: boxes and visibility of the target, and crops rendered without their frames."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic import motion
-from relo_jax.data.synthetic.scene import PATCH, Layer, Scene, bend, render
+from relo_jax.data.synthetic.scene import PATCH, Layer, Scene, bend_field, render
 from relo_jax.geometry.crop import crop_window
 
-SEEN = 0.4  # of the target's surface, for a frame to count as visible
-SMALLEST = 4.0  # pixels, side of a visible box
+MIN_VISIBLE_SHARE = 0.4  # of the target's surface in a frame that counts as visible
+MIN_SIDE = 4.0  # pixels, of a visible box
 
 
 def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """(boxes_xywh float64 [F, 4], visible bool [F]): the bounding box of the silhouette's part inside the frame.
+    """Ground truth: boxes_xywh float64 [F, 4] and visible bool [F].
 
-    Visible: at least two fifths of the target lie inside the frame and in front of everything, and the box has an
-    area. Hidden parts do not shrink the box, what lies outside the frame does.
+    A box encloses the part of the target's silhouette inside the frame, occluded parts included. The target is visible
+    if at least two fifths of it are inside the frame and not occluded, and no side of the box is below 4 pixels.
     """
     limit = np.array([scene.width, scene.height], np.float64)
     target = [scene.layers[k] for k in scene.target]
@@ -25,73 +25,75 @@ def target_boxes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     crossing = np.flatnonzero(((low < 0) | (high > limit)).any(1))
     low, high = np.clip(low, 0, limit), np.clip(high, 0, limit)
     if len(crossing):
-        # The outline's corners do not tell how wide the part inside is; the points all along it do.
-        ends = [_extremes(_moved(layer, layer.cutout.rim, crossing), limit) for layer in target]
+        # The corners of the outline do not tell how wide the part inside is; the points all along the border do.
+        ends = [_extremes(_placed(layer, layer.cutout.rim, crossing), limit) for layer in target]
         first, last = np.min([e[0] for e in ends], 0) - 0.5, np.max([e[1] for e in ends], 0) + 0.5
-        # None of them inside: what was clipped has no area, and lies on the border beside the target.
+        # If no point is inside, the clipped box has no area and lies on the frame's border beside the target.
         inside = np.isfinite(first)
         low[crossing] = np.where(inside, np.clip(first, low[crossing], limit), low[crossing])
         high[crossing] = np.where(inside, np.clip(last, low[crossing], high[crossing]), high[crossing])
     boxes = np.concatenate([low, high - low], 1)
-    return boxes, (_seen_share(scene) >= SEEN) & (boxes[:, 2:].min(1) >= SMALLEST)
+    return boxes, (_visible_share(scene) >= MIN_VISIBLE_SHARE) & (boxes[:, 2:].min(1) >= MIN_SIDE)
 
 
 def target_extremes(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """The corners of the bounding box of the target's silhouette, inside the frame or not: each [F, 2], x and y."""
+    """Two corners of the bounding box of the target's silhouette, also outside the frame: each [F, 2], x and y."""
     ends = [
-        _extremes(_moved(layer, layer.cutout.outline if layer.bending is not None else layer.cutout.hull))
+        _extremes(_placed(layer, layer.cutout.outline if layer.bending is not None else layer.cutout.hull))
         for layer in (scene.layers[k] for k in scene.target)
     ]
     return np.min([e[0] for e in ends], 0), np.max([e[1] for e in ends], 0)
 
 
-def _moved(layer: Layer, points: np.ndarray, frames=slice(None)) -> np.ndarray:
-    """Where points [P, 2] of the patch lie in the frames: [2, F, P]."""
+def _placed(layer: Layer, points: np.ndarray, frames: slice | np.ndarray = slice(None)) -> np.ndarray:
+    """Positions in the frames of points [P, 2] of the patch: [2, F, P]."""
     maps = layer.maps[frames]
     placed = np.stack([maps[:, k, :2] @ points.T + maps[:, k, 2:] for k in range(2)])
     if layer.bending is not None:
-        # The bent patch shows at p what was at p + d(p), so a point goes to p - d(p) to first order.
+        # The bent patch shows at p what was at p + d(p), so a point moves to p - d(p), to first order.
         at = np.clip(points.astype(int), 0, PATCH - 1)
-        move = -bend(layer.field)[0][at[:, 1], at[:, 0]].T
+        move = -bend_field(layer.field)[0][at[:, 1], at[:, 0]].T
         placed += np.stack([layer.bending[frames, None] * (maps[:, k, :2] @ move) for k in range(2)])
     return placed
 
 
 def _extremes(points: np.ndarray, limit: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest and the largest x, y of points [2, F, P], each [F, 2]; with `limit` of those inside the frame only
-    (infinities of the wrong sign where there are none)."""
+    """The minimum and maximum x, y of points [2, F, P], each [F, 2].
+
+    With `limit`, only points inside the frame count; if there are none, the minimum is inf and the maximum -inf.
+    """
     if limit is None:
         return points.min(2).T, points.max(2).T
     outside = ~((points >= 0) & (points <= limit[:, None, None])).all(0)
     return np.where(outside, np.inf, points).min(2).T, np.where(outside, -np.inf, points).max(2).T
 
 
-def _seen_share(scene: Scene) -> np.ndarray:
-    """[F]: how much of the target's body is inside the frame and not behind another layer, from 24 points or so."""
+def _visible_share(scene: Scene) -> np.ndarray:
+    """[F]: the share of the target's body inside the frame and not occluded, estimated at about 24 points."""
     body = scene.layers[scene.target[0]]
     alpha = body.cutout.levels[2][..., 3]
     rows, cols = np.nonzero(alpha > min(127, alpha.max() // 2))
     pick = np.arange(0, len(rows), len(rows) // 24 + 1)
     x, y = (body.maps[:, k, :2] @ (np.stack([cols[pick], rows[pick]]) * 4 + 2) + body.maps[:, k, 2:] for k in range(2))
-    seen = (x >= 0) & (x < scene.width) & (y >= 0) & (y < scene.height)
+    visible = (x >= 0) & (x < scene.width) & (y >= 0) & (y < scene.height)
     for layer in scene.layers[max(scene.target) + 1 :]:
         if layer.cutout.levels[2][..., 3].max() > 128:  # not a shadow
-            seen &= ~_covers(layer, x, y)
-    return seen.mean(1)
+            visible &= ~_covers(layer, x, y)
+    return visible.mean(1)
 
 
 def _covers(layer: Layer, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which of the frame's points (x, y), each [F, P], lie under the layer: bool [F, P]."""
+    """Whether the layer covers the frame's points (x, y), each [F, P]: bool [F, P]."""
     alpha = layer.cutout.levels[2][..., 3]
     size = alpha.shape[0]
-    # The maps to the cells of the mask, with a border of transparent cells around it for all points beyond.
+    # Maps to the cells of the mask, which gets a border of transparent cells for the points outside.
     maps = motion.invert(layer.maps)[..., None] * (size / PATCH)
     column, row = (np.clip(maps[:, k, 0] * x + maps[:, k, 1] * y + maps[:, k, 2] + 1, 0, size + 1) for k in range(2))
     return np.pad(alpha > 128, 1)[row.astype(np.intp), column.astype(np.intp)]
 
 
 def as_sequence(name: str, scene: Scene, category: str | None = None) -> Sequence:
-    """The scene as a Sequence whose crops are drawn without their frames."""
+    """The scene as a Sequence whose crops are rendered without their frames."""
     boxes, visible = target_boxes(scene)
 
     def read_frame(index: int) -> np.ndarray:
@@ -108,7 +110,8 @@ def as_sequence(name: str, scene: Scene, category: str | None = None) -> Sequenc
 
 
 def _black_outside(crop: np.ndarray, x: int, y: int, scale: float, width: int, height: int) -> None:
-    """Zeros outside the frame, by the cropper's rule (which loses a border column or row where the crop passes it)."""
+    """Sets a crop to zero outside the frame, by the cropper's rule: it loses a column or row at a border it crosses."""
+
     size = crop.shape[0]
     right = width - 1 if x + size / scale >= width else width
     bottom = height - 1 if y + size / scale >= height else height

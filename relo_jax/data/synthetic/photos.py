@@ -1,10 +1,10 @@
-"""Sequences composed from a folder of pictures: cut-outs of some move over others, by the motion of compose.py.
+"""Sequences composed from a folder of photographs: cut-outs of some move over others, with the motion of compose.py.
 
-A cut-out is a random silhouette over a random window of a photograph, so it has real texture and no real outline; or,
-where the folder has pictures with transparency in its folder `cutouts`, mostly one of those, with its own outline.
-Distractors are cut from other windows of the target's own photograph (same palette, same texture), are the target's
-own picture in other colours, or come from others. Pictures are decoded when needed, at a working size, and the last
-few hundred are kept.
+A cut-out is a random silhouette over a random window of a photograph: real texture, but no real outline. If the folder
+has images with transparency in a subfolder `cutouts`, most objects are made of these, with their own outlines.
+Distractors are cut from other windows of the target's photograph (same colours and texture) or from other photographs,
+or they are the target's cut-out in other colours. Photographs are decoded on demand at a working size, and the last few
+hundred are kept.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from relo_jax.data.synthetic.motion import log_uniform
 from relo_jax.data.synthetic.procedural import SPLITS, generator
 from relo_jax.data.synthetic.scene import PATCH, Cutout, cutout
 from relo_jax.errors import UserError
-from relo_jax.media.images import IMAGE_SUFFIXES, FrameError, read_bytes, read_image
+from relo_jax.media.images import IMAGE_SUFFIXES, FrameError, decode_with_opencv, read_bytes, read_image
 
 WORKING_SIDE = 320  # shorter side of a decoded photograph, pixels
-HELDOUT_SHARE = 10  # every tenth photograph is kept for held-out sequences
-NOISE_BANK = 8  # textures made for the sake of the camera's noise and the reliefs
-CUTOUTS = "cutouts"  # folder of pictures with transparency
-CUTOUT_SHARE = 0.75  # of the pieces, where there are such pictures
+HELDOUT_EVERY = 10  # every tenth photograph is for held-out sequences
+BANK_SIZE = 8  # only the noise and the shades of the texture bank are used
+CUTOUTS = "cutouts"  # folder of images with transparency
+CUTOUT_SHARE = 0.75  # of the objects, if there are such images
 
 
 @lru_cache(maxsize=256)
@@ -45,7 +45,7 @@ def _photo(path: Path) -> np.ndarray:
 
 
 def _window(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
-    """A random square of the photograph, uint8 [96, 96, 3]."""
+    """A random square of a photograph, uint8 [96, 96, 3]."""
     height, width = photo.shape[:2]
     side = int(min(height, width) * log_uniform(rng, 0.25, 0.9))
     x, y = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
@@ -54,7 +54,10 @@ def _window(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
 
 
 def cut(rng: np.random.Generator, photo: np.ndarray, shade: np.ndarray | None = None) -> Cutout:
-    """A random silhouette over a random square window of the photograph."""
+    """A random silhouette over a random square window of a photograph uint8 [h, w, 3].
+
+    shade: relief to multiply it by, uint8 [96, 96, 3].
+    """
     rgb = _window(rng, photo)
     if shade is not None:
         rgb = cv2.multiply(rgb, shade, scale=1 / 255)
@@ -63,26 +66,20 @@ def cut(rng: np.random.Generator, photo: np.ndarray, shade: np.ndarray | None = 
 
 @lru_cache(maxsize=4096)
 def _own_outline(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A picture with transparency as (rgb uint8 [96, 96, 3], alpha uint8 [96, 96], outline float64 [P, 2]).
+    """An image with transparency as rgb uint8 [96, 96, 3], alpha uint8 [96, 96] and outline float64 [P, 2].
 
     Raises:
-      FrameError: it does not decode, has no transparency, or nothing in it is opaque.
+      FrameError: it does not decode, has no alpha channel, or is transparent everywhere.
     """
-    data = read_bytes(path)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    except cv2.error:  # such as a header that tells of more pixels than OpenCV takes
-        image = None
-    if image is None:
-        raise FrameError("undecodable image", str(path), "does not decode as an image")
+    image = decode_with_opencv(read_bytes(path), str(path), cv2.IMREAD_UNCHANGED)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 4:
         raise FrameError("undecodable image", str(path), "has no transparency (RGBA, 8 bits): not a cut-out")
-    nothing = FrameError("undecodable image", str(path), "nothing in it is opaque: not a cut-out")
+    empty = FrameError("undecodable image", str(path), "nothing in it is opaque: not a cut-out")
     rows, cols = (np.flatnonzero((image[..., 3] > 127).any(axis)) for axis in (1, 0))
     if not len(rows):
-        raise nothing
+        raise empty
     image = image[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    # Colours are spread with their opacity, or what is hidden would bleed into the edge.
+    # Resizing premultiplied colours keeps the colours of transparent pixels out of the edges.
     image[..., :3] = cv2.multiply(image[..., :3], cv2.cvtColor(image[..., 3], cv2.COLOR_GRAY2BGR), scale=1 / 255)
     scale = (PATCH - 6) / max(image.shape[:2])
     size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
@@ -94,8 +91,8 @@ def _own_outline(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rgb = patch[..., 2::-1].astype(np.float32) * (255 / np.maximum(alpha, 1))[..., None]
     fine = cv2.resize(alpha, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
     contours, _ = cv2.findContours((fine > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:  # specks, of which nothing is left at this size
-        raise nothing
+    if not contours:  # only specks, which vanish at this size
+        raise empty
     outline = np.concatenate([cv2.approxPolyDP(contour, 1.0, True)[:, 0] for contour in contours]) / 4 + 0.125
     return np.clip(rgb, 0, 255).astype(np.uint8), alpha, outline
 
@@ -103,21 +100,21 @@ def _own_outline(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def own_cutout(
     rng: np.random.Generator, path: Path, photo: np.ndarray | None = None, shade: np.ndarray | None = None
 ) -> Cutout:
-    """A picture with transparency, three times in four in other colours, as a cut-out.
+    """An image with transparency as a cut-out: with p = 0.75 in other colours, with p = 0.5 mirrored.
 
     Args:
-      rng: what colours.
-      path: the picture.
-      photo: lends its texture where given, uint8 `[h, w, 3]`.
-      shade: relief that is multiplied onto it where given, uint8 `[96, 96, 3]`.
+      rng: of colours, texture and mirroring.
+      path: the image.
+      photo: uint8 [h, w, 3], adds its texture if given.
+      shade: uint8 [96, 96, 3], relief to multiply it by if given.
 
     Raises:
-      FrameError: the picture is none with transparency.
+      FrameError: it does not decode, has no alpha channel, or is transparent everywhere.
     """
     rgb, alpha, outline = _own_outline(path)
     if rng.random() < 0.75:
         rgb = cv2.transform(rgb, objects.color_matrix(rng))
-    if photo is not None:  # light and dark of it around the picture's own colours
+    if photo is not None:  # its light and dark, around the image's own colours
         window = _window(rng, photo).astype(np.float32)
         rgb = np.clip(rgb * (window / max(window.mean(), 32)) ** rng.uniform(0.3, 1), 0, 255).astype(np.uint8)
     if shade is not None:
@@ -129,10 +126,13 @@ def own_cutout(
 
 @dataclass(frozen=True)
 class Photos:
-    """An endless indexable of sequences over a folder of pictures, deterministic by (seed, split, index).
+    """Endlessly many sequences from a folder of photographs, as a function of (seed, split, index).
 
-    paths: photographs. cutouts: pictures with transparency, where there are any. files_digest: of all their names in
-    the folder, and their sizes.
+    Attributes:
+      paths: photographs.
+      cutouts: images with transparency; may be empty.
+      seed, split, options: as of `Procedural`.
+      files_digest: a digest of the names and sizes of all files in the folder.
     """
 
     paths: tuple[Path, ...]
@@ -149,49 +149,48 @@ class Photos:
     def __getitem__(self, index: int) -> Sequence:
         split, o = SPLITS[self.split], self.options
         rng = generator(self.seed, split, int(index), 2)
-        bank = textures.bank(split, NOISE_BANK)
+        bank = textures.bank(split, BANK_SIZE)
 
-        def other() -> np.ndarray:
+        def random_photo() -> np.ndarray:
             return _photo(self.paths[rng.integers(len(self.paths))])
 
-        def figure() -> Path | None:
-            some = self.cutouts and rng.random() < CUTOUT_SHARE
-            return self.cutouts[rng.integers(len(self.cutouts))] if some else None
+        def random_cutout() -> Path | None:
+            is_cutout = self.cutouts and rng.random() < CUTOUT_SHARE
+            return self.cutouts[rng.integers(len(self.cutouts))] if is_cutout else None
 
         def piece(photo: np.ndarray, path: Path | None = None) -> Cutout:
             shade = bank.shades[rng.integers(len(bank.shades))] if rng.random() < 0.3 else None
-            path = path or figure()
+            path = path or random_cutout()
             if path is None:
                 return cut(rng, photo, shade)
             return own_cutout(rng, path, photo if rng.random() < 0.5 else None, shade)
 
-        own, shape = other(), figure()
-        alike = shape if rng.random() < 0.5 else None  # of the distractors
+        own, shape = random_photo(), random_cutout()
+        shared_shape = shape if rng.random() < 0.5 else None  # for distractors
         cast = Cast(
             target=piece(own, shape),
             limbs=tuple(piece(own) for _ in range(int(rng.integers(0, 3)))) if rng.random() < 0.35 else (),
-            carriers=(piece(other()),) if rng.random() < 0.2 else (),
+            carriers=(piece(random_photo()),) if rng.random() < 0.2 else (),
             distractors=tuple(
-                piece(own if rng.random() < 0.5 else other(), alike if rng.random() < 0.5 else None)
+                piece(own if rng.random() < 0.5 else random_photo(), shared_shape if rng.random() < 0.5 else None)
                 for _ in range(int(rng.integers(0, o.distractors + 1)))
             ),
-            clutter=tuple(piece(other()) for _ in range(int(rng.integers(0, o.clutter // 2 + 1)))),
-            occluders=(piece(other()),) if rng.random() < o.occlusion else (),
+            clutter=tuple(piece(random_photo()) for _ in range(int(rng.integers(0, o.clutter // 2 + 1)))),
+            occluders=(piece(random_photo()),) if rng.random() < o.occlusion else (),
             shadows=tuple(objects.shadow(rng) for _ in range(int(rng.random() < o.shadow))),
-            background=other(),
+            background=random_photo(),
             sensor_noise=bank.noise,
         )
         return as_sequence(f"photos-{self.split}-{self.seed}-{int(index):06d}", compose(rng, cast, o))
 
 
 def read_photos(root: str | Path, seed: int = 0, split: str = "train", options: Options | None = None) -> Photos:
-    """The composed sequences of a folder of pictures; every tenth one belongs to the held-out split.
+    """The sequences composed from a folder of photographs. Every tenth image belongs to the held-out split.
 
-    Pictures below a folder `cutouts` of it have transparency, and give cut-outs their outlines; all others are
-    photographs.
+    Images in a subfolder `cutouts` must have transparency, and become objects with their own outlines.
 
     Raises:
-      UserError: no such folder, or fewer than 20 photographs in it.
+      UserError: the folder is missing, or has fewer than 20 photographs.
     """
     root = Path(root)
     if not root.is_dir():
@@ -199,13 +198,13 @@ def read_photos(root: str | Path, seed: int = 0, split: str = "train", options: 
     images = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
     cutouts = [p for p in images if CUTOUTS in p.relative_to(root).parts[:-1]]
     paths = sorted(set(images) - set(cutouts))
-    if len(paths) < 2 * HELDOUT_SHARE:
-        raise UserError(f"{root}: has {len(paths)} photographs, composing needs at least {2 * HELDOUT_SHARE}")
+    if len(paths) < 2 * HELDOUT_EVERY:
+        raise UserError(f"{root}: has {len(paths)} photographs; sequences need at least {2 * HELDOUT_EVERY}")
 
-    def kept(images: list[Path]) -> tuple[Path, ...]:
-        return tuple(p for k, p in enumerate(images) if (k % HELDOUT_SHARE == 0) == (split == "heldout"))
+    def of_split(images: list[Path]) -> tuple[Path, ...]:
+        return tuple(p for k, p in enumerate(images) if (k % HELDOUT_EVERY == 0) == (split == "heldout"))
 
-    size = lambda path: path.stat().st_size if path.exists() else -1  # a link to nothing is told of where it is read
+    size = lambda path: path.stat().st_size if path.exists() else -1  # reading a dangling link reports it
     states = "\n".join(f"{p.relative_to(root).as_posix()}\0{size(p)}" for p in images)
     digest = hashlib.blake2b(states.encode(errors="surrogateescape"), digest_size=8).hexdigest()
-    return Photos(kept(paths), kept(cutouts), seed, split, options or Options(), digest)
+    return Photos(of_split(paths), of_split(cutouts), seed, split, options or Options(), digest)

@@ -1,14 +1,15 @@
-"""A bank of base textures, made once a process from a seed: what procedural objects and backgrounds are cut from.
+"""A bank of textures, from which procedural objects and backgrounds are cut; made from a seed once in each process.
 
-Drawing a new texture for every clip would starve the training, so a few hundred are made at the start (seconds) and a
-sequence then takes random pieces of them, recoloured and mixed. The kinds span what videos show: power-law noise,
-dead leaves (occluding shapes of power-law sizes, whose statistics are close to those of photographs), bricks and
-windows, stripes, cells, scenes with a horizon, lettering.
+New textures for every clip would take too long, so a few hundred are made at the start, in seconds, and sequences use
+random pieces of them, recoloured and mixed. The kinds cover what videos show: power-law noise, dead leaves (occluding
+shapes of power-law sizes, with statistics close to those of photographs), bricks and windows, stripes, cells, scenes
+with a horizon, lettering.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -20,8 +21,15 @@ SHADE_SIZE = 96
 
 @dataclass(frozen=True)
 class Bank:
-    """textures: uint8 [N, 256, 256, 3]; halves: the same at 128; scenic: indices fit for a background; shades: uint8
-    [M, 96, 96, 3] factors (255 = 1) that give objects relief; noise: uint8 [256, 256, 3] around 128, the camera's."""
+    """What synthetic scenes are made of.
+
+    Attributes:
+      textures: uint8 [N, 256, 256, 3].
+      halves: uint8 [N, 128, 128, 3], the same at half the size.
+      scenic: indices of textures that can be a background.
+      shades: uint8 [M, 96, 96, 3], factors (255 is 1) that give objects relief.
+      noise: uint8 [256, 256, 3], the camera's noise around 128.
+    """
 
     textures: np.ndarray
     halves: np.ndarray
@@ -31,7 +39,7 @@ class Bank:
 
 
 def random_colors(rng: np.random.Generator, count: int) -> np.ndarray:
-    """uint8 [count, 3] RGB; mostly muted, as in the world, sometimes vivid."""
+    """uint8 [count, 3] RGB; mostly muted, as in real scenes, sometimes vivid."""
     hsv = np.empty((count, 3), np.float32)
     spread = 180.0 if rng.random() < 0.4 else rng.uniform(5, 60)
     hsv[:, 0] = (rng.uniform(0, 360) + spread * rng.uniform(-1, 1, count)) % 360
@@ -41,7 +49,7 @@ def random_colors(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def random_palette(rng: np.random.Generator) -> np.ndarray:
-    """uint8 [256, 3]: a smooth (or stepped) run through 2 to 6 random colours."""
+    """uint8 [256, 3]: a smooth (or stepped) gradient through 2 to 6 random colours."""
     anchors = random_colors(rng, int(rng.integers(2, 7))).astype(np.float32)
     position = np.linspace(0, len(anchors) - 1, 256)
     if rng.random() < 0.3:
@@ -64,12 +72,12 @@ def _through_palette(rng: np.random.Generator, field: np.ndarray) -> np.ndarray:
     return random_palette(rng)[(field * 255).astype(np.uint8)]
 
 
-def _fractal(rng):
+def _fractal(rng: np.random.Generator) -> np.ndarray:
     field = power_noise(rng, rng.uniform(0.8, 2.2), anisotropy=np.exp(rng.normal(0, 0.5)))
     return _through_palette(rng, field)
 
 
-def _marble(rng):
+def _marble(rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) / SIZE
     fx, fy = rng.uniform(-12, 12, 2)
     wave = np.sin(2 * np.pi * (fx * x + fy * y + rng.uniform(0, 4) * power_noise(rng, 1.8)))
@@ -78,7 +86,7 @@ def _marble(rng):
     return _through_palette(rng, 0.5 + 0.499 * wave)
 
 
-def _plaid(rng):
+def _plaid(rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
     angle, first, second = rng.uniform(0, np.pi), rng.uniform(5, 60), rng.uniform(5, 60)
     u, v = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)
@@ -87,7 +95,7 @@ def _plaid(rng):
     return _through_palette(rng, np.clip(a * 0.55 + b * 0.4 + 0.02, 0, 1))
 
 
-def _cells(rng):
+def _cells(rng: np.random.Generator) -> np.ndarray:
     half = SIZE // 2
     count = int(np.exp(rng.uniform(np.log(8), np.log(160))))
     points = rng.integers(0, half, (count, 2))
@@ -101,7 +109,7 @@ def _cells(rng):
 
 
 def leaf_contour(rng: np.random.Generator) -> np.ndarray:
-    """float32 [P, 2]: a random closed outline within the unit disc."""
+    """float32 [P, 2]: a random closed outline in the unit disc, more or less."""
     kind = rng.random()
     if kind < 0.35:
         angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
@@ -120,10 +128,10 @@ def leaf_contour(rng: np.random.Generator) -> np.ndarray:
     return (points @ np.array([[cos, sin], [-sin, cos]])).astype(np.float32)
 
 
-def _leaves(rng):
+def _leaves(rng: np.random.Generator) -> np.ndarray:
     image = np.empty((SIZE, SIZE, 3), np.uint8)
     image[:] = random_colors(rng, 1)
-    grain = np.zeros((SIZE, SIZE), np.uint8)
+    surface = np.zeros((SIZE, SIZE), np.uint8)
     count = int(rng.integers(60, 320))
     colors = random_colors(rng, count)
     smallest, largest = rng.uniform(3, 12), rng.uniform(30, 110)
@@ -133,15 +141,15 @@ def _leaves(rng):
     for k in np.argsort(-radii + rng.normal(0, 25, count)):
         points = np.round(leaf_contour(rng) * radii[k] + centers[k]).astype(np.int32)
         cv2.fillPoly(image, [points], colors[k].tolist(), cv2.LINE_AA)
-        cv2.fillPoly(grain, [points], int(k % 5))
+        cv2.fillPoly(surface, [points], int(k % 5))
     layers = [power_noise(rng, rng.uniform(0.5, 1.8), anisotropy=np.exp(rng.normal(0, 0.8))) for _ in range(2)]
     factor = np.ones((SIZE, SIZE), np.float32)
     for k, layer in enumerate(layers):
-        factor = np.where(grain == k, 0.4 + 1.2 * layer, factor)
+        factor = np.where(surface == k, 0.4 + 1.2 * layer, factor)
     return np.clip(image * factor[..., None], 0, 255).astype(np.uint8)
 
 
-def _bricks(rng):
+def _bricks(rng: np.random.Generator) -> np.ndarray:
     image = np.empty((SIZE, SIZE, 3), np.uint8)
     wall, stone = random_colors(rng, 2).astype(int)
     image[:] = wall
@@ -155,8 +163,8 @@ def _bricks(rng):
     return image
 
 
-def _scene(rng):
-    """Sky, ridges one before the other, some upright boxes: a view with a horizon."""
+def _scene(rng: np.random.Generator) -> np.ndarray:
+    """A view with a horizon: sky, ridges in front of each other, some upright boxes."""
     sky = random_colors(rng, 2).astype(np.float32)
     ramp = np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None]
     image = np.ascontiguousarray(np.broadcast_to(sky[0] * (1 - ramp) + sky[1] * ramp, (SIZE, SIZE, 3)).astype(np.uint8))
@@ -176,7 +184,7 @@ def _scene(rng):
     return np.clip(image * factor[..., None], 0, 255).astype(np.uint8)
 
 
-def _lettering(rng):
+def _lettering(rng: np.random.Generator) -> np.ndarray:
     image = _soft(rng) if rng.random() < 0.5 else _fractal(rng)
     for _ in range(int(rng.integers(6, 40))):
         text = "".join(chr(c) for c in rng.integers(33, 127, int(rng.integers(1, 8))))
@@ -187,7 +195,7 @@ def _lettering(rng):
     return image
 
 
-def _shapes(rng):
+def _shapes(rng: np.random.Generator) -> np.ndarray:
     image = _soft(rng)
     for _ in range(int(rng.integers(5, 60))):
         color = random_colors(rng, 1)[0].tolist()
@@ -206,11 +214,11 @@ def _shapes(rng):
     return image
 
 
-def _soft(rng):
+def _soft(rng: np.random.Generator) -> np.ndarray:
     return _through_palette(rng, power_noise(rng, rng.uniform(1.8, 3)))
 
 
-_KINDS = (
+_KINDS = (  # function, weight, whether it can be a background
     (_fractal, 3, True),
     (_leaves, 6, True),
     (_scene, 4, True),
@@ -224,7 +232,7 @@ _KINDS = (
 )
 
 
-def _texture(rng: np.random.Generator, kind) -> np.ndarray:
+def _texture(rng: np.random.Generator, kind: Callable[[np.random.Generator], np.ndarray]) -> np.ndarray:
     image = kind(rng).astype(np.float32)
     if rng.random() < 0.7:
         image *= 1 + rng.uniform(0.1, 0.6) * (power_noise(rng, rng.uniform(0.3, 1.5))[..., None] - 0.5)
@@ -235,7 +243,7 @@ def _texture(rng: np.random.Generator, kind) -> np.ndarray:
 
 
 def _shade(rng: np.random.Generator) -> np.ndarray:
-    """Relief of an object lit from one side: uint8 [96, 96, 3]."""
+    """uint8 [96, 96, 3]: the relief of an object that is lit from one side."""
     y, x = (np.mgrid[0:SHADE_SIZE, 0:SHADE_SIZE] + 0.5) / SHADE_SIZE * 2 - 1
     angle = rng.uniform(0, 2 * np.pi)
     shade = 1 - rng.uniform(0, 0.4) * (1 + np.cos(angle) * x + np.sin(angle) * y)
@@ -245,21 +253,22 @@ def _shade(rng: np.random.Generator) -> np.ndarray:
 
 
 def make_bank(seed: int, size: int) -> Bank:
-    """`size` textures from the seed (about 10 ms each)."""
+    """Makes a bank of `size` textures (about 10 ms each)."""
     weights = np.array([weight for _, weight, _ in _KINDS], np.float64)
     children = np.random.SeedSequence(seed).spawn(size + 1)
     textures, scenic = np.empty((size, SIZE, SIZE, 3), np.uint8), []
     for i in range(size):
         rng = np.random.Generator(np.random.Philox(children[i]))
-        # Every kind appears in its share even in a small bank.
-        kind, _, fit = _KINDS[int(np.searchsorted(np.cumsum(weights) / weights.sum(), (i * 0.618034 + 0.05) % 1.0))]
+        # The golden ratio gives every kind its share, even in a small bank.
+        share = (i * 0.618034 + 0.05) % 1.0
+        kind, _, is_scenic = _KINDS[int(np.searchsorted(np.cumsum(weights) / weights.sum(), share))]
         textures[i] = _texture(rng, kind)
-        if fit:
+        if is_scenic:
             scenic.append(i)
     rng = np.random.Generator(np.random.Philox(children[size]))
     shades = np.stack([_shade(rng) for _ in range(24)])
-    grain = rng.normal(0, 1, (SIZE, SIZE, 3)) + rng.normal(0, 1, (SIZE, SIZE, 1))
-    noise = np.clip(128 + 24 * grain, 0, 255).astype(np.uint8)
+    normal = rng.normal(0, 1, (SIZE, SIZE, 3)) + rng.normal(0, 1, (SIZE, SIZE, 1))
+    noise = np.clip(128 + 24 * normal, 0, 255).astype(np.uint8)
     halves = np.stack([cv2.resize(t, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for t in textures])
     return Bank(textures, halves, np.array(scenic), shades, noise)
 
@@ -269,7 +278,7 @@ _lock = threading.Lock()
 
 
 def bank(seed: int, size: int) -> Bank:
-    """The process's one bank of this seed and size; made at the first call, shared by all threads."""
+    """The bank of a seed and size: made at the first call in a process, and shared by all threads."""
     with _lock:
         if (seed, size) not in _banks:
             _banks[seed, size] = make_bank(seed, size)

@@ -1,4 +1,4 @@
-"""Absences: the target is gone for a while and back again; everything else is as it would have been."""
+"""Absences: the target is out of sight for a while and comes back; the rest of the scene does not change."""
 
 from dataclasses import replace
 
@@ -12,15 +12,15 @@ from relo_jax.data.synthetic.scene import render
 
 FRAMES = 100
 SEQUENCES = 16
-GONE = Options(num_frames=FRAMES, bank_size=24, occlusion=0.0, absence=1.0)
-HERE = Options(num_frames=FRAMES, bank_size=24, occlusion=0.0)
+WITH = Options(num_frames=FRAMES, bank_size=24, occlusion=0.0, absence=1.0)
+WITHOUT = Options(num_frames=FRAMES, bank_size=24, occlusion=0.0)
 
 
 @pytest.fixture(scope="module")
 def pairs():
-    """Scenes and sequences with an absence and without, of the same numbers."""
-    return [[(source.scene(k), source[k]) for source in (Procedural(7, "heldout", o) for o in (GONE, HERE))]
-            for k in range(SEQUENCES)]  # fmt: skip
+    """(scene, sequence) with an absence, and the same without, for each index."""
+    sources = [Procedural(7, "heldout", options) for options in (WITH, WITHOUT)]
+    return [[(source.scene(k), source[k]) for source in sources] for k in range(SEQUENCES)]
 
 
 def runs(hidden):
@@ -48,8 +48,8 @@ def test_some_leave_the_frame_and_the_others_are_hidden(pairs):
         assert (area == 0) == out  # a hidden target keeps its box, one outside has none
 
 
-def test_nobody_sees_a_target_that_is_away(pairs):
-    """Drawn without its target, a frame of the absence is the same frame."""
+def test_an_absent_target_does_not_show(pairs):
+    """Rendered without its target, a frame of the absence is the same."""
     for (scene, sequence), _ in pairs:
         first, end = max(runs(~sequence.visible), key=lambda run: run[1] - run[0])
         t = (first + end) // 2
@@ -59,13 +59,13 @@ def test_nobody_sees_a_target_that_is_away(pairs):
         assert (np.abs(a - b).max(-1) > 40).sum() < 0.02 * (high - low)[t].prod()
 
 
-def test_the_sequence_is_the_same_until_then(pairs):
+def test_the_frames_before_the_absence_are_the_same(pairs):
     for (_, gone), (_, here) in pairs[:6]:
         assert np.array_equal(gone.read_frame(0), here.read_frame(0))
         assert np.array_equal(gone.boxes_xywh[:6], here.boxes_xywh[:6])
 
 
-def test_a_share_of_the_sequences_has_one():
+def test_the_option_is_the_share_of_sequences_with_an_absence():
     some = heldout(7, 40, Options(num_frames=30, bank_size=24, occlusion=0.0, absence=0.5))
     none = heldout(7, 40, Options(num_frames=30, bank_size=24, occlusion=0.0))
     differ = [not np.array_equal(a.visible, b.visible) for a, b in zip(some, none, strict=True)]

@@ -1,4 +1,4 @@
-"""Sequences composed from photographs."""
+"""Sequences composed from photographs, and from images with transparency."""
 
 import pickle
 import shutil
@@ -34,13 +34,13 @@ def test_sequences_are_functions_of_seed_and_index(folder):
     assert not np.array_equal(one.read_frame(7), other.read_frame(7))
 
 
-def test_held_out_photographs_are_never_trained_on(folder):
+def test_held_out_and_training_photographs_are_disjoint(folder):
     train, heldout = (set(read_photos(folder, 0, split).paths) for split in ("train", "heldout"))
     assert len(train) == 21 and len(heldout) == 3
     assert not train & heldout
 
 
-def test_a_cut_out_shows_the_photograph(folder):
+def test_a_cutout_shows_the_photograph(folder):
     photo = np.zeros((150, 200, 3), np.uint8)
     photo[:] = (200, 100, 50)
     piece = cut(np.random.default_rng(1), photo).levels[0]
@@ -51,7 +51,7 @@ def test_a_cut_out_shows_the_photograph(folder):
 
 
 def disc(side, radius):
-    """An orange disc as a picture with transparency; below it hides another colour."""
+    """An orange disc as an image with transparency; its transparent pixels have another colour."""
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     picture = np.zeros((side, side, 4), np.uint8)
     picture[..., :3] = (10, 255, 10)
@@ -69,23 +69,23 @@ def with_cutouts(folder, tmp_path):
     return tmp_path
 
 
-def test_a_picture_with_transparency_keeps_its_outline_and_its_colours(with_cutouts):
+def test_an_image_with_transparency_keeps_its_outline_and_its_colours(with_cutouts):
     path = read_photos(with_cutouts).cutouts[0]
     pieces = [own_cutout(np.random.default_rng(k), path) for k in range(40)]
     for piece in pieces:
-        # The disc fills the patch but for its border of 3 px, whatever surrounded it in the picture.
+        # The disc fills the patch except for a border of 3 px, whatever surrounds it in the image.
         assert piece.outline.min(0) == pytest.approx([3, 3], abs=0.3)
         assert piece.outline.max(0) == pytest.approx([93, 93], abs=0.3)
         assert np.hypot(*(piece.outline - 48).T) == pytest.approx(45, abs=0.9)
         assert piece.levels[0][..., 3].sum() / 255 == pytest.approx(np.pi * 45**2, rel=0.02)
-    # Colours are kept multiplied by opacity; divided again, what was hidden does not show at the edge either.
-    seen = [piece.levels[0][piece.levels[0][..., 3] > 80].astype(float) for piece in pieces]
-    colours = [pixels[:, :3] * 255 / pixels[:, 3:] for pixels in seen]
-    own = [pixels for pixels in colours if (np.abs(pixels - (240, 120, 30)) <= 8).all()]
-    assert 2 <= len(own) <= 20  # a quarter of them
+    # Colours are premultiplied; divided by alpha again, they show nothing of the transparent pixels, even at the edge.
+    visible = [piece.levels[0][piece.levels[0][..., 3] > 80].astype(float) for piece in pieces]
+    colours = [pixels[:, :3] * 255 / pixels[:, 3:] for pixels in visible]
+    original = [pixels for pixels in colours if (np.abs(pixels - (240, 120, 30)) <= 8).all()]
+    assert 2 <= len(original) <= 20  # a quarter of them keep their colours
 
 
-def test_sequences_have_cut_outs_with_their_own_outline(with_cutouts):
+def test_sequences_use_the_images_with_transparency(with_cutouts):
     source = read_photos(with_cutouts, 5, options=OPTIONS)
     assert len(source.cutouts) == 9 and len(source.paths) == 21  # every tenth is held out
     heldout = read_photos(with_cutouts, 5, "heldout", OPTIONS)
@@ -95,53 +95,58 @@ def test_sequences_have_cut_outs_with_their_own_outline(with_cutouts):
     assert any(not np.array_equal(source[k].boxes_xywh, without[k].boxes_xywh) for k in range(4))
 
 
-def test_what_is_no_cut_out_is_named(with_cutouts):
-    path = with_cutouts / "cutouts" / "plain.png"
-    specks = np.zeros((960, 960, 4), np.uint8)
-    specks[::64, ::64] = 255
-    for picture, reason in (
-        (disc(50, 20)[..., :3], "plain.png: has no transparency"),
-        (np.zeros((50, 50, 4), np.uint8), "plain.png: nothing in it is opaque"),
-        (specks, "plain.png: nothing in it is opaque"),
-    ):
-        assert cv2.imwrite(str(path), picture)
-        with pytest.raises(UserError, match=reason):
-            own_cutout(np.random.default_rng(0), path)
-    for content in (b"no", b""):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match="plain.png: does not decode"):
-            own_cutout(np.random.default_rng(0), path)
+SPECKS = np.zeros((960, 960, 4), np.uint8)
+SPECKS[::64, ::64] = 255
 
 
-def test_too_few_photographs_or_a_broken_one_are_named(folder, tmp_path):
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (disc(50, 20)[..., :3], "has no transparency"),
+        (np.zeros((50, 50, 4), np.uint8), "nothing in it is opaque"),
+        (SPECKS, "nothing in it is opaque"),
+        (b"no", "does not decode"),
+        (b"", "does not decode"),
+    ],
+    ids=["no alpha", "transparent", "specks", "text", "empty"],
+)
+def test_an_unusable_cutout_is_named(image, message, tmp_path):
+    path = tmp_path / "plain.png"
+    path.write_bytes(image) if isinstance(image, bytes) else cv2.imwrite(str(path), image)
+    with pytest.raises(UserError, match=f"plain.png: {message}"):
+        own_cutout(np.random.default_rng(0), path)
+
+
+def test_too_few_photographs_or_a_broken_one_are_named(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         read_photos(tmp_path / "none")
-    with pytest.raises(UserError, match="has 0 photographs"):
+    with pytest.raises(UserError, match="has 0 photographs; sequences need at least 20"):
         read_photos(tmp_path)
     (tmp_path / "broken.jpg").write_bytes(b"no")
     with pytest.raises(UserError, match="broken.jpg: does not decode"):
         Photos((tmp_path / "broken.jpg",), options=OPTIONS)[0]
 
 
-def test_a_broken_photograph_costs_its_clips_and_no_more(folder, tmp_path):
-    """They are replaced and counted; the failure comes out of a worker process as what it is."""
+def test_a_broken_photograph_costs_only_its_own_clips(folder, tmp_path):
+    """They are replaced and counted; the error survives pickling, as worker processes need."""
     shutil.copytree(folder, tmp_path / "photos")
     (tmp_path / "photos" / "001.png").write_bytes(b"no")
     photos = [read_photos(root, 0, "train", OPTIONS) for root in (folder, tmp_path / "photos")]
-    whole, torn = (ClipSource([MixturePart("photos", p)], ClipOptions(1, 2, 16, 32), 0) for p in photos)
-    assert whole.fingerprint() != torn.fingerprint()
+    whole, damaged = (ClipSource([MixturePart("photos", p)], ClipOptions(1, 2, 16, 32), 0) for p in photos)
+    assert whole.fingerprint() != damaged.fingerprint()
     failed = 0
     for index in range(12):
-        told = read_note(torn[index]["note"])
-        failed += bool(told)
-        assert all((dataset, reason) == ("photos", "undecodable image") for dataset, reason, _ in told)
-        assert np.array_equal(torn[index]["search_images"], whole[index]["search_images"]) == (not told)
+        noted = read_note(damaged[index]["note"])
+        failed += bool(noted)
+        assert all((dataset, reason) == ("photos", "undecodable image") for dataset, reason, _ in noted)
+        assert np.array_equal(damaged[index]["search_images"], whole[index]["search_images"]) == (not noted)
     assert 0 < failed < 12
     error = pickle.loads(pickle.dumps(FrameError("missing frame", "a.jpg", "no such image")))
     assert (str(error), error.reason, error.where) == ("a.jpg: no such image", "missing frame", "a.jpg")
 
 
-def test_photographs_are_known_by_their_names_and_sizes_wherever_they_lie(folder, tmp_path):
+def test_the_files_digest_depends_on_names_and_sizes_but_not_on_the_location(folder, tmp_path):
+
     shutil.copytree(folder, tmp_path / "copy")
     digest = lambda root: read_photos(root, 0, "train", OPTIONS).files_digest
     assert digest(tmp_path / "copy") == digest(folder)

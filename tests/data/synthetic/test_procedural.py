@@ -1,4 +1,4 @@
-"""Procedural sequences: the same for the same seed, hard for simple trackers, boxes true to what is drawn."""
+"""Procedural sequences: a function of the seed, hard for simple trackers, with plausible motion and visibility."""
 
 from dataclasses import replace
 
@@ -48,14 +48,14 @@ def test_held_out_textures_are_other_textures():
         assert np.abs(train.astype(int) - texture).mean((1, 2, 3)).min() > 3
 
 
-def test_relatives_take_turns_as_the_target():
+def test_the_members_of_a_family_take_turns_as_the_target():
     source = Procedural(3, "train", OPTIONS)
     targets = [source.scene(k).layers[source.scene(k).target[0]].cutout for k in range(8)]
     assert len({id(t) for t in targets}) == 8
     members = {id(layer.cutout) for layer in source.scene(0).layers + source.scene(1).layers}
     assert id(targets[0]) in members and id(targets[1]) in members
     shared = {id(layer.cutout) for k in range(1, 4) for layer in source.scene(k).layers}
-    assert id(targets[0]) in shared  # the first one's target is a distractor of another of the family
+    assert id(targets[0]) in shared  # the first target is a distractor in another sequence of the family
 
 
 def test_a_box_that_never_moves_scores_low(heldout):
@@ -63,7 +63,7 @@ def test_a_box_that_never_moves_scores_low(heldout):
     assert np.mean(scores) < 0.25
 
 
-def test_the_next_target_is_in_the_search_region_around_the_last_one(heldout):
+def test_the_target_stays_in_the_search_region_around_its_last_box(heldout):
     moves, inside = [], []
     for s in heldout:
         center = s.boxes_xywh[:, :2] + s.boxes_xywh[:, 2:] / 2
@@ -86,7 +86,7 @@ def test_most_frames_are_visible_and_boxes_stay_inside(heldout):
 
 
 def follow_color(s):
-    """A tracker by colour alone: in the search region, the blob nearest to the first target's mean colour."""
+    """A tracker by colour: the blob in the search region with the colour closest to the target's in the first frame."""
     x, y, w, h = s.boxes_xywh[0].astype(int)
     first = cv2.cvtColor(s.read_frame(0), cv2.COLOR_RGB2LAB).astype(np.float32)
     color = first[y + h // 4 : y + h - h // 4, x + w // 4 : x + w - w // 4].reshape(-1, 3).mean(0)
@@ -104,14 +104,14 @@ def follow_color(s):
     return np.array(boxes)
 
 
-def test_the_blob_of_nearest_colour_is_not_the_target(heldout):
+def test_a_tracker_by_colour_scores_low(heldout):
     assert np.mean([auc(follow_color(s), s.boxes_xywh) for s in heldout]) < 0.25
 
 
-def test_the_target_can_be_told_from_what_is_around_it(heldout):
-    """Inside its box a frame differs from the same frame without the target, visibly."""
+def test_the_target_is_visible(heldout):
+    """Inside its box, a frame differs clearly from the same frame without the target."""
     source = Procedural(5, "heldout", replace(OPTIONS, sensor_noise=0, compression=0))
-    seen = []
+    differences = []
     for k in range(12):
         scene = source.scene(k)
         s = source[k]
@@ -119,12 +119,12 @@ def test_the_target_can_be_told_from_what_is_around_it(heldout):
         without = replace(scene, layers=tuple(v for n, v in enumerate(scene.layers) if n not in scene.target))
         a, b = (render(v, t, 0, 0, 1, scene.width, scene.height).astype(int) for v in (scene, without))
         x, y, w, h = s.boxes_xywh[t].astype(int)
-        seen.append(np.abs(a - b)[y : y + h, x : x + w].mean())
-    assert np.median(seen) > 20
-    assert np.min(seen) > 4
+        differences.append(np.abs(a - b)[y : y + h, x : x + w].mean())
+    assert np.median(differences) > 20
+    assert np.min(differences) > 4
 
 
-def test_a_light_that_is_switched_changes_the_light_and_nothing_else():
+def test_a_switched_light_changes_nothing_but_the_light():
     plain, switched = (Procedural(5, "heldout", replace(OPTIONS, switch=p)) for p in (0.0, 1.0))
     ends = []
     for k in range(12):
@@ -139,7 +139,7 @@ def test_a_light_that_is_switched_changes_the_light_and_nothing_else():
     assert min(ends) < 0.8 and max(ends) > 1.25  # goes out, comes on
 
 
-def test_elongated_targets_are_longer_than_wide_or_wider_than_long_and_no_larger():
+def test_elongation_changes_the_aspect_ratio_but_not_the_size():
     shape = lambda options: np.array([sequence(5, k, 2, bank_size=24, **options).boxes_xywh[0, 2:] for k in range(24)])
     square, long = shape({}), shape({"elongation": 1.0})
     aspect = lambda sides: np.abs(np.log(sides[:, 0] / sides[:, 1]))
@@ -147,11 +147,7 @@ def test_elongated_targets_are_longer_than_wide_or_wider_than_long_and_no_larger
     assert 0.6 < np.median(long.prod(1)) / np.median(square.prod(1)) < 1.6
 
 
-def test_unknown_split_is_named():
-    with pytest.raises(UserError, match="'test'"):
-        Procedural(0, "test")
-
-
-def test_a_negative_seed_is_named():
-    with pytest.raises(UserError, match="seed -1"):
-        Procedural(-1)
+@pytest.mark.parametrize(("arguments", "message"), [((0, "test"), "split 'test' .known: train, "), ((-1,), "seed -1")])
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        Procedural(*arguments)

@@ -1,4 +1,4 @@
-"""Drawing: a crop shows what the frame shows, and boxes enclose what is drawn."""
+"""Rendering: a crop shows the same as its frame, and boxes enclose the target."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic import motion
 from relo_jax.data.synthetic.composed import as_sequence
 from relo_jax.data.synthetic.procedural import Procedural
-from relo_jax.data.synthetic.scene import render, smear
+from relo_jax.data.synthetic.scene import motion_blur, render
 from relo_jax.geometry.crop import crop_host
 
 CLEAN = Options(num_frames=40, bank_size=24, sensor_noise=0, blur=0, compression=0)
@@ -24,7 +24,7 @@ def scenes():
     return [source.scene(k) for k in range(12)]
 
 
-def test_the_crop_of_the_scene_is_the_crop_of_its_frame(scenes):
+def test_a_rendered_crop_is_the_crop_of_the_rendered_frame(scenes):
     for k, scene in enumerate(scenes):
         s = as_sequence("x", scene)
         t = int(np.flatnonzero(s.visible)[k])
@@ -44,22 +44,21 @@ def test_the_crop_of_the_scene_is_the_crop_of_its_frame(scenes):
         assert np.median(difference) <= 4
 
 
-def test_outside_the_frame_a_crop_is_black_as_the_croppers(scenes):
-    s = as_sequence("x", scenes[0])
+def test_outside_the_frame_a_crop_is_black_by_the_croppers_rule(scenes):
     bright = replace(scenes[0], grade=np.eye(3, 4, dtype=np.float32) + np.array([0, 0, 0, 40], np.float32))
     s = as_sequence("x", bright)
     for box in ([-20, 30, 40, 40], [428, 296, 40, 50], [100, -30, 30, 30], [0, 0, 80, 60], [436, 322, 8, 8]):
         drawn, _ = s.read_crop(5, np.array(box, float), 4.0, 160)
         cut, scale = crop_host(s.read_frame(5), np.array(box, float), 4.0, 160)
         black, expected = (drawn == 0).all(-1), (cut == 0).all(-1)
-        slack = 0.5 * scale + 1  # interpolation smears the border over half a pixel of the frame
+        tolerance = 0.5 * scale + 1  # interpolation blurs the border over half a pixel of the frame
         for axis in (0, 1):
             ends = [np.flatnonzero(~b.all(axis)) for b in (black, expected)]
-            assert abs(ends[0][0] - ends[1][0]) <= slack and abs(ends[0][-1] - ends[1][-1]) <= slack
+            assert abs(ends[0][0] - ends[1][0]) <= tolerance and abs(ends[0][-1] - ends[1][-1]) <= tolerance
 
 
 def silhouette(scene, t):
-    """bool [H, W]: where the target is drawn, occluded or not."""
+    """bool [H, W]: the pixels of the target, occluded or not."""
     dark = tuple(replace(scene.layers[k], gain=np.zeros(len(scene))) for k in scene.target)
     white = np.full_like(scene.background, 255)
     plain = replace(
@@ -68,7 +67,7 @@ def silhouette(scene, t):
     return render(plain, t, 0, 0, 1, scene.width, scene.height)[..., 0] < 128
 
 
-def test_boxes_enclose_the_silhouette_and_no_more(scenes):
+def test_boxes_enclose_the_silhouette_tightly(scenes):
     for scene in scenes:
         boxes = as_sequence("x", scene).boxes_xywh
         for t in range(0, len(scene), 9):
@@ -79,11 +78,11 @@ def test_boxes_enclose_the_silhouette_and_no_more(scenes):
             drawn = np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1])
             x, y, w, h = boxes[t]
             given = np.array([x, y, x + w, y + h])
-            slack = 1.5 + 0.04 * max(w, h)  # thin tips fade below one half; bending is known to first order
-            assert np.all(np.abs(drawn - given) < slack), (t, drawn, given)
+            tolerance = 1.5 + 0.04 * max(w, h)  # thin tips fade below one half; bending is known to first order
+            assert np.all(np.abs(drawn - given) < tolerance), (t, drawn, given)
 
 
-def test_the_box_of_a_target_that_leaves_the_frame_is_that_of_the_part_inside(scenes):
+def test_the_box_encloses_the_part_of_the_target_inside_the_frame(scenes):
     checked = 0
     for scene in scenes:
         center = as_sequence("x", scene).boxes_xywh[0, :2] + as_sequence("x", scene).boxes_xywh[0, 2:] / 2
@@ -105,7 +104,7 @@ def test_the_box_of_a_target_that_leaves_the_frame_is_that_of_the_part_inside(sc
     assert checked > 25
 
 
-def test_a_target_behind_something_or_outside_is_not_visible(scenes):
+def test_a_target_that_is_occluded_or_outside_is_not_visible(scenes):
     scene = scenes[3]
     boxes, visible = as_sequence("x", scene).boxes_xywh, as_sequence("x", scene).visible
     t = int(np.flatnonzero(visible)[0])
@@ -113,7 +112,7 @@ def test_a_target_behind_something_or_outside_is_not_visible(scenes):
     wall = replace(body, maps=motion.compose(body.maps, np.array([[[3.0, 0, -96], [0, 3.0, -96]]])))
     hidden = as_sequence("x", replace(scene, layers=(*scene.layers, wall)))
     assert not hidden.visible[t]
-    assert np.allclose(hidden.boxes_xywh, boxes)  # what hides it does not shrink the box
+    assert np.allclose(hidden.boxes_xywh, boxes)  # occlusion does not shrink the box
     away = body.maps.copy()
     away[..., 2] += 1000
     layers = tuple(replace(v, maps=away) if k in scene.target else v for k, v in enumerate(scene.layers))
@@ -143,28 +142,28 @@ def test_wandering_has_unit_speed():
 
 
 @given(x=st.floats(-12, 12), y=st.floats(-12, 12))
-def test_a_smeared_point_is_a_line_along_its_way_with_the_point_in_the_middle(x, y):
+def test_motion_blur_turns_a_point_into_a_line_centred_on_it(x, y):
     image = np.zeros((41, 41), np.float32)
     image[20, 20] = 1
-    smeared = smear(image, np.array([x, y]))
-    assert smeared.sum() == pytest.approx(1, abs=1e-5)
+    blurred = motion_blur(image, np.array([x, y]))
+    assert blurred.sum() == pytest.approx(1, abs=1e-5)
     rows, cols = np.indices(image.shape)
     offsets = np.stack([cols.ravel() - 20, rows.ravel() - 20], 1)
-    weight = smeared.ravel()
+    weight = blurred.ravel()
     assert weight @ offsets == pytest.approx([0, 0], abs=1e-4)
     length = np.hypot(x, y)
     if length < 1:
-        np.testing.assert_array_equal(smeared, image)
+        np.testing.assert_array_equal(blurred, image)
         return
     spread = (offsets * weight[:, None]).T @ offsets
     along = np.array([x, y]) / length
-    # A line of that length has a variance of length^2 / 12; sharing out between cells adds at most a quarter an axis.
+    # A line has a variance of length^2 / 12; interpolation between pixels adds at most a quarter along each axis.
     assert length**2 / 12 - 0.1 < along @ spread @ along < (length + 1) ** 2 / 12 + 0.4
     across = np.array([-along[1], along[0]])
     assert across @ spread @ across < 0.5
 
 
-def test_while_the_shutter_is_open_what_moves_is_smeared_and_what_stands_is_not():
+def test_exposure_blurs_moving_things_only():
     scene = Procedural(5, "heldout", Options(num_frames=12, bank_size=24, clutter=0, distractors=0)).scene(3)
     maps = np.repeat(scene.background_maps[:1], 12, 0)
     layers = [replace(layer, maps=np.repeat(layer.maps[:1], 12, 0)) for layer in scene.layers]
@@ -175,7 +174,7 @@ def test_while_the_shutter_is_open_what_moves_is_smeared_and_what_stands_is_not(
     np.testing.assert_array_equal(picture(replace(still, exposure=0.8)), before)
 
     panned = maps.copy()
-    panned[:, 0, 2] += 20 * (np.arange(12) - 6)  # the picture of frame 6 is the same
+    panned[:, 0, 2] += 20 * (np.arange(12) - 6)  # frame 6 does not change
     panning = replace(still, layers=(), background_maps=panned)
     bare = picture(replace(still, layers=()))
     np.testing.assert_array_equal(picture(panning), bare)
@@ -183,9 +182,9 @@ def test_while_the_shutter_is_open_what_moves_is_smeared_and_what_stands_is_not(
     def shifted(pixels):
         return picture(replace(panning, background_maps=maps + np.array([[0, 0, pixels], [0, 0, 0]])))
 
-    meanwhile = np.mean([shifted(x) for x in np.linspace(-8, 8, 33)], 0)  # 0.8 of 20 pixels a frame
-    error = np.abs(picture(replace(panning, exposure=0.8)) - meanwhile)[:, 16:-16].mean()
-    assert error < 0.3 < 0.5 * np.abs(bare - meanwhile)[:, 16:-16].mean()  # a quarter is rounding
+    expected = np.mean([shifted(x) for x in np.linspace(-8, 8, 33)], 0)  # 0.8 of 20 pixels a frame
+    error = np.abs(picture(replace(panning, exposure=0.8)) - expected)[:, 16:-16].mean()
+    assert error < 0.3 < 0.5 * np.abs(bare - expected)[:, 16:-16].mean()  # rounding alone gives 0.25
     moving = [replace(layer, maps=layer.maps.copy()) for layer in layers]
     for layer in moving:
         layer.maps[:, 1, 2] += 10 * (np.arange(12) - 6)
@@ -193,50 +192,51 @@ def test_while_the_shutter_is_open_what_moves_is_smeared_and_what_stands_is_not(
     assert changed.any() and not changed.all()
 
 
-def test_a_camera_of_large_pixels_shows_no_more_than_they_resolve():
+def test_large_camera_pixels_limit_the_resolution_of_crops():
     scene = Procedural(5, "heldout", CLEAN).scene(2)
     scene = replace(scene, sensor_noise_strength=0.0, quality=0, blur=0.0)
     crop = lambda pixel: render(replace(scene, pixel=pixel), 5, 100, 80, 4, 192, 192).astype(float)
     sharp, coarse = crop(0.0), crop(2.0)
     resolved = cv2.resize(cv2.resize(sharp, (24, 24), interpolation=cv2.INTER_AREA), (192, 192))
-    assert np.abs(coarse - resolved).max() <= 2  # rounded before the colours
+    assert np.abs(coarse - resolved).max() <= 2  # the renderer rounds before it applies the colours
     assert np.abs(sharp - resolved).mean() > 1
-    np.testing.assert_array_equal(crop(0.2), sharp)  # smaller than those of the crop
+    np.testing.assert_array_equal(crop(0.2), sharp)  # smaller than the crop's own pixels
 
 
-def test_blur_by_motion_and_large_pixels_change_no_box():
-    plain, filmed = (
+def test_motion_blur_and_large_pixels_change_no_box():
+    plain, blurred = (
         Procedural(5, "heldout", replace(CLEAN, **options)) for options in ({}, {"exposure": 0.8, "pixel": 3.0})
     )
-    seen = []
+    drawn = []
     for k in range(12):
-        before, after = plain.scene(k), filmed.scene(k)
+        before, after = plain.scene(k), blurred.scene(k)
         assert before.exposure == before.pixel == 0
-        np.testing.assert_array_equal(plain[k].boxes_xywh, filmed[k].boxes_xywh)
-        seen.append((after.exposure, after.pixel))
-    exposure, pixel = np.array(seen).T
+        np.testing.assert_array_equal(plain[k].boxes_xywh, blurred[k].boxes_xywh)
+        drawn.append((after.exposure, after.pixel))
+    exposure, pixel = np.array(drawn).T
     assert 0 < (exposure > 0).sum() < 12 and exposure.max() <= 0.8
     assert pixel.min() == 1 and 1 < pixel.max() <= 3
 
 
-def test_what_moves_is_smeared_in_a_crop_as_in_its_frame():
-    """Also where the border of the crop cuts it, and where it comes in from outside."""
+def test_motion_blur_is_the_same_in_a_crop_as_in_its_frame():
+    """Also at the border of the crop, and where an object enters it."""
     scene = Procedural(5, "heldout", CLEAN).scene(4)
     scene = replace(scene, exposure=0.8, sensor_noise_strength=0.0, quality=0, blur=0.0)
     for layer in scene.layers:
         layer.maps[:, 0, 2] += 15 * np.arange(len(scene))
     whole = render(scene, 9, 0, 0, 1, scene.width, scene.height).astype(int)
     still = render(replace(scene, exposure=0.0), 9, 0, 0, 1, scene.width, scene.height)
-    smeared = 0
+    blurred = 0
     for x, y in [(0, 0), (64, 40), (130, 90), (201, 77), (250, 180), (310, 200)]:
         crop = render(scene, 9, x, y, 1, 128, 128)
         part = np.s_[y : y + 128, x : x + 128]
         assert np.abs(crop - whole[part]).max() <= 2
-        smeared += np.abs(whole[part] - still[part].astype(int)).mean() > 1
-    assert smeared >= 2
+        blurred += np.abs(whole[part] - still[part].astype(int)).mean() > 1
+    assert blurred >= 2
 
 
-def test_what_is_put_elsewhere_between_two_frames_is_not_smeared():
+def test_an_object_that_jumps_across_the_frame_is_not_blurred():
+
     scene = Procedural(5, "heldout", replace(CLEAN, absence=0.0)).scene(4)
     away = replace(scene.layers[0], maps=scene.layers[0].maps.copy())
     away.maps[:9, 0, 2] -= 5000
