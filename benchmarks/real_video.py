@@ -112,10 +112,8 @@ def main() -> None:
     sequences = list(read_folder(args.root, cache=0).sequences)
     available = [name for name in OPENCV if hasattr(cv2, f"Tracker{name}_create")]
     ours = Ours(args.checkpoint)
-    trackers: dict[str, OpenCV | Ours] = {
-        args.checkpoint: ours,
-        **{f"OpenCV {name}": OpenCV(name) for name in available},
-    }
+    trackers: dict[str, OpenCV | Ours] = {args.checkpoint: ours}
+    trackers |= {f"OpenCV {name}": OpenCV(name) for name in available}
     curves, seconds = measure(trackers, sequences)
     means = {name: metrics.mean(of.values()).auc for name, of in curves.items()}
     print(table(curves, means, seconds))

@@ -248,10 +248,11 @@ def estimators() -> str:
             by_seed = ", ".join(map(str, steps[name]))
             cells.append([f"`{name}`", *scatter, by_seed, f"{auc:.3f}", f"{row['update_ms'][name]['median']:.0f}"])
     text = (
-        "Estimators of the policy gradient ([study/estimator.md](study/estimator.md)) on the RL stage of the tiny starter. "
-        "*Scatter* at three steps: variance of the policy head's gradient over the squared length of its mean, with "
-        "raw advantages. *Steps*: until the greedy policy reaches 0.99 of REINFORCE's last AUC on held-out clips, a "
-        "number a seed. *ms*: an update of the heads. The exact gradient costs no more and needs two thirds of the "
+        "Estimators of the policy gradient ([study/estimator.md](study/estimator.md)) on the RL stage of the tiny "
+        "starter. *Scatter* at three steps: variance of the policy head's gradient over the squared length of its "
+        "mean, with raw advantages. *Steps*: until the greedy policy reaches 0.99 of REINFORCE's last AUC on held- "
+        "out clips, a number a seed. *ms*: an update of the heads. The exact gradient costs no more and needs two "
+        "thirds of the "
         f"steps. {_removed('estimators')}"
     )
     at = [f"scatter, {step}" for row in found for step in row["scatter"]]
