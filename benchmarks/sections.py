@@ -250,8 +250,8 @@ def estimators() -> str:
     text = (
         "Estimators of the policy gradient ([study/estimator.md](study/estimator.md)) on the RL stage of the tiny "
         "starter. *Scatter* at three steps: variance of the policy head's gradient over the squared length of its "
-        "mean, with raw advantages. *Steps*: until the greedy policy reaches 0.99 of REINFORCE's last AUC on held- "
-        "out clips, a number a seed. *ms*: an update of the heads. The exact gradient costs no more and needs two "
+        "mean, with raw advantages. *Steps*: until the greedy policy reaches 0.99 of REINFORCE's last AUC on "
+        "held-out clips, a number a seed. *ms*: an update of the heads. The exact gradient costs no more and needs two "
         "thirds of the "
         f"steps. {_removed('estimators')}"
     )
