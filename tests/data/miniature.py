@@ -80,7 +80,7 @@ GOT10K = {"train": (1, 2, 5, 6), "val": (1, 2), "test": (1, 2)}
 
 
 def got10k(root: Path) -> None:
-    """All three folders. GOT-10k_Train_000001 is absent, covered and cut in some frames; test has only the first box."""
+    """All three folders. GOT-10k_Train_000001 is absent, covered and cut in some frames; test has only first boxes."""
     for folder, numbers in GOT10K.items():
         names = [f"GOT-10k_{folder.title()}_{number:06d}" for number in numbers]
         for seed, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""JPEG in tiles: a part of a picture decodes to that part of the whole, pixel for pixel."""
+"""Tiled JPEG: a region decodes to the same pixels as in the whole image."""
 
 import os
 
@@ -17,7 +17,7 @@ _420, _444 = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FAC
 needs_jpegtran = pytest.mark.skipif(not tiled_jpeg.can_add_restarts(), reason="needs jpegtran (libjpeg-turbo-progs)")
 
 
-def picture(width=WIDTH, height=HEIGHT, seed=0):
+def make_image(width=WIDTH, height=HEIGHT, seed=0):
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (height // 10 + 1, width // 10 + 1, 3), np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(int)
@@ -25,7 +25,7 @@ def picture(width=WIDTH, height=HEIGHT, seed=0):
 
 
 def jpeg(image, interval=0, sampling=_420, progressive=0):
-    """Encoded with a restart every `interval` blocks."""
+    """The image encoded with a restart every `interval` blocks."""
     flags = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling, cv2.IMWRITE_JPEG_RST_INTERVAL, interval]
     done, data = cv2.imencode(".jpg", image, [*flags, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])
     assert done
@@ -34,60 +34,60 @@ def jpeg(image, interval=0, sampling=_420, progressive=0):
 
 TILED = {
     # 208 pixels are 13 blocks of 16, a prime; 26 of 8.
-    "whole rows": jpeg(picture(), 13),
-    "parts of rows": jpeg(picture(192), 4),
-    "full colour": jpeg(picture(), 5, _444),
-    "grey": jpeg(picture()[..., 0], 5),
-    "one block": jpeg(picture(96, 64), 1),
+    "whole rows": jpeg(make_image(), 13),
+    "parts of rows": jpeg(make_image(192), 4),
+    "full colour": jpeg(make_image(), 5, _444),
+    "grey": jpeg(make_image()[..., 0], 5),
+    "one block": jpeg(make_image(96, 64), 1),
 }
 corner = st.tuples(st.integers(-60, WIDTH + 60), st.integers(-60, HEIGHT + 60))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(TILED)), corner, corner)
-def test_a_part_is_that_part_of_the_whole(kind, a, b):
+def test_a_region_equals_that_part_of_the_whole(kind, a, b):
     data = TILED[kind]
     whole = decode(data, kind)
     height, width = whole.shape[:2]
     (left, right), (top, bottom) = sorted((a[0], b[0])), sorted((a[1], b[1]))
-    part = tiled_jpeg.extract_region(data, left - 2, top - 2, right + 2, bottom + 2)
+    region = tiled_jpeg.extract_region(data, left - 2, top - 2, right + 2, bottom + 2)
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if left >= right or top >= bottom:
         return
-    assert part.image_size == (height, width)
-    x, y = part.corner
-    found = decode(part.data, kind)[top - y : bottom - y, left - x : right - x]
+    assert region.image_size == (height, width)
+    x, y = region.corner
+    found = decode(region.data, kind)[top - y : bottom - y, left - x : right - x]
     assert np.array_equal(found, whole[top:bottom, left:right])
 
 
-def test_a_small_part_has_few_bytes():
+def test_a_small_region_has_few_bytes():
     data = TILED["one block"]
-    part = tiled_jpeg.extract_region(data, 40, 20, 56, 36)
-    assert len(part.data) - tiled_jpeg.read_header(data).scan < 0.3 * len(data)
-    assert decode(part.data, "part").shape == (32, 32, 3)  # the blocks that it touches
+    region = tiled_jpeg.extract_region(data, 40, 20, 56, 36)
+    assert len(region.data) - tiled_jpeg.read_header(data).scan < 0.3 * len(data)
+    assert decode(region.data, "part").shape == (32, 32, 3)  # the blocks that it touches
 
 
-def test_what_has_no_tiles_has_no_parts():
-    plain = jpeg(picture())
-    ragged = jpeg(picture(), 5)  # 13 blocks in a row: restarts fall in the middle of rows
-    for data in (plain, ragged, b"", b"\xff\xd8", plain[:300], b"\x89PNG", jpeg(picture(), 13, progressive=1)):
+def test_files_without_tiles_have_no_regions():
+    plain = jpeg(make_image())
+    ragged = jpeg(make_image(), 5)  # 13 blocks in a row: restarts are at different places in each
+    for data in (plain, ragged, b"", b"\xff\xd8", plain[:300], b"\x89PNG", jpeg(make_image(), 13, progressive=1)):
         assert tiled_jpeg.extract_region(data, 0, 0, 50, 50) is None
-    assert tiled_jpeg.extract_region(TILED["whole rows"], 300, 10, 350, 20) is None  # beside the picture
+    assert tiled_jpeg.extract_region(TILED["whole rows"], 300, 10, 350, 20) is None  # outside the image
 
 
-def test_a_tiled_file_that_lost_its_end_has_no_parts():
+def test_a_truncated_tiled_file_has_no_regions():
     data = TILED["parts of rows"]
     assert tiled_jpeg.extract_region(data[: len(data) // 2], 0, 0, 30, 30) is None
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_no_header_however_broken_is_an_exception(data):
+def test_broken_headers_raise_no_exception(data):
     whole = bytearray(TILED["full colour"])
     for _ in range(data.draw(st.integers(1, 6))):
         whole[data.draw(st.integers(0, min(700, len(whole) - 1)))] = data.draw(st.integers(0, 255))
-    part = tiled_jpeg.extract_region(bytes(whole[: data.draw(st.integers(0, len(whole)))]), 10, 10, 60, 60)
-    assert part is None or (part.corner[0] <= 10 and part.corner[1] <= 10 and part.data[-2:] == b"\xff\xd9")
+    region = tiled_jpeg.extract_region(bytes(whole[: data.draw(st.integers(0, len(whole)))]), 10, 10, 60, 60)
+    assert region is None or (region.corner[0] <= 10 and region.corner[1] <= 10 and region.data[-2:] == b"\xff\xd9")
 
 
 @needs_jpegtran
@@ -95,7 +95,7 @@ def test_no_header_however_broken_is_an_exception(data):
 @pytest.mark.parametrize("sampling", [_420, _444])
 @pytest.mark.parametrize("width", [192, 200, 208])
 def test_restarts_are_added_without_loss(width, sampling, progressive):
-    plain = jpeg(picture(width), sampling=sampling, progressive=progressive)
+    plain = jpeg(make_image(width), sampling=sampling, progressive=progressive)
     tiled = tiled_jpeg.add_restarts(plain)
     assert np.array_equal(decode(plain, "plain"), decode(tiled, "tiled"))
     assert tiled_jpeg.read_header(tiled).tiled and tiled_jpeg.extract_region(tiled, 20, 20, 60, 60) is not None
@@ -103,30 +103,30 @@ def test_restarts_are_added_without_loss(width, sampling, progressive):
 
 
 @needs_jpegtran
-def test_what_cannot_be_tiled_is_left_as_it_is():
-    plain = jpeg(picture())
-    for data in (b"", b"not a picture", plain[: len(plain) // 2], cv2.imencode(".png", picture())[1].tobytes()):
+def test_files_that_cannot_be_tiled_are_unchanged():
+    plain = jpeg(make_image())
+    for data in (b"", b"not an image", plain[: len(plain) // 2], cv2.imencode(".png", make_image())[1].tobytes()):
         assert tiled_jpeg.add_restarts(data) == data
 
 
-def test_without_the_program_frames_stay_as_they_are(monkeypatch):
+def test_a_missing_program_is_noticed(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert not tiled_jpeg.can_add_restarts()
 
 
-def test_a_program_that_was_killed_leaves_no_picture_without_tiles(tmp_path, monkeypatch):
+def test_a_killed_program_is_an_error(tmp_path, monkeypatch):
     program = tmp_path / tiled_jpeg.PROGRAM
     program.write_text("#!/bin/sh\ncat > /dev/null\nkill -9 $$\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(UserError, match=r"jpegtran was killed \(signal 9\).*again"):
-        tiled_jpeg.add_restarts(jpeg(picture()))
+        tiled_jpeg.add_restarts(jpeg(make_image()))
 
 
-def test_the_program_does_not_hear_of_a_key_that_interrupts_the_build(tmp_path, monkeypatch):
+def test_the_program_does_not_receive_ctrl_c(tmp_path, monkeypatch):
     program = tmp_path / tiled_jpeg.PROGRAM
     program.write_text(f"#!/bin/sh\nps -o sid= -p $$ > {tmp_path}/session\ncat\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    tiled_jpeg.add_restarts(jpeg(picture()))
+    tiled_jpeg.add_restarts(jpeg(make_image()))
     assert int((tmp_path / "session").read_text()) != os.getsid(0)

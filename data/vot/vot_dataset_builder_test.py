@@ -1,7 +1,0 @@
-"""The builder of VOT, over a miniature of it."""
-
-from tests.data import builders
-
-
-def test_the_stock_build_holds_what_the_folders_hold(tmp_path, monkeypatch):
-    builders.check("vot", tmp_path, monkeypatch)
