@@ -81,7 +81,7 @@ def read_image(path: str | Path) -> np.ndarray:
     return decode(read_bytes(path), str(path))
 
 
-def decode_with_opencv(data: bytes, where: str, flags: int) -> np.ndarray:
+def decode_with_opencv(data: bytes | bytearray, where: str, flags: int) -> np.ndarray:
     """OpenCV's `imdecode` (BGR), with a FrameError in place of its None and its exceptions."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
@@ -92,7 +92,7 @@ def decode_with_opencv(data: bytes, where: str, flags: int) -> np.ndarray:
     return image
 
 
-def decode(data: bytes, where: str, reduce: int = 1) -> np.ndarray:
+def decode(data: bytes | bytearray, where: str, reduce: int = 1) -> np.ndarray:
     """Decodes an image file as uint8 [H, W, 3] RGB.
 
     Args:

@@ -217,7 +217,6 @@ FUZZED = {"f.mp4": "libx264", "f.mkv": "libx264", "f.avi": "mjpeg", "f.ts": "mpe
 @pytest.mark.parametrize("seed", range(5))
 def test_a_corrupted_file_gives_frames_or_a_one_line_error(tmp_path, seed):
     """300 mutants of each file: parts are replaced by noise or zeros, removed or repeated, in header and pictures."""
-
     rng = random.Random(seed)
     name, codec = list(FUZZED.items())[seed]
     path = encode(tmp_path / name, 6, codec, 48, 64)

@@ -317,5 +317,4 @@ def test_a_recording_is_complete_only_if_it_was_read_to_its_end(tmp_path):
         reading = streams._stream(decode.open_container(tmp_path / "part.mkv", "part.mkv"))
         assert list(reading.frames)
         assert reading.is_complete() is is_complete
-
         reading.close()

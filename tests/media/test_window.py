@@ -96,7 +96,6 @@ def play(display):
 
 def test_a_target_is_selected_followed_paused_and_selected_again(play):
     """The whole use of a window, with mouse and keys; the box is on the screen where the result has it."""
-
     out = play("""
         from PIL import ImageGrab
         shown_frames = frames()
@@ -267,7 +266,6 @@ def test_a_second_ctrl_c_ends_at_once(play):
             out["work"] = "ended by itself"
         with window.open_window("film.mp4", "") as shown:
             # raise_signal acts in this thread at once; another thread could receive a signal sent to the process.
-
             robot(shown, lambda: signal.raise_signal(signal.SIGINT))
             try:
                 shown.run(work, lambda: None)

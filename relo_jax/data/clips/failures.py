@@ -29,7 +29,8 @@ class ReadFailures:
         self._clear()
 
     def _clear(self) -> None:
-        self.clips, self.failed = Counter(), Counter()  # by dataset; by (dataset, reason)
+        self.clips: Counter[str] = Counter()  # by dataset
+        self.failed: Counter[tuple[str, str]] = Counter()  # by dataset and reason
         self._examples: dict[tuple[str, str], list[str]] = {}
 
     def add(self, dataset: np.ndarray, failed: np.ndarray, note: np.ndarray) -> None:

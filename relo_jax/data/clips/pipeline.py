@@ -71,7 +71,6 @@ class Batches:
 
     def starting_at(self, batch: int) -> Iterator[dict[str, np.ndarray]]:
         """Iterates from batch number `batch` on. Starts threads and processes, which the iterator's `close()` ends."""
-
         hosts, host = jax.process_count(), jax.process_index()
         share = self.batch_size // hosts
         dataset = grain.MapDataset.source(HostShard(self.source, self.batch_size, batch, host, hosts))
@@ -226,15 +225,15 @@ def sequences(name: str, data: ConfigDict, train: bool = True, cache: str | Path
     if name == "folder":
         # No frame is kept: frames are drawn at random, so they would fill the memory and rarely be used again.
         return read_folder(data.root, one_based=data.one_based, cache=0).split(train)
-    name, _, split = name.partition("/")
+    name, _, chosen = name.partition("/")
     layout = layouts.dataset_layout(name)
     if train:
-        split = split or layout.train
-        if split is None:
+        train_split = chosen or layout.train
+        if train_split is None:
             raise UserError(
                 f"{layout.title} is for evaluation only; to train on it anyway: {name}/{next(iter(layout.splits))}"
             )
-        return _open(layout, split, data.root, cache)
+        return _open(layout, train_split, data.root, cache)
     if layout.heldout is None:
         raise NoHeldOut(f"{layout.title} publishes none with boxes")
     try:
@@ -246,7 +245,7 @@ def sequences(name: str, data: ConfigDict, train: bool = True, cache: str | Path
 def _open(layout: DatasetLayout, split: str, root: str | None, cache: str | Path) -> IndexedDataset:
     """Opens the records that `relo data build` wrote, if there are any, or the dataset's folders."""
     root = root or os.environ.get(ENVIRONMENT)
-    if is_built(root, layout.name):
+    if root and is_built(root, layout.name):
         return open_built(root, layout.name, split, cache)
     return open_dataset(layout, split, root, cache)
 
@@ -282,11 +281,11 @@ def _begin_worker(*_) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)
 
 
 def _disable_opencv_threads() -> None:
     """OpenCV's threads would compete with the training for cores."""
-
     cv2.setNumThreads(0)

@@ -119,7 +119,7 @@ def plan_clip(rng: np.random.Generator, sequence: Sequence, options: ClipOptions
     """Draws the plan of a clip. Grey and one flip are joint; brightness and a second flip are drawn for each crop."""
     o, count = options, options.templates + options.frames
     frames = sample_order(rng, sequence.visible, count, o.max_gap)
-    grey, flip = rng.random() < o.grey, rng.random() < o.flip
+    grey, joint_flip = rng.random() < o.grey, rng.random() < o.flip
     boxes = sequence.boxes_xywh[frames]
     centers = [jitter_box(rng, box, o.scale_jitter, o.shift_jitter) for box in boxes[o.templates :]]
     brightness, frame_flip = np.empty(count), np.empty(count, bool)
@@ -134,7 +134,7 @@ def plan_clip(rng: np.random.Generator, sequence: Sequence, options: ClipOptions
         factor=np.where(is_template, TEMPLATE_FACTOR, SEARCH_FACTOR),
         size=np.where(is_template, o.template_size, o.search_size),
         grey=grey,
-        flip=flip != frame_flip,  # two flips cancel
+        flip=frame_flip != joint_flip,  # two flips cancel
         brightness=brightness,
         templates=o.templates,
     )

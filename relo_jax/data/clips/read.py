@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from relo_jax.data.clips import augment
-from relo_jax.data.clips.plan import Plan
+from relo_jax.data.clips.plan import ClosedLoopPlan, Plan
 from relo_jax.data.records import tiled_jpeg
 from relo_jax.data.sequence import Sequence
 from relo_jax.geometry.crop import box_to_crop_norm, crop_host, crop_window
@@ -73,10 +73,11 @@ def read_clip(sequence: Sequence, plan: Plan, *, reduced: bool = True) -> dict[s
     """
     if sequence.read_crop is not None or sequence.read_encoded is None:
         return augment_crops(plan, crops_from_sequence(sequence, plan))
+    assert sequence.where is not None  # as for every sequence with `read_encoded`
     crops: list = [None] * len(plan.frames)
     for index in np.unique(plan.frames).tolist():
         frame = decode_frame(plan, index, sequence.read_encoded(index), sequence.where(index), reduced=reduced)
-        for k in np.flatnonzero(plan.frames == index):
+        for k in np.flatnonzero(plan.frames == index).tolist():
             crops[k] = cut_crop(frame, plan, k)
     return augment_crops(plan, crops)
 
@@ -145,6 +146,7 @@ def crops_from_sequence(sequence: Sequence, plan: Plan) -> list[Crop]:
 
     def crop(index: int, *window) -> Crop:
         if sequence.read_crop is not None:
+            assert sequence.frame_size is not None  # as for every sequence with `read_crop`
             return Crop(*sequence.read_crop(index, *window), sequence.frame_size)
         image = sequence.read_frame(index)
         return Crop(*crop_host(image, *window), image.shape[:2])
@@ -158,7 +160,8 @@ def augment_crops(plan: Plan, crops: list[Crop]) -> dict[str, np.ndarray]:
     clip = {}
     for kind, part in (("template", slice(plan.templates)), ("search", slice(plan.templates, None))):
         scales = np.array([crop.resize_factor for crop in crops[part]])[:, None]
-        boxes = box_to_crop_norm(plan.boxes_xywh[part], plan.crop_center_xywh[part], scales, plan.size[part][:, None])
+        sizes = plan.size[part][:, None]
+        boxes = np.asarray(box_to_crop_norm(plan.boxes_xywh[part], plan.crop_center_xywh[part], scales, sizes))
         images = np.empty((len(boxes), *crops[part][0].image.shape), np.uint8)
         for k, crop in enumerate(crops[part]):
             row = k + (part.start or 0)
@@ -169,11 +172,11 @@ def augment_crops(plan: Plan, crops: list[Crop]) -> dict[str, np.ndarray]:
         clip[f"{kind}_images"], clip[f"{kind}_boxes_xywh"] = images, boxes.astype(np.float32)
     if plan.closed_loop is None:
         return clip
-    return _closed_loop_clip(plan, clip, [crop.frame_size for crop in crops[plan.templates :]])
+    return _closed_loop_clip(plan, plan.closed_loop, clip, [crop.frame_size for crop in crops[plan.templates :]])
 
 
 def _closed_loop_clip(
-    plan: Plan, clip: dict[str, np.ndarray], frame_sizes: list[tuple[int, int]]
+    plan: Plan, closed_loop: ClosedLoopPlan, clip: dict[str, np.ndarray], frame_sizes: list[tuple[int, int]]
 ) -> dict[str, np.ndarray]:
     """The clip of a closed-loop rollout, whose search crops are canvases; see `read_clip`."""
     search = slice(plan.templates, None)
@@ -184,7 +187,7 @@ def _closed_loop_clip(
         "canvas_images": clip["search_images"],
         "canvas_windows": np.array(windows, np.float32),
         "frame_sizes": np.array(frame_sizes, np.float32),
-        "flips": plan.closed_loop.flip,
+        "flips": closed_loop.flip,
         "target_boxes_xywh": plan.boxes_xywh[search].astype(np.float32),
-        "start_box_xywh": plan.closed_loop.start_box_xywh.astype(np.float32),
+        "start_box_xywh": closed_loop.start_box_xywh.astype(np.float32),
     }

@@ -23,6 +23,7 @@ from relo_jax.media.images import FrameError
 SEQUENCE_TRIES = 100  # for datasets that cannot tell in advance which of their sequences are long enough
 CLIP_TRIES = 20
 NOTE_BYTES = 512  # of a clip's note about failures in its place
+KNOWN_ARRAYS = ("lengths", "visible_counts", "stills")  # of a dataset that knows its sequences in advance
 
 
 class Sequences(Protocol):
@@ -90,7 +91,7 @@ class ClipSource:
                 failures.append((self.parts[number].name, error.reason, error.where))
                 continue
             log = {"index": np.int64(index), "dataset": np.int32(number), "failed": np.int32(len(failures))}
-            return {**clip, **log, "note": write_note(failures)}
+            return {**clip, **log, "note": write_note(failures)}  # type: ignore[dict-item]  # scalars batch to [B]
         dataset, reason, where = failures[-1]
         raise UserError(f"clip {index}: {CLIP_TRIES} attempts failed, the last by {reason} in {dataset}: {where}")
 
@@ -110,7 +111,7 @@ class ClipSource:
         for part, share in zip(self.parts, self._cumulative, strict=True):
             sequences = part.sequences
             state.update(f"{part.name} {share:.12f} {len(sequences)}".encode())
-            for name in ("lengths", "visible_counts", "stills"):
+            for name in KNOWN_ARRAYS:
                 state.update(np.ascontiguousarray(getattr(sequences, name, ())).tobytes())
             state.update(getattr(sequences, "files_digest", "").encode())
         return state.hexdigest()
@@ -142,11 +143,10 @@ class ClipSource:
         if known is not None:
             return sequences[int(known[rng.integers(len(known))])]
         count = len(sequences)
-        own = index is not None and sequences.each_once
-        chosen = index % count if own else int(rng.integers(count))
+        chosen = index % count if index is not None and sequences.each_once else int(rng.integers(count))
         for _ in range(SEQUENCE_TRIES):
             sequence = sequences[chosen]
-            visible = np.count_nonzero(sequence.visible)
+            visible = int(np.count_nonzero(sequence.visible))
             if eligible(len(sequence), visible, sequence.still, self._count):
                 return sequence
             chosen = int(rng.integers(count))
@@ -157,7 +157,8 @@ class ClipSource:
         sequences = part.sequences
         if not hasattr(sequences, "visible_counts"):
             return None
-        known = np.flatnonzero(eligible(sequences.lengths, sequences.visible_counts, sequences.stills, self._count))
+        lengths, visible, stills = (getattr(sequences, name) for name in KNOWN_ARRAYS)
+        known = np.flatnonzero(eligible(lengths, visible, stills, self._count))
         if not len(known):
             raise self._too_short(part.name, f"all {len(sequences)} sequences", sequences[0].name)
         return known

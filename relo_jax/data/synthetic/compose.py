@@ -151,7 +151,6 @@ def _distractor_layer(
     rng: np.random.Generator, piece: Cutout, options: Options, paths: _Paths, target: _TargetMotion
 ) -> Layer:
     """A distractor of about the target's size and aspect ratio, beside it (it may cross it) or on its own path."""
-
     frames = len(target.center)
     size, aspect, angle = _shape_path(rng, paths)
     own = target.sizes[0] * np.exp(rng.normal(0, 0.2) + np.clip(size, -0.5, 0.5))
@@ -213,7 +212,8 @@ def _surroundings(
 ) -> tuple[list[Layer], list[Layer]]:
     """The layers behind the target and in front of it."""
     frames, limit = options.num_frames, np.array([options.width, options.height])
-    behind, front = [], []
+    behind: list[Layer] = []
+    front: list[Layer] = []
     for piece in cast.clutter:
         gain, center = np.full(frames, rng.uniform(0.5, 1.3)), rng.uniform(-0.5, 1.5, 2) * limit
         behind.append(_standing(rng, piece, scene_maps, center, log_uniform(rng, 12, 130), gain))
@@ -286,7 +286,6 @@ def _switched_light(rng: np.random.Generator, frames: int) -> np.ndarray:
 
 def _grade(rng: np.random.Generator, options: Options) -> np.ndarray:
     """float32 [3, 4]: the camera's colour matrix; with p = `grade` less saturated, with less contrast, and tinted."""
-
     matrix = np.eye(3, 4, dtype=np.float32)
     if rng.random() < options.grade:
         keep, contrast = rng.uniform(0.1, 1), rng.uniform(0.6, 1.1)

@@ -111,7 +111,6 @@ def as_sequence(name: str, scene: Scene, category: str | None = None) -> Sequenc
 
 def _black_outside(crop: np.ndarray, x: int, y: int, scale: float, width: int, height: int) -> None:
     """Sets a crop to zero outside the frame, by the cropper's rule: it loses a column or row at a border it crosses."""
-
     size = crop.shape[0]
     right = width - 1 if x + size / scale >= width else width
     bottom = height - 1 if y + size / scale >= height else height

@@ -6,13 +6,20 @@ speed. One closed form gives fast shaking and slow excursions, for all frames of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import overload
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 
-def log_uniform(
-    rng: np.random.Generator, low: ArrayLike, high: ArrayLike, size: int | tuple[int, ...] | None = None
-) -> float | np.ndarray:
+@overload
+def log_uniform(rng: np.random.Generator, low: float, high: float, size: None = None) -> float: ...
+@overload
+def log_uniform(rng: np.random.Generator, low: float, high: float, size: int | tuple[int, ...]) -> np.ndarray: ...
+@overload
+def log_uniform(rng: np.random.Generator, low: Sequence[float], high: Sequence[float]) -> np.ndarray: ...
+def log_uniform(rng, low, high, size=None):
     """Draws exp(U(log low, log high))."""
     return np.exp(rng.uniform(np.log(low), np.log(high), size))
 
@@ -34,7 +41,7 @@ def wander(rng: np.random.Generator, count: int, frames: int, fastest: float = 8
     return np.einsum("kp,kpf->kf", amplitude.astype(np.float32), waves).astype(np.float64)
 
 
-def fold(path: np.ndarray, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+def fold(path: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
     """Reflects a path at the limits low and high, like a ball at a wall."""
     span = np.maximum(high - low, 1e-6)
     phase = np.mod(path - low, 2 * span)
@@ -84,5 +91,4 @@ def invert(maps: np.ndarray) -> np.ndarray:
 
 def apply(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Applies maps [F, 2, 3] to points [P, 2]: [F, P, 2]."""
-
     return points @ np.swapaxes(maps[..., :2], -1, -2) + maps[..., None, :, 2]

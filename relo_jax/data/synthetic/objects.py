@@ -112,7 +112,7 @@ def silhouette(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
 
 def _window(rng: np.random.Generator) -> tuple[float, float, float]:
     side = log_uniform(rng, 0.15, 0.8)
-    return (rng.uniform(0, 1 - side), rng.uniform(0, 1 - side), side)
+    return rng.uniform(0, 1 - side), rng.uniform(0, 1 - side), side
 
 
 def random_appearance(rng: np.random.Generator, bank: textures.Bank) -> Appearance:
@@ -224,9 +224,9 @@ def shadow(rng: np.random.Generator) -> Cutout:
     polygons = [p * (PATCH / 2 - 14) + PATCH / 2 for p in silhouette(rng)]
     alpha = np.zeros((PATCH, PATCH), np.uint8)
     _fill(alpha, polygons, int(rng.uniform(50, 125)))
-    alpha = cv2.GaussianBlur(alpha, (0, 0), log_uniform(rng, 1, 6))
+    soft = cv2.GaussianBlur(alpha, (0, 0), log_uniform(rng, 1, 6))
     value = 0 if rng.random() < 0.75 else 255
-    return cutout(np.full((PATCH, PATCH, 3), value, np.uint8), alpha, np.concatenate(polygons).astype(np.float64))
+    return cutout(np.full((PATCH, PATCH, 3), value, np.uint8), soft, np.concatenate(polygons).astype(np.float64))
 
 
 _stocks: dict[tuple[int, int], tuple[Cutout, ...]] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,7 +57,9 @@ def _with_contrast(background: np.ndarray, target: Cutout) -> np.ndarray:
     color = small[small[:, 3] > 200, :3]
     mean = np.array(cv2.mean(background)[:3])
     if len(color) and np.abs(color.mean(0) - mean).mean() + color.std(0).mean() < 35:
-        return cv2.convertScaleAbs(background, alpha=0.5) if mean.mean() > 110 else cv2.add(background, (80,) * 4)
+        if mean.mean() > 110:
+            return cv2.convertScaleAbs(background, alpha=0.5)
+        return cv2.add(background, (80,) * 4)  # type: ignore[call-overload]
     return background
 
 
@@ -128,6 +131,6 @@ def heldout(seed: int, count: int, options: Options | None = None) -> list[Seque
     return [replace(source[index], read_crop=None) for index in range(count)]
 
 
-def sequence(seed: int, index: int, num_frames: int = 120, split: str = "train", **options: float) -> Sequence:
+def sequence(seed: int, index: int, num_frames: int = 120, split: str = "train", **options: Any) -> Sequence:
     """A single procedural sequence; `options` are fields of `Options`."""
     return Procedural(seed, split, Options(num_frames=num_frames, **options))[index]

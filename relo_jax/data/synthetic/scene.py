@@ -72,7 +72,7 @@ def bend_field(index: int) -> tuple[np.ndarray, ...]:
     rng = np.random.Generator(np.random.Philox(index))
     coarse = rng.normal(0, 1, (4, 4, 2)).astype(np.float32)
     field = cv2.resize(coarse, (PATCH, PATCH), interpolation=cv2.INTER_CUBIC)
-    field /= np.abs(field).max()
+    field = field / np.abs(field).max()
     return tuple(cv2.resize(field, (PATCH >> k, PATCH >> k), interpolation=cv2.INTER_AREA) for k in range(3))
 
 
@@ -102,7 +102,6 @@ class Layer:
     @cached_property
     def level(self) -> np.ndarray:
         """[F]: the pyramid level for the frame's resolution. A crop uses it too, so it shows no more than the frame."""
-
         m = self.maps
         area = np.abs(m[:, 0, 0] * m[:, 1, 1] - m[:, 0, 1] * m[:, 1, 0])
         return (area < 0.38).astype(int) + (area < 0.095)  # a coarser level below a scale of 0.62 (0.31)
@@ -215,7 +214,8 @@ def _shutter_motion(scene: Scene, maps: np.ndarray, index: int, point: np.ndarra
 
 def _blur_margins(shift: np.ndarray) -> tuple[int, int]:
     """How many pixels motion blur extends an object to each side, in x and in y."""
-    return tuple(int(np.ceil(abs(v) / 2)) + 1 if np.hypot(*shift) >= 1 else 0 for v in shift.tolist())
+    x, y = (int(np.ceil(abs(v) / 2)) + 1 if np.hypot(*shift) >= 1 else 0 for v in shift.tolist())
+    return x, y
 
 
 def _apply_camera(scene: Scene, index: int, image: np.ndarray, scale: float) -> np.ndarray:
@@ -236,7 +236,7 @@ def _apply_camera(scene: Scene, index: int, image: np.ndarray, scale: float) -> 
         image = cv2.addWeighted(image, 1, noise, scene.sensor_noise_strength, -128 * scene.sensor_noise_strength)
     if scene.quality:
         _, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, scene.quality))
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)  # type: ignore[assignment]
     return image
 
 
@@ -276,7 +276,8 @@ def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, f
     if layer.bending is not None:
         size = patch.shape[0]
         amplitude = np.float32(layer.bending[index] * size / PATCH)
-        patch = cv2.remap(patch, _grid(size) + amplitude * bend_field(layer.field)[level], None, cv2.INTER_LINEAR)
+        source = _grid(size) + amplitude * bend_field(layer.field)[level]
+        patch = cv2.remap(patch, source, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
     size = (x2 - x1 + 2 * margin_x, y2 - y1 + 2 * margin_y)
     warped = motion_blur(cv2.warpAffine(patch, matrix, size, flags=cv2.INTER_LINEAR), shift)
     warped = np.ascontiguousarray(warped[margin_y : margin_y + y2 - y1, margin_x : margin_x + x2 - x1])

@@ -156,5 +156,4 @@ def test_a_frame_that_does_not_decode_is_named(data, message):
     source = sequence(data)
     with pytest.raises(FrameError, match=f"frame [0-9]+: .*{message}") as error:
         read.read_clip(source, plan_clip(clip_rng(0, 0), source, PLAIN))
-
     assert error.value.reason == "undecodable image"
