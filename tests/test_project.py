@@ -202,8 +202,3 @@ def test_citation_names_the_paper_and_the_readme_the_commands():
 def test_modules_say_what_they_are():
     silent = [path for path in PACKAGE.rglob("*.py") if not ast.get_docstring(ast.parse(path.read_text()))]
     assert not silent
-
-
-def test_the_document_of_speed_is_made_of_the_results():
-    done = subprocess.run([sys.executable, "-m", "benchmarks.tables", "--check"], cwd=ROOT, check=False)
-    assert done.returncode == 0, "python -m benchmarks.tables makes it anew"

@@ -15,8 +15,7 @@ from relo_jax.model.temporal import previous_tokens
 
 # PyTorch's default for convolutions: Kaiming-uniform with a = sqrt(5), that is a variance of 1 / (3 fan_in).
 conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-# What the backward pass finds stored of a block; it computes the rest again (`ModelConfig.remat_policy`). "dots" stores
-# products with weights. Those of attention, a matrix for each head of each frame, would be too large.
+# What of a block is stored for the backward pass: nothing, or products with weights; those of attention are too large.
 REMAT_POLICIES = {
     "nothing": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -81,8 +80,7 @@ class Block(nn.Module):
           x: search, template and current temporal tokens.
           layer: `(drop_rate, carried [B, n, D])`, this layer's share of the scanned inputs; only "layer_aligned" reads
             carried.
-          first: where frame 0 has no predecessor.
-          train: whether drop path is active.
+          first: where frame 0 has no predecessor. train: whether drop path is active.
           keep: how many tokens to return, from the first on; the others are only attended to. None keeps all.
 
         Returns:
@@ -188,8 +186,7 @@ class Encoder(nn.Module):
           boxes_xywh_norm: the target in each template crop, relative to its side.
           train: whether drop path is active.
 
-        Returns:
-          M = K (s / 16)^2 tokens.
+        Returns M = K (s / 16)^2 tokens.
         """
         dtype = self.config.dtype
         x = self.stem(images, train) + self.pos_embed[self.search_count :].astype(dtype)
