@@ -1,9 +1,9 @@
-"""GOT-10k for TFDS: its configs and records are those of relo_jax/data/records/tfds.py."""
+"""GOT-10k for TFDS, built by `TrackingBuilder`."""
 
 from relo_jax.data.records.tfds import TrackingBuilder, download_instructions
 
 
 class Builder(TrackingBuilder):
-    """GOT-10k, from the folders that its authors hand out."""
+    """GOT-10k, from the folders that its authors publish."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = download_instructions("got10k")

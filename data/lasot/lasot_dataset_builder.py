@@ -1,9 +1,9 @@
-"""LaSOT for TFDS: its configs and records are those of relo_jax/data/records/tfds.py."""
+"""LaSOT for TFDS, built by `TrackingBuilder`."""
 
 from relo_jax.data.records.tfds import TrackingBuilder, download_instructions
 
 
 class Builder(TrackingBuilder):
-    """LaSOT, from the folders that its authors hand out."""
+    """LaSOT, from the folders that its authors publish."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = download_instructions("lasot")

@@ -1,9 +1,9 @@
-"""LaSOT_ext for TFDS: its configs and records are those of relo_jax/data/records/tfds.py."""
+"""LaSOT_ext for TFDS, built by `TrackingBuilder`."""
 
 from relo_jax.data.records.tfds import TrackingBuilder, download_instructions
 
 
 class Builder(TrackingBuilder):
-    """LaSOT_ext, from the folders that its authors hand out."""
+    """LaSOT_ext, from the folders that its authors publish."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = download_instructions("lasot_ext")

@@ -1,9 +1,9 @@
-"""OTB-100 for TFDS: its configs and records are those of relo_jax/data/records/tfds.py."""
+"""OTB-100 for TFDS, built by `TrackingBuilder`."""
 
 from relo_jax.data.records.tfds import TrackingBuilder, download_instructions
 
 
 class Builder(TrackingBuilder):
-    """OTB-100, from the folders that its authors hand out."""
+    """OTB-100, from the folders that its authors publish."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = download_instructions("otb100")

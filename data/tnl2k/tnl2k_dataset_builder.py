@@ -1,9 +1,9 @@
-"""TNL2K for TFDS: its configs and records are those of relo_jax/data/records/tfds.py."""
+"""TNL2K for TFDS, built by `TrackingBuilder`."""
 
 from relo_jax.data.records.tfds import TrackingBuilder, download_instructions
 
 
 class Builder(TrackingBuilder):
-    """TNL2K, from the folders that its authors hand out."""
+    """TNL2K, from the folders that its authors publish."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = download_instructions("tnl2k")

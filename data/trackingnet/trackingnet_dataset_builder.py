@@ -1,9 +1,9 @@
-"""TrackingNet for TFDS: its configs and records are those of relo_jax/data/records/tfds.py."""
+"""TrackingNet for TFDS, built by `TrackingBuilder`."""
 
 from relo_jax.data.records.tfds import TrackingBuilder, download_instructions
 
 
 class Builder(TrackingBuilder):
-    """TrackingNet, from the folders that its authors hand out."""
+    """TrackingNet, from the folders that its authors publish."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = download_instructions("trackingnet")

@@ -1,9 +1,9 @@
-"""UAV123 for TFDS: its configs and records are those of relo_jax/data/records/tfds.py."""
+"""UAV123 for TFDS, built by `TrackingBuilder`."""
 
 from relo_jax.data.records.tfds import TrackingBuilder, download_instructions
 
 
 class Builder(TrackingBuilder):
-    """UAV123, from the folders that its authors hand out."""
+    """UAV123, from the folders that its authors publish."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = download_instructions("uav123")

@@ -1,9 +1,9 @@
-"""VastTrack for TFDS: its configs and records are those of relo_jax/data/records/tfds.py."""
+"""VastTrack for TFDS, built by `TrackingBuilder`."""
 
 from relo_jax.data.records.tfds import TrackingBuilder, download_instructions
 
 
 class Builder(TrackingBuilder):
-    """VastTrack, from the folders that its authors hand out."""
+    """VastTrack, from the folders that its authors publish."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = download_instructions("vasttrack")

@@ -47,25 +47,25 @@ def _parse(path: Path) -> tuple[dict[int, str], list[tuple], dict[int, str]]:
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file, object_hook=_shorten)
-        images = {part[1]: part[2] for part in content["images"]}
-        classes = {part[1]: part[2] for part in content["categories"]}
-        return images, [part for part in content["annotations"] if part is not None], classes
+        images = {item[1]: item[2] for item in content["images"]}
+        classes = {item[1]: item[2] for item in content["categories"]}
+        return images, [item for item in content["annotations"] if item is not None], classes
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise UserError(f"{path}: not a COCO annotation file ({error!r}): extract it again") from None
 
 
-def _shorten(part: dict) -> dict | tuple | None:
+def _shorten(item: dict) -> dict | tuple | None:
     """The needed fields of a JSON object, without the outline; None for a crowd or a small object."""
-    if "bbox" in part:
-        box = part["bbox"]
-        if part["iscrowd"] or not (box[2] > SMALLEST and box[3] > SMALLEST):
+    if "bbox" in item:
+        box = item["bbox"]
+        if item["iscrowd"] or not (box[2] > SMALLEST and box[3] > SMALLEST):
             return None
-        return part["id"], part["image_id"], tuple(box), part["category_id"]
-    if "file_name" in part:
-        return "image", part["id"], part["file_name"]
-    if "supercategory" in part:
-        return "class", part["id"], part["name"]
-    return part
+        return item["id"], item["image_id"], tuple(box), item["category_id"]
+    if "file_name" in item:
+        return "image", item["id"], item["file_name"]
+    if "supercategory" in item:
+        return "class", item["id"], item["name"]
+    return item
 
 
 LAYOUT = DatasetLayout(
