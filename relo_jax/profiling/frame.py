@@ -47,10 +47,10 @@ def timed(run, repeats, warmup=2):
 
 def compiled_frame(tracker):
     """The compiled program of one frame whose crop is at hand; and its FLOPs, ours and XLA's."""
-    model, view = tracker.model, programs.first_view(BOX, tracker.model.template_size, _black)
-    variables = tracker._variables
+    model, view = tracker.model, programs.first_view(BOX, tracker.model.config.template_size, _black)
+    variables = tracker._engine.variables
     target = programs.begin(model, variables, *view, window_power=1.0)
-    size = model.search_size
+    size = model.config.search_size
     arrays = np.zeros((1, size, size, 3), np.uint8), np.full(1, size, np.int32), np.full((1, 2), size, np.int32)
     lowered = programs.track_crop.lower(model, variables, target, *arrays)
     counted = matmul_flops(functools.partial(programs._crop_step, model), variables, target, *arrays)

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from typing import Self
 
+import grain
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -45,7 +46,8 @@ class Feed:
         assert_same_on_hosts(
             "data sets", self._data, "copy them anew to the hosts that differ; relo data check says what is missing"
         )
-        self._batches, self._iterator = batches, None
+        self._batches = batches
+        self._iterator: grain.DatasetIterator | None = None
         self._batch_size, self._epoch = batches.batch_size, epoch
         if epoch and jax.process_index() == 0:
             for line in batches.source.report():

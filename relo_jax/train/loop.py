@@ -114,6 +114,7 @@ def train(run: Run, state: TrainState, feed: Feed, should_stop: Callable[[int], 
         held_out = evaluate_held_out(run, state, first_step, metrics_log.last_means(run.workdir, first_step))
     batch = next(feed) if first_step < last_step else None
     for step in range(first_step + 1, last_step + 1):
+        assert batch is not None
         with jax.transfer_guard("disallow"):
             state, metrics = step_fn(state, batch.arrays)
             pending.append(Pending(step, batch.index, batch.position_before, metrics))

@@ -62,7 +62,7 @@ def spec(shape: tuple[int, ...], mesh: Mesh | AbstractMesh, shard_params: str) -
       mesh: as `make_mesh` returns it, or its abstract mesh.
       shard_params: "none" or "fsdp", as in `config.mesh`.
     """
-    axes = [None] * len(shape)
+    axes: list[str | None] = [None] * len(shape)
     if shard_params == "fsdp" and math.prod(shape) >= SMALLEST:
         for name in (DATA, MODEL):
             size = mesh.shape[name]

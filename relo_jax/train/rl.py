@@ -35,13 +35,13 @@ def frame_iou(
     predicted = boxes.cxcywh_to_xyxy(act.decode_boxes(size, offset, action))
     if alive is not None:
         return jnp.where(alive, boxes.iou_xyxy(predicted, boxes.xywh_to_xyxy(box_xywh)), 0.0)
-    return boxes.iou_xyxy(predicted, jnp.clip(boxes.xywh_to_xyxy(box_xywh), 0.0, 1.0))
+    return jnp.asarray(boxes.iou_xyxy(predicted, jnp.clip(boxes.xywh_to_xyxy(box_xywh), 0.0, 1.0)))
 
 
 def cell_iou(size: jax.Array, offset: jax.Array, box_xywh: jax.Array) -> jax.Array:
     """`frame_iou` of all N actions in teacher-forced clips, `[B, T, N]`."""
     decoded = boxes.cxcywh_to_xyxy(act.decode_all(size, offset))
-    return boxes.iou_xyxy(decoded, jnp.clip(boxes.xywh_to_xyxy(box_xywh), 0.0, 1.0)[..., None, :])
+    return jnp.asarray(boxes.iou_xyxy(decoded, jnp.clip(boxes.xywh_to_xyxy(box_xywh), 0.0, 1.0)[..., None, :]))
 
 
 def rl_loss(

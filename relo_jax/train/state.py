@@ -65,8 +65,7 @@ def merge(rest: dict, named: dict) -> dict:
     return unflatten_dict(flatten_dict(rest) | flatten_dict(named))
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """Everything that a step reads and writes.
 
     Attributes:

@@ -95,10 +95,10 @@ def warmup_loss(
     truth = jnp.clip(boxes.xywh_to_xyxy(box_xywh), 0.0, 1.0)
     decoded = lambda action: boxes.cxcywh_to_xyxy(act.decode_boxes(size, offset, action))
     action = act.center_action(box_xywh, grid)
-    metrics = {}
+    metrics: dict[str, jax.Array] = {}
     if center is not None:
         peak = act.greedy(center.reshape(*center.shape[:2], -1))
-        peak_iou = boxes.iou_xyxy(decoded(peak), truth)
+        peak_iou = jnp.asarray(boxes.iou_xyxy(decoded(peak), truth))
         metrics |= {"argmax_iou": peak_iou.mean(), "argmax_auc": reward.clip_auc(peak_iou).mean()}
         if decode_at == "argmax":
             action = peak
@@ -107,7 +107,7 @@ def warmup_loss(
     l1_loss = jnp.abs(predicted - truth).mean()
     total = giou_weight * giou_loss + l1_weight * l1_loss
     metrics |= {"giou_loss": giou_loss, "l1_loss": l1_loss, "iou": boxes.iou_xyxy(predicted, truth).mean()}
-    if center_focal_weight:
+    if center is not None and center_focal_weight:
         # The release divides by the peaks of one frame's batch and then averages the frames.
         per_frame = jax.vmap(focal_loss, in_axes=1)(center, gaussian_heatmap(box_xywh, grid, peak=heatmap_peak))
         metrics["center_loss"] = per_frame.mean()

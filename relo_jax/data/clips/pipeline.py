@@ -69,8 +69,11 @@ class Batches:
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return self.starting_at(0)
 
-    def starting_at(self, batch: int) -> Iterator[dict[str, np.ndarray]]:
-        """Iterates from batch number `batch` on. Starts threads and processes, which the iterator's `close()` ends."""
+    def starting_at(self, batch: int) -> grain.DatasetIterator:
+        """Iterates over batches (dicts of arrays) from number `batch` on.
+
+        Starts threads and processes, which the iterator's `close()` ends.
+        """
         hosts, host = jax.process_count(), jax.process_index()
         share = self.batch_size // hosts
         dataset = grain.MapDataset.source(HostShard(self.source, self.batch_size, batch, host, hosts))
