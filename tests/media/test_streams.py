@@ -139,19 +139,6 @@ def test_without_retries_a_stream_is_not_opened_again():
     assert script.served == 1
 
 
-def test_a_defect_in_the_thread_that_reads_is_raised_in_the_thread_that_tracks():
-    def lazy_frames():
-        yield lambda: (picture(1), False)
-        raise RuntimeError("a defect")
-
-    reading = latest_frame.Reading(lazy_frames(), lambda: None, 30)
-    with (
-        latest_frame.latest_frame("camera", reading, None, 0.5, 0) as frames,
-        pytest.raises(RuntimeError, match="a defect"),
-    ):
-        assert [number(frame) for frame in frames] == [1]
-
-
 def test_stop_ends_the_wait_for_a_frame():
     with serving(mjpeg(0, 3, silence=30)) as (address, _), video.open_frames(address, 2, -1) as frames:
         threading.Timer(0.5, frames.stop.set).start()
@@ -294,16 +281,6 @@ def test_a_camera_may_be_unplugged_and_plugged_in_again(camera, capsys):
     with video.open_frames("0", 1, 2) as frames:
         assert number(list(frames)[-1]) == 2
     assert "it is back" in capsys.readouterr().err
-
-
-def test_frames_are_written_at_the_times_given(tmp_path):
-    path = tmp_path / "film.mp4"
-    with video.write_video(path, 30) as write:
-        for t in range(10):
-            write(picture(t), seconds=0.5 * t)
-    with av.open(str(path)) as container:
-        times = [float(frame.time) for frame in container.decode(video=0)]
-    np.testing.assert_allclose(times, 0.5 * np.arange(10), atol=0.002)
 
 
 def test_a_recording_is_complete_only_if_it_was_read_to_its_end(tmp_path):

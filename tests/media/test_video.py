@@ -4,7 +4,6 @@ import itertools
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import cv2
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from relo_jax.errors import UserError
-from relo_jax.media import overlay, video
+from relo_jax.media import video
 
 
 def moving_square(count, height=48, width=64, red=200):
@@ -251,30 +250,11 @@ def test_frames_of_another_size_are_scaled_to_the_first_size(tmp_path):
     assert [f.shape for f in read(write(tmp_path / "film.mp4", frames))] == [(48, 64, 3)] * 4
 
 
-def result(box, found=True):
-    return SimpleNamespace(box=box, score=0.87, found=found)
-
-
-def test_the_overlay_draws_the_boxes_on_a_copy():
-    frame = np.zeros((120, 160, 3), np.uint8)
-    drawn = overlay.draw(frame, result((40, 50, 60, 40)), truth=(20, 20, 100, 90))
-    assert not frame.any()
-    assert drawn[70, 40].tolist() == list(overlay.FOUND) and drawn[70, 100].tolist() == list(overlay.FOUND)
-    assert drawn[110, 60].min() > 200  # a thin white line, softened at its edges
-    assert not drawn[60:80, 60:80].any()  # the target is not covered
-    lost = overlay.draw(frame, result((40, 50, 60, 40), found=False))
-    assert lost[70, 40].tolist() == list(overlay.LOST)
-
-
-@pytest.mark.parametrize("box", [(-30, -20, 40, 30), (150, 110, 60, 60), (0, 0, 160, 120), (900, 900, 5, 5)])
-def test_the_overlay_draws_boxes_across_the_border(box):
-    frame = np.zeros((120, 160, 3), np.uint8)
-    assert overlay.draw(frame, result(box), truth=np.full(4, np.nan), label="a label").shape == frame.shape
-    tiny = np.zeros((8, 8, 3), np.uint8)
-    assert overlay.draw(tiny, result(box), label="a label wider than the picture").shape == tiny.shape
-
-
-def test_the_score_is_below_a_box_at_the_upper_border():
-    frame = np.zeros((120, 160, 3), np.uint8)
-    text = overlay.draw(frame, result((40, 0, 60, 40))).astype(int) - overlay.draw(frame, None)
-    assert text[42:60, 40:80].any()  # there is no room above the box
+def test_frames_are_written_at_the_times_given(tmp_path):
+    path = tmp_path / "film.mp4"
+    with video.write_video(path, 30) as put:
+        for t, frame in enumerate(moving_square(10)):
+            put(frame, seconds=0.5 * t)
+    with av.open(str(path)) as container:
+        times = [float(frame.time) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(times, 0.5 * np.arange(10), atol=0.002)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from relo_jax.config.data_options import ClipOptions
-from relo_jax.data.clips import augment
 from relo_jax.data.clips.plan import clip_rng, eligible, jitter_box, sample_order
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets.folder import SequenceFolder
@@ -100,23 +99,6 @@ def test_flips_mirror_target_and_box_together():
             if np.abs(image.astype(int)[..., 0] - image[..., 1]).max() > 20:
                 right.append(colored(image, 1)[[0, 2]].mean() > (box[0] + box[2] / 2) * 63)
     assert 0.3 < np.mean(right) < 0.7
-
-
-def test_two_flips_cancel():
-    image = np.random.default_rng(0).integers(0, 255, (8, 8, 3)).astype(np.uint8)
-    box = np.array([0.1, 0.2, 0.3, 0.4])
-    once, box_once = augment.flip(image, box)
-    assert np.allclose(box_once, [0.6, 0.2, 0.3, 0.4])
-    twice, box_twice = augment.flip(once, box_once)
-    assert np.array_equal(twice, image) and np.allclose(box_twice, box)
-
-
-def test_brightness_multiplies_and_clips():
-    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
-    assert np.array_equal(
-        augment.brighten(ramp, 1.2).ravel(), np.minimum(np.rint(ramp.astype(float) * 1.2), 255).ravel()
-    )
-    assert augment.brighten(ramp, 0.8).max() == 204
 
 
 def test_grey_and_flip_are_joint_and_brightness_is_not():
