@@ -19,7 +19,12 @@ def log_uniform(rng: np.random.Generator, low: float, high: float, size: None = 
 def log_uniform(rng: np.random.Generator, low: float, high: float, size: int | tuple[int, ...]) -> np.ndarray: ...
 @overload
 def log_uniform(rng: np.random.Generator, low: Sequence[float], high: Sequence[float]) -> np.ndarray: ...
-def log_uniform(rng, low, high, size=None):
+def log_uniform(
+    rng: np.random.Generator,
+    low: float | Sequence[float],
+    high: float | Sequence[float],
+    size: int | tuple[int, ...] | None = None,
+) -> float | np.ndarray:
     """Draws exp(U(log low, log high))."""
     return np.exp(rng.uniform(np.log(low), np.log(high), size))
 
