@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from relo_jax.config.data_options import ClipOptions
 from relo_jax.data.clips import pipeline
-from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import SequenceFolder
@@ -56,7 +56,7 @@ def test_the_account_of_each_epoch_names_what_was_replaced(source, mesh, capsys)
         for _ in range(30):
             next(feed)
     first, epoch, rest = capsys.readouterr().err.splitlines()
-    assert first == "lasot: LaSOT train: 2 sequences, 48 frames; 1,118 of the published 1,120 are not here"
+    assert first == "lasot: LaSOT train: 2 sequences, 48 frames; 1,118 of the published 1,120 are missing"
     assert epoch.startswith("data, epoch 1 done, up to clip 100: 100 clips (lasot 100); ")
     assert "replaced: lasot: " in epoch and "undecodable image" in epoch and "airplane-2/img/0000000" in epoch
     assert rest.startswith("data, epoch 2 begun, up to clip 120: 20 clips (lasot 20)")
@@ -95,5 +95,7 @@ def test_a_split_of_which_much_is_too_short_says_so(source):
     clips = source(0)
     long = ClipSource(clips.parts, ClipOptions(templates=1, frames=10, template_size=16, search_size=32), 0)
     assert long.report() == clips.report()
-    with pytest.raises(UserError, match=r"lasot: all 2 sequences have not 20 frames with more than 24 visible boxes"):
+    with pytest.raises(
+        UserError, match=r"lasot: all 2 sequences have fewer than 20 frames or at most 24 visible boxes"
+    ):
         ClipSource(clips.parts, ClipOptions(templates=1, frames=11, template_size=16, search_size=32), 0)

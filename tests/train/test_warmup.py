@@ -1,4 +1,4 @@
-"""The centre map as the policy's opponent: trained alone, on what the policy sees, and measured as the policy is."""
+"""The warm-up: loss and gradients equal the release's; the centre map is trained and measured like a policy."""
 
 import jax
 import jax.numpy as jnp
@@ -11,23 +11,55 @@ from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
 from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
-from relo_jax.model import RELO
 from relo_jax.train import rl, state, warmup
+from tests.golden import release_arrays
+from tests.train import tiny
 
-CLIPS, FRAMES = 3, 3
 BOXES = (0.0, 0.0, 0.5, 0.5), (0.4, 0.4, 0.8, 0.8)  # from, to; large enough for random networks to hit
+
+
+def test_loss_and_gradients_equal_the_releases(fixtures):
+    data = release_arrays(fixtures / "warmup_loss.npz")
+    box = data["gt_boxes_xywh"]
+    np.testing.assert_allclose(warmup.gaussian_heatmap(box, 8), data["heatmap"], atol=1e-6)
+
+    cells = np.asarray(warmup.gaussian_heatmap(box, 8, peak="cell")).reshape(*box.shape[:-1], -1)
+    np.testing.assert_array_equal(cells.argmax(-1), act.center_action(box, 8))
+    np.testing.assert_array_equal(cells.max(-1), 1.0)
+
+    def loss(size, offset, center):
+        options = dict(giou_weight=2.0, l1_weight=5.0, center_focal_weight=1.0, decode_at="argmax")
+        return warmup.warmup_loss(size, offset, center, box, **options)
+
+    maps = data["size_map"], data["offset_map"], data["score_map"][..., 0]
+    (total, metrics), gradients = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(*maps)
+    np.testing.assert_allclose(total, data["total_loss"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["giou_loss"], data["giou"].mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["l1_loss"], data["l1"].mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["center_loss"], data["focal"].mean(), rtol=1e-5)
+    for ours, name in zip(gradients, ("grad_size", "grad_offset", "grad_score"), strict=True):
+        np.testing.assert_allclose(ours, data[name].reshape(ours.shape), rtol=1e-5, atol=1e-6)
+
+
+def test_the_papers_warm_up_trains_only_the_box_at_the_true_centre(fixtures):
+    data = release_arrays(fixtures / "warmup_loss.npz")
+    box = data["gt_boxes_xywh"]
+    options = dict(giou_weight=2.0, l1_weight=5.0, center_focal_weight=0.0, decode_at="center")
+    loss = lambda size: warmup.warmup_loss(size, data["offset_map"], None, box, **options)[0]
+    gradient = np.asarray(jax.jit(jax.grad(loss))(data["size_map"]))
+    touched = np.abs(gradient).sum(-1).reshape(*gradient.shape[:2], -1)
+    np.testing.assert_array_equal(touched.argmax(-1), act.center_action(jnp.asarray(box), 8))
+    assert ((touched > 0).sum(-1) == 1).all()
 
 
 @pytest.fixture(scope="module")
 def model():
-    return RELO.from_variant(
-        "tiny", width=32, heads=2, depth=1, head_width=16, search_size=64, template_size=32, drop_path=0.5
-    )
+    return tiny.model(depth=1, search_size=64, drop_path=0.5)
 
 
 @pytest.fixture(scope="module")
 def variables(model):
-    """Random ones; made by numpy, so that nothing is compiled for them."""
+    """Random ones from NumPy, so that nothing is compiled for them."""
     rng = np.random.default_rng(0)
 
     def draw(path, leaf):
@@ -41,14 +73,7 @@ def variables(model):
 
 @pytest.fixture(scope="module")
 def batch():
-    rng = np.random.default_rng(1)
-    images = lambda *shape: jnp.asarray(rng.integers(0, 256, (CLIPS, *shape, 3), dtype=np.uint8))
-    return {
-        "template_images": images(1, 32, 32),
-        "template_boxes_xywh": jnp.asarray([[[0.25, 0.25, 0.5, 0.5]]] * CLIPS),
-        "search_images": images(FRAMES, 64, 64),
-        "search_boxes_xywh": jnp.asarray(rng.uniform(*BOXES, (CLIPS, FRAMES, 4)), jnp.float32),
-    }
+    return tiny.batch(3, 3, search_size=64, seed=1, boxes=BOXES)
 
 
 def center_config(**rl_fields):
@@ -61,7 +86,7 @@ def center_config(**rl_fields):
     return config
 
 
-def test_training_the_centre_map_leaves_all_else_to_the_bit(model, variables, batch):
+def test_training_the_centre_map_leaves_everything_else_equal_to_the_bit(model, variables, batch):
     config = center_config()
     # A copy: the step donates its buffers.
     current, tx = state.create_state(config, jax.tree.map(jnp.copy, variables), jax.random.key(0))
@@ -79,8 +104,8 @@ def test_training_the_centre_map_leaves_all_else_to_the_bit(model, variables, ba
     assert second["loss"] < first["loss"] and second["giou_loss"] == first["giou_loss"]
 
 
-def test_heat_map_and_policy_are_measured_alike_on_the_same_frames(model, variables, batch):
-    """With one network for both towers the two stages' held-out metrics are the same numbers."""
+def test_centre_map_and_policy_have_the_same_metrics_on_the_same_frames(model, variables, batch):
+    """With the same network for both towers, the held-out metrics of the two stages are equal."""
     twin = {name: {**tree, "policy": tree["regression"]["center"]} for name, tree in variables.items()}
     config = center_config()
     of_map = warmup.make_eval(model, config)(twin, batch)
@@ -90,21 +115,22 @@ def test_heat_map_and_policy_are_measured_alike_on_the_same_frames(model, variab
     assert 0 < of_map["argmax_auc"] < 1
 
 
-def test_the_auc_at_the_peak_is_that_of_the_reward():
+def test_the_auc_at_the_peak_equals_the_rewards():
     rng = np.random.default_rng(2)
-    size, offset = rng.uniform(0.1, 0.6, (2, 5, 4, 4, 2)), rng.normal(0.5, 0.2, (2, 5, 4, 4, 2))
-    center, box = rng.uniform(0.1, 0.9, (2, 5, 4, 4)), rng.uniform(0.2, 0.5, (2, 5, 4))
+    draw = lambda low, high, *shape: jnp.asarray(rng.uniform(low, high, (2, 5, *shape)), jnp.float32)
+    size, offset = draw(0.1, 0.6, 4, 4, 2), draw(0.2, 0.8, 4, 4, 2)
+    center, box = draw(0.1, 0.9, 4, 4), draw(0.2, 0.5, 4)
     options = dict(giou_weight=2.0, l1_weight=5.0, center_focal_weight=0.0, decode_at="center")
     _, metrics = warmup.warmup_loss(size, offset, center, box, **options)
-    iou = rl.frame_iou(size, offset, act.greedy(jnp.asarray(center).reshape(2, 5, 16)), box)
+    iou = rl.frame_iou(size, offset, act.greedy(center.reshape(2, 5, 16)), box)
     np.testing.assert_allclose(metrics["argmax_auc"], np.mean([reward.clip_auc(one) for one in iou]), rtol=1e-6)
     np.testing.assert_allclose(metrics["argmax_iou"], iou.mean(), rtol=1e-6)
 
 
-def test_what_a_centre_map_cannot_be_trained_on_is_refused():
+def test_impossible_configs_of_a_centre_map_are_refused():
     config = center_config()
     config.init_from = ""
-    with pytest.raises(UserError, match="give a warm-up to start from with config.init_from"):
+    with pytest.raises(UserError, match="name a finished warm-up with config.init_from"):
         config_lib.validate(config)
     with pytest.raises(UserError, match="config.rl.rollout is 'closed_loop'"):
         center_config(rollout="closed_loop")

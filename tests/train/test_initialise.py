@@ -48,7 +48,7 @@ def test_a_part_begins_from_nothing_whatever_the_checkpoint_has(stage, starter, 
 
 @pytest.mark.parametrize(
     ("path", "hint"),
-    [("regression/centre", "did you mean 'regression/center'"), (3, "its parts are encoder, "), ("", "its parts are")],
+    [("regression/centre", "did you mean 'regression/center'"), (3, "known: encoder, "), ("", "known: encoder")],
 )
 def test_a_part_that_does_not_exist_is_one_line(path, hint, starter):
     config = relo_config.starter("warmup")

@@ -1,4 +1,4 @@
-"""How a run is spread over devices is nothing that it depends on: same losses, same parameters, to float rounding."""
+"""The mesh of a run does not change it: losses and parameters are the same, up to float rounding."""
 
 import functools
 
@@ -10,40 +10,22 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from relo_jax import config as config_lib
 from relo_jax.errors import UserError
-from relo_jax.model import RELO, init_variables
+from relo_jax.model import RELO
 from relo_jax.train import checkpoints, initialise, mesh, rl, state, warmup
+from tests.train import tiny
 
 CLIPS, FRAMES, STEPS = 8, 2, 20
 STAGES = {"warmup": warmup, "rl": rl}
+# Wide enough for arrays to be split. The masks of drop path must not depend on the devices either.
+SIZES = dict(drop_path=0.1)
 
 
-@functools.cache
-def model():
-    # Wide enough for arrays that are split; drop path on, as its masks must not depend on the devices either.
-    return RELO.from_variant(
-        "tiny", width=32, heads=2, depth=2, head_width=16, search_size=32, template_size=32, drop_path=0.1
-    )
-
-
-@functools.cache
-def variables():
-    return jax.device_get(init_variables(model(), jax.random.key(0)))
-
-
-@functools.cache
-def batch(number=0, clips=CLIPS):
-    rng = np.random.default_rng(number)
-    images = lambda count: rng.integers(0, 256, (clips, count, 32, 32, 3), dtype=np.uint8)
-    return {
-        "template_images": images(1),
-        "template_boxes_xywh": np.tile(np.float32([0.25, 0.25, 0.5, 0.5]), (clips, 1, 1)),
-        "search_images": images(FRAMES),
-        "search_boxes_xywh": rng.uniform(0.2, 0.5, (clips, FRAMES, 4)).astype(np.float32),
-    }
+def batch(number):
+    return tiny.batch(CLIPS, FRAMES, seed=number)
 
 
 def config(stage, **fields):
-    """A config of a run of this file; dotted fields with `__` for the dot."""
+    """A config of a run of this file, with `__` for the dots of a field."""
     made = config_lib.paper(stage)
     made.batch_size, made.total_steps, made.model.variant = CLIPS, STEPS, "tiny"
     made.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
@@ -58,16 +40,16 @@ def begin(run, devices):
     """The first state of a run on its mesh."""
     where = on(run, devices)
     create = lambda variables: state.create_state(run, variables, jax.random.key(3))[0]
-    shardings = mesh.shardings(jax.eval_shape(create, variables()), where, run.mesh.shard_params)
+    shardings = mesh.shardings(jax.eval_shape(create, tiny.variables(**SIZES)), where, run.mesh.shard_params)
     with jax.set_mesh(where):
-        return jax.jit(create, out_shardings=shardings)(variables()), where
+        return jax.jit(create, out_shardings=shardings)(tiny.variables(**SIZES)), where
 
 
 def update(current, where, run, batches):
     """State and metrics, on the host, after one step a batch."""
     clips, history = NamedSharding(where, PartitionSpec("data")), []
     with jax.set_mesh(where):
-        step = STAGES[run.stage].make_step(model(), run, state.optimizer(run))
+        step = STAGES[run.stage].make_step(tiny.model(**SIZES), run, state.optimizer(run))
         for one in batches:
             current, metrics = step(current, jax.device_put(one, clips))
             history.append(metrics)
@@ -82,18 +64,18 @@ def trained(stage, devices, **fields):
 
 
 def assert_same_run(one, other, rtol=1e-5):
-    """Losses and gradient norms of all steps, and what has become of each array of the model."""
+    """Losses and gradient norms of all steps, and each array of the model after them, are the same."""
     for name in ("loss", "grad_norm"):
         values = ([row[name] for row in run[1]] for run in (one, other))
         np.testing.assert_allclose(*values, rtol=rtol, err_msg=name)
     leaves = [jax.tree_util.tree_leaves_with_path(jax.device_get(state.variables_of(run[0]))) for run in (one, other)]
     for (path, a), (_, b) in zip(*leaves, strict=True):
         name = jax.tree_util.keystr(path)
-        # A bias before a batch norm does nothing, nor does one on all logits: their gradients are rounding, which Adam
-        # makes steps of. The running means carry them.
+        # A bias before a batch norm has no effect, nor has one on all logits: their gradients are rounding, which Adam
+        # turns into steps. The running means contain them.
         if ("['conv" in name and "['bias']" in name) or name.endswith("['policy']['out']['bias']"):
             continue
-        # A running mean moves with such a bias: by far less than twenty steps of the learning rate.
+        # A running mean moves with such a bias, by far less than twenty steps of the learning rate.
         tolerance, slack = (1e-3, 1e-4) if name.endswith("['mean']") else (rtol, 1e-7)
         assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(a) + slack, name
 
@@ -105,7 +87,7 @@ RL = {"rl__normalize_advantage": True}
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Small arrays are split too."""
+    """Splits small arrays too."""
     monkeypatch.setattr(mesh, "SMALLEST", 512)
 
 
@@ -118,16 +100,16 @@ def small(monkeypatch):
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
 )
-def test_twenty_steps_are_the_same_however_they_are_spread(stage, fields, devices, spread):
+def test_twenty_steps_are_the_same_on_every_mesh(stage, fields, devices, spread):
     assert_same_run(trained(stage, devices, **fields, **spread), trained(stage, 1, **fields))
 
 
-def test_fsdp_leaves_each_device_its_part_of_every_large_array():
+def test_fsdp_splits_every_large_array_over_the_devices():
     current, _ = trained("warmup", 8, **ARGMAX, **FSDP)
     large = [x for x in jax.tree.leaves((current.params, current.opt_state)) if x.size >= mesh.SMALLEST]
     assert len(large) > 20
     for x in large:
-        assert x.addressable_shards[0].data.size <= x.size / 4  # data x model is 4 x 2; some divide by the 4 only
+        assert x.addressable_shards[0].data.size <= x.size / 4  # data x model is 4 x 2; some divide only by the 4
     assert sum(x.addressable_shards[0].data.size * 8 == x.size for x in large) > len(large) / 2
     replicated, _ = trained("rl", 8, **RL)
     assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(replicated))
@@ -136,25 +118,25 @@ def test_fsdp_leaves_each_device_its_part_of_every_large_array():
 def test_a_checkpoint_continues_on_another_mesh(tmp_path):
     values = {}
     for devices, fields in ((8, FSDP), (2, {}), (1, {}), (8, FSDP)):
-        run = config("rl", rl__train="last_blocks", **fields)  # parts of modules are trained, not only whole ones
+        run = config("rl", rl__train="last_blocks", **fields)  # trains parts of modules
         with checkpoints.opened(tmp_path, config_lib.to_dict(run), 1) as manager:
             where = on(run, devices)
             with jax.set_mesh(where):
-                if not values:  # initial_variables would want a warm-up
+                if not values:  # `first_state` would need a warm-up
                     current, _ = begin(run, devices)
                     current = current.replace(step=current.step + 7)
                     position = {"next_index": 7}
                 else:
-                    current, position = initialise.first_state(run, model(), where, manager)
+                    current, position = initialise.first_state(run, tiny.model(**SIZES), where, manager)
             wanted = mesh.shardings(current, where, run.mesh.shard_params)
             jax.tree.map(lambda x, sharding: x.sharding.is_equivalent_to(sharding, x.ndim) or 1 / 0, current, wanted)
-            found = jax.device_get((current.step, state.variables_of(current), current.opt_state, position))
-            values = values or found
-            jax.tree.map(np.testing.assert_array_equal, values, found)
+            restored = jax.device_get((current.step, state.variables_of(current), current.opt_state, position))
+            values = values or restored
+            jax.tree.map(np.testing.assert_array_equal, values, restored)
             checkpoints.save(manager, tmp_path, 7 if devices == 8 else 7 + devices, current, position)
 
 
-def test_the_gradient_of_parts_is_that_of_the_whole_batch():
+def test_the_mean_gradient_of_parts_equals_that_of_the_batch():
     def loss(params, current, clips, key):
         error = clips["x"] @ params["w"] - clips["y"]
         return jnp.square(error).mean(), ({"mean": 0.9 * current["mean"] + 0.1 * error.mean()}, {"error": error.mean()})
@@ -169,7 +151,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole_batch():
 
 
 @pytest.mark.parametrize(("stage", "train"), [("warmup", "heads"), ("rl", "heads"), ("rl", "all")])
-def test_the_encoder_sees_one_part_of_the_batch_at_a_time(stage, train, monkeypatch):
+def test_the_encoder_gets_one_part_of_the_batch_at_a_time(stage, train, monkeypatch):
     seen, encode_clip = [], RELO.encode_clip
 
     def spy(self, templates, search, *options):
@@ -179,11 +161,11 @@ def test_the_encoder_sees_one_part_of_the_batch_at_a_time(stage, train, monkeypa
     run = config(stage, accumulate_steps=4, rl__train=train)
     current, _ = begin(run, 1)
     monkeypatch.setattr(RELO, "encode_clip", spy)
-    STAGES[stage].make_step(model(), run, state.optimizer(run)).lower(current, batch(0))
+    STAGES[stage].make_step(tiny.model(**SIZES), run, state.optimizer(run)).lower(current, batch(0))
     assert set(seen) == {CLIPS // 4}
 
 
-def test_parts_of_a_batch_put_together_are_the_batch():
+def test_joined_parts_are_the_batch():
     whole = batch(0)
     parts = mesh.split_batch(whole, 4)
     assert all(x.shape[:2] == (4, 2) for x in jax.tree.leaves(parts))
@@ -200,19 +182,19 @@ def test_parts_of_a_batch_put_together_are_the_batch():
         ({"mesh__data": 4, "mesh__model": 4}, "mesh.data=4 times config.mesh.model=4 is not 8"),
     ],
 )
-def test_a_mesh_that_does_not_come_out_even_is_one_line(fields, message):
+def test_an_impossible_mesh_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         on(config("warmup", **fields), 8)
 
 
-def test_the_devices_are_laid_out_as_the_config_says():
+def test_the_mesh_has_the_shape_of_the_config():
     run = config("warmup", mesh__model=2)
     assert dict(on(run, 8).shape) == {"data": 4, "model": 2}
     run = config("warmup", mesh__data=1, mesh__model=8)
     assert dict(on(run, 8).shape) == {"data": 1, "model": 8}
 
 
-def test_large_arrays_are_split_along_their_largest_axes_and_small_ones_not():
+def test_only_large_arrays_are_split_along_their_largest_axes():
     run = config("warmup", mesh__model=2)
     where, by = on(run, 8), "fsdp"  # 4 x 2
     assert mesh.spec((6, 32, 96), where, by) == PartitionSpec(None, "model", "data")
@@ -223,11 +205,11 @@ def test_large_arrays_are_split_along_their_largest_axes_and_small_ones_not():
     assert mesh.spec((), where, by) == PartitionSpec()
 
 
-def test_a_step_puts_every_array_where_it_belongs():
+def test_constrain_places_every_array_by_its_spec():
     run = config("warmup", **FSDP)
     where = on(run, 8)
     with jax.set_mesh(where):
         made = jax.jit(lambda x: mesh.constrain({"large": x * 2, "small": x[0, 0]}, "fsdp"))(np.ones((32, 96)))
         assert made["large"].sharding.spec == PartitionSpec("model", "data")
         assert made["small"].sharding.is_fully_replicated
-    assert mesh.constrain(np.ones((32, 96)), "fsdp").shape == (32, 96)  # no mesh: nothing to do
+    assert mesh.constrain(np.ones((32, 96)), "fsdp").shape == (32, 96)  # without a mesh it does nothing

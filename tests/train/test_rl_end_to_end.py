@@ -1,4 +1,4 @@
-"""RL of the encoder: what moves and what does not, and that the policy is taught as it is on frozen features."""
+"""RL of the encoder: only the trained parts change, and the policy learns the same as on frozen features."""
 
 import functools
 
@@ -10,33 +10,14 @@ from flax.traverse_util import flatten_dict
 
 from relo_jax import config as relo_config
 from relo_jax.errors import UserError
-from relo_jax.model import RELO, init_variables
 from relo_jax.train import features, rl, state
+from tests.train import tiny
 
-CLIPS, FRAMES, DEPTH = 4, 2, 3
-
-
-@functools.cache
-def model(remat=False):
-    sizes = dict(width=16, stem_blocks=(1, 1), depth=DEPTH, heads=2, head_width=16, search_size=32, template_size=32)
-    return RELO.from_variant("tiny", remat=remat, **sizes)
+CLIPS, FRAMES = 4, 2
+SIZES = dict(width=16, stem_blocks=(1, 1), depth=3)
 
 
-@functools.cache
-def variables():
-    return jax.device_get(init_variables(model(), jax.random.key(0)))
-
-
-@functools.cache
-def batch():
-    rng = np.random.default_rng(0)
-    images = lambda count: rng.integers(0, 256, (CLIPS, count, 32, 32, 3), dtype=np.uint8)
-    return {
-        "template_images": images(1),
-        "template_boxes_xywh": np.tile(np.float32([0.25, 0.25, 0.5, 0.5]), (CLIPS, 1, 1)),
-        "search_images": images(FRAMES),
-        "search_boxes_xywh": rng.uniform(0.2, 0.5, (CLIPS, FRAMES, 4)).astype(np.float32),
-    }
+clips = functools.partial(tiny.batch, CLIPS, FRAMES)
 
 
 def config(**rl_fields):
@@ -46,13 +27,13 @@ def config(**rl_fields):
     return made
 
 
-def test_of_the_last_blocks_nothing_else_moves_not_even_by_weight_decay():
+def test_with_last_blocks_nothing_else_moves_not_even_by_weight_decay():
     run = config(train="last_blocks", train_blocks=2)
     relo_config.validate(run)
-    current, tx = state.create_state(run, jax.tree.map(jnp.asarray, variables()), jax.random.key(3))
-    current, metrics = rl.make_step(model(remat=True), run, tx)(current, batch())
+    current, tx = state.create_state(run, jax.tree.map(jnp.asarray, tiny.variables(**SIZES)), jax.random.key(3))
+    current, metrics = rl.make_step(tiny.model(**SIZES, remat=True), run, tx)(current, clips())
     assert metrics["finite"] and {"giou_loss", "l1_loss", "center_iou", "greedy_auc"} <= metrics.keys()
-    before = flatten_dict(variables()["params"], sep="/")
+    before = flatten_dict(tiny.variables(**SIZES)["params"], sep="/")
     for name, after in flatten_dict(jax.device_get(state.variables_of(current)["params"]), sep="/").items():
         if name.startswith("encoder/blocks/"):
             np.testing.assert_array_equal(after[:-2], before[name][:-2], err_msg=name)
@@ -73,61 +54,62 @@ def test_of_the_last_blocks_nothing_else_moves_not_even_by_weight_decay():
         ({"train": "all", "box_weight": 0.0}, ("encoder", "policy", "value")),
     ],
 )
-def test_only_what_has_a_gradient_is_trained(fields, paths):
+def test_only_parts_with_a_gradient_are_trained(fields, paths):
     assert state.trained(config(**fields)) == paths
 
 
 @functools.cache
 def gradients():
-    """By all parameters, at the same ones: with the box losses, without, and of the heads on frozen features."""
-    stats, key = variables()["batch_stats"], jax.random.key(4)
+    """Of all parameters, at the same values: with the box losses, without, and of the heads on frozen features."""
+    batch = jax.tree.map(jnp.asarray, clips())
+    stats, key = tiny.variables(**SIZES)["batch_stats"], jax.random.key(4)
 
     def end_to_end(params, weight):
         run, whole = config(train="all"), {"params": params, "batch_stats": stats}
         with run.ignore_type():  # one program for both weights
             run.rl.box_weight = weight
-        return rl.end_to_end_loss(model(), run, whole, batch(), key, 0)[0]
+        return rl.end_to_end_loss(tiny.model(**SIZES), run, whole, batch, key, 0)[0]
 
     def on_frozen(params):
         run, whole = config(), {"params": params, "batch_stats": stats}
         drop_key, action_key = jax.random.split(key)
-        seen = features.encode(model(), run, whole, batch(), drop_key, action_key)
-        return rl.heads_loss(model(), run, params, stats, seen, action_key, 0)[0]
+        frames = features.encode(tiny.model(**SIZES), run, whole, batch, drop_key, action_key)
+        return rl.heads_loss(tiny.model(**SIZES), run, params, stats, frames, action_key, 0)[0]
 
     @jax.jit
     def three(params):
         both = jax.vmap(jax.grad(end_to_end), (None, 0))(params, jnp.asarray([1.0, 0.0]))
         return jax.tree.map(lambda x: x[0], both), jax.tree.map(lambda x: x[1], both), jax.grad(on_frozen)(params)
 
-    return [flatten_dict(x, sep="/") for x in jax.device_get(three(variables()["params"]))]
+    return [flatten_dict(x, sep="/") for x in jax.device_get(three(tiny.variables(**SIZES)["params"]))]
 
 
-def test_policy_and_value_learn_what_they_learn_on_frozen_features():
+def test_policy_and_value_learn_the_same_as_on_frozen_features():
     whole, _, heads = gradients()
-    for name, wanted in heads.items():
+    for name, expected in heads.items():
         if name.startswith(("policy/", "value/")):
-            # The bias of a convolution before a batch norm does nothing: its gradient is rounding.
-            np.testing.assert_allclose(whole[name], wanted, rtol=1e-3, atol=1e-5, err_msg=name)
+            # The bias of a convolution before a batch norm has no effect: its gradient is rounding.
+            np.testing.assert_allclose(whole[name], expected, rtol=1e-3, atol=1e-5, err_msg=name)
         else:
-            assert not wanted.any(), name
+            assert not expected.any(), name
 
 
-def test_the_box_losses_teach_encoder_and_boxes_and_the_reward_the_encoder_alone():
+def test_the_box_losses_train_encoder_and_boxes_and_the_reward_only_the_encoder():
     with_boxes, without, _ = gradients()
     for name, by_reward in without.items():
         if name.startswith("regression/"):
-            assert not by_reward.any(), name  # a constant of the reward
+            assert not by_reward.any(), name  # boxes are constants of the reward
         elif name.startswith("encoder/"):
             assert by_reward.any(), name
             assert not np.allclose(by_reward, with_boxes[name], rtol=1e-2, atol=0), name
     assert with_boxes["regression/size/out/kernel"].any() and not with_boxes["regression/center/out/kernel"].any()
 
 
-def test_what_cannot_be_is_one_line():
+def test_impossible_configs_are_refused_in_one_line():
     with pytest.raises(UserError, match="config.rl.train is 'all': closed-loop rollouts") as error:
         relo_config.validate(config(train="all", rollout="closed_loop", estimator="reinforce"))
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="config.rl.train_blocks is 4, but the encoder has 3 main blocks"):
-        state.create_state(config(train="last_blocks", train_blocks=4), variables(), jax.random.key(0))
+        state.create_state(config(train="last_blocks", train_blocks=4), tiny.variables(**SIZES), jax.random.key(0))
     with pytest.raises(UserError, match="at least 1"):
         relo_config.validate(config(train="last_blocks", train_blocks=0))
