@@ -1,7 +1,7 @@
-"""One run of two processes, each with its share of the clips and devices: the run of one process, and as hard to kill.
+"""A run of two processes, each with its share of the clips and devices, equals that of one, and survives being killed.
 
-The processes are real ones, joined over loopback (gloo). They go a little slower than they could, so that there is time
-to kill them, and XLA takes half the time for their programs, which do not run for long.
+The processes are real and joined over loopback (gloo). They sleep between steps, so that there is time to kill them,
+and XLA optimises their programs less, which takes half the time.
 """
 
 import os
@@ -20,7 +20,8 @@ import pytest
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
-from relo_jax.train import command, distributed, loop, metrics_log
+from relo_jax.train import distributed, loop, metrics_log
+from tests import command
 from tests.train import test_loop
 
 REPO = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ def get_config(stage="warmup"):
 
 
 def start(workdir, init_from, code=("", "")):
-    """Two processes of one run of the RL stage; each may run some code before."""
+    """Starts two processes of one run of the RL stage; `code` runs before, in each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -65,7 +66,7 @@ def start(workdir, init_from, code=("", "")):
 
 
 def ends(running, within):
-    """Exit status and stderr of each process, which must end by itself in so many seconds."""
+    """Exit status and stderr of each process, which must end by itself within so many seconds."""
     deadline = time.time() + within
     try:
         errors = [process.communicate(timeout=max(deadline - time.time(), 0.1))[1] for process in running]
@@ -77,7 +78,7 @@ def ends(running, within):
 
 @pytest.fixture(autouse=True, scope="module")
 def quickly_compiled():
-    """As in the processes."""
+    """Compiles as in the processes."""
     before = jax.config.read("jax_disable_most_optimizations")  # it has no attribute of this name
     jax.config.update("jax_disable_most_optimizations", True)
     yield
@@ -97,7 +98,7 @@ def checkpoints(workdir):
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
-    """What the RL stage begins with."""
+    """A warm-up for the RL stage to start from."""
     model = RELO.from_config(test_loop.make_config().model)
     path = tmp_path_factory.mktemp("runs") / "warm"
     checkpoint.save_variables(path, model, init_variables(model, jax.random.key(0)))
@@ -114,23 +115,23 @@ def alone(warm, tmp_path_factory):
         yield folder / "alone"
 
 
-def begun(alone, workdir, step):
-    """A copy of a run, as it was after some steps."""
+def copy_until(alone, workdir, step):
+    """A copy of a run as it was after some steps."""
     shutil.copytree(alone, workdir)
     for later in checkpoints(workdir) - {step}:
         shutil.rmtree(workdir / "checkpoints" / str(later))
     return workdir
 
 
-def test_two_processes_go_on_for_one_are_killed_stopped_and_followed_by_one(alone, warm, tmp_path, monkeypatch):
-    run = begun(alone, tmp_path / "run", 20)  # with a look at held-out clips to make up for
-    (run / metrics_log.METRICS_FILE).unlink()  # rows of later steps would be taken for theirs
+def test_two_processes_and_one_continue_each_others_run(alone, warm, tmp_path, monkeypatch):
+    run = copy_until(alone, tmp_path / "run", 20)  # with a held-out evaluation to make up for
+    (run / metrics_log.METRICS_FILE).unlink()  # rows of later steps would look like theirs
     pair = start(run, warm)
     wait_for_step(run, 23, pair)
     pair[1].kill()  # SIGKILL
     statuses, (line, _) = ends(pair, 200)
     assert statuses[0] not in (0, None) and statuses[1] == -signal.SIGKILL
-    # Ours, or, when it comes first, that of JAX's coordination service.
+    # Our message, or that of JAX's coordination service if it comes first.
     assert "another process is gone" in line or "another task died" in line
     assert "Traceback" not in line
     assert max(checkpoints(run)) < STEPS
@@ -139,15 +140,15 @@ def test_two_processes_go_on_for_one_are_killed_stopped_and_followed_by_one(alon
     wait_for_step(run, 32, pair)
     for process in pair:
         process.terminate()  # SIGTERM
-    statuses, (said, silent) = ends(pair, 30)
-    assert statuses == [0, 0], (said, silent)
+    statuses, (log, silent) = ends(pair, 30)
+    assert statuses == [0, 0], (log, silent)
     stopped = max(checkpoints(run))
-    assert 32 <= stopped < STEPS and f"stopped after step {stopped}" in said
-    assert "held-out" not in silent and "%" not in silent  # process 0 alone says how it goes
+    assert 32 <= stopped < STEPS and f"stopped after step {stopped}" in log
+    assert "held-out" not in silent and "%" not in silent  # only process 0 logs
 
     monkeypatch.setattr(loop, "make_mesh", test_loop.one_device)
     loop.train_and_evaluate(test_loop.make_config("rl", init_from=warm, **FIELDS), run)
-    # Held-out clips meet the running means, which carry the biases that are rounding: see test_sharding.
+    # Evaluation uses the running means, which contain biases that are only rounding: see test_mesh.
     for split, rtol, name in (("train", 1e-5, "loss"), ("eval", 1e-3, "greedy_iou")):
         ours, theirs = (test_loop.rows(workdir, split) for workdir in (run, alone))
         theirs = [row for row in theirs if row["step"] > 20 or row["step"] == 20 and split == "eval"]
@@ -160,15 +161,15 @@ def test_two_processes_go_on_for_one_are_killed_stopped_and_followed_by_one(alon
 def assert_same_variables(one, other):
     assert one[1] == other[1]  # the position in the data
     for name, value in other[0].items():
-        # See test_sharding: biases that do nothing are nothing but rounding.
+        # Biases without an effect are only rounding: see test_mesh.
         idle = ("['conv" in name and "['bias']" in name) or name.endswith("['policy']['out']['bias']")
         if "['params']" in name and not idle:
             assert np.linalg.norm(one[0][name] - value) <= 1e-5 * np.linalg.norm(value) + 1e-7, name
 
 
-def test_a_mistake_on_one_process_ends_both_with_its_line(warm, tmp_path):
+def test_an_error_in_one_process_ends_both_with_its_message(warm, tmp_path):
     fail = """
-from relo_jax.data import pipeline
+from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 def fails(*args, **kwargs):
     raise UserError("/data/lasot: no such folder")
@@ -176,12 +177,12 @@ pipeline.make_dataset = fails
 """
     statuses, errors = ends(start(tmp_path / "run", warm, code=("", fail)), 200)
     assert statuses == [1, 1]
-    for said in errors:
-        assert said.strip().endswith("relo: process 1 of 2: /data/lasot: no such folder")
-        assert "Traceback" not in said
+    for error in errors:
+        assert error.strip().endswith("relo: process 1 of 2: /data/lasot: no such folder")
+        assert "Traceback" not in error
 
 
-def test_processes_that_do_not_agree_do_not_start(monkeypatch):
+def test_processes_with_different_configs_do_not_start(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     gather = lambda other: lambda mine: np.stack([mine, other])
     monkeypatch.setattr(distributed.multihost_utils, "process_allgather", lambda mine: np.stack([mine, mine]))
@@ -192,7 +193,7 @@ def test_processes_that_do_not_agree_do_not_start(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"])
-def test_several_processes_do_not_each_do_the_whole_run(name, monkeypatch):
+def test_processes_of_a_launcher_do_not_each_do_the_whole_run(name, monkeypatch):
     monkeypatch.setenv(name, "4")
     with pytest.raises(UserError, match="started 4 processes.*--distributed"), distributed.joined(None):
         pass
@@ -201,7 +202,7 @@ def test_several_processes_do_not_each_do_the_whole_run(name, monkeypatch):
         pass
 
 
-def test_where_there_is_no_cluster_one_is_told_how_to_name_it():
+def test_without_a_cluster_the_error_says_how_to_name_one():
     with pytest.raises(UserError, match="--coordinator=HOST:PORT") as error, distributed.joined(distributed.Cluster()):
         pass
     assert "\n" not in str(error.value)
@@ -213,16 +214,30 @@ def test_where_there_is_no_cluster_one_is_told_how_to_name_it():
         ([], None),
         (["--distributed"], distributed.Cluster()),
         (["--coordinator=a:1", "--num_processes=2", "--process_id=1"], distributed.Cluster("a:1", 2, 1)),
-        (["--coordinator=a:1"], "together or not at all"),
-        (["--coordinator=a:1", "--num_processes=2", "--process_id=2"], "process_id=2 is none of 0 to 1"),
-        (["--num_processes=0"], "num_processes"),
     ],
 )
-def test_the_command_line_says_which_process_of_how_many_this_is(flags, expected):
-    argv = [f"--config={REPO / 'configs' / 'relo_tiny.py'}", "--workdir=x", *flags]
-    if isinstance(expected, str):
-        with pytest.raises(UserError, match=expected) as error:
-            command.parse(argv)
-        assert "\n" not in str(error.value)
-    else:
-        assert command.parse(argv)[2] == expected
+def test_the_flags_name_the_cluster(flags, expected, monkeypatch):
+    class Joined(Exception):
+        pass
+
+    def joined(cluster):
+        raise Joined(cluster)
+
+    monkeypatch.setattr(distributed, "joined", joined)
+    with pytest.raises(Joined) as reached:
+        command.run("train", f"--config={REPO / 'configs' / 'relo_tiny.py'}", "--workdir=x", *flags)
+    assert reached.value.args[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--coordinator=a:1"], "together or not at all"),
+        (["--coordinator=a:1", "--num_processes=2", "--process_id=2"], "--process_id=2"),
+        (["--coordinator=a:1", "--num_processes=0", "--process_id=0"], "--num_processes is 0"),
+    ],
+)
+def test_flags_that_name_no_cluster_are_refused(flags, message):
+    with pytest.raises(UserError, match=message) as error:
+        command.run("train", f"--config={REPO / 'configs' / 'relo_tiny.py'}", "--workdir=x", *flags)
+    assert "\n" not in str(error.value)

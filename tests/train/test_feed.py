@@ -1,4 +1,4 @@
-"""The feed: batches on the devices in order, and an account of what was read in words."""
+"""The feed: batches on the devices, in order, and a report of the clips that were read."""
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ OPTIONS = ClipOptions(templates=1, frames=1, template_size=16, search_size=32)
 
 @pytest.fixture
 def source(tmp_path):
-    """Clips of two sequences of LaSOT, of which airplane-2 lost the ends of `torn` frames."""
+    """Clips of two sequences of LaSOT; `torn` frames of airplane-2 are cut off."""
 
     def make(torn):
         miniature.lasot(tmp_path / "LaSOT")
@@ -51,7 +51,7 @@ def test_a_feed_places_the_batches_and_knows_its_position(source, mesh):
         assert next(feed).index.tolist() == [4, 5, 6, 7]
 
 
-def test_the_account_of_each_epoch_names_what_was_replaced(source, mesh, capsys):
+def test_the_report_of_each_epoch_names_the_replaced_clips(source, mesh, capsys):
     with Feed(pipeline.batches(source(2), 4, 0), mesh, epoch=100) as feed:
         for _ in range(30):
             next(feed)
@@ -62,19 +62,19 @@ def test_the_account_of_each_epoch_names_what_was_replaced(source, mesh, capsys)
     assert rest.startswith("data, epoch 2 begun, up to clip 120: 20 clips (lasot 20)")
 
 
-def test_a_run_that_goes_on_with_other_data_says_so(source, mesh, capsys):
+def test_a_run_that_continues_with_other_data_warns(source, mesh, capsys):
     clips = source(0)
     with Feed(pipeline.batches(clips, 4, 0), mesh) as feed:
         position = next(feed).position_after
-    warned = "the data sets changed since the last checkpoint"
+    warning = "the data sets changed since the last checkpoint"
     with Feed(pipeline.batches(clips, 4, 0), mesh, position, epoch=100):
-        assert warned not in capsys.readouterr().err
+        assert warning not in capsys.readouterr().err
     fewer = ClipSource([MixturePart("lasot", SequenceFolder(tuple(clips.parts[0].sequences)[:1]))], OPTIONS, 0)
     with Feed(pipeline.batches(fewer, 4, 0), mesh, position, epoch=100):
-        assert warned in capsys.readouterr().err
+        assert warning in capsys.readouterr().err
 
 
-def test_the_same_data_in_another_place_is_the_same(source, tmp_path):
+def test_the_fingerprint_does_not_depend_on_the_storage(source, tmp_path):
     clips = source(0)
     build.build(layouts.dataset_layout("lasot"), "train", tmp_path / "built", tmp_path, cache=tmp_path / "cache")
     built = open_built(tmp_path / "built", "lasot", "train", tmp_path / "cache")
@@ -82,7 +82,7 @@ def test_the_same_data_in_another_place_is_the_same(source, tmp_path):
     assert ClipSource([MixturePart("lasot", built)], OPTIONS, 1).fingerprint() != clips.fingerprint()
 
 
-def test_too_many_failures_stop_the_run_with_the_list(source, mesh):
+def test_too_many_failures_stop_the_run_with_a_list(source, mesh):
     with Feed(pipeline.batches(source(12), 4, 0), mesh) as feed, pytest.raises(UserError) as error:
         for _ in range(200):
             next(feed)
@@ -91,7 +91,7 @@ def test_too_many_failures_stop_the_run_with_the_list(source, mesh):
     assert message.count(".jpg") == 5 and message.endswith("...)")
 
 
-def test_a_split_of_which_much_is_too_short_says_so(source):
+def test_a_split_without_long_sequences_is_refused(source):
     clips = source(0)
     long = ClipSource(clips.parts, ClipOptions(templates=1, frames=10, template_size=16, search_size=32), 0)
     assert long.report() == clips.report()

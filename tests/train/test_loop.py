@@ -1,8 +1,8 @@
-"""The training loop: killed, stopped, spread over devices or fed nonsense, a run ends where it should.
+"""The training loop: a run that was killed, stopped or fed bad data ends where it should.
 
-Everything runs on a model of a few thousand parameters and real procedural clips. Programs are compiled once, for one
-device, and shared through a compilation cache by all runs of this file, also those in processes of their own. (XLA's
-CPU backend gives wrong numbers for programs of several devices that come out of that cache; jax 0.10.2.)
+All runs have a model of a few thousand parameters and real procedural clips. Programs are compiled once, for one
+device, and shared through a compilation cache by all runs of this file, those in other processes too. (In jax 0.10.2,
+cached programs of several CPU devices give wrong numbers.)
 """
 
 import contextlib
@@ -67,7 +67,7 @@ FIELDS = {
 
 
 def make_config(stage="warmup", **fields):
-    """A config of a few seconds; dotted fields with `__` for the dot."""
+    """A config that trains in seconds, with `__` for the dots of a field."""
     config = relo_config.paper(stage)
     config.model.variant = "tiny"
     config.update_from_flattened_dict(FIELDS | {name.replace("__", "."): value for name, value in fields.items()})
@@ -75,13 +75,13 @@ def make_config(stage="warmup", **fields):
 
 
 def one_device(config):
-    """A mesh of one device, where there are more."""
+    """A mesh of only one device."""
     return mesh.make_mesh(config, jax.devices()[:1])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Compiled programs, shared by the runs of this file; all on one device unless a test says otherwise."""
+    """Shares compiled programs between the runs of this file, all on one device."""
     with caching_in(tmp_path_factory.mktemp("cache")), pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "make_mesh", one_device)
         yield
@@ -89,7 +89,7 @@ def compilation_cache(tmp_path_factory):
 
 @contextlib.contextmanager
 def caching_in(directory):
-    """JAX's compilation cache in a directory. JAX decides only once whether it has one, hence the resets."""
+    """JAX's compilation cache in a directory. JAX decides only once whether it has a cache, hence the resets."""
     values = {"jax_compilation_cache_dir": str(directory), "jax_persistent_cache_min_compile_time_secs": 0.1}
     before = {name: getattr(jax.config, name) for name in values}
 
@@ -106,7 +106,7 @@ def caching_in(directory):
 
 
 def start(config, workdir):
-    """`relo train` in a process of its own."""
+    """Starts `relo train` in another process."""
     fields = relo_config.flatten(config)
     changed = [name for name in FIELDS if name != "stage"]
     file = Path(workdir).with_suffix(".py")
@@ -128,30 +128,30 @@ def start(config, workdir):
 
 
 def finish(process):
-    """Waits for a run that must succeed."""
+    """Waits for a run, which must succeed."""
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
 
 
 def everything(workdir, step=None):
-    """All arrays of a checkpoint, by path, and its data position."""
+    """All arrays of a checkpoint by path, and its position in the data."""
     with run_directory.manager(workdir) as manager:
         step = manager.latest_step() if step is None else step
-        found = manager.restore(step, args=None)
-    arrays = {name: found[name] for name in (run_directory.VARIABLES, run_directory.TRAIN)}
+        restored = manager.restore(step, args=None)
+    arrays = {name: restored[name] for name in (run_directory.VARIABLES, run_directory.TRAIN)}
     leaves = {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(arrays)}
-    return leaves, found[run_directory.DATA]
+    return leaves, restored[run_directory.DATA]
 
 
 def assert_same(one, other):
-    """Bit for bit the same arrays and position."""
+    """Arrays and position are the same to the bit."""
     assert one[0].keys() == other[0].keys() and one[1] == other[1]
     for name, value in one[0].items():
         np.testing.assert_array_equal(value, other[0][name], err_msg=name)
 
 
 def rows(workdir, split="train"):
-    """Metrics without the speed."""
+    """Rows of the metrics, without the speed."""
     return [
         {k: v for k, v in row.items() if k != "clips_per_second"} for row in metrics_log.read_metrics(workdir, split)
     ]
@@ -165,17 +165,17 @@ def warm(compilation_cache, tmp_path_factory):
     return workdir
 
 
-def test_a_run_leaves_config_checkpoints_and_curves(warm):
+def test_a_run_writes_config_checkpoints_and_curves(warm):
     saved = relo_config.from_dict(run_directory.read_config(warm))
-    assert saved.model.depth == 1 and saved.model.stem_blocks == (1, 1)  # also what the variant chose
+    assert saved.model.depth == 1 and saved.model.stem_blocks == (1, 1)  # fields of the variant too
     assert sorted(p.name for p in (warm / "checkpoints").iterdir()) == ["12", "8"]
     assert [row["step"] for row in rows(warm)] == [2, 4, 6, 8, 10, 12]
     assert [row["step"] for row in rows(warm, "eval")] == [8, 12]
     assert all(np.isfinite(list(row[k] for k in ("loss", "iou", "grad_norm"))).all() for row in rows(warm))
     assert list((warm / "tensorboard").glob("events.*"))
-    metrics, made = json.loads((warm / "metrics.json").read_text()), model_card.read(warm)
+    metrics, card = json.loads((warm / "metrics.json").read_text()), model_card.read(warm)
     assert metrics["step"] == 12 and metrics["held_out"]["iou"] == rows(warm, "eval")[-1]["iou"]
-    assert made["stage"] == "warmup" and len(made["data"]["fingerprint"]) == 16 and len(made["sessions"]) == 1
+    assert card["stage"] == "warmup" and len(card["data"]["fingerprint"]) == 16 and len(card["sessions"]) == 1
     assert "cannot track" in (warm / "MODEL_CARD.md").read_text()
     loaded = checkpoint.load(warm)
     np.testing.assert_array_equal(
@@ -198,12 +198,12 @@ def test_a_killed_run_ends_like_one_that_was_never_killed(warm, tmp_path):
     finish(start(make_config(), tmp_path / "killed"))
     assert_same(everything(tmp_path / "killed"), everything(warm))
     assert all(rows(tmp_path / "killed", split) == rows(warm, split) for split in ("train", "eval"))
-    begun = [session["first_step"] for session in model_card.read(tmp_path / "killed")["sessions"]]
-    assert begun == ([0, max(done)] if done else [0])
+    first_steps = [session["first_step"] for session in model_card.read(tmp_path / "killed")["sessions"]]
+    assert first_steps == ([0, max(done)] if done else [0])
 
 
 class Interrupted:
-    """A dataset that calls `event(k)` before its k-th batch is read (from 1), and passes each through `change`."""
+    """A dataset that calls `event(k)` before it reads batch k (from 1), and passes each batch through `change`."""
 
     def __init__(self, dataset, event=lambda k: None, change=lambda k, batch: batch):
         self.dataset, self.event, self.change = dataset, event, change
@@ -230,7 +230,7 @@ class Interrupted:
 
 
 def interrupt(monkeypatch, **hooks):
-    """Puts `Interrupted` around the training clips."""
+    """Wraps the training clips in `Interrupted`."""
     real = pipeline.make_dataset
 
     def make_dataset(config, model, *, train=True, **options):
@@ -240,19 +240,19 @@ def interrupt(monkeypatch, **hooks):
     monkeypatch.setattr(pipeline, "make_dataset", make_dataset)
 
 
-def test_sigterm_saves_and_the_run_goes_on_from_there(warm, tmp_path, monkeypatch):
+def test_sigterm_saves_and_the_run_continues_from_there(warm, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, event=lambda k: os.kill(os.getpid(), signal.SIGTERM) if k == 9 else None)
         assert loop.train_and_evaluate(make_config(), tmp_path / "run") == {}
     stopped = max(int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir())
-    assert stopped == 8  # the ninth batch is read while step 8 runs; held-out clips would be due
+    assert stopped == 8  # the ninth batch is read during step 8, after which an evaluation is due
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     loop.train_and_evaluate(make_config(), tmp_path / "run")
     assert_same(everything(tmp_path / "run"), everything(warm))
     assert rows(tmp_path / "run", "eval") == rows(warm, "eval")
 
 
-def test_a_run_killed_in_its_last_look_makes_up_for_it(warm, tmp_path):
+def test_a_run_killed_in_its_last_evaluation_makes_up_for_it(warm, tmp_path):
     run = shutil.copytree(warm, tmp_path / "run")
     metrics = (warm / "metrics.json").read_text()
     *before, last = (run / metrics_log.METRICS_FILE).read_text().splitlines(keepends=True)
@@ -261,19 +261,18 @@ def test_a_run_killed_in_its_last_look_makes_up_for_it(warm, tmp_path):
     (run / "metrics.json").write_text(metrics.replace('"step": 12', '"step": 8'))
     held_out = loop.train_and_evaluate(make_config(), run)
     assert {"step": 12, "split": "eval", **held_out} == rows(run, "eval")[-1]
-    assert rows(run, "eval") == rows(warm, "eval") and json.loads((run / "metrics.json").read_text()) == json.loads(
-        metrics
-    )
+    assert rows(run, "eval") == rows(warm, "eval")
+    assert json.loads((run / "metrics.json").read_text()) == json.loads(metrics)
 
 
-def test_a_loss_that_is_not_finite_stops_at_its_step_with_the_last_good_state(warm, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_leaves_the_last_good_state(warm, tmp_path, monkeypatch):
     def poison(k, batch):
         if k == 9:
             batch = batch | {"search_boxes_xywh": np.full_like(batch["search_boxes_xywh"], np.nan)}
         return batch
 
     interrupt(monkeypatch, change=poison)
-    config = make_config(log_every=12, eval_every=12, checkpoint_every=12)  # nobody looks before step 12
+    config = make_config(log_every=12, eval_every=12, checkpoint_every=12)  # nothing is fetched before step 12
     with pytest.raises(UserError, match=r"step 9: loss nan.*last good state is checkpoint 8") as error:
         loop.train_and_evaluate(config, tmp_path / "run")
     model = RELO.from_config(config.model)
@@ -291,14 +290,14 @@ def test_another_config_does_not_continue_a_run(warm):
     assert_same(everything(warm), before)
 
 
-def test_a_finished_run_has_nothing_more_to_do(warm, monkeypatch):
+def test_a_finished_run_reads_no_clips(warm, monkeypatch):
     before = everything(warm)
     monkeypatch.setattr(pipeline.Batches, "starting_at", lambda *_: pytest.fail("clips are read"))
     assert loop.train_and_evaluate(make_config(), warm) == {}
     assert_same(everything(warm), before)
 
 
-def test_the_score_fitted_to_a_finished_run_stays(warm):
+def test_a_finished_run_keeps_its_fitted_score(warm):
     saved = run_directory.read_config(warm)
     fitted = {**saved, "tracker": {**saved["tracker"], "score_value": 2.0, "found_threshold": 0.7}}
     run_directory.write_config(warm, fitted)
@@ -307,13 +306,13 @@ def test_the_score_fitted_to_a_finished_run_stays(warm):
     run_directory.write_config(warm, saved)
 
 
-def test_a_run_directory_that_cannot_be_made_is_one_line(tmp_path):
+def test_a_run_directory_that_cannot_be_created_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file cannot be a run directory \(Not a directory\): give another --workdir"):
         loop.train_and_evaluate(make_config(), tmp_path / "file")
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line_and_leaves_only_whole_checkpoints(tmp_path, monkeypatch):
     real = CheckpointManager.save
 
     def save(self, step, **kwargs):
@@ -348,7 +347,7 @@ def test_the_rl_stage_needs_a_warm_up(tmp_path):
         loop.train_and_evaluate(make_config("rl"), tmp_path / "run")
 
 
-def test_the_rl_stage_trains_fresh_heads_on_the_warm_up_s_frozen_features(warm, tmp_path):
+def test_the_rl_stage_trains_fresh_heads_on_frozen_features(warm, tmp_path):
     config = make_config("rl", init_from=str(warm), total_steps=2, checkpoint_every=2)
     loop.train_and_evaluate(config, tmp_path / "rl")
     before, _ = everything(warm)
@@ -376,12 +375,3 @@ def test_a_checkpoint_of_another_model_names_the_first_parameter_that_differs(wa
     model = RELO.from_config(config.model)
     with pytest.raises(UserError, match=r"another variant.*head_width|another variant.*/bn0/|another variant.*/conv0/"):
         initialise.initial_variables(config, model, jax.random.key(0))
-
-
-def test_the_curve_of_a_continued_run_has_each_step_once(tmp_path):
-    lines = [json.dumps({"step": step, "split": "train", "loss": 1.0}) for step in (2, 4, 6)]
-    (tmp_path / metrics_log.METRICS_FILE).write_text("\n".join(lines) + '\n{"step": 8, "spl')
-    with metrics_log.opened(tmp_path, "warmup", 4, 10, 8) as logger:
-        logger.advance()
-        logger.train(6, {"loss": 2.0})
-    assert [(row["step"], row["loss"]) for row in rows(tmp_path)] == [(2, 1.0), (4, 1.0), (6, 2.0)]
