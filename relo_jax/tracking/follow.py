@@ -48,21 +48,21 @@ def track(
     Args:
       source: video file, folder of frames, camera index, address of a stream (`rtsp://...`), or any iterable of uint8
         RGB frames.
-      box: x, y, w, h of the target in the first frame; or K of them, for as many targets.
+      box: x, y, w, h of the target in the first frame; or a list of K boxes, for as many targets.
       checkpoint: see `Tracker.from_pretrained`.
       chunk: frames that the device gets at a time. It does not wait for the host between them: more frames a second,
         each of them later. None is frame by frame. The boxes are the same.
       **options: see `Tracker.from_pretrained`.
 
     Yields:
-      a Result a frame (K of them for K boxes); the first frame's is the given box with score 1. A frame that cannot be
-      read has one too, see `Result.carried`.
+      a Result a frame (a list of K for a list of K boxes); the first frame's is the given box with score 1. A frame
+      that cannot be read has one too, see `Result.carried`.
 
     Raises:
       UserError: see `video.open_frames` and `Tracker`; results of the frames before the bad one come first.
     """
     with video.open_frames(source) as frames:
-        tracker = open_tracker(checkpoint, len(box) if has_several_boxes(box) else 1, **options)
+        tracker = open_tracker(checkpoint, len(box) if has_several_boxes(box) else None, **options)
         with contextlib.closing(follow(tracker, frames, box, None if frames.live else chunk)) as followed:
             for _, result in followed:
                 yield result
@@ -104,7 +104,7 @@ def follow(
 
 
 def has_several_boxes(box: Any) -> bool:
-    """Whether it is K boxes rather than one."""
+    """Whether it is a list of boxes, of any length, rather than one box."""
     return isinstance(box, (list, tuple, np.ndarray)) and len(box) > 0 and np.ndim(box[0]) > 0
 
 
@@ -146,7 +146,8 @@ def _carried(result: Result) -> Result:
 
 def _known(tracker: Tracker | MultiTracker, boxes: Box | Sequence[Box] | np.ndarray) -> Results:
     """What `tracker.update` would give for boxes that are known."""
-    results = [Result((x, y, w, h), 1.0, True, math.nan) for x, y, w, h in np.reshape(boxes, (-1, 4)).tolist()]
+    rows = np.reshape(boxes, (-1, 4)).astype(float).tolist()
+    results = [Result((x, y, w, h), 1.0, True, math.nan) for x, y, w, h in rows]
     return results if isinstance(tracker, MultiTracker) else results[0]
 
 

@@ -152,7 +152,7 @@ def _work(
         first = _first(frames)
         for box in boxes:
             check_box(box, first)  # before the model is loaded and compiled
-        tracker = open_tracker(checkpoint, count, **options)
+        tracker = open_tracker(checkpoint, count if count > 1 else None, **options)
         if not tracker.calibrated:
             warn(f"the score of {checkpoint} is not calibrated, so that 'found' says little: see relo calibrate")
         if frames.stop.is_set():

@@ -177,8 +177,8 @@ class MultiTracker(VideoTargets):
         return self._update_chunk(frames, length)
 
 
-def open_tracker(checkpoint: str | Path, count: int = 1, **options) -> Tracker | MultiTracker:
-    """A `Tracker` for one target, a `MultiTracker` for several; arguments as of `from_pretrained`."""
-    if count > 1:
-        return MultiTracker.from_pretrained(checkpoint, targets=count, **options)
+def open_tracker(checkpoint: str | Path, targets: int | None = None, **options) -> Tracker | MultiTracker:
+    """A `MultiTracker` of that many targets; a `Tracker` if targets is None. Arguments as of `from_pretrained`."""
+    if targets is not None:
+        return MultiTracker.from_pretrained(checkpoint, targets=targets, **options)
     return Tracker.from_pretrained(checkpoint, **options)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import cv2
 import jax
@@ -241,6 +242,7 @@ def test_no_more_than_three_chunks_are_in_memory(trackers, panning):
         assert asked <= given + 3 * 3
     followed.close()
     after = asked
+    time.sleep(0.1)
     assert asked == after and not [t for t in threading.enumerate() if "ThreadPoolExecutor" in t.name and t.is_alive()]
 
 

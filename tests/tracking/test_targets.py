@@ -69,8 +69,8 @@ def test_on_an_accelerator_the_frame_goes_over_once_whatever_their_number(model,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "device_put", lambda x, *a, **k: copies.append(x) or device_put(x, *a, **k))
         on_device.update(frames[0])
-    ((canvas, sizes, _),) = copies
-    assert canvas.shape == (1, *programs.bucket(240, 320), 3) and sizes.shape == (3, 2)
+    ((frame, sizes, _),) = copies
+    assert frame.shape == (1, *programs.bucket(240, 320), 3) and sizes.shape == (3, 2)
 
 
 def test_in_chunks_too(three, frames, alone):
@@ -107,6 +107,11 @@ def test_track_takes_several_boxes(saved, frames, alone):
         results = list(follow.track(frames, boxes, saved))
         found = np.array([[r.box for r in row] for row in results])
         np.testing.assert_allclose(np.swapaxes(found, 0, 1), alone, rtol=0, atol=1e-3)
+
+
+def test_track_gives_a_list_a_frame_for_a_list_of_one_box(saved, frames, alone):
+    results = list(follow.track(frames, BOXES[:1], saved))
+    np.testing.assert_allclose([[r.box for r in row] for row in results], alone[0][:, None], rtol=0, atol=1e-3)
 
 
 def test_the_command_writes_a_text_a_target_and_one_json(saved, frames, alone, tmp_path, capsys):

@@ -125,15 +125,15 @@ def test_a_batch_is_tracked_as_each_alone(model, variables, plain, frames):
     templates = [template(frames[0], box) for box in starts]
     crops, boxes = (np.concatenate(x) for x in zip(*templates, strict=True))
     state = init_state(model, variables, crops, boxes, window_power=1.0)
-    around = np.array(starts)
+    boxes_xywh = np.array(starts)
     for t in (1, 2):
-        crops, factors = zip(*(crop_host(frames[t], box, 4.0, 128) for box in around), strict=True)
+        crops, factors = zip(*(crop_host(frames[t], box, 4.0, 128) for box in boxes_xywh), strict=True)
         state, result = one_step(model, variables, state, np.stack(crops))
-        box = box_from_crop(np.asarray(result.box_cxcywh_norm), around, np.array(factors)[:, None], 128)
-        around = clip_box_xywh(box, 240, 320)
+        box = box_from_crop(np.asarray(result.box_cxcywh_norm), boxes_xywh, np.array(factors)[:, None], 128)
+        boxes_xywh = clip_box_xywh(box, 240, 320)
         for k in range(2):
             expected = alone[k][t - 1]
-            np.testing.assert_allclose(around[k], expected.box, atol=1e-3)
+            np.testing.assert_allclose(boxes_xywh[k], expected.box, atol=1e-3)
             assert result.response[k] == pytest.approx(expected.response, abs=1e-5)
             assert result.score[k] == pytest.approx(expected.score, abs=1e-5)
 
@@ -164,13 +164,13 @@ def test_step_is_greedy_under_the_window(model, variables, frames):
     assert result.score[0] == pytest.approx(probability[row : row + 3, column : column + 3].sum(), abs=1e-5)
 
 
-def test_score_is_the_mass_around_the_cell():
+def test_local_probability_is_that_of_the_cell_and_its_neighbours():
     logits = np.full((3, 16), -20.0, np.float32)
     logits[0, [5, 6]] = 0  # neighbours: one place
     logits[1, [0, 15]] = 0  # opposite corners: two places
     logits[2] = 0  # anywhere
-    mass = confidence.local_probability(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
-    np.testing.assert_allclose(mass, [1.0, 0.5, 4 / 16], atol=1e-6)
+    probability = confidence.local_probability(jnp.asarray(logits), jnp.array([5, 0, 3]), 4)
+    np.testing.assert_allclose(probability, [1.0, 0.5, 4 / 16], atol=1e-6)
     # The end of a row is no neighbour of the next row's beginning.
     logits = np.full((1, 16), -20.0, np.float32)
     logits[0, [3, 4]] = 0
@@ -226,7 +226,7 @@ def test_crops_cut_on_the_device_give_the_same_boxes_by_one_dispatch(model, vari
             assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
     assert [x.shape for x in fetched] == [(1, 6)] * len(expected)
     assert not [r for r in caplog.records if "ompil" in r.getMessage()]
-    # Another size on the same canvas compiles nothing; one that was announced is ready before its video.
+    # Another size in the same bucket compiles nothing; one that was announced is ready before its video.
     on_device.init(frames[0][:230, :300], BOX)
     on_device.update(frames[1][:230, :300])
     assert programs.track_frame._cache_size() == cache
@@ -317,9 +317,10 @@ def test_weights_that_are_not_finite_are_one_line(model, variables, frames):
 
 def test_track_is_a_generator_over_the_frames(saved, plain, frames):
     stream = iter(frames)
-    results = follow.track(stream, box=BOX, checkpoint=saved)
+    results = follow.track(stream, box=tuple(map(int, BOX)), checkpoint=saved)
     first = next(results)
     assert first.box == BOX and first.score == 1.0 and first.found
+    assert all(isinstance(number, float) for number in first.box)
     assert next(results) == run(plain, frames[:2])[0]
     assert len(list(stream)) == len(frames) - 2  # the others were not asked for yet
 
