@@ -1,4 +1,4 @@
-"""RELO-mini: 8 main blocks of width 160 at 192 x 192, trained from nothing on procedural clips, for real video.
+"""RELO-mini: 8 main blocks of width 160 at 192 x 192, from random weights on procedural clips, for real video.
 
     relo train --config configs/relo_mini.py:warmup --workdir runs/mini-warmup
     relo train --config configs/relo_mini.py:rl --workdir runs/mini --config.init_from=runs/mini-warmup

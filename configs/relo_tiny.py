@@ -1,4 +1,4 @@
-"""RELO-tiny: 6 main blocks of width 128 at 128 x 128, trained from nothing on procedural clips: demo and tiny starter.
+"""RELO-tiny: 6 main blocks of width 128 at 128 x 128, from random weights on procedural clips: demo and tiny starter.
 
     relo train --config configs/relo_tiny.py:warmup --workdir runs/tiny-warmup
     relo train --config configs/relo_tiny.py:rl --workdir runs/tiny --config.init_from=runs/tiny-warmup

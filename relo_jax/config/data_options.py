@@ -56,7 +56,7 @@ class Options:
     bank_size: int = 256  # textures of a split
     exposure: float = 0.0  # largest share of the time between two frames in which moving things smear (half have none)
     pixel: float = 0.0  # largest side of the camera's pixels in those of the frame, half have 1 (0: crops are as drawn)
-    absence: float = 0.0  # probability that the target is out of sight for a while, see data/synthetic/absence.py
+    absence: float = 0.0  # probability that the target is away for a while, see relo_jax/data/synthetic/absence.py
 
 
 PROCEDURAL_FIELDS = asdict(Options())

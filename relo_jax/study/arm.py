@@ -107,9 +107,8 @@ def checked_stages(arm: str, seed: int, scale: float, workdir: Path | str) -> li
     to_train = stages(arm, seed, scale, folder)
     for config, where in to_train:
         relo_config.validate(config)
-        if any(
-            path.name.isdigit() for path in (where / run_directory.CHECKPOINTS).glob("*")
-        ):  # ignores unfinished saves
+        # An unfinished save has a longer name.
+        if any(path.name.isdigit() for path in (where / run_directory.CHECKPOINTS).glob("*")):
             _check_same_config(config, where, folder, config is to_train[0][0])
             _check_same_start(config, where, folder)
     return to_train

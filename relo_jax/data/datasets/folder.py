@@ -187,9 +187,8 @@ def _entries(root: Path, split: str) -> list[Entry]:
 
 def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     text, images = entry.files
-    annotation = Annotation.checked(
-        entry.name, images, list_frames(root / images), read_boxes(root / text), file=text
-    )  # fmt: skip
+    frames, boxes = list_frames(root / images), read_boxes(root / text)
+    annotation = Annotation.checked(entry.name, images, frames, boxes, file=text)
     if annotation.visible.any() and not annotation.visible[0]:
         detail = f"the first box {annotation.boxes_xywh[0].tolist()} has no area, and tracking starts from it"
         annotation.problems.append(Problem("no first box", text, detail))
