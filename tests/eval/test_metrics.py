@@ -1,4 +1,4 @@
-"""Metrics: they equal golden numbers of the field's tools, and keep their invariants for any boxes."""
+"""Metrics: they equal golden numbers of pytracking and GOT-10k's toolkit, and keep their invariants for any boxes."""
 
 import numpy as np
 import pytest
@@ -115,7 +115,7 @@ def test_a_frame_without_target_is_a_failure(absent):
     curves = measure([[10, 10, 20, 30], [50, 50, 20, 20]], truth)
     assert curves.success[0] == curves.precision[-1] == 0.5
     assert curves.average_overlap == 1.0  # the frame has no overlap
-    assert curves.np20 == 1.0  # as in the field's tools
+    assert curves.np20 == 1.0  # as in pytracking
     assert measure([[10, 10, 20, 30], [50, 50, 20, 20]], truth, visible=[True, False]).np20 == 0.5
 
 

@@ -132,7 +132,7 @@ def test_batches_change_nothing_and_compile_nothing(loaded, folder, one_by_one):
     assert np.ptp(one_by_one["long"][:, 0]) > 1  # the target moves
 
 
-def test_videos_of_six_sizes_take_no_more_programs_than_canvases(loaded, natural_image):
+def test_videos_of_six_sizes_take_no_more_programs_than_buckets(loaded, natural_image):
     """Twenty of them, of lengths of their own, in three slots: each gets the boxes that the tracker gives it."""
     sizes = [(96, 240), (220, 120), (140, 180), (150, 170), (240, 320), (100, 250)]
 
@@ -142,13 +142,13 @@ def test_videos_of_six_sizes_take_no_more_programs_than_canvases(loaded, natural
         return Sequence(f"video {k}", np.tile([50.5, 40.25, 30 + k, 24], (len(frames), 1)), None, frames.__getitem__)
 
     videos = [video(k) for k in range(20)]
-    canvases = {programs.bucket(*v.read_frame(0).shape[:2]) for v in videos}
+    buckets = {programs.bucket(*v.read_frame(0).shape[:2]) for v in videos}
     before = programs.track_chunk._cache_size()
     start = time.perf_counter()
     engine = Lockstep(loaded.model, loaded.variables, {"window_power": 1.0}, batch=3, chunk=2)
     found = {t.sequence.name: t for t in engine.run(videos)}
     wall = time.perf_counter() - start
-    assert 1 <= programs.track_chunk._cache_size() - before <= len(canvases) < 20
+    assert 1 <= programs.track_chunk._cache_size() - before <= len(buckets) < 20
     tracker = Tracker(loaded.model, loaded.variables, {"window_power": 1.0})
     for sequence in videos:
         frames = map(sequence.read_frame, range(len(sequence)))
@@ -160,8 +160,8 @@ def test_videos_of_six_sizes_take_no_more_programs_than_canvases(loaded, natural
     assert not found and 0 < engine.seconds_compiling < wall  # the frames' seconds and compilation are within the whole
 
 
-def test_each_canvas_in_use_contains_the_one_before(loaded, monkeypatch):
-    """So a batch of any mixture has one, and a new size makes one new program at most."""
+def test_each_bucket_in_use_contains_the_one_before(loaded, monkeypatch):
+    """So there is a bucket for a batch of any mixture, and a new size makes one new program at most."""
     engine = Lockstep(loaded.model, loaded.variables, {"window_power": 1.0}, batch=2)
     compiled = []
     monkeypatch.setattr(engine, "_compile", lambda track, frames, sizes: compiled.append(frames.shape[2:4]))
@@ -174,13 +174,13 @@ def test_each_canvas_in_use_contains_the_one_before(loaded, monkeypatch):
     assert compiled == [(128, 256), (256, 256)]
 
 
-def test_canvases_hold_their_frames_and_are_few():
+def test_buckets_hold_their_frames_and_are_few():
     sides = [programs.bucket_side(length) for length in range(1, 4097)]
     assert all(length <= side <= max(128, 4 / 3 * length) for length, side in enumerate(sides, start=1))
     assert len(set(sides)) == 16 and programs.bucket(480, 854) == (512, 1024)
 
 
-def test_sequences_that_draw_crops_are_asked_for_crops_alone(loaded, folder):
+def test_sequences_that_draw_crops_are_asked_only_for_crops(loaded, folder):
     """Procedural sequences draw a crop in a fraction of a frame's time; the first frame gives the size."""
     whole = read_sequence(folder / "long")
     read, crops = [], []
@@ -201,7 +201,7 @@ def test_sequences_that_draw_crops_are_asked_for_crops_alone(loaded, folder):
     assert (tracked.seconds > 0).all() and read == [0] and sorted(set(crops)) == list(range(len(whole)))
 
 
-def test_result_files_are_the_fields(evaluation, folder):
+def test_result_files_have_the_usual_form(evaluation, folder):
     found, out = evaluation
     for name, length in LENGTHS.items():
         lines = (out / f"{name}.txt").read_text().splitlines()

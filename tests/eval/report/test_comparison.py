@@ -76,7 +76,7 @@ def test_a_benchmarks_own_rules_hold(benchmark, folders):
 
 
 def test_a_lasot_box_without_area_is_hidden_by_a_flag_alone(tmp_path):
-    """The field's rule: in a frame that is flagged nothing is right, in one whose box has no area NP is."""
+    """pytracking's rule: in a flagged frame nothing is right; in one whose box has no area, NP20 is."""
     miniature.lasot(tmp_path / "LaSOT")
     benchmark = open_benchmark("lasot", tmp_path, cache=tmp_path / "cache")
     away = {"airplane-1": [5, 6, 7, 10], "bear-2": []}
