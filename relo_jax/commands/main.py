@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--version", action="version", version=f"relo_jax {relo_jax.__version__}")
     commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         module = importlib.import_module(f"relo_jax.commands.{name}")
         command.set_defaults(run=module.run)
         module.add_arguments(command)

@@ -3,9 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from relo_jax.errors import UserError
 from relo_jax.files import json_file
+
+_FRAME = {"variant": None, "dtype": "float32", "frames": 30, "size": "640x480", "trace": None}  # options, defaults
+_CLIP = {"config": None, "clips": 64, "steps": 10, "fields": []}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,18 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("part", nargs="?", choices=["data"], help="measure a training clip instead of a frame")
     frame = parser.add_argument_group("a frame of tracking")
     frame.add_argument("--variant", metavar="NAME", help="such as t256 or b256")
-    frame.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="(default float32)")
-    frame.add_argument("--frames", type=int, default=30, metavar="N", help="number to measure with (default 30)")
-    frame.add_argument("--size", default="640x480", metavar="WxH", help="of a frame (default 640x480)")
+    frame.add_argument("--dtype", choices=["float32", "bfloat16"], help="(default float32)")
+    frame.add_argument("--frames", type=int, metavar="N", help="number to measure with (default 30)")
+    frame.add_argument("--size", metavar="WxH", help="of a frame (default 640x480)")
     frame.add_argument("--trace", type=Path, metavar="DIR", help="write a trace of ten frames for TensorBoard")
     clip = parser.add_argument_group("a training clip", "--config and --config.field=value are as in relo train.")
     clip.add_argument("--config", metavar="FILE[:stage]", help="a file of configs/")
-    clip.add_argument("--clips", type=int, default=64, metavar="N", help="number to measure with (default 64)")
-    clip.add_argument(
-        "--steps", type=int, default=10, metavar="N", help="training steps to measure; 0: none (default 10)"
-    )
+    clip.add_argument("--clips", type=int, metavar="N", help="number to measure with (default 64)")
+    clip.add_argument("--steps", type=int, metavar="N", help="training steps to measure; 0: none (default 10)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
-    parser.set_defaults(fields=[])
+    parser.set_defaults(**_FRAME, **_CLIP)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -39,11 +41,18 @@ def run(args: argparse.Namespace) -> None:
         _run_frame(args)
 
 
+def _refuse(args: argparse.Namespace, options: dict[str, Any], command: str, other: str) -> None:
+    """Raises UserError if an option of the other measurement was given."""
+    for name, default in options.items():
+        if getattr(args, name) != default:
+            flag = args.fields[0] if name == "fields" else f"--{name}"
+            raise UserError(f"{command}: {flag} belongs to {other}")
+
+
 def _run_frame(args: argparse.Namespace) -> None:
     from relo_jax.profiling import frame
 
-    if args.fields or args.config:
-        raise UserError(f"relo profile: {(args.fields or ['--config'])[0]} belongs to relo profile data")
+    _refuse(args, _CLIP, "relo profile", "relo profile data")
     if not args.variant:
         raise UserError("relo profile: --variant is missing, such as --variant t256")
     if args.frames < 1:
@@ -66,8 +75,7 @@ def _run_data(args: argparse.Namespace) -> None:
     from relo_jax.config.command_line import read_config
     from relo_jax.profiling import clip
 
-    if args.variant or args.trace:
-        raise UserError("relo profile data: --variant and --trace belong to relo profile; here --config sets the model")
+    _refuse(args, _FRAME, "relo profile data", "relo profile")
     if args.clips < 1 or args.steps < 0:
         raise UserError("relo profile data: --clips is at least 1 and --steps at least 0")
     config = read_config("relo profile data", args.config, args.fields)

@@ -2,9 +2,9 @@
 
     relo profile data --config configs/relo_b256.py:rl --config.data.name=lasot --config.data.root=/data
 
-Three measurements of what `relo train` would read with the same config. Stages: the same clips go through each stage by
-themselves, in one thread. Pipeline: clips a second with the config's threads and processes, and nobody to take them.
-Training: time of a step whose batch is there already, against steps fed by the pipeline; the rest is waiting.
+Three measurements of the clips that `relo train` would read with the same config. Stages: each stage by itself, in one
+thread. Pipeline: clips per second with the config's threads and processes, without training. Training: the time of a
+step whose batch is ready, and of a step fed by the pipeline; the difference is waiting.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from relo_jax import config as config_lib
 from relo_jax.data.clips import pipeline, read
@@ -31,7 +32,7 @@ _WARM_UP_STEPS = 2
 
 
 def stages(source: ClipSource, clips: int, batch_size: int) -> dict[str, float]:
-    """Seconds a clip of each stage, one thread. Clips that fail are passed over.
+    """Seconds per clip of each stage, in one thread. Clips that cannot be read are left out.
 
     plan: what the clip shows. read: the files. decode, crop: to crops; draw: both, and reading, of sequences that draw
     their own crops. augment: grey, brightness, flips. batch: one array of many clips. transfer: to the device.
@@ -82,10 +83,10 @@ def stages(source: ClipSource, clips: int, batch_size: int) -> dict[str, float]:
 
 
 def pipeline_rate(batches: pipeline.Batches, clips: int) -> float:
-    """Clips a second that the pipeline gives when they are taken at once."""
+    """Clips per second of the pipeline when each batch is taken as soon as it is ready."""
     iterator = batches.starting_at(0)
     try:
-        for _ in range(batches.read_ahead):  # while threads and processes started
+        for _ in range(batches.read_ahead):  # read while threads and processes started
             next(iterator)
         start, count = time.perf_counter(), max(1, clips // batches.batch_size)
         for _ in range(count):
@@ -95,7 +96,7 @@ def pipeline_rate(batches: pipeline.Batches, clips: int) -> float:
         iterator.close()
 
 
-def training(config, model: RELO, batches: pipeline.Batches, steps: int) -> dict[str, float]:
+def training(config: ConfigDict, model: RELO, batches: pipeline.Batches, steps: int) -> dict[str, float]:
     """`waiting` of the config's own training step, from fresh weights."""
     mesh = make_mesh(config)
     with jax.set_mesh(mesh), Feed(batches, mesh) as feed:
@@ -112,9 +113,9 @@ def training(config, model: RELO, batches: pipeline.Batches, steps: int) -> dict
 
 
 def waiting(step: Callable, feed: Iterator, steps: int, read_ahead: int) -> dict[str, float]:
-    """Milliseconds of a step with its batch at hand, and of one fed by the pipeline; the share of waiting in it.
+    """Milliseconds of a step whose batch is ready, and of a step fed by the pipeline; the share of waiting in it.
 
-    step: gives a batch to the device, returns something to wait for. read_ahead: batches that the feed may hold ready.
+    step: gives a batch to the device and returns an array of its result. read_ahead: batches that the feed may hold.
     """
     batch = next(feed)
     for number in range(_WARM_UP_STEPS + steps):
@@ -122,7 +123,7 @@ def waiting(step: Callable, feed: Iterator, steps: int, read_ahead: int) -> dict
             start = time.perf_counter()
         jax.block_until_ready(step(batch))
     alone = (time.perf_counter() - start) / steps
-    for _ in range(read_ahead):  # what was read in the meantime would hide how fast it is read
+    for _ in range(read_ahead):  # batches that were read in the meantime would hide the speed of reading
         batch = next(feed)
     start = time.perf_counter()
     for _ in range(steps):
@@ -133,13 +134,13 @@ def waiting(step: Callable, feed: Iterator, steps: int, read_ahead: int) -> dict
     return {"step_ms": 1e3 * alone, "fed_step_ms": 1e3 * fed, "waiting_share": max(0.0, 1 - alone / fed)}
 
 
-def measure(config, clips: int = 64, steps: int = 10) -> dict:
+def measure(config: ConfigDict, clips: int = 64, steps: int = 10) -> dict:
     """All three measurements of a config's training: a JSON-able dict.
 
     Args:
-      config: ConfigDict of a run.
-      clips: to measure the stages and the pipeline with.
-      steps: of training to measure with; 0 for none.
+      config: of a training run.
+      clips: number of clips to measure the stages and the pipeline with.
+      steps: number of training steps to measure with; 0 measures none.
 
     Raises:
       UserError: a bad config or no data.
@@ -157,7 +158,7 @@ def measure(config, clips: int = 64, steps: int = 10) -> dict:
 
 
 def table(row: dict) -> str:
-    """The measurements of `measure` as people read them."""
+    """The figures of `measure` as text."""
     stage_ms, rate, steps = row["stage_ms_a_clip"], row["pipeline_clips_per_second"], row["training"]
     total = sum(stage_ms.values())
     lines = [f"{'stage':<10}{'ms a clip':>11}{'clips/s':>10}{'share':>8}"]

@@ -1,27 +1,30 @@
-"""Floating-point operations of a function, counted in its jaxpr: two for each multiplication of a matrix product or a
-convolution, as model FLOPs are quoted. XLA's own cost analysis counts the body of a loop once, and the blocks of the
-encoder are one.
+"""Floating-point operations of a function, counted in its jaxpr.
+
+A multiplication of a matrix product or a convolution counts as two, as usual for model FLOPs. XLA's own cost analysis
+counts the body of a loop once, and the blocks of the encoder are a loop.
 """
 
 import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 from jax.extend import core
 
 
-def matmul_flops(function, *args):
+def matmul_flops(function: Callable, *args: Any) -> int:
     """FLOPs of the matrix products and convolutions of `function(*args)`; args may be shapes (`jax.ShapeDtypeStruct`).
 
-    Loops of known length count as often as they run, `lax.cond` as its dearest branch, a `while` loop once.
+    A loop of known length counts as often as it runs, `lax.cond` as its most expensive branch, a `while` loop once.
     """
     return _of_jaxpr(jax.make_jaxpr(function)(*args).jaxpr)
 
 
-def _of_jaxpr(jaxpr):
+def _of_jaxpr(jaxpr: core.Jaxpr) -> int:
     return sum(_of_equation(equation) for equation in jaxpr.eqns)
 
 
-def _of_equation(equation):
+def _of_equation(equation: core.JaxprEqn) -> int:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
@@ -37,7 +40,7 @@ def _of_equation(equation):
     return times * sum(_of_jaxpr(inner) for inner in _inner(params.values()))
 
 
-def _inner(values):
+def _inner(values: Iterable[Any]) -> Iterator[core.Jaxpr]:
     """The jaxprs among an equation's parameters."""
     for value in values:
         if isinstance(value, core.ClosedJaxpr):

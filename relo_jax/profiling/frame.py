@@ -1,13 +1,15 @@
-"""`relo profile --variant b256`: what a frame costs on this machine, and how much of its matrix products' rate that is.
+"""`relo profile --variant b256`: the cost of a frame on this machine, and its share of the rate of matrix products.
 
     relo profile --variant t256 --dtype bfloat16 --trace traces/t256     # then: tensorboard --logdir traces/t256
 
-Weights are drawn at random: the arithmetic does not depend on them.
+The weights are random: the arithmetic does not depend on them.
 """
 
 import functools
 import statistics
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,22 +23,22 @@ from relo_jax.tracking.tracker import Tracker
 BOX = np.array([100.0, 80.0, 60.0, 45.0])
 
 
-def parameters(variables):
-    """Number of parameters, all and by part."""
+def parameters(variables: dict) -> dict[str, int]:
+    """Numbers of parameters: of all, and of each part."""
     count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
     return {"all": count(variables["params"]), **{part: count(tree) for part, tree in variables["params"].items()}}
 
 
-def matmul_rate(dtype):
-    """FLOPs a second of a large matrix product here: the limit."""
+def matmul_rate(dtype: str) -> float:
+    """FLOPs per second of a large matrix product on this machine: the limit."""
     size = 2048 if jax.default_backend() == "cpu" else 8192
     a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
     product = jax.jit(lambda a: jnp.dot(a, a, preferred_element_type=jnp.float32).astype(a.dtype))
     return 2 * size**3 / timed(lambda: product(a), 5)
 
 
-def timed(run, repeats, warmup=2):
-    """Median seconds of `run()`, which is waited for."""
+def timed(run: Callable[[], object], repeats: int, warmup: int = 2) -> float:
+    """Median seconds of `run()`, until its result is ready."""
     seconds = []
     for _ in range(warmup + repeats):
         start = time.perf_counter()
@@ -45,8 +47,8 @@ def timed(run, repeats, warmup=2):
     return statistics.median(seconds[warmup:])
 
 
-def compiled_frame(tracker):
-    """The compiled program of one frame whose crop is at hand; and its FLOPs, ours and XLA's."""
+def frame_flops(tracker: Tracker) -> dict[str, float | None]:
+    """FLOPs of one frame whose crop is cut: as `matmul_flops` and as XLA's cost analysis count them."""
     model, view = tracker.model, programs.first_view(BOX, tracker.model.config.template_size, _black)
     variables = tracker._engine.variables
     target = programs.begin(model, variables, *view, window_power=1.0)
@@ -57,19 +59,26 @@ def compiled_frame(tracker):
     return {"matmul": counted, "xla_cost_analysis": (lowered.compile().cost_analysis() or {}).get("flops")}
 
 
-def _black(box_xywh, factor, size):
+def _black(box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
     return np.zeros((size, size, 3), np.uint8), 1.0
 
 
-def measure(variant, dtype="float32", frames=30, height=480, width=640, trace=None):
+def measure(
+    variant: str,
+    dtype: str = "float32",
+    frames: int = 30,
+    height: int = 480,
+    width: int = 640,
+    trace: Path | None = None,
+) -> dict:
     """The figures of a variant on this machine.
 
     Args:
       variant: name in `VARIANTS`.
       dtype: "float32" or "bfloat16", of the computation.
-      frames: to measure with.
+      frames: number of frames to measure with.
       height, width: of the frames.
-      trace: folder for a trace of those frames, None for none.
+      trace: folder for a trace of at most ten frames; None writes none.
 
     Returns:
       a JSON-able dict.
@@ -91,7 +100,7 @@ def measure(variant, dtype="float32", frames=30, height=480, width=640, trace=No
         with jax.profiler.trace(str(trace)):
             for _ in range(min(frames, 10)):
                 update()
-    flops, limit = compiled_frame(tracker), matmul_rate(dtype)
+    flops, limit = frame_flops(tracker), matmul_rate(dtype)
     return {
         "variant": variant,
         "dtype": dtype,
@@ -107,17 +116,17 @@ def measure(variant, dtype="float32", frames=30, height=480, width=640, trace=No
     }
 
 
-def table(row):
-    """The measurements as people read them."""
-    parts = {name.removesuffix("_head"): count / 1e6 for name, count in row["parameters"].items()}
-    whole = parts.pop("all")
-    parts = ", ".join(f"{name} {count:.2f}" for name, count in parts.items())
+def table(row: dict) -> str:
+    """The figures of `measure` as text."""
+    counts = {name.removesuffix("_head"): count / 1e6 for name, count in row["parameters"].items()}
+    whole = counts.pop("all")
+    parts = ", ".join(f"{name} {count:.2f}" for name, count in counts.items())
     flops, xla = row["flops_a_frame"]["matmul"], row["flops_a_frame"]["xla_cost_analysis"]
-    said = f" (XLA's cost analysis, which counts a loop's body once: {xla / 1e9:.2f})" if xla else ""
+    by_xla = f" (XLA's cost analysis, which counts a loop's body once: {xla / 1e9:.2f})" if xla else ""
     return "\n".join([
         f"{row['variant']}, {row['dtype']}, on {row['device']}, frames of {row['frame']}",
         f"parameters  {whole:.2f} M ({parts})",
-        f"arithmetic  {flops / 1e9:.2f} GFLOP a frame{said}",
+        f"arithmetic  {flops / 1e9:.2f} GFLOP a frame{by_xla}",
         f"compiling   {row['compile_seconds']:.1f} s",
         f"speed       {row['ms_a_frame']:.2f} ms a frame, {row['frames_per_second']:.1f} frames/s, crop and copies too",
         f"limit       {row['matmul_flops_per_second'] / 1e9:.0f} GFLOP/s in a large matrix product; "

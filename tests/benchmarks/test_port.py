@@ -6,7 +6,7 @@ from benchmarks.port import Port
 from relo_jax.checkpoints.pytorch import convert
 from relo_jax.model import RELO
 from relo_jax.profiling.flops import matmul_flops
-from relo_jax.profiling.frame import compiled_frame
+from relo_jax.profiling.frame import frame_flops
 from relo_jax.tracking import tracker
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
@@ -22,4 +22,4 @@ def test_it_gives_the_trackers_boxes(fixtures, natural_image):
         np.testing.assert_allclose(port.update(frame), ours.update(frame).box, rtol=0, atol=1e-3)
     # The port encodes the templates again in each frame, and computes more besides.
     templates = matmul_flops(lambda v: model.apply(v, *port._template, method="encode_templates"), variables)
-    assert port.flops() - compiled_frame(ours)["matmul"] > templates > 0
+    assert port.flops() - frame_flops(ours)["matmul"] > templates > 0

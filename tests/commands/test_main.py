@@ -89,6 +89,11 @@ def test_the_data_may_be_in_a_bucket(command):
     assert str(args.data_root) == "gs://bucket/built"
 
 
+@pytest.mark.parametrize("command", ["eval --check runs/b256", "track film --checkp runs/b256"])
+def test_a_flag_may_be_shortened(command):
+    assert cli.parse(command.split()).checkpoint == "runs/b256"
+
+
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
 @pytest.mark.parametrize(
     "command",

@@ -1,4 +1,4 @@
-"""`relo profile data`: every stage of a clip is told, and whether training waits for clips."""
+"""`relo profile data`: the cost of every stage of a clip, and whether training waits for clips."""
 
 import json
 import time
@@ -27,7 +27,7 @@ def folder(tmp_path):
     return tmp_path / "LaSOT" / "airplane"
 
 
-def test_the_command_tells_stages_pipeline_and_waiting(folder, tmp_path, capsys):
+def test_the_command_prints_stages_pipeline_and_waiting(folder, tmp_path, capsys):
     data = ["--config.data.name=folder", f"--config.data.root={folder}", f"--json={tmp_path / 'out.json'}"]
     config = "--config=configs/relo_tiny.py:warmup"
     assert cli.main(["profile", "data", config, *SMALL, *data, "--clips=16", "--steps=0"]) == 0
@@ -55,10 +55,10 @@ def test_waiting_is_what_a_fed_step_takes_longer(reading, share, monkeypatch):
         clock.now += seconds
         return 1
 
-    told = clip.waiting(lambda batch: passes(0.015), iter(lambda: passes(reading), 0), 8, 2)
-    assert told["step_ms"] == pytest.approx(15.0) and told["waiting_share"] == pytest.approx(share)
+    row = clip.waiting(lambda batch: passes(0.015), iter(lambda: passes(reading), 0), 8, 2)
+    assert row["step_ms"] == pytest.approx(15.0) and row["waiting_share"] == pytest.approx(share)
     assert "of it is waiting" in clip.table(
-        {"stage_ms_a_clip": {"read": 100.0}, "pipeline_clips_per_second": 10.0, "training": told}
+        {"stage_ms_a_clip": {"read": 100.0}, "pipeline_clips_per_second": 10.0, "training": row}
     )
 
 
@@ -67,6 +67,7 @@ def test_waiting_is_what_a_fed_step_takes_longer(reading, share, monkeypatch):
     [
         (["data", "--clips=0"], "--clips is at least 1"),
         (["data"], "--config is missing"),
+        (["data", "--config=a.py", "--dtype=bfloat16"], "relo profile data: --dtype belongs to relo profile"),
         (["data", "--config=no.py"], "no.py"),
     ],
 )

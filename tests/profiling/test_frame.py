@@ -1,4 +1,4 @@
-"""`relo profile`: parameters and arithmetic of a model, and what a frame takes here."""
+"""`relo profile`: parameters and arithmetic of a model, and the cost of a frame on this machine."""
 
 import json
 import re
@@ -8,15 +8,15 @@ import pytest
 from relo_jax.commands import main as cli
 
 
-def test_the_command_says_what_a_frame_costs(tmp_path, capsys):
+def test_the_command_prints_the_cost_of_a_frame(tmp_path, capsys):
     out, trace = tmp_path / "row.json", tmp_path / "trace"
     arguments = ["--variant", "tiny", "--frames", "2", "--size", "320x240", "--json", str(out), "--trace", str(trace)]
     assert cli.main(["profile", *arguments]) == 0
-    row, said = json.loads(out.read_text()), capsys.readouterr().out
+    row, printed = json.loads(out.read_text()), capsys.readouterr().out
     assert row["parameters"]["all"] == sum(n for name, n in row["parameters"].items() if name != "all") > 1e6
     assert row["ms_a_frame"] > 0 and row["frames_per_second"] == pytest.approx(1e3 / row["ms_a_frame"], rel=0.01)
     assert 0 < row["share_of_matmul"] < 1.5
-    assert f"{row['frames_per_second']:.1f} frames/s" in said and "encoder" in said
+    assert f"{row['frames_per_second']:.1f} frames/s" in printed and "encoder" in printed
     assert list(trace.rglob("*.xplane.pb"))
     # The main blocks by hand are most of the arithmetic; XLA's figure counts their loop once, so it lies below.
     width, tokens, depth = 128, 64 + 16 + 2, 6
@@ -34,6 +34,8 @@ def test_the_command_says_what_a_frame_costs(tmp_path, capsys):
         (["--variant", "tiny", "--frames", "0"], "--frames is 0"),
         (["--variant", "tiny", "--size", "big"], "--size is 'big': give WIDTHxHEIGHT"),
         (["--variant", "tiny", "--size", "20x20"], "at least 200 x 200"),
+        (["--variant", "tiny", "--steps", "3"], "relo profile: --steps belongs to relo profile data"),
+        (["--config.batch_size=3"], "relo profile: --config.batch_size=3 belongs to relo profile data"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, message, capsys):
