@@ -16,7 +16,7 @@ _HOME = {  # public name -> (module, name in it; None: the module itself)
     "VARIANTS": ("relo_jax.model", "VARIANTS"),
     "Tracker": ("relo_jax.tracking.tracker", "Tracker"),
     "MultiTracker": ("relo_jax.tracking.tracker", "MultiTracker"),
-    "track": ("relo_jax.tracking.tracker", "track"),
+    "track": ("relo_jax.tracking.follow", "track"),
     "evaluate": ("relo_jax.eval.runner", "evaluate"),
     "train_and_evaluate": ("relo_jax.train.loop", "train_and_evaluate"),
     "UserError": ("relo_jax.errors", "UserError"),
