@@ -170,7 +170,6 @@ def test_only_long_sequences_with_enough_visible_frames_are_eligible():
 
 
 def test_without_augmentation_a_template_is_the_crop_of_the_release():
-
     s = red_square()
     clip = ClipSource(folder((s,)), PLAIN, seed=6)[0]
     frames = sample_order(_after_pick(6, 0, 1), s.visible, 5, 400)

@@ -146,7 +146,6 @@ def test_a_broken_photograph_costs_only_its_own_clips(folder, tmp_path):
 
 
 def test_the_files_digest_depends_on_names_and_sizes_but_not_on_the_location(folder, tmp_path):
-
     shutil.copytree(folder, tmp_path / "copy")
     digest = lambda root: read_photos(root, 0, "train", OPTIONS).files_digest
     assert digest(tmp_path / "copy") == digest(folder)

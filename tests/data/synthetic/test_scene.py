@@ -110,7 +110,6 @@ def test_motion_blur_is_the_same_in_a_crop_as_in_its_frame():
 
 
 def test_an_object_that_jumps_across_the_frame_is_not_blurred():
-
     scene = Procedural(5, "heldout", replace(CLEAN, absence=0.0)).scene(4)
     away = replace(scene.layers[0], maps=scene.layers[0].maps.copy())
     away.maps[:9, 0, 2] -= 5000
