@@ -3,7 +3,7 @@
 #     make demo       teaches a small RELO where to look by its reward, evaluates it, tracks a video: runs/demo/
 #     make test       the test suite
 #     make toolkits   the toolkits of VOT and GOT-10k, which some tests run: .venv-toolkits/ (make test makes it too)
-#     make demo-full  the demo with both training stages from nothing: runs/demo-full/
+#     make demo-full  the demo with both training stages from random weights: runs/demo-full/
 #     make lint       linter, formatter and type checker, as CONTRIBUTING.md says
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #

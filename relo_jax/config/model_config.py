@@ -34,7 +34,7 @@ class ModelConfig:
     head_width: int  # c, channels of the first convolution of each head
     drop_path: float = 0.1  # stochastic depth of the last block; it rises linearly from 0
     layer_scale: float = 0.1  # initial value of gamma1 and gamma2
-    init_scheme: str = _choice("release", "similarity")  # the second for training from nothing, see `init_variables`
+    init_scheme: str = _choice("release", "similarity")  # the second for random weights, see `init_variables`
     remat: bool = False  # recompute each main block in the backward pass instead of storing its activations
     # What remat stores of a block all the same. "dots": outputs of linear layers, so that little but attention and
     # norms is computed twice.

@@ -24,7 +24,7 @@ def paper(stage: str) -> ConfigDict:
 
 
 def starter(stage: str) -> ConfigDict:
-    """The recipe of the tiny starter and the demo: the variant `tiny` from nothing, on procedural clips.
+    """The recipe of the tiny starter and the demo: the variant `tiny` from random weights, on procedural clips.
 
     Without ImageNet weights, the paper's warm-up does not teach the network to compare template and search region. This
     one therefore has the release's centre map with a focal loss, in addition to the box losses.

@@ -206,7 +206,7 @@ def init_variables(model: RELO, key: PRNGKeyArray) -> dict:
 def _start_as_matcher(encoder, key):
     """Makes every head of every block start as a matcher: tokens that look alike attend to each other.
 
-    Trained from nothing, attention takes very long to discover that comparing template and search region pays. Here
+    From random weights, attention takes very long to discover that comparing template and search region pays. Here
     query and key projections start equal, and wide enough for logits of a few units, so that a search token attends to
     the template tokens that look like it. Token types differ from the start, so that it reads there whether those were
     target or background. Nothing is tied: training may undo all of it.

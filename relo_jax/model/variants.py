@@ -10,11 +10,11 @@ _LARGE = dict(search_size=256, template_size=128, head_width=256)
 
 # fmt: off
 VARIANTS: dict[str, dict[str, Any]] = {
-    # the demo, the studies and the tests: far faster than real time on two cores, trained from nothing
+    # the demo, the studies and the tests: far faster than real time on two cores, trained from random weights
     "tiny": dict(width=128, stem_blocks=(1, 1), depth=6, heads=4, temporal_tokens=2, templates=1,
                  search_size=128, template_size=64, head_width=64, drop_path=0.0,
                  layer_scale=1.0, init_scheme="similarity"),
-    # the shipped starter for real video, trained from nothing on one GPU
+    # the shipped starter for real video, trained from random weights on one GPU
     "mini": dict(width=160, stem_blocks=(1, 1), depth=8, heads=5, temporal_tokens=2, templates=2,
                  search_size=192, template_size=96, head_width=64, drop_path=0.0,
                  layer_scale=1.0, init_scheme="similarity"),

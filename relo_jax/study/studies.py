@@ -74,13 +74,16 @@ def all_arms() -> dict[str, Arm]:
     """The table of arms: name -> Arm.
 
     Raises:
-      UserError: the file is missing, as where only the package is installed.
+      UserError: the file is missing, as where only the package is installed, or has no table.
     """
     beside_package = Path(relo_jax.__file__).parents[1] / FILE
     file = next((path for path in (FILE, beside_package) if path.is_file()), None)
     if file is None:
         raise UserError(f"{FILE} is not here: run the studies in a copy of the repository, which has it")
-    return runpy.run_path(str(file))["ARMS"]
+    arms = runpy.run_path(str(file)).get("ARMS")
+    if arms is None:
+        raise UserError(f"{file} has no table ARMS: run the studies in a copy of the repository, or restore the file")
+    return arms
 
 
 def stages(arm: str, seed: int, scale: float, folder: Path | str) -> list[tuple[ConfigDict, Path]]:
