@@ -1,6 +1,6 @@
-"""Checkpoints in memory and back: `load` reads whatever kind there is, `save_variables` writes a run directory.
+"""Loads and saves checkpoints: `load` reads every kind, `save_variables` writes a run directory.
 
-`load` takes a run directory, one of its steps, a file of the PyTorch release, or a starter of the package.
+The kinds are a run directory, one of its steps, a PyTorch file of the release, and a starter of the package.
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import flax.serialization
 import jax
@@ -40,34 +41,31 @@ from relo_jax.errors import UserError
 from relo_jax.files import atomic_write
 from relo_jax.model import RELO
 
-# The release's window powers where no benchmark is named (the released system, "Inference").
-RELEASED_WINDOW_POWER = {"t256": 2.0, "s256": 2.0, "b256": 3.0, "l256": 2.7}  # s256: never released, as t256
+# The release's window powers where no benchmark is named; s256, which was never released, has that of t256.
+RELEASED_WINDOW_POWER = {"t256": 2.0, "s256": 2.0, "b256": 3.0, "l256": 2.7}
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A checkpoint in memory."""
 
-    model: RELO  # as it is to be computed; the config has it as it was made
+    model: RELO  # with the dtype asked for; `config` has that of training
     variables: dict  # {"params", "batch_stats"}, float32, on the default device
-    config: dict  # sections "model" and "tracker" at least
+    config: dict  # at least the sections "model" and "tracker"
 
 
-def load(path="starter", model=None, dtype=None):
-    """A checkpoint, whatever it is.
+def load(path: Path | str = "starter", model: RELO | None = None, dtype: str | None = None) -> Loaded:
+    """Loads a checkpoint of any kind.
 
     Args:
       path: a run directory (its newest step), one of its `checkpoints/<step>`, a `.pth.tar` or `.pt` of the release
         (see `relo_jax.convert`), an exported `.msgpack`, or one of `STARTERS`, which come with the package.
-      model: the `RELO` to load it into; None takes the one that the checkpoint was made with.
-      dtype: what to compute in, "float32" or "bfloat16"; None is as that model has it. The variables are float32.
-
-    Returns:
-      Loaded.
+      model: the model to load it into; None takes the one in the checkpoint's config.
+      dtype: of the computation, "float32" or "bfloat16"; None takes the model's. The variables are float32.
 
     Raises:
-      UserError: no such checkpoint, damaged, or of another variant (names the first parameter that differs); no such
-        dtype.
+      UserError: the checkpoint does not exist, is damaged, or is of another variant (names the first parameter that
+        differs); an unknown dtype.
     """
     loaded = _load(path, model)
     if dtype is None:
@@ -76,7 +74,7 @@ def load(path="starter", model=None, dtype=None):
 
 
 def _load(path, model):
-    """`load`, in the model's own dtype."""
+    """`load` with the model's own dtype."""
     if not isinstance(path, (str, os.PathLike)):
         raise UserError(f"checkpoint is {path!r}: give a path, or one of {', '.join(STARTERS)}")
     path = STARTERS.get(str(path), Path(path))
@@ -93,18 +91,19 @@ def _load(path, model):
     return Loaded(model, convert.from_torch(path, model), describe(model))
 
 
-def save_variables(path, model, variables, tracker_config=None, card=None):
-    """Writes a run directory with one checkpoint, step 0: all of it, or nothing.
+def save_variables(
+    path: Path | str, model: RELO, variables: dict, tracker_config: dict | None = None, card: dict | None = None
+) -> None:
+    """Writes a run directory with one checkpoint, step 0, atomically.
 
     Args:
       path: directory that does not exist yet, or is empty.
-      model: `RELO`.
       variables: `{"params", "batch_stats"}`.
-      tracker_config: the config's section "tracker"; the release's for this variant where not given.
+      tracker_config: the config's section "tracker"; None writes the release's for this variant.
       card: the model card, see `relo_jax.checkpoints.model_card`; None writes none.
 
     Raises:
-      UserError: `path` is taken, or cannot be written (full disk, no permission).
+      UserError: `path` exists already, or cannot be written (full disk, no permission).
     """
     path = Path(path).absolute()
     check_free(path)
@@ -118,23 +117,22 @@ def save_variables(path, model, variables, tracker_config=None, card=None):
             steps.save(0, args=ocp.args.Composite(**{VARIABLES: ocp.args.StandardSave(variables)}))
             steps.wait_until_finished()
         os.replace(unfinished, path)
-    except Exception as error:  # Orbax passes on what its storage raises, which is no OSError
+    except Exception as error:  # Orbax raises the errors of its storage, which are no OSErrors
         raise UserError(f"{path} cannot be written, nothing is left of it ({reason(error)})") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def export_starter(variables, model, path, tracker_config=None):
+def export_starter(variables: dict, model: RELO, path: Path | str, tracker_config: dict | None = None) -> None:
     """Writes one small file, `<name>.msgpack`, with params in float16, and the config beside it, `<name>.json`.
 
     Args:
       variables: `{"params", "batch_stats"}`.
-      model: `RELO`.
-      path: the `.msgpack` file; replaced when it exists.
+      path: the `.msgpack` file; an existing one is replaced.
       tracker_config: as in `save_variables`.
 
     Raises:
-      UserError: cannot be written.
+      UserError: the files cannot be written.
     """
     path = Path(path)
     params = jax.tree.map(lambda x: np.asarray(x).astype(np.float16), variables["params"])
@@ -146,8 +144,8 @@ def export_starter(variables, model, path, tracker_config=None):
         description.write_text(config)
 
 
-def describe(model, tracker_config=None):
-    """The config that goes with bare variables: section "model", and "tracker" as given or the release's."""
+def describe(model: RELO, tracker_config: dict | None = None) -> dict[str, Any]:
+    """A config for variables without one: the section "model", and "tracker" as given or as in the release."""
     tracker = relo_config.base().tracker.to_dict()
     if model.config.variant in RELEASED_WINDOW_POWER:
         tracker["window_power"] = RELEASED_WINDOW_POWER[model.config.variant]
@@ -159,12 +157,12 @@ def _load_step(run, step, model):
     model = model or _model_of(config, run / CONFIG_FILE)
     where = run / CHECKPOINTS / str(step)
     check_readable(where, VARIABLES)
-    # The items of training are not read here, but Orbax warns of what it has no handler for.
+    # Training's items are not read here, but Orbax warns about items without a handler.
     handlers = {**training_handlers(), VARIABLES: ocp.PyTreeCheckpointHandler()}
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers)) as reader:
         try:
             metadata = reader.metadata(where.absolute()).item_metadata[VARIABLES]
-        except Exception as error:  # whatever Orbax makes of what is left of it
+        except Exception as error:  # Orbax raises many kinds for a damaged checkpoint
             raise damaged(where, error) from error
         if metadata is None:
             raise damaged(where, f"no description of {VARIABLES}")
@@ -175,28 +173,30 @@ def _load_step(run, step, model):
     return Loaded(model, _on_device(variables), config)
 
 
-def has_policy(loaded):
-    """Whether a checkpoint's policy was ever trained: it is of no warm-up, and its BatchNorm has seen a batch."""
-    return loaded.config.get("stage") != "warmup" and _saw_a_batch(loaded.variables["batch_stats"]["policy"])
+def has_policy(loaded: Loaded) -> bool:
+    """Whether a checkpoint has a trained policy: it is no warm-up, and the policy's running statistics have moved."""
+    return loaded.config.get("stage") != "warmup" and _is_trained(loaded.variables["batch_stats"]["policy"])
 
 
-def _saw_a_batch(norms):
+def _is_trained(norms):
     """Whether the running statistics of a tower have moved."""
     return any(bool(norm["mean"].any()) for norm in norms.values())
 
 
-def load_tracker(path, dtype=None):
-    """`load`, of a checkpoint that can track; dtype as there.
+def load_tracker(path: Path | str, dtype: str | None = None) -> Loaded:
+    """`load` for tracking: the map that localises the target must be trained.
 
     Raises:
-      UserError: as `load`; or the map that its model says where by was never trained: a warm-up's policy knows nothing,
-        nor does a centre map that had no focal loss.
+      UserError: see `load`; or the checkpoint is a warm-up, whose policy is untrained; or the model localises by a
+        centre map that had no focal loss.
     """
     loaded = load(path, dtype=dtype)
     if loaded.model.config.localizer == "heatmap":
-        if not _saw_a_batch(loaded.variables["batch_stats"]["regression"]["center"]):
-            raise UserError(f"{path} says where by its centre map, which was never trained: "
-                            "train it with config.warmup.center_focal_weight=1.0")  # fmt: skip
+        if not _is_trained(loaded.variables["batch_stats"]["regression"]["center"]):
+            raise UserError(
+                f"{path} localises by its centre map, which was never trained: train it with "
+                "config.warmup.center_focal_weight=1.0"
+            )
         return loaded
     if not has_policy(loaded):
         raise UserError(f"{path} is a warm-up without a trained policy: train the RL stage from it before tracking")
@@ -223,21 +223,20 @@ def _model_of(config, file):
     return RELO.from_config(config["model"])
 
 
-def check_fits(variables, model, where):
-    """Raises UserError, naming the first array that a model of this variant has no use for, or needs otherwise.
+def check_fits(variables: Any, model: RELO, where: Path | str) -> None:
+    """Raises UserError for the first array that the model lacks, or has with another shape.
 
     Args:
       variables: tree of anything with a shape.
-      model: `RELO`.
       where: the checkpoint, for the message.
     """
-    found, needed = (
+    saved, needed = (
         {"/".join(k.key for k in path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
         for tree in (variables, abstract_variables(model))
     )
-    for name in [*needed, *found]:
-        if found.get(name) != needed.get(name):
-            has, needs = (f"shape {tree[name]}" if name in tree else "nothing" for tree in (found, needed))
+    for name in [*needed, *saved]:
+        if saved.get(name) != needed.get(name):
+            has, needs = (f"shape {tree[name]}" if name in tree else "nothing" for tree in (saved, needed))
             variant = model.config.variant
             raise UserError(f"{where} is of another variant than {variant!r}: {name}: {has}, expected {needs}")
 

@@ -1,18 +1,19 @@
-"""The model card: where a checkpoint comes from, as JSON for programs and as a page for people.
+"""The model card: the origin of a checkpoint, as JSON for programs and as a page for people.
 
-    runs/b256/card.json       what it is, data and their fingerprint, code and packages of every session, its parent
-    runs/b256/metrics.json    numbers of the last held-out evaluation and of the last training steps
-    runs/b256/MODEL_CARD.md   the same two as text, made anew whenever they change
+    runs/b256/card.json       the model, fingerprints of its data, code and packages of every session, its parent
+    runs/b256/metrics.json    metrics of the last held-out evaluation and of the last training steps
+    runs/b256/MODEL_CARD.md   both as text, written again whenever they change
 
-`relo train`, `relo demo` and `relo convert` write them; `relo eval` puts the card beside its results, with metrics and
-config of the checkpoint, the code that evaluated and a fingerprint of the data. The code's revision is that of the
-checkout that the package runs from, and says when files were changed after it; of an installed package it is the one
-that pip noted, where it noted one.
+`relo train`, `relo demo` and `relo convert` write them. `relo eval` writes the card beside its results, with metrics
+and config of the checkpoint, the code that evaluated it and a fingerprint of the data.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -21,30 +22,35 @@ from relo_jax.checkpoints.provenance import session
 from relo_jax.checkpoints.run_directory import CHECKPOINTS, STARTERS
 from relo_jax.files import atomic_write
 
+if TYPE_CHECKING:
+    from relo_jax.model import RELO
+
 CARD_FILE, METRICS_SUMMARY_FILE, PAGE_FILE = "card.json", "metrics.json", "MODEL_CARD.md"
 _PARTS = {"regression": "regression head", "policy": "policy head", "value": "value head"}
 
 
-def count_parameters(variables):
-    """Numbers of trained parameters by part of the network: dict of int."""
+def count_parameters(variables: dict) -> dict[str, int]:
+    """Number of parameters of each part of the network."""
     return {
         _PARTS.get(part, part): sum(leaf.size for leaf in jax.tree.leaves(tree))
         for part, tree in variables["params"].items()
     }
 
 
-def begin_training(workdir, config, parameters, clips, held_out, first_step):
-    """Writes the card of a run that begins, or adds this session to that of one that continues.
+def begin_training(
+    workdir: Path | str, config: dict[str, Any], parameters: dict[str, int], clips: str, held_out: str, first_step: int
+) -> None:
+    """Writes the card of a new run, or adds this session to the card of a run that continues.
 
     Args:
       workdir: run directory.
-      config: the run's, nested dict.
+      config: the run's.
       parameters: see `count_parameters`.
-      clips, held_out: fingerprints of what is trained on and measured with (`ClipSource.fingerprint`).
-      first_step: how many steps were done before.
+      clips, held_out: fingerprints of the clips of training and evaluation (`ClipSource.fingerprint`).
+      first_step: number of steps done before.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: the card cannot be written.
     """
     before = read(workdir) if first_step else {}
     data = {"name": config["data"]["name"], "weights": list(config["data"]["weights"]), "seed": config["data"]["seed"]}
@@ -62,23 +68,24 @@ def begin_training(workdir, config, parameters, clips, held_out, first_step):
     write(workdir, card, _read_json(Path(workdir) / METRICS_SUMMARY_FILE) if first_step else None)
 
 
-def write_metrics(workdir, step, train, held_out):
-    """Writes `metrics.json`, and the page with it.
+def write_metrics(workdir: Path | str, step: int, train: dict[str, float], held_out: dict[str, float]) -> None:
+    """Writes `metrics.json` and the page.
 
     Args:
       workdir: run directory, with a card.
       step: number of steps done.
-      train: dict of numbers, means over the last steps. held_out: of the last evaluation; {} where there was none yet.
+      train: means over the last steps.
+      held_out: means of the last evaluation; {} if there was none.
 
     Raises:
-      UserError: they cannot be written.
+      UserError: the files cannot be written.
     """
     metrics = {"step": step, "train": train, "held_out": held_out}
     write(workdir, read(workdir), metrics)
 
 
-def of_converted(path, model, parameters, kind):
-    """The card of a checkpoint that was converted from a PyTorch file; `kind` says what the file is."""
+def of_converted(path: Path | str, model: RELO, parameters: dict[str, int], kind: str) -> dict[str, Any]:
+    """The card of a checkpoint that was converted from a PyTorch file of some `kind`."""
     source = {"name": Path(path).name, "sha256": _sha256(path), "kind": kind}
     return {
         "kind": "converted", "variant": model.config.variant, "stage": None, "parameters": parameters, "source": source,
@@ -86,9 +93,8 @@ def of_converted(path, model, parameters, kind):
     }  # fmt: skip
 
 
-def of_checkpoint(path):
-    """What is known of a checkpoint: its card and, where there are some, its metrics (they say of which step); or of a
-    file, or of a run without a card, name and digest.
+def of_checkpoint(path: Path | str) -> dict[str, Any]:
+    """The card and metrics of a checkpoint, as far as there are any; the name and digest of a file.
 
     Args:
       path: as for `relo_jax.checkpoint.load`.
@@ -97,23 +103,23 @@ def of_checkpoint(path):
     if file.is_file():
         return {"kind": "file", "name": str(path) if str(path) in STARTERS else file.name, "sha256": _sha256(file)}
     run, step = (file.parents[1], file.name) if file.parent.name == CHECKPOINTS else (file, None)
-    known = read(run) or {"kind": "run without a card"}
+    card = read(run) or {"kind": "run without a card"}
     metrics = _read_json(run / METRICS_SUMMARY_FILE)
     more = {"step": None if step is None else int(step), "metrics": metrics}
-    return {"name": run.absolute().name, **{k: v for k, v in more.items() if v is not None}, **known}
+    return {"name": run.absolute().name, **{k: v for k, v in more.items() if v is not None}, **card}
 
 
-def add_evaluation(folder, checkpoint, config, **more):
-    """Writes the card beside results: that of the checkpoint, and who evaluated it, once for each time that they did.
+def add_evaluation(folder: Path | str, checkpoint: dict[str, Any], config: dict[str, Any], **more: Any) -> None:
+    """Writes the checkpoint's card beside results, and adds a session for this evaluation.
 
     Args:
-      folder: of results.
-      checkpoint: see `of_checkpoint`.
-      config: the checkpoint's, nested dict.
-      more: what to say of this evaluation.
+      folder: of the results.
+      checkpoint: its card, see `of_checkpoint`.
+      config: the checkpoint's.
+      more: further fields of the session.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: the card cannot be written.
     """
     sessions = [*read(folder).get("sessions", []), session(**more)]
     with atomic_write(Path(folder) / CARD_FILE) as file:
@@ -121,8 +127,8 @@ def add_evaluation(folder, checkpoint, config, **more):
         file.write_text(json.dumps(card, indent=2) + "\n")
 
 
-def write(folder, card, metrics=None):
-    """Writes card, metrics where there are some, and the page. Raises UserError."""
+def write(folder: Path | str, card: dict[str, Any], metrics: dict[str, Any] | None = None) -> None:
+    """Writes the card, the metrics if given, and the page. Raises UserError if it cannot."""
     folder = Path(folder)
     for name, value in ((CARD_FILE, card), (METRICS_SUMMARY_FILE, metrics)):
         if value is not None:
@@ -132,8 +138,8 @@ def write(folder, card, metrics=None):
         file.write_text(page(card, metrics))
 
 
-def read(folder):
-    """The card of a folder; {} where there is none, or none that can be read."""
+def read(folder: Path | str) -> dict[str, Any]:
+    """The card of a folder; {} if there is none, or it cannot be read."""
     return _read_json(Path(folder) / CARD_FILE) or {}
 
 
@@ -144,7 +150,7 @@ def _sha256(path):
 
 def _read_json(file):
     try:
-        found = json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None

@@ -1,16 +1,18 @@
-"""The model card as a page: what a checkpoint is, how it was made, its numbers, and what not to expect of it.
+"""The model card as a page: what a checkpoint is, how it was made, its metrics and its limits.
 
-Markdown with the lines on top that the Hugging Face hub reads; everything in it comes from `card.json` and
-`metrics.json` (see `relo_jax.checkpoints.model_card`).
+It is Markdown with a header for the Hugging Face hub. All of its content comes from `card.json` and `metrics.json` (see
+`relo_jax.checkpoints.model_card`).
 """
 
+from typing import Any
 
-def page(card, metrics=None):
+
+def page(card: dict[str, Any], metrics: dict[str, Any] | None = None) -> str:
     """The card as Markdown."""
     variant, total = card.get("variant", "?"), sum(card.get("parameters", {}).values())
     title = f"RELO-{variant if variant in ('tiny', 'mini') else variant.upper()}"
     lines = ["---", "library_name: relo_jax", "tags:", "- visual-object-tracking", "---", "", f"# {title}", ""]
-    lines += [f"{_what(card)} {total / 1e6:.1f} M parameters: {_counts(card.get('parameters', {}))}.", ""]
+    lines += [f"{_kind(card)} {total / 1e6:.1f} M parameters: {_counts(card.get('parameters', {}))}.", ""]
     if card.get("stage") != "warmup":
         lines += ["```", "relo track VIDEO --box x,y,w,h --checkpoint THIS_FOLDER --save out.mp4", "```", ""]
     if card.get("data"):
@@ -26,13 +28,12 @@ def page(card, metrics=None):
             lines.append(f"| {name} | {' | '.join('' if c is None else f'{c:.4g}' for c in cells)} |")
         lines.append("")
     lines += ["## Limits", "", *_limits(card), "", "## Made with", ""]
-    for done in card.get("sessions", []):
-        lines.append(f"- {_session(done)}")
+    lines += [f"- {_session(session)}" for session in card.get("sessions", [])]
     return "\n".join(lines) + "\n"
 
 
-def _what(card):
-    """One or two sentences."""
+def _kind(card):
+    """What the checkpoint is, in one sentence."""
     if card.get("kind") == "converted":
         source = card["source"]
         return f"Converted from `{source['name']}` ({source['kind']}; SHA-256 `{source['sha256'][:16]}...`)."
@@ -51,39 +52,42 @@ def _data_lines(data):
     weights = f", weights {', '.join(f'{w:g}' for w in data['weights'])}" if data["weights"] else ""
     return [
         f"`{data['name']}`{weights}, seed {data['seed']}. Fingerprint of the clips `{data['fingerprint']}`, of the "
-        f"held-out ones `{data['held_out_fingerprint']}`: the same clips have the same one, wherever the data lie."
+        f"held-out ones `{data['held_out_fingerprint']}`. Equal clips have equal fingerprints, wherever the data are "
+        "stored."
     ]
 
 
 def _parent(parent):
     if not parent:
-        return "nothing: fresh weights"
+        return "fresh weights"
     digest = f", SHA-256 `{parent['sha256'][:16]}...`" if "sha256" in parent else ""
     return f"`{parent['name']}`{digest}"
 
 
 def _limits(card):
-    """What not to expect, as list items."""
+    """The limits as list items."""
     lines = []
     if card.get("stage") == "warmup":
-        lines.append("- It cannot track: nothing taught it where to look. It is what an RL stage starts from.")
+        lines.append("- It cannot track, because its policy is untrained. An RL stage starts from it.")
     if "procedural" in card.get("data", {}).get("name", ""):
-        lines.append("- It saw procedural clips, drawn by a program: real videos are another matter.")
+        lines.append("- It was trained on procedural clips, drawn by a program. Real videos differ from them.")
     if card.get("kind") == "converted":
-        lines.append("- The weights are their authors', under their terms.")
-    lines.append("- It follows one target that it is shown in the first frame, and cannot say what the target is.")
-    lines.append("- Its score says how sure it is, and is not a proof; look at it before anything depends on a box.")
+        lines.append("- The weights belong to their authors, under their terms.")
+    lines.append(
+        "- It follows one target, given by its box in the first frame. It does not name or classify the target."
+    )
+    lines.append("- Its score is a confidence, not a guarantee. Check the score before relying on a box.")
     return lines
 
 
-def _session(done):
-    code, packages = done["code"], done["packages"]
+def _session(session):
+    code, packages = session["code"], session["packages"]
     revision = (
         f", revision {code['revision'][:10]}{' with changes' if code['changed'] else ''}" if code["revision"] else ""
     )
-    begun = f"from step {done['first_step']:,}: " if done.get("first_step") else ""
+    start = f"from step {session['first_step']:,}: " if session.get("first_step") else ""
     versions = ", ".join(f"{name} {packages[name]}" for name in ("python", "jax", "flax") if name in packages)
     return (
-        f"{begun}{done['date']}, relo_jax {code['relo_jax']}{revision}; {versions}; {done['machine']['devices']}: "
-        f"`{done['command']}`"
+        f"{start}{session['date']}, relo_jax {code['relo_jax']}{revision}; {versions}; "
+        f"{session['machine']['devices']}: `{session['command']}`"
     )

@@ -1,10 +1,10 @@
 """A run directory: one layout for trained, resumed and converted models.
 
-runs/b256/card.json, MODEL_CARD.md    where it comes from, see `relo_jax.checkpoints.model_card`
-runs/b256/config.json                 the whole config; section "model" rebuilds the model, "tracker" its defaults
-runs/b256/metrics.jsonl               a line for each step that was logged
-runs/b256/checkpoints/<step>/         one Orbax checkpoint a step, complete or absent (Orbax renames it into place)
-    variables                         {"params", "batch_stats"}, all of them, trained or frozen
+runs/b256/card.json, MODEL_CARD.md    the model card, see `relo_jax.checkpoints.model_card`
+runs/b256/config.json                 the whole config; section "model" rebuilds the model, "tracker" has its defaults
+runs/b256/metrics.jsonl               one line per logged step
+runs/b256/checkpoints/<step>/         one Orbax checkpoint per step, complete or absent (Orbax renames it into place)
+    variables                         {"params", "batch_stats"}, trained and frozen
     train                             optimiser state and step; absent in a converted checkpoint
     data                              JSON, the position in the data; absent in a converted checkpoint
 """
@@ -12,6 +12,7 @@ runs/b256/checkpoints/<step>/         one Orbax checkpoint a step, complete or a
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -26,53 +27,49 @@ METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 VARIABLES, TRAIN, DATA = "variables", "train", "data"
 _PACKAGED = Path(__file__).parent / "starter"
-STARTERS = {  # "starter-warmup": what demo and studies begin with
+STARTERS = {  # demo and studies start from "starter-warmup"
     "starter": _PACKAGED / "mini.msgpack",
     "starter-tiny": _PACKAGED / "tiny.msgpack",
     "starter-warmup": _PACKAGED / "tiny_warmup.msgpack",
 }
 
 
-def manager(path, *, keep=None):
+def manager(path: Path | str, *, keep: int | None = None) -> ocp.CheckpointManager:
     """The Orbax manager of a run directory's checkpoints; saving is asynchronous and atomic.
 
-        with checkpoint.manager(path, keep=3) as manager:
+        with run_directory.manager(path, keep=3) as manager:
             manager.save(step, args=ocp.args.Composite(
                 variables=ocp.args.StandardSave(...), train=ocp.args.StandardSave(...), data=ocp.args.JsonSave(...)))
 
     Args:
       path: run directory.
-      keep: number of newest steps kept, None for all.
+      keep: number of newest steps kept; None keeps all.
     """
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
     handlers = {**training_handlers(), VARIABLES: ocp.StandardCheckpointHandler()}
     return ocp.CheckpointManager(Path(path).absolute() / CHECKPOINTS, options=options, item_handlers=handlers)
 
 
-def training_handlers():
-    """The items that only a running training reads."""
+def training_handlers() -> dict[str, ocp.CheckpointHandler]:
+    """Handlers of the items that only training reads."""
     return {TRAIN: ocp.StandardCheckpointHandler(), DATA: ocp.JsonCheckpointHandler()}
 
 
-def write_config(path, config):
-    """Writes `config` (a JSON-able dict) as the run directory's config, atomically."""
+def write_config(path: Path | str, config: dict[str, Any]) -> None:
+    """Writes `config` (JSON-able) as the run directory's config, atomically."""
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     with atomic_write(path / CONFIG_FILE) as file:
         file.write_text(json.dumps(config, indent=2))
 
 
-def read_config(path):
-    """The config of a run directory.
-
-    Raises:
-      UserError: there is none, or it is not JSON.
-    """
+def read_config(path: Path | str) -> dict[str, Any]:
+    """The config of a run directory. Raises UserError if there is none, or it is not JSON."""
     return read_json(Path(path) / CONFIG_FILE)
 
 
-def read_json(file):
-    """A config, with today's names. Raises UserError when there is none, or it is not JSON."""
+def read_json(file: Path) -> Any:
+    """A config file with the current names of its fields. Raises UserError if there is none, or it is not JSON."""
     try:
         return with_current_names(json.loads(file.read_text()), file)
     except FileNotFoundError:
@@ -81,15 +78,15 @@ def read_json(file):
         raise UserError(f"{file} is not valid JSON ({error}): restore it, or convert the checkpoint again") from None
 
 
-def read_metrics(workdir, split="train"):
-    """Rows of a run's metrics file of one split, as a list of dicts."""
+def read_metrics(workdir: Path | str, split: str = "train") -> list[dict[str, Any]]:
+    """The rows of one split in a run's metrics file."""
     with open(Path(workdir) / METRICS_FILE) as file:
         rows = [json.loads(line) for line in file]
     return [row for row in rows if row["split"] == split]
 
 
-def run_and_step(path):
-    """Run directory and step that a directory stands for."""
+def run_and_step(path: Path) -> tuple[Path, int]:
+    """The run directory and step that a path names: a run means its newest step. Raises UserError if there is none."""
     if path.parent.name == CHECKPOINTS and path.name.isdigit():
         return path.parent.parent, int(path.name)
     run = path.parent if path.name == CHECKPOINTS else path
@@ -97,14 +94,14 @@ def run_and_step(path):
         raise UserError(f"{run} is not a checkpoint: it has no directory {CHECKPOINTS}")
     steps = ocp.utils.checkpoint_steps(run.absolute() / CHECKPOINTS)
     if not steps:
-        raise UserError(f"{run / CHECKPOINTS} holds no finished checkpoint")
+        raise UserError(f"{run / CHECKPOINTS} has no finished checkpoint")
     return run, max(steps)
 
 
-def check_space(path, tree):
-    """Raises UserError when the disk of a directory (or of its nearest parent that exists) has no room for the arrays.
+def check_space(path: Path | str, tree: Any) -> None:
+    """Raises UserError if the disk of a directory (or of its nearest existing parent) has no room for the arrays.
 
-    Orbax notices a full disk too, with many tracebacks.
+    Orbax notices a full disk too, but prints many tracebacks.
     """
     path = next(p for p in [Path(path).absolute(), *Path(path).absolute().parents] if p.exists())
     needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
@@ -113,17 +110,17 @@ def check_space(path, tree):
         raise UserError(f"no space left for a checkpoint in {path}: it needs {needed >> 20} MiB, {free >> 20} are free")
 
 
-def check_free(path):
-    """Raises UserError when there is something at `path` already."""
+def check_free(path: Path | str) -> None:
+    """Raises UserError if `path` exists already, unless it is an empty directory."""
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path} exists already: name a new directory, or remove it")
 
 
-def check_readable(where, item):
-    """Raises UserError when bytes of an item of a checkpoint are missing.
+def check_readable(where: Path, item: str) -> None:
+    """Raises UserError if bytes of an item of a checkpoint are missing.
 
-    Orbax finds that out, too, but leaves a traceback on the terminal for each of the other arrays it was reading.
+    Orbax notices this too, but prints a traceback for each of the other arrays that it was reading.
 
     Args:
       where: directory of one step.
@@ -140,11 +137,11 @@ def check_readable(where, item):
         raise damaged(where, f"no arrays in {item}")
 
 
-def damaged(where, error):
+def damaged(where: Path, error: Exception | str) -> UserError:
     """The UserError for a checkpoint that cannot be read."""
-    return UserError(f"{where} is damaged or truncated, use another one or copy it again ({reason(error)})")
+    return UserError(f"{where} is damaged or truncated: use another one, or copy it again ({reason(error)})")
 
 
-def reason(error):
+def reason(error: Exception | str) -> str:
     """The first line of an exception's message."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -87,7 +87,7 @@ def test_a_map_that_was_never_trained_does_not_track(run, model, variables, tmp_
         "regression": jax.tree.map(np.zeros_like, variables["batch_stats"]["regression"]),
     }
     checkpoint.save_variables(tmp_path / "paper", model, {**variables, "batch_stats": stats}, {})
-    with pytest.raises(UserError, match=r"paper says where by its centre map, which was never trained: train it with"):
+    with pytest.raises(UserError, match=r"paper localises by its centre map, which was never trained: train it with"):
         checkpoint.load_tracker(tmp_path / "paper")
 
 

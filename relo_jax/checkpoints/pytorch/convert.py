@@ -1,19 +1,22 @@
-"""PyTorch checkpoints of the release to variables.
+"""Converts PyTorch checkpoints of the release to variables.
 
     variables = relo_jax.convert.from_torch("RELO_ep0090.pth.tar", RELO.from_variant("b256"))
 
-Three kinds of files are known: a RELO checkpoint (everything), a warm-up checkpoint (no policy, no value head) and an
-ImageNet-pretrained Fast-iTPN (encoder only, one square table of positions; the released system, "Encoder",
-Initialisation). What a kind lacks by design comes from a fresh initialisation, and is said. Every other tensor must be
-there, have the shape the model needs, and be used: anything else is an error that names it. Neither is PyTorch needed
-nor anything run that a file contains (`relo_jax/checkpoints/pytorch/reader.py`); the mapping is in `relo_jax/checkpoints/pytorch/parameter_map.py`.
+It knows three kinds of files: a RELO checkpoint (everything), a warm-up checkpoint (no policy and value head) and an
+ImageNet-pretrained Fast-iTPN (only the encoder, with one square table of positions). Parts that a kind lacks by design
+are freshly initialised and reported. Every other tensor must exist, have the shape that the model needs, and be used;
+otherwise an error names it.
+
+Reading needs no PyTorch and runs nothing that a file contains (`reader`); `parameter_map` has the mapping.
 """
 
 import fnmatch
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,29 +28,31 @@ from relo_jax.checkpoints.pytorch.position_embedding import split_positions
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, VARIANTS, init_variables
 
+StateDict = Mapping[str, Any]  # arrays or PyTorch tensors by the release's names
 RELO_KIND, WARMUP, PRETRAINED = "RELO checkpoint", "warm-up checkpoint", "pretrained Fast-iTPN"
 
-# Where a file keeps its state dict: the release's, Fast-iTPN's (two kinds), other people's.
+# Keys of the state dict in a file: the release's, Fast-iTPN's (two), and a common one.
 CONTAINERS = ("net", "module", "model", "state_dict")
 
-# What each kind may lack, as patterns of the release's names; whole, that is in no main block.
+# Tensors that each kind may lack, as patterns of the release's names. Stacked ones must be missing in all main blocks.
 OPTIONAL = {
     RELO_KIND: (),
     WARMUP: ("policy_model.*", "value_model.*"),
     PRETRAINED: (
         "policy_model.*", "value_model.*", "decoder.*",
         PREFIX + "*ttoken*", PREFIX + "template_*_token", PREFIX + "search_token",  # RELO's own
-        PREFIX + "fc_norm.*", PREFIX + "blocks.*.gamma_?",  # not before fine-tuning; the release makes them, too
+        PREFIX + "fc_norm.*", PREFIX + "blocks.*.gamma_?",  # fine-tuning adds them, as the release does
     ),
 }  # fmt: skip
-# What each kind may have beside it, and why it is not used.
+# Tensors of each kind that are not used, and why.
+_COUNTERS = {"*.num_batches_tracked": "counts batches; only read where BatchNorm has no momentum"}
 UNUSED = {
-    RELO_KIND: {"*.num_batches_tracked": "counts batches; only read where BatchNorm has no momentum"},
-    WARMUP: {"*.num_batches_tracked": "counts batches; only read where BatchNorm has no momentum"},
+    RELO_KIND: _COUNTERS,
+    WARMUP: _COUNTERS,
     PRETRAINED: {
         PREFIX + "head.*": "classifier",
         PREFIX + "lm_head.*": "prediction of masked patches",
-        PREFIX + "mask_token": "stands for masked patches",
+        PREFIX + "mask_token": "replaces masked patches",
         PREFIX + "norm.*": "last norm of pre-training; RELO has fc_norm",
     },
 }
@@ -55,30 +60,32 @@ UNUSED = {
 
 @dataclass(frozen=True)
 class Conversion:
-    """Variables, and an account of every tensor."""
+    """Variables, and a report of every tensor."""
 
     variables: dict
     kind: str
-    mapped: dict[str, tuple[int, int]]  # part of the model -> tensors of the file, parameters
+    mapped: dict[str, tuple[int, int]]  # part of the model -> number of tensors in the file, of parameters
     fresh: dict[str, list[str]]  # part -> release's names that the file lacks by design
     unused: dict[str, str]  # release's name -> why
 
 
-def from_torch(path_or_state_dict, model, *, key=None, ignore=()):
-    """Variables of `model` from a checkpoint of the release; warns of what had to be initialised afresh.
+def from_torch(
+    path_or_state_dict: Path | str | StateDict, model: RELO, *, key: jax.Array | None = None, ignore: Iterable[str] = ()
+) -> dict:
+    """Variables of `model` from a checkpoint of the release; warns about parts that are freshly initialised.
 
     Args:
-      path_or_state_dict: a `.pth.tar` or `.pt` file, or a state dict by the release's names, of numpy arrays or
+      path_or_state_dict: a `.pth.tar` or `.pt` file, or a state dict with the release's names, of NumPy arrays or
         PyTorch tensors.
-      model: `RELO`, of the checkpoint's variant.
-      key: PRNG key for what a warm-up or pretrained checkpoint lacks, `jax.random.key(0)` where not given.
+      model: of the checkpoint's variant.
+      key: PRNG key for the parts that a warm-up or pretrained checkpoint lacks; None is `jax.random.key(0)`.
       ignore: patterns (`fnmatch`) of names to leave out, for files with tensors that this module does not know.
 
     Returns:
       `{"params", "batch_stats"}`, float32.
 
     Raises:
-      UserError: unreadable file; a tensor is missing, misshapen, unknown or not finite, and which.
+      UserError: the file is unreadable, or a tensor is missing, misshapen, unknown or not finite (names it).
     """
     conversion = convert(path_or_state_dict, model, key=key, ignore=ignore)
     if conversion.fresh:
@@ -86,8 +93,10 @@ def from_torch(path_or_state_dict, model, *, key=None, ignore=()):
     return conversion.variables
 
 
-def convert(path_or_state_dict, model, *, key=None, ignore=()):
-    """`from_torch` with an account of every tensor: a `Conversion`."""
+def convert(
+    path_or_state_dict: Path | str | StateDict, model: RELO, *, key: jax.Array | None = None, ignore: Iterable[str] = ()
+) -> Conversion:
+    """`from_torch` with a report of every tensor."""
     where = "the state dict" if isinstance(path_or_state_dict, Mapping) else str(path_or_state_dict)
     state_dict, kind = read(path_or_state_dict, ignore)
     positions = PREFIX + "pos_embed"
@@ -111,21 +120,21 @@ def convert(path_or_state_dict, model, *, key=None, ignore=()):
 
     unused = {}
     for name in state_dict:
-        why = [reason for pattern, reason in UNUSED[kind].items() if fnmatch.fnmatchcase(name, pattern)]
-        if not why:
+        reasons = [reason for pattern, reason in UNUSED[kind].items() if fnmatch.fnmatchcase(name, pattern)]
+        if not reasons:
             raise UserError(
-                f"{where} ({kind}) has {name}, for which variant {model.config.variant!r} has no place: "
+                f"{where} ({kind}) has {name}, which variant {model.config.variant!r} does not have: "
                 "is it another variant? (ignore=[...] leaves a tensor out)"
             )
-        unused[name] = why[0]
+        unused[name] = reasons[0]
 
     if fresh:
         arrays |= _initialise(model, jax.random.key(0) if key is None else key, without=set(arrays))
     return Conversion(_tree(arrays), kind, mapped, fresh, unused)
 
 
-def describe_fresh(conversion):
-    """The parts that are fresh, in words: `policy, value, encoder (ttokens, search_token)`."""
+def describe_fresh(conversion: Conversion) -> str:
+    """The fresh parts in words: `policy, value, encoder (ttokens, search_token)`."""
     parts = []
     for part, names in conversion.fresh.items():
         partly = part in conversion.mapped
@@ -133,17 +142,17 @@ def describe_fresh(conversion):
     return ", ".join(parts)
 
 
-def read(path_or_state_dict, ignore=()):
-    """The state dict by the release's names, and the kind of checkpoint.
+def read(path_or_state_dict: Path | str | StateDict, ignore: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
+    """Reads a state dict and finds out its kind.
 
     Args:
       path_or_state_dict, ignore: as in `from_torch`.
 
     Returns:
-      dict of arrays or tensors, all under the names of a RELO checkpoint; one of RELO_KIND, WARMUP, PRETRAINED.
+      Arrays or tensors under the names of a RELO checkpoint; one of RELO_KIND, WARMUP and PRETRAINED.
 
     Raises:
-      UserError: neither.
+      UserError: it is of no known kind.
     """
     loaded, where = path_or_state_dict, "the state dict"
     if not isinstance(loaded, Mapping):
@@ -163,24 +172,21 @@ def read(path_or_state_dict, ignore=()):
     if any(name.startswith("blocks.") for name in tensors):
         return {PREFIX + name: value for name, value in tensors.items()}, PRETRAINED
     raise UserError(
-        f"{where} holds no RELO and no Fast-iTPN: expected tensors named {PREFIX}blocks... or blocks..., "
+        f"{where} has neither RELO nor Fast-iTPN: expected tensors named {PREFIX}blocks... or blocks..., "
         f"found {', '.join(list(tensors)[:3]) or 'none'}"
     )
 
 
-def model_for(path_or_state_dict, overrides=None):
-    """The model that a checkpoint fits, from the shapes of its tensors.
+def model_for(path_or_state_dict: Path | str | StateDict, overrides: Mapping[str, Any] | None = None) -> RELO:
+    """The model that fits a checkpoint, from the shapes of its tensors.
 
     Args:
       path_or_state_dict: as in `from_torch`.
-      overrides: fields of `RELO` that are known otherwise; attention heads, templates and drop path leave no trace in
+      overrides: fields of the model that replace those found. Attention heads, templates and drop path do not show in
         the shapes, and come from the variant.
 
-    Returns:
-      `RELO`.
-
     Raises:
-      UserError: not a checkpoint, or of no known variant where `overrides` does not give the heads.
+      UserError: it is no checkpoint; or its variant is unknown, and `overrides` lacks the heads.
     """
     where = "the state dict" if isinstance(path_or_state_dict, Mapping) else str(path_or_state_dict)
     state_dict, kind = read(path_or_state_dict)
@@ -190,7 +196,9 @@ def model_for(path_or_state_dict, overrides=None):
     known = [v for v, row in VARIANTS.items() if all(row[field] == fields[field] for field in body)]
     if not known and "heads" not in overrides:
         size = ", ".join(f"{field} {fields[field]}" for field in body)
-        raise UserError(f"{where} is of no known variant ({size}) and does not tell its attention heads: set heads=N")
+        raise UserError(
+            f"{where} is of an unknown variant ({size}), without its number of attention heads: set heads=N"
+        )
     variant = known[0] if known else "tiny"
     fields = {field: value for field, value in fields.items() if VARIANTS[variant][field] != value}
     return RELO.from_variant(variant, **(fields | overrides))
@@ -212,7 +220,7 @@ def _fields_from_shapes(state_dict, kind, where):
         "depth": sum(block[2:] == ["attn", "q_proj", "weight"] for block in blocks),
     }
     if kind != PRETRAINED:
-        # A search crop has twice the template's side, so there are 4 k^2 + k^2 positions.
+        # The search crop has twice the template's side, so there are 4 k^2 + k^2 positions.
         side = math.isqrt(shape(PREFIX + "pos_embed")[1] // 5)
         fields |= {
             "temporal_tokens": shape(PREFIX + "ttokens")[1],
@@ -224,7 +232,7 @@ def _fields_from_shapes(state_dict, kind, where):
 
 
 def _array(state_dict, name, where, source=None, model=None):
-    """A tensor as numpy, its shape and numbers checked. PyTorch's own go through float32: numpy knows no bfloat16."""
+    """A tensor as a checked float32 array. PyTorch's tensors convert first, since NumPy has no bfloat16."""
     value = state_dict[name]
     if source is not None and tuple(value.shape) != source.release_shape:
         raise UserError(
@@ -236,19 +244,19 @@ def _array(state_dict, name, where, source=None, model=None):
     except UserError as error:
         raise UserError(f"{where}: {name}: {error}") from None
     if not np.isfinite(array).all():
-        raise UserError(f"{where}: {name} holds NaN or infinite numbers")
+        raise UserError(f"{where}: {name} has NaN or infinite numbers")
     return array
 
 
 def _initialise(model, key, without):
-    """Fresh arrays by path, but for those at the given paths; what is not wanted is not even compiled."""
+    """Fresh arrays by path, except those in `without`, which are not even compiled."""
 
-    def wanted(key):
+    def missing(key):
         leaves = jax.tree_util.tree_leaves_with_path(init_variables(model, key))
         fresh = {tuple(k.key for k in path): leaf for path, leaf in leaves}
         return {path: leaf for path, leaf in fresh.items() if path not in without}
 
-    return jax.jit(wanted)(key)
+    return jax.jit(missing)(key)
 
 
 def _any(name, patterns):

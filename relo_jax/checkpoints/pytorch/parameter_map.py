@@ -1,20 +1,22 @@
-"""Which tensor of a PyTorch checkpoint becomes which of our arrays: the whole mapping, as tables.
+"""The mapping from the tensors of a PyTorch checkpoint of the release to our arrays, as tables.
 
-Names are the release's (the released system, "Encoder", Names in a checkpoint, and "Heads"); layouts are PyTorch's on
-one side and Flax's on the other. `sources(model)` spells the tables out for a model.
+Names and layouts are the release's and PyTorch's on one side, ours and Flax's on the other. `sources(model)` expands
+the tables for a model.
 """
 
 import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
-from relo_jax.model import init_variables
+from relo_jax.model import RELO, init_variables
 
-# (release's name under PREFIX, our path under "encoder", kind). The release counts all blocks through: {a} and {b} are
-# those of stage 1 and 2, our {i} counts within a stage; {ma}, {mb} the merges behind the stages; {m} the main blocks,
-# which we stack on a first axis.
+# (release's name under PREFIX, our path under "encoder", kind). The release numbers all blocks consecutively: {a} and
+# {b} are those of stage 1 and 2, where our {i} counts within a stage; {ma} and {mb} are the merges after the stages;
+# {m} are the main blocks, which we stack on a first axis.
 # fmt: off
 ENCODER = (
     ("patch_embed.proj",            "patch_embed",                  "conv"),
@@ -64,7 +66,7 @@ TOWERS = (
     ("value_model",  "value",             "val",    "fc_val",       "dense"),
 )
 
-# kind of module: for each of its arrays (suffix in the release, our collection, our leaf, layout)
+# kind of module -> for each of its arrays (suffix in the release, our collection, our leaf, layout)
 BIAS = (".bias", "params", "/bias", "vector")
 KINDS = {
     "conv":       ((".weight", "params", "/kernel", "conv"), BIAS),
@@ -78,10 +80,10 @@ KINDS = {
     "vector":     (("", "params", "", "vector"),),
     "table":      (("", "params", "", "table"),),
 }
-# layout: (the release's shape from ours, permutation of the release's axes; a reshape to ours follows)
+# layout -> (the release's shape from ours, permutation of the release's axes before the reshape to ours)
 LAYOUTS = {
     "conv":       (lambda h, w, i, o: (o, i, h, w), (2, 3, 1, 0)),
-    "pointwise":  (lambda i, o: (o, i, 1, 1), (2, 3, 1, 0)),  # a 1x1 convolution; ours is a linear layer
+    "pointwise":  (lambda i, o: (o, i, 1, 1), (2, 3, 1, 0)),  # a 1x1 convolution, which is a linear layer here
     "matrix":     (lambda i, o: (o, i), (1, 0)),
     "vector":     (lambda d: (d,), (0,)),
     "table":      (lambda n, d: (1, n, d), (0, 1, 2)),
@@ -91,59 +93,59 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Source:
-    """Where one of our arrays comes from: one tensor of the release, or one of every main block, stacked."""
+    """The origin of one of our arrays: a tensor of the release, or one tensor of every main block, stacked."""
 
-    path: tuple[str, ...]  # ours, from the collection down
+    path: tuple[str, ...]  # ours, starting with the collection
     shape: tuple[int, ...]
     names: tuple[str, ...]  # the release's
     layout: str
 
     @property
-    def part(self):
-        """ "encoder", "regression", "policy" or "value"."""
+    def part(self) -> str:
+        """The part of the model: "encoder", "regression", "policy" or "value"."""
         return self.path[1]
 
     @property
-    def stacked(self):
+    def stacked(self) -> bool:
         return self.path[1:3] == ("encoder", "blocks")
 
     @property
-    def item_shape(self):
+    def item_shape(self) -> tuple[int, ...]:
         return self.shape[1:] if self.stacked else self.shape
 
     @property
-    def release_shape(self):
+    def release_shape(self) -> tuple[int, ...]:
         return LAYOUTS[self.layout][0](*self.item_shape)
 
-    def assemble(self, arrays):
-        """Arrays of `release_shape`, one a name -> ours, of `shape`."""
+    def assemble(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """Our array of `shape`, from one array of `release_shape` for each name."""
         axes = LAYOUTS[self.layout][1]
         items = [array.transpose(axes).reshape(self.item_shape) for array in arrays]
         return np.stack(items) if self.stacked else items[0]
 
 
-def abstract_variables(model):
-    """Shapes and dtypes of the model's variables; nothing is computed."""
+def abstract_variables(model: RELO) -> dict[str, Any]:
+    """Shapes and dtypes of the model's variables, without computing them."""
     return jax.eval_shape(functools.partial(init_variables, model), jax.random.key(0))
 
 
-def sources(model):
+def sources(model: RELO) -> list[Source]:
     """A `Source` for each array of the model's variables, in the order of the tables."""
     shapes = {
         tuple(key.key for key in path): leaf.shape
         for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_variables(model))
     }
-    found = []
+    rows = []
     for names, path, kind in _modules(model):
         for suffix, collection, leaf, layout in KINDS[kind]:
             full = (collection, *f"{path}{leaf}".split("/"))
-            found.append(Source(full, shapes.pop(full), tuple(name + suffix for name in names), layout))
+            rows.append(Source(full, shapes.pop(full), tuple(name + suffix for name in names), layout))
     assert not shapes, f"no source for {sorted(shapes)}: the tables do not cover the model"
-    return found
+    return rows
 
 
-def _modules(model):
-    """Yields (release's names of a module, our path, kind), several names where the main blocks are stacked."""
+def _modules(model: RELO) -> Iterator[tuple[list[str], str, str]]:
+    """Yields (release's names of a module, our path, kind); stacked main blocks have several names."""
     first, second = model.config.stem_blocks
     merge1, merge2 = first, first + second + 1
     numbers = {

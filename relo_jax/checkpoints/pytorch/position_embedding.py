@@ -1,8 +1,8 @@
-"""Position tables of an ImageNet-pretrained encoder, fitted to search and template crops.
+"""Fits the position table of an ImageNet-pretrained encoder to search and template crops.
 
-Fast-iTPN has one table for its square image; RELO one for the search crop and one for the template. Each is the
-pretrained table's top-left corner ("index", as in the released configs), or the whole table enlarged where it is too
-small (the released system, "Encoder", Initialisation).
+Fast-iTPN has one table for its square image; RELO has one for the search crop and one for the template. Each is the
+top-left corner of the pretrained table ("index" in the release's configs), or the whole table enlarged if it is too
+small, as in the release.
 """
 
 import math
@@ -11,20 +11,21 @@ import numpy as np
 
 from relo_jax.config.model_config import STRIDE
 from relo_jax.errors import UserError
+from relo_jax.model import RELO
 
 
-def split_positions(table, model):
-    """One square table of positions to the two that RELO has.
+def split_positions(table: np.ndarray, model: RELO) -> np.ndarray:
+    """RELO's two position tables from one square table.
 
     Args:
-      table: `[1, P, D]`, P a square, row-major.
-      model: `RELO`, whose search and template grids are wanted.
+      table: `[1, P, D]`, P a square number, row-major.
+      model: its search and template grids set the sizes.
 
     Returns:
       `[1, Ns + Nt, D]`, search first.
 
     Raises:
-      UserError: P is no square.
+      UserError: P is not a square number.
     """
     side = math.isqrt(table.shape[1]) if table.ndim == 3 else 0
     if not side or side * side != table.shape[1]:
@@ -42,7 +43,7 @@ def split_positions(table, model):
     return np.concatenate(parts)[None].astype(np.float32)
 
 
-def bicubic_weights(old, new):
+def bicubic_weights(old: int, new: int) -> np.ndarray:
     """Matrix `[new, old]` of PyTorch's bicubic resampling with aligned corners (Keys' kernel, a = -0.75)."""
     a = -0.75
     at = np.arange(new) * ((old - 1) / max(new - 1, 1))

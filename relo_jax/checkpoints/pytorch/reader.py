@@ -1,13 +1,13 @@
 """Reads files of `torch.save` without PyTorch, and without running anything that they contain.
 
-Such a file is a pickle whose tensors refer to raw storages beside it: members of a zip archive (PyTorch 1.6 and
-newer), or bytes appended to the pickles (older). A pickle is a program that may call any importable function, so
-unpickling a downloaded checkpoint as usual runs whatever its author liked. Here a short list of names is real (ordered
-dicts, storages, the functions that put a tensor together); every other class or function named in the file becomes an
-inert stand-in: nothing is imported, calling it gives another stand-in, its state is dropped. The `stats` and `settings`
-of a RELO checkpoint (the released system, "Encoder", last paragraph) end that way.
+Such a file is a pickle whose tensors refer to raw storages: members of a zip archive (PyTorch 1.6 and newer), or bytes
+appended to the pickles (older). A pickle is a program that may call any importable function, so unpickling a downloaded
+checkpoint runs whatever its author put there. Here only a short list of names is real: ordered dicts, storages, and the
+functions that build a tensor. Every other class or function in the file becomes an inert stand-in: nothing is imported,
+a call returns another stand-in, and its state is dropped. `stats` and `settings` of the release's checkpoints become
+such stand-ins.
 
-Tensors are read when asked for, so the optimiser state in a file costs nothing.
+Tensors are read on first use, so the optimiser state in a file costs nothing.
 """
 
 import collections
@@ -16,10 +16,13 @@ import pickle
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import DTypeLike
 
 from relo_jax.errors import UserError
 
@@ -40,7 +43,7 @@ LEGACY_PROTOCOL = 1001
 
 
 class Inert:
-    """Stands for anything a file names that is not needed: takes every construction, call and state, does nothing."""
+    """A stand-in for any class or function that is not needed: accepts every call and state, and does nothing."""
 
     def __new__(cls, *args, **kwargs):
         return object.__new__(cls)
@@ -68,26 +71,26 @@ class Inert:
 
 
 class Storage:
-    """Flat elements of one dtype; `read() -> bytes` is called once, when the first of its tensors is looked at."""
+    """Flat elements of one dtype. `read() -> bytes` is called once, when the first of its tensors is used."""
 
-    def __init__(self, dtype, count, read):
+    def __init__(self, dtype: DTypeLike, count: int, read: Callable[[], bytes]):
         self.dtype, self.count, self.read = np.dtype(dtype), count, read
         self._elements = None
 
-    def elements(self):
-        """`[count]`. Raises UserError when the file does not hold them."""
+    def elements(self) -> np.ndarray:
+        """`[count]`. Raises UserError if the file lacks them."""
         if self._elements is None:
             try:
                 self._elements = np.frombuffer(self.read(), self.dtype, self.count)
             except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-                raise UserError(f"the checkpoint is damaged or truncated: fetch it again ({error})") from None
+                raise UserError(f"the checkpoint is damaged or truncated: download it again ({error})") from None
         return self._elements
 
 
 class Tensor:
-    """A strided view of a storage, known by shape and dtype before its elements are read."""
+    """A strided view of a storage, with shape and dtype known before its elements are read."""
 
-    def __init__(self, storage, offset, shape, strides):
+    def __init__(self, storage: Storage, offset: int, shape: Sequence[int], strides: Sequence[int]):
         numbers = (offset, *shape, *strides)
         if not all(type(n) is int and n >= 0 for n in numbers) or len(shape) != len(strides):
             raise UserError(f"a tensor has offset {offset}, shape {shape} and strides {strides}")
@@ -97,10 +100,10 @@ class Tensor:
         self.storage, self.offset, self.shape, self.strides = storage, offset, tuple(shape), tuple(strides)
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         return self.storage.dtype
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
         size = self.dtype.itemsize
         view = np.lib.stride_tricks.as_strided(
             self.storage.elements()[self.offset :], self.shape, [size * stride for stride in self.strides]
@@ -109,13 +112,13 @@ class Tensor:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles plain data, ordered dicts and tensors; all else is inert. `read(key) -> bytes` fetches a storage."""
+    """Unpickles plain data, ordered dicts and tensors; all else is inert. `read(key) -> bytes` reads a storage."""
 
-    def __init__(self, file, read=None):
+    def __init__(self, file: IO[bytes], read: Callable[[str], bytes] | None = None):
         super().__init__(file, encoding="utf-8")
         self.read = read
         self.storages = {}
-        # Bound methods: a pickle can set attributes on what it has named, and these do not let it.
+        # Bound methods, since a pickle can set attributes on objects that it names, and these refuse them.
         self.real = {
             ("collections", "OrderedDict"): collections.OrderedDict,
             ("torch", "Size"): tuple,
@@ -128,7 +131,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) in self.real:
             return self.real[module, name]
-        # A storage's class is only ever an argument of a persistent id: its name is enough.
+        # A storage's class is only an argument of persistent ids, so its name is enough.
         if module == "torch" and name in STORAGES:
             return name
         return type(name.rpartition(".")[2], (Inert,), {"__module__": module})
@@ -136,7 +139,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, reference):
         kind, *rest = reference
         if kind != "storage":
-            return Inert()  # ("module", class, source file, source): whole modules pickled by old versions
+            return Inert()  # ("module", class, source file, source): a whole module pickled by an old version
         name, key, _location, count, *view = rest
         if name not in STORAGES:
             raise UserError(f"a storage is of the unknown type {name}")
@@ -155,14 +158,14 @@ class _Unpickler(pickle.Unpickler):
         return tensor
 
 
-def load(path):
+def load(path: Path | str) -> Any:
     """The object in a file of `torch.save`: dicts and lists as they are, tensors as `Tensor`, other objects as `Inert`.
 
     Args:
-      path: a `.pth.tar`, `.pth` or `.pt` file, zip archive or older.
+      path: a `.pth.tar`, `.pth` or `.pt` file, a zip archive or older.
 
     Raises:
-      UserError: no such file, not of PyTorch, or truncated.
+      UserError: the file does not exist, is not PyTorch's, or is truncated.
     """
     path = Path(path)
     if not path.is_file():
@@ -173,7 +176,7 @@ def load(path):
         raise UserError(f"{path} is not a readable PyTorch checkpoint: {error}") from None
     except PermissionError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except Exception as error:  # whatever a hostile or cut pickle provokes
+    except Exception as error:  # a hostile or truncated pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a PyTorch checkpoint, or it is truncated ({reason})") from None
 
@@ -196,7 +199,7 @@ def _load_legacy(path):
     with open(path, "rb") as file:
         if _Unpickler(file).load() != LEGACY_MAGIC or _Unpickler(file).load() != LEGACY_PROTOCOL:
             raise UserError("neither a zip archive nor the older format of torch.save")
-        _Unpickler(file).load()  # byte order and sizes of the machine that wrote it
+        _Unpickler(file).load()  # byte order and type sizes of the machine that wrote it
         unpickler = _Unpickler(file, data.__getitem__)
         result = unpickler.load()
         for key in _Unpickler(file).load():

@@ -1,4 +1,4 @@
-"""PyTorch files are read as PyTorch reads them, and nothing in them ever runs.
+"""PyTorch files are read as by PyTorch, and nothing in them ever runs.
 
 `fixtures/torch/*.pt` were written by PyTorch 2.13 (`torch.save`, zip and older format) from the tensors of `EXPECTED`.
 """
@@ -83,7 +83,7 @@ def write_legacy(path, data):
 
 
 def opcodes(*parts):
-    """A pickle by hand: what `pickle.dumps` would not write."""
+    """A pickle made by hand, since `pickle.dumps` would not write it."""
     return b"\x80\x02" + b"".join(parts) + b"."
 
 
@@ -92,7 +92,7 @@ def text(string):
 
 
 def hostile(tmp_path):
-    """Pickles that would leave a file or an attribute behind if anything in them ran; by name."""
+    """Pickles by name that would leave a file or an attribute behind if anything in them ran."""
     mark = str(tmp_path / "mark")
     touch = f"__import__('pathlib').Path({mark!r}).touch()"
     (tmp_path / "hostile_module.py").write_text(touch + "\nclass Thing:\n    pass\n")
@@ -111,10 +111,8 @@ def hostile(tmp_path):
     )  # fmt: skip
     # state set on a real name: OrderedDict's class, and the function that rebuilds tensors
     yield "BUILD on a class", opcodes(b"ccollections\nOrderedDict\n}", text("__init__"), b"cos\nsystem\nsb")
-    yield (
-        "BUILD on a function",
-        opcodes(b"ctorch._utils\n_rebuild_tensor_v2\nN}", text("__code__"), text("x"), b"s\x86b"),
-    )
+    build = opcodes(b"ctorch._utils\n_rebuild_tensor_v2\nN}", text("__code__"), text("x"), b"s\x86b")
+    yield "BUILD on a function", build
     yield "operator", opcodes(b"coperator\nattrgetter\n", text("system"), b"\x85Rcos\nsystem\n\x85R")
 
 
@@ -129,10 +127,10 @@ def test_nothing_in_a_file_runs(tmp_path, monkeypatch, write):
         try:
             reader.load(path)
         except UserError:
-            pass  # refused is as good as inert
+            pass  # an error is as good as an inert object
         assert not (tmp_path / "mark").exists(), name
         assert "hostile_module" not in sys.modules, name
-    loaded = reader.load(FIXTURES / "torch" / "dtypes_zip.pt")  # the real functions are as they were
+    loaded = reader.load(FIXTURES / "torch" / "dtypes_zip.pt")  # the real functions are unchanged
     np.testing.assert_array_equal(loaded["net"]["window"], EXPECTED["window"])
 
 
@@ -145,7 +143,7 @@ def test_the_hostile_pickles_would_run(tmp_path):
         path.unlink()
 
 
-def test_a_tensor_cannot_reach_out_of_its_storage():
+def test_a_tensor_cannot_exceed_its_storage():
     storage = reader.Storage(np.float32, 6, lambda: RAMP[:6].tobytes())
     np.testing.assert_array_equal(reader.Tensor(storage, 1, (2, 2), (3, 1)), [[1, 2], [4, 5]])
     outside = [(2, (2, 2), (3, 1)), (0, (7,), (1,)), (-1, (1,), (1,)), (0, (2,), (-1,)), (0, (2,), ())]
@@ -166,7 +164,7 @@ def test_a_truncated_file_says_so_in_one_line(tmp_path, name, share):
     assert "\n" not in message and ("truncated" in message or "early" in message)
 
 
-def test_a_damaged_storage_is_found_when_its_tensor_is_read(tmp_path):
+def test_a_damaged_storage_is_noticed_when_its_tensor_is_read(tmp_path):
     path = tmp_path / "damaged.pt"
     with zipfile.ZipFile(FIXTURES / "torch" / "dtypes_zip.pt") as whole, zipfile.ZipFile(path, "w") as cut:
         for name in whole.namelist():

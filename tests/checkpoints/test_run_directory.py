@@ -1,0 +1,60 @@
+"""A run directory: steps, damage and disk space are checked before anything is read or written."""
+
+import shutil
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+import pytest
+
+from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints import run_directory
+from tests.checkpoints.checks import assert_same, one_line
+
+
+def test_a_run_means_its_newest_finished_step(run, model, variables):
+    newer = jax.tree.map(lambda x: x + 1, variables)
+    with run_directory.manager(run, keep=2) as manager:
+        for step, tree in ((5, variables), (12, newer)):
+            items = {
+                run_directory.VARIABLES: ocp.args.StandardSave(tree),
+                run_directory.TRAIN: ocp.args.StandardSave({"step": jnp.int32(step)}),
+                run_directory.DATA: ocp.args.JsonSave({"next_index": step}),
+            }
+            manager.save(step, args=ocp.args.Composite(**items))
+    (run / "checkpoints" / "20.orbax-checkpoint-tmp").mkdir()  # a save that was killed
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["12", "20.orbax-checkpoint-tmp", "5"]
+    assert_same(checkpoint.load(run).variables, newer)
+    assert_same(checkpoint.load(run / "checkpoints" / "5").variables, variables)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_a_truncated_checkpoint_is_refused(run, share, capfd):
+    data = max((run / "checkpoints").rglob("d/*"), key=lambda path: path.stat().st_size)
+    data.write_bytes(data.read_bytes()[: int(share * data.stat().st_size)])
+    one_line(checkpoint.load, run, match=r"checkpoints/0 is damaged or truncated")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["variables", "variables/_METADATA", "variables/manifest.ocdbt", "variables/d"])
+def test_a_checkpoint_with_a_part_missing_is_refused(run, name):
+    part = run / "checkpoints" / "0" / name
+    shutil.rmtree(part) if part.is_dir() else part.unlink()
+    one_line(checkpoint.load, run, match=r"checkpoints/0 is damaged or truncated")
+
+
+def test_an_existing_directory_is_not_written_into(saved, model, variables, tmp_path):
+    one_line(checkpoint.save_variables, saved, model, variables, match="exists already")
+    (tmp_path / "empty").mkdir()
+    checkpoint.save_variables(tmp_path / "empty", model, variables)
+    assert_same(checkpoint.load(tmp_path / "empty").variables, variables)
+
+
+def test_a_full_disk_is_noticed_before_writing(tmp_path, model, variables, monkeypatch):
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed - 1))
+    one_line(checkpoint.save_variables, tmp_path / "new" / "run", model, variables, match="no space left.* 3 MiB")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed))
+    checkpoint.save_variables(tmp_path / "new" / "run", model, variables)
