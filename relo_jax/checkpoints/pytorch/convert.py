@@ -103,7 +103,9 @@ def convert(
     if kind == PRETRAINED and positions in state_dict:
         state_dict[positions] = split_positions(_array(state_dict, positions, where), model)
 
-    arrays, mapped, fresh = {}, {}, {}
+    arrays: dict[tuple[str, ...], Any] = {}
+    mapped: dict[str, tuple[int, int]] = {}
+    fresh: dict[str, list[str]] = {}
     for source in sources(model):
         missing = [name for name in source.names if name not in state_dict]
         if missing:
@@ -154,10 +156,9 @@ def read(path_or_state_dict: Path | str | StateDict, ignore: Iterable[str] = ())
     Raises:
       UserError: it is of no known kind.
     """
-    loaded, where = path_or_state_dict, "the state dict"
+    where, loaded = "the state dict", path_or_state_dict
     if not isinstance(loaded, Mapping):
-        where = str(path_or_state_dict)
-        loaded = reader.load(path_or_state_dict)
+        where, loaded = str(loaded), reader.load(loaded)
     for container in CONTAINERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(container), Mapping):
             loaded = loaded[container]

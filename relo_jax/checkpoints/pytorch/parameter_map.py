@@ -5,7 +5,7 @@ the tables for a model.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ KINDS = {
     "table":      (("", "params", "", "table"),),
 }
 # layout -> (the release's shape from ours, permutation of the release's axes before the reshape to ours)
-LAYOUTS = {
+LAYOUTS: dict[str, tuple[Callable[..., tuple[int, ...]], tuple[int, ...]]] = {
     "conv":       (lambda h, w, i, o: (o, i, h, w), (2, 3, 1, 0)),
     "pointwise":  (lambda i, o: (o, i, 1, 1), (2, 3, 1, 0)),  # a 1x1 convolution, which is a linear layer here
     "matrix":     (lambda i, o: (o, i), (1, 0)),

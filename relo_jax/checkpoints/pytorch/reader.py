@@ -75,7 +75,7 @@ class Storage:
 
     def __init__(self, dtype: DTypeLike, count: int, read: Callable[[], bytes]):
         self.dtype, self.count, self.read = np.dtype(dtype), count, read
-        self._elements = None
+        self._elements: np.ndarray | None = None
 
     def elements(self) -> np.ndarray:
         """`[count]`. Raises UserError if the file lacks them."""
@@ -103,7 +103,7 @@ class Tensor:
     def dtype(self) -> np.dtype:
         return self.storage.dtype
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         size = self.dtype.itemsize
         view = np.lib.stride_tricks.as_strided(
             self.storage.elements()[self.offset :], self.shape, [size * stride for stride in self.strides]
@@ -117,7 +117,7 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file: IO[bytes], read: Callable[[str], bytes] | None = None):
         super().__init__(file, encoding="utf-8")
         self.read = read
-        self.storages = {}
+        self.storages: dict[str, Storage] = {}
         # Bound methods, since a pickle can set attributes on objects that it names, and these refuse them.
         self.real = {
             ("collections", "OrderedDict"): collections.OrderedDict,
