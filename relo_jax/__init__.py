@@ -4,14 +4,15 @@
     tracker.init(frame_rgb, (x, y, w, h))
     result = tracker.update(frame_rgb)
 
-The names below are imported when they are first used, so that `import relo_jax` and `relo --help` stay immediate.
+The names below are imported on first use, so that `import relo_jax` and `relo --help` stay fast.
 """
 
 import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 
-_HOME = {  # public name -> (module, name in it; None: the module itself)
+_HOME: dict[str, tuple[str, str | None]] = {  # public name -> (module, name in it; None is the module itself)
     "RELO": ("relo_jax.model", "RELO"),
     "VARIANTS": ("relo_jax.model", "VARIANTS"),
     "Tracker": ("relo_jax.tracking.tracker", "Tracker"),
@@ -26,7 +27,7 @@ _HOME = {  # public name -> (module, name in it; None: the module itself)
 __all__ = ["__version__", *_HOME]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOME[name]
@@ -37,5 +38,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
