@@ -1,13 +1,13 @@
 # On a machine with Python 3.11 or newer and nothing else:
 #
-#     make demo       teaches a small RELO where to look by its reward, evaluates it, tracks a video: runs/demo/
+#     make demo       trains a small RELO by its reward, evaluates it and tracks a video: runs/demo/
 #     make test       the test suite
 #     make toolkits   the toolkits of VOT and GOT-10k, which some tests run: .venv-toolkits/ (make test makes it too)
 #     make demo-full  the demo with both training stages from random weights: runs/demo-full/
 #     make lint       linter, formatter and type checker, as CONTRIBUTING.md says
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #
-# The environment .venv is made by the first command that needs it, and made up to date when requirements.txt changes.
+# The first command that needs the environment .venv makes it; later ones update it when requirements.txt has changed.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -19,8 +19,8 @@ TOOLKITS_READY := $(TOOLKITS)/toolkits-are-installed
 
 .PHONY: demo demo-full test toolkits lint bench
 
-# Training frees and asks for the same large buffers every step. Kept by the allocator, in huge pages, they need not be
-# cleared by the kernel each time: a quarter to a third less processor time with glibc, and nothing elsewhere.
+# Training frees and allocates the same large buffers in every step. If the allocator keeps them, in huge pages, the
+# kernel need not clear them each time: a quarter to a third less processor time with glibc, no difference elsewhere.
 demo demo-full: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 demo demo-full: export MALLOC_MMAP_MAX_ := 0
 demo demo-full: export MALLOC_TRIM_THRESHOLD_ := 1000000000000
@@ -52,7 +52,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.memory --variant tiny
 	$(BIN)/python -m benchmarks.tables
 
-# An environment that is there already is completed, never made anew; pip is only needed where uv is not.
+# An existing environment is completed, never replaced. pip is only needed where uv is missing.
 $(READY): requirements.txt pyproject.toml
 	@if [ ! -x $(BIN)/python ] && [ -z "$(PYTHON)$(UV)" ]; then \
 		echo "relo_jax needs Python 3.11 or newer, and there is none on PATH:" \
@@ -70,8 +70,8 @@ else
 endif
 	@touch $@
 
-# Its packages are searched first, then those of .venv, whose setuptools builds the toolkits that come as sources. What
-# cannot be installed here (no network) is said, and is no failure: the tests that need it are skipped.
+# Its packages are searched first, then those of .venv, whose setuptools builds the toolkits that come as sources. If
+# they cannot be installed (no network), make prints that and goes on: the tests that run them are skipped.
 ifdef UV
 NEW_TOOLKITS = $(UV) venv --quiet --allow-existing --python $(BIN)/python $(TOOLKITS)
 PIP_TOOLKITS = $(UV) pip install --quiet --python $(TOOLKITS)/bin/python

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 # Before the first import of JAX, which reads them once.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
-# Compiling is most of the suite's time, and what is compiled here runs for a moment: the compiler need not try hard.
+# Compilation is most of the suite's time, and the programs run for a moment only: the compiler need not optimise.
 # JAX_DISABLE_MOST_OPTIMIZATIONS=0 tests the programs that users run.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
@@ -23,33 +23,33 @@ from tests.shapes import check_signatures
 check_signatures()
 
 FIXTURES = Path(__file__).parent / "fixtures"
-# Golden numbers and public sequences that are not ours to publish: beside the repository, where there are any.
+# Golden numbers and public sequences that the project may not publish: beside the repository, if they are there.
 _CANDIDATES = (os.environ.get("RELO_SHARED"), Path(__file__).parents[2] / "shared")
 SHARED = next((Path(p) for p in _CANDIDATES if p and Path(p).is_dir()), None)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled_programs():
-    """JAX keeps every compiled program; of a whole suite that is gigabytes, and hardly any is used by two modules."""
+    """JAX keeps every compiled program: gigabytes for the whole suite, and two modules hardly ever share one."""
     yield
     jax.clear_caches()
 
 
 def pytest_sessionfinish(session):
-    """A worker of pytest-xdist tells its peak memory."""
+    """A worker of pytest-xdist reports its peak memory."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """Collects what the workers told."""
+    """Collects the peak memory of the workers."""
     peaks = getattr(node.config, "peaks_kib", [])
     node.config.peaks_kib = [*peaks, getattr(node, "workeroutput", {}).get("peak_kib", 0)]
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Says how much memory the workers took."""
+    """Prints the peak memory of the workers."""
     peaks = ", ".join(f"{peak / 2**20:.2f}" for peak in getattr(config, "peaks_kib", ()))
     if peaks:
         terminalreporter.write_line(f"peak memory of the workers: {peaks} GiB")
@@ -71,7 +71,7 @@ def shared():
 
 @pytest.fixture(scope="session")
 def natural_image():
-    """A picture with the statistics of a photograph, uint8 [240, 320, 3]: 1/f noise, edges of shapes, grain."""
+    """A picture with the statistics of a photograph, uint8 [240, 320, 3]: 1/f noise, edges of shapes, sensor noise."""
     rng = np.random.default_rng(0)
     height, width = 240, 320
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
@@ -87,7 +87,7 @@ def natural_image():
 
 
 class Camera:
-    """What OpenCV has of a camera; `script` gives a frame, None for one that fails, or seconds that it hangs for."""
+    """Replaces `cv2.VideoCapture`. An entry of a script is a frame, None for a failed one, or seconds without one."""
 
     scripts: list = []
     rate = 25.0
@@ -116,7 +116,7 @@ class Camera:
 
 @pytest.fixture
 def camera(monkeypatch):
-    """Stands in for every camera: `does` takes a script for each time that it is opened, then it is gone."""
+    """Replaces every camera: `does` takes one script for each time that it is opened; after the last it is gone."""
 
     def does(*scripts, rate=25.0):
         monkeypatch.setattr(Camera, "scripts", list(scripts))
@@ -141,7 +141,7 @@ def tracked(fixtures):
 
 @pytest.fixture(scope="session")
 def saved(tracked, tmp_path_factory):
-    """`tracked` as a checkpoint on the disk."""
+    """A run directory with the weights of `tracked`."""
     from relo_jax.checkpoints import load as checkpoint
 
     path = tmp_path_factory.mktemp("runs") / "golden"

@@ -6,7 +6,7 @@ import inspect
 from beartype import beartype
 from jaxtyping import jaxtyped
 
-MODULES = (  # each after those that it imports from, so that nobody holds an unchecked function
+MODULES = (  # each after those that it imports from, so that no module imports an unchecked function
     "relo_jax.geometry.boxes", "relo_jax.geometry.crop",
     "relo_jax.mdp.action", "relo_jax.mdp.reward", "relo_jax.mdp.policy_gradient", "relo_jax.mdp.expected_gradient",
     "relo_jax.mdp.rollout",

@@ -27,10 +27,10 @@ OF_THE_PROJECT = {"tests/test_project.py", "tests/test_docs.py"}
 
 
 def make(folder, *arguments):
-    """Runs `make` as somebody would in a folder that has no more than the Makefile and what it depends on."""
+    """Runs `make` in a folder with only the Makefile and the files that it depends on."""
     for name in ("Makefile", "requirements.txt", "requirements-toolkits.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
-    # The tests may themselves run under make.
+    # The tests themselves may run under make.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, env=environment)
 

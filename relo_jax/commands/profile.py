@@ -8,8 +8,9 @@ from typing import Any
 from relo_jax.errors import UserError
 from relo_jax.files import json_file
 
-_FRAME = {"variant": None, "dtype": "float32", "frames": 30, "size": "640x480", "trace": None}  # options, defaults
-_CLIP = {"config": None, "clips": 64, "steps": 10, "fields": []}
+# Options of each measurement, with their defaults.
+_FRAME: dict[str, Any] = {"variant": None, "dtype": "float32", "frames": 30, "size": "640x480", "trace": None}
+_CLIP: dict[str, Any] = {"config": None, "clips": 64, "steps": 10, "fields": []}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

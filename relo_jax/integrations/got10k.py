@@ -7,9 +7,12 @@
     experiment.run(RELOTracker("runs/demo"))
     experiment.report(["RELO"])
 
-The toolkit hands over PIL images and boxes x, y, w, h in pixels, as the dataset's files have them. GOT-10k's are taken
-as they are, as the field does; those of OTB and UAV123 count from 1.
+The toolkit gives PIL images and boxes x, y, w, h in pixels, as in the dataset's files. Boxes of OTB and UAV123 count
+pixels from 1; those of GOT-10k are used as they are, as is usual.
 """
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,34 +27,34 @@ except ModuleNotFoundError as missing:
 
 
 class RELOTracker(Tracker):
-    """A tracker for the toolkit's experiments; compiled when it is made, not at the first frame.
+    """A tracker for the toolkit's experiments; it compiles when it is created, not at the first frame.
 
-    It says that it is deterministic, so that an experiment runs every sequence once and not three times.
+    It is marked as deterministic, so that an experiment runs every sequence once instead of three times.
 
     Args:
       checkpoint: what `relo_jax.checkpoint.load` takes: run directory, checkpoint, `.pth.tar`, "starter".
-      name: what the toolkit calls it, and its folder of results.
-      one_based: the dataset counts pixels from 1: taken off what is given, added to what is answered.
-      **options: see `relo_jax.Tracker.from_pretrained`: sizes of frames to expect, and options such as window_power.
+      name: its name in the toolkit, and of its folder of results.
+      one_based: whether the dataset counts pixels from 1; results do too then.
+      **options: of `relo_jax.Tracker.from_pretrained`: sizes of frames to expect, and options such as window_power.
 
     Raises:
       UserError: the checkpoint cannot be loaded, or an option does not exist.
     """
 
-    def __init__(self, checkpoint="starter", name="RELO", one_based=False, **options):
+    def __init__(self, checkpoint: str | Path = "starter", name: str = "RELO", one_based: bool = False, **options):
         super().__init__(name=name, is_deterministic=True)
         self._offset = np.array([one_based, one_based, 0, 0], np.float64)
         self._tracker = tracker.Tracker.from_pretrained(checkpoint, **options)
 
-    def init(self, image, box):
+    def init(self, image: Any, box: np.ndarray) -> None:
         """Begins a sequence: its first frame (PIL image) and the target in it, `[4]` x, y, w, h."""
         self._tracker.init(_pixels(image), np.asarray(box, np.float64) - self._offset)
 
-    def update(self, image):
+    def update(self, image: Any) -> np.ndarray:
         """The target in the next frame (PIL image): float64 `[4]` x, y, w, h."""
         return np.array(self._tracker.update(_pixels(image)).box) + self._offset
 
 
-def _pixels(image):
+def _pixels(image: Any) -> np.ndarray:
     """uint8 `[H, W, 3]`, RGB."""
     return np.asarray(image.convert("RGB"))

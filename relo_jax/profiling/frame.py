@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def timed(run: Callable[[], object], repeats: int, warmup: int = 2) -> float:
     return statistics.median(seconds[warmup:])
 
 
-def frame_flops(tracker: Tracker) -> dict[str, float | None]:
+def frame_flops(tracker: Tracker) -> dict[str, Any]:
     """FLOPs of one frame whose crop is cut: as `matmul_flops` and as XLA's cost analysis count them."""
     model, view = tracker.model, programs.first_view(BOX, tracker.model.config.template_size, _black)
     variables = tracker._engine.variables

@@ -146,7 +146,7 @@ def _carried(result: Result) -> Result:
 
 def _known(tracker: Tracker | MultiTracker, boxes: Box | Sequence[Box] | np.ndarray) -> Results:
     """What `tracker.update` would give for boxes that are known."""
-    rows = np.reshape(boxes, (-1, 4)).astype(float).tolist()
+    rows = np.asarray(boxes, float).reshape(-1, 4).tolist()
     results = [Result((x, y, w, h), 1.0, True, math.nan) for x, y, w, h in rows]
     return results if isinstance(tracker, MultiTracker) else results[0]
 

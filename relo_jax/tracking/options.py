@@ -22,7 +22,7 @@ def check_frame(frame: np.ndarray) -> None:
         raise UserError(f"frame is {what}: give a numpy array, uint8 [height, width, 3], RGB")
 
 
-def check_box(box_xywh: Sequence[float], frame: np.ndarray) -> np.ndarray:
+def check_box(box_xywh: Sequence[float] | np.ndarray, frame: np.ndarray) -> np.ndarray:
     """The box as float64 `[4]`.
 
     Raises:

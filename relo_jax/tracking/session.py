@@ -121,7 +121,7 @@ def _boxes(box: str | Box | Sequence[str | Box] | None) -> list[Box]:
     if box is None:
         return []
     several = has_several_boxes(box) or isinstance(box, list) and isinstance(box[0], str)
-    boxes: Sequence[Any] = box if several else [box]
+    boxes: Any = box if several else [box]
     return [parse_box(one) if isinstance(one, str) else one for one in boxes]
 
 

@@ -20,7 +20,7 @@ from relo_jax.tracking import confidence, programs
 from relo_jax.tracking.engine import EMPTY_BOX, Engine
 from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame
 
-Box = Sequence[float]  # x, y, w, h in pixels
+Box = Sequence[float] | np.ndarray  # x, y, w, h in pixels
 
 
 @dataclass(frozen=True)
