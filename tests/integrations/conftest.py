@@ -1,4 +1,4 @@
-"""The toolkits' own environment, in which these tests run the real packages as processes."""
+"""Runs the real toolkits as processes, in an environment of their own."""
 
 import os
 import subprocess
@@ -11,20 +11,20 @@ ENVIRONMENT = ROOT / ".venv-toolkits"
 
 
 class Toolkits:
-    """Runs commands of the environment; what they compile is kept for the next of them."""
+    """Runs commands of the environment, which share their compiled programs."""
 
     def __init__(self, cache):
         self.python = str(ENVIRONMENT / "bin" / "python")
         self._variables = {
             **os.environ,
-            "XLA_FLAGS": "",  # one device, as a user has it
+            "XLA_FLAGS": "",  # one device, as for a user
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "MPLBACKEND": "Agg",
-            "HTTPS_PROXY": "http://127.0.0.1:9",  # the VOT toolkit asks for newer versions of itself, and may not
+            "HTTPS_PROXY": "http://127.0.0.1:9",  # keeps the VOT toolkit from looking for newer versions
         }
 
     def __call__(self, *command, cwd, status=0):
-        """What `.venv-toolkits/bin/COMMAND` wrote to stdout and stderr together; temporary files go to `cwd` too."""
+        """Stdout and stderr of `.venv-toolkits/bin/COMMAND`; temporary files go to `cwd` too."""
         command = [str(ENVIRONMENT / "bin" / command[0]), *map(str, command[1:])]
         variables = {**self._variables, "TMPDIR": str(cwd)}
         done = subprocess.run(
@@ -36,7 +36,7 @@ class Toolkits:
 
 @pytest.fixture(scope="session")
 def toolkits(tmp_path_factory):
-    """Runs the toolkits; the test skips where they are not installed."""
+    """Runs the toolkits; skips the test if they are not installed."""
     if not (ENVIRONMENT / "toolkits-are-installed").exists():
         pytest.skip(f"needs the toolkits of VOT and GOT-10k in {ENVIRONMENT}: make toolkits")
     return Toolkits(tmp_path_factory.mktemp("compiled"))

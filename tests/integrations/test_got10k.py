@@ -1,4 +1,4 @@
-"""The GOT-10k toolkit runs RELO, and counts what we count: its numbers and ours on the same results."""
+"""The GOT-10k toolkit runs RELO, and its numbers equal ours on the same results."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from relo_jax.eval.results.pack import pack
 from relo_jax.eval.results.read import beside, find_results, read_result, read_times
 from relo_jax.media.images import list_images
 
-# OTB's experiment knows these names only. RELO is run; the results of "wild" are made up.
+# OTB's experiment knows only these names. The results of "wild" are made up.
 OTB_NAMES = ("Basketball", "Biker", "Bird1", "BlurBody", "BlurCar2", "BlurFace", "BlurOwl", "Bolt")
 SCRIPT = """
 import json, os
@@ -31,7 +31,7 @@ got10k = ExperimentGOT10k("GOT-10k", subset="val")
 got10k.run(relo)
 of_got10k = got10k.report(["RELO", "wild"])
 
-# The same sequences and results as OTB's, whose experiment would download every sequence that has no folder.
+# OTB gets the same sequences and results. Its experiment would download every sequence without a folder.
 for name in OTB._OTB__version_dict[2015]:
     os.makedirs(f"OTB/{name}", exist_ok=True)
 for tracker in ("RELO", "wild"):
@@ -57,40 +57,40 @@ def size_of(sequence):
 
 
 def covered(sequence):
-    """Frames in which this test says that the target is covered altogether, as GOT-10k does."""
+    """The frames in which this test marks the target as fully covered, as GOT-10k does."""
     return np.arange(len(sequence)) % 9 == 5
 
 
 def truth_of(sequence):
-    """Its boxes, float64 [F, 4]; of frames 13 and 14 they have no area, and the second of them is covered."""
+    """The boxes of a sequence, float64 [F, 4]; frames 13 and 14 have none, and frame 14 is covered."""
     boxes = sequence.boxes_xywh.copy()
     boxes[13:15, 2:] = 0
     return boxes
 
 
 def lay_out_got10k(folder, sequence, frames):
-    """One sequence as the validation split has them."""
+    """Writes a sequence in the layout of the validation split."""
     folder.mkdir(parents=True)
     for number, frame in enumerate(frames, 1):
         (folder / f"{number:08d}.jpg").symlink_to(frame)
     np.savetxt(folder / "groundtruth.txt", truth_of(sequence), delimiter=",")
     (folder / "meta_info.ini").write_text(f"[METAINFO]\nresolution: {size_of(sequence)}\n")
-    # Of the frames marked as absent some are not covered: the toolkit counts them.
+    # Some frames marked as absent are not covered, and the toolkit counts them.
     cover, absent = 8 * ~covered(sequence), np.arange(len(sequence)) % 6 == 5
     for label, values in (("cover", cover), ("absence", absent), ("cut_by_image", 0 * absent)):
         np.savetxt(folder / f"{label}.label", values, fmt="%d")
 
 
 def lay_out_otb(folder, sequence, frames):
-    """One sequence as OTB has them."""
+    """Writes a sequence in the layout of OTB."""
     (folder / "img").mkdir(parents=True)
     for frame in frames:
         (folder / "img" / frame.name).symlink_to(frame)
     np.savetxt(folder / "groundtruth_rect.txt", sequence.boxes_xywh, delimiter="\t")
 
 
-def make_up(folder, sequence, seed):
-    """Results near the truth and far from it, some across the image's border and some beyond it."""
+def write_random_results(folder, sequence, seed):
+    """Writes results near the truth and far from it, some across the image's border and some beyond it."""
     rng, truth, (width, height) = np.random.default_rng(seed), sequence.boxes_xywh, size_of(sequence)
     away = rng.normal(size=(len(truth), 2)) * rng.choice([0.02, 0.1, 0.5], (len(truth), 1)) * truth[:, 2:]
     made = np.concatenate([truth[:, :2] + away, truth[:, 2:] * np.exp(0.2 * rng.normal(size=(len(truth), 2)))], 1)
@@ -102,7 +102,7 @@ def make_up(folder, sequence, seed):
 
 
 def check_got10k(predicted, sequences, theirs):
-    """AO, SR and success curve, of all frames and of each sequence."""
+    """Compares AO, SR and success curve, of all frames and of each sequence."""
     overlaps = [
         metrics.got10k_overlaps(p, truth_of(s), size_of(s), ~covered(s))
         for p, s in zip(predicted, sequences, strict=True)
@@ -117,7 +117,7 @@ def check_got10k(predicted, sequences, theirs):
 
 
 def check_comparison(root, theirs):
-    """The same of our own way from the folders: reader, comparison, and the table that it comes to."""
+    """Compares the toolkit's numbers with our comparison of the same folders."""
     benchmark = open_benchmark("got10k", root, "val", cache=root / "cache")
     folders = {tracker: root / "results" / "GOT-10k" / tracker for tracker in theirs}
     comparison = compare(benchmark, folders, resamples=100)
@@ -132,7 +132,7 @@ def check_comparison(root, theirs):
 
 
 def check_otb(predicted, sequences, theirs):
-    """Success and precision, of each sequence and their mean."""
+    """Compares success and precision, of each sequence and their mean."""
     curves = [metrics.measure(p, s.boxes_xywh) for p, s in zip(predicted, sequences, strict=True)]
     of_all = [*theirs["seq_wise"].values(), theirs["overall"]]
     for mine, one in zip([*curves, metrics.mean(curves)], of_all, strict=True):
@@ -141,15 +141,15 @@ def check_otb(predicted, sequences, theirs):
         assert [mine.auc, mine.p20] == pytest.approx([one["success_score"], one["precision_score"]], abs=1e-6)
 
 
-# One test, so that the experiment runs once however the tests are parted among processes.
-def test_the_toolkit_runs_relo_and_its_numbers_are_ours(toolkits, shared, tmp_path):
+# One test, so that the experiment runs only once when the tests are split among processes.
+def test_the_toolkit_runs_relo_and_its_numbers_equal_ours(toolkits, shared, tmp_path):
     sequences = read_folder(shared / "data" / "otb_mini")
     names = [f"GOT-10k_Val_{k:06d}" for k in range(1, len(sequences) + 1)]
     for seed, (name, other, sequence) in enumerate(zip(names, OTB_NAMES, sequences, strict=True)):
         frames = list_images(shared / "data" / "otb_mini" / sequence.name)
         lay_out_got10k(tmp_path / "GOT-10k" / "val" / name, sequence, frames)
         lay_out_otb(tmp_path / "OTB" / other, sequence, frames)
-        make_up(tmp_path / "results" / "GOT-10k" / "wild" / name, sequence, seed)
+        write_random_results(tmp_path / "results" / "GOT-10k" / "wild" / name, sequence, seed)
     (tmp_path / "GOT-10k" / "val" / "list.txt").write_text("\n".join(names) + "\n")
     (tmp_path / "run.py").write_text(f"OTB_NAMES = {OTB_NAMES}\n{SCRIPT}")
     toolkits("python", "run.py", cwd=tmp_path)
@@ -170,7 +170,7 @@ def test_the_toolkit_runs_relo_and_its_numbers_are_ours(toolkits, shared, tmp_pa
         assert (tmp_path / report).stat().st_size > 1000
 
 
-def test_the_toolkit_packs_what_we_pack(toolkits, tmp_path, monkeypatch):
+def test_the_toolkit_packs_the_same_files(toolkits, tmp_path, monkeypatch):
     monkeypatch.delenv("RELO_DATA_DIR", raising=False)
     names = [f"GOT-10k_Test_{number:06d}" for number in range(1, 181)]
     for name in names:

@@ -1,4 +1,4 @@
-"""The VOT toolkit runs RELO, by TraX and by its python protocol; what it may get wrong is said in one line."""
+"""The VOT toolkit runs RELO through TraX and through its python protocol; its mistakes are errors of one line."""
 
 import re
 import subprocess
@@ -38,7 +38,7 @@ experiments:
     repetitions: 1
     multiobject: True
 """
-# A client of the TraX protocol that gives one object as a polygon, one as a mask, and then a frame that is not there.
+# A TraX client that gives one object as a polygon and one as a mask, and then a frame that does not exist.
 CLIENT = """
 import subprocess, sys
 import numpy as np
@@ -76,7 +76,7 @@ def objects():
 
 @pytest.fixture
 def workspace(toolkits, tmp_path):
-    """A workspace that the toolkit made, with RELO in its trackers.ini."""
+    """A workspace made by the toolkit, with RELO in its trackers.ini."""
     toolkits("vot", "initialize", "custom", "--workspace", ".", cwd=tmp_path)
     (tmp_path / "trackers.ini").write_text(TRACKERS.format(python=toolkits.python))
     (tmp_path / "stack.yaml").write_text(STACK)
@@ -84,7 +84,7 @@ def workspace(toolkits, tmp_path):
 
 
 def write_sequence(folder, frames, **truths):
-    """A sequence as the toolkit reads it; truths: lists of boxes by the object's name, None where it is not there."""
+    """Writes a sequence for the toolkit; truths: boxes of each object by name, None where it is absent."""
     (folder / "color").mkdir(parents=True)
     for number, frame in enumerate(frames, 1):
         cv2.imwrite(str(folder / "color" / f"{number:08d}.png"), frame[..., ::-1])
@@ -95,10 +95,10 @@ def write_sequence(folder, frames, **truths):
     (folder / "sequence").write_text("".join(f"{key}={value}\n" for key, value in about.items()))
 
 
-def test_vot_test_ends_well_and_the_boxes_follow(toolkits, workspace):
-    said = toolkits("vot", "test", "RELO", cwd=workspace)
-    assert "Test concluded successfuly" in said and "rror" not in said, said
-    states = re.findall(r'@@TRAX:state "([\d.,-]+)" "confidence=([\d.]+)"', said)
+def test_vot_test_succeeds_and_the_boxes_follow(toolkits, workspace):
+    output = toolkits("vot", "test", "RELO", cwd=workspace)
+    assert "Test concluded successfuly" in output and "rror" not in output, output
+    states = re.findall(r'@@TRAX:state "([\d.,-]+)" "confidence=([\d.]+)"', output)
     folder = workspace / "vot_dummy_50_640_480_3"
     truths = [np.loadtxt(folder / f"groundtruth_{k:03d}.txt", delimiter=",") for k in range(3)]
     answers = np.array([box.split(",") for box, _ in states], float).reshape(50, 3, 4)
@@ -106,33 +106,33 @@ def test_vot_test_ends_well_and_the_boxes_follow(toolkits, workspace):
     assert all(0 <= float(score) <= 1 for _, score in states)
 
 
-def test_an_experiment_with_an_object_that_comes_later(toolkits, workspace, frames):
+def test_an_experiment_with_an_object_that_appears_later(toolkits, workspace, frames):
     moving = [(100 + 5 * t, 80 + 2 * t, 40, 30) for t in range(6)]
     later = [None, None, *[(200 + 5 * t, 60 + 2 * t, 40, 30) for t in range(2, 6)]]
     write_sequence(workspace / "sequences" / "pan", frames, first=moving, later=later)
     (workspace / "sequences" / "list.txt").write_text("pan\n")
-    said = toolkits("vot", "evaluate", "RELOpython", "--workspace", ".", cwd=workspace)
-    assert "Evaluation concluded successfuly" in said
+    output = toolkits("vot", "evaluate", "RELOpython", "--workspace", ".", cwd=workspace)
+    assert "Evaluation concluded successfuly" in output
     results = workspace / "results" / "RELOpython" / "baseline" / "pan"
     assert len((results / "pan_first_001_confidence.value").read_text().split()) == 6
     assert len((results / "pan_later_001_confidence.value").read_text().split()) == 4
     assert len((results / "pan_later_001_time.value").read_text().splitlines()) == 6
 
 
-def test_the_protocol_takes_polygons_and_masks_and_says_what_was_wrong(toolkits, tmp_path, frames):
+def test_the_protocol_takes_polygons_and_masks_and_reports_errors(toolkits, tmp_path, frames):
     for name, frame in zip(("1.png", "2.png"), frames, strict=False):
         cv2.imwrite(str(tmp_path / name), frame[..., ::-1])
     (tmp_path / "client.py").write_text(CLIENT)
-    said = toolkits("python", "client.py", cwd=tmp_path)
-    states = [[float(v) for v in line.split()[1:]] for line in said.splitlines() if line.startswith("state")]
-    assert states[:2] == [[100, 80, 40, 30, 1], [60, 50, 40, 30, 1]] and len(states) == 4, said
-    assert "again 1\n" in said  # another sequence in the same process
-    assert "error Server terminated the session: 3.png: no such image" in said
-    assert "status 1 relo: " in said and "3.png" in said and "Traceback" not in said
+    output = toolkits("python", "client.py", cwd=tmp_path)
+    states = [[float(v) for v in line.split()[1:]] for line in output.splitlines() if line.startswith("state")]
+    assert states[:2] == [[100, 80, 40, 30, 1], [60, 50, 40, 30, 1]] and len(states) == 4, output
+    assert "again 1\n" in output  # another sequence in the same process
+    assert "error Server terminated the session: 3.png: no such image" in output
+    assert "status 1 relo: " in output and "3.png" in output and "Traceback" not in output
 
 
-def test_objects_are_what_a_tracker_of_each_alone_says(objects, frames):
-    given = {0: (100.0, 80.0, 40.0, 30.0), 2: (200.0, 60.0, 50.0, 30.0)}  # by the frame in which they begin
+def test_objects_equal_a_tracker_for_each(objects, frames):
+    given = {0: (100.0, 80.0, 40.0, 30.0), 2: (200.0, 60.0, 50.0, 30.0)}  # by first frame
     objects.begin()
     states = [objects.step(frame, [given[t]] if t in given else []) for t, frame in enumerate(frames)]
     assert [len(row) for row in states] == [1, 1, 2, 2, 2, 2]
@@ -147,7 +147,7 @@ def test_objects_are_what_a_tracker_of_each_alone_says(objects, frames):
     assert objects.step(frames[0], [given[0]]) == [(given[0], 1.0)]
 
 
-def test_the_python_protocol_takes_what_the_toolkit_gives(objects, frames):
+def test_the_python_protocol_takes_the_toolkits_regions(objects, frames):
     tracker = object.__new__(vot.VOTTracker)
     tracker._objects = objects
     channels = {"color": frames[0], "depth": np.zeros(frames[0].shape[:2])}
@@ -160,7 +160,7 @@ def test_the_python_protocol_takes_what_the_toolkit_gives(objects, frames):
         tracker.init(channels, [(np.zeros((240, 320), np.uint8), {})])
 
 
-def test_the_dtype_reaches_the_checkpoint_by_both_protocols(monkeypatch, capsys):
+def test_the_dtype_reaches_the_checkpoint_through_both_protocols(monkeypatch, capsys):
     def load_tracker(path, dtype=None):
         raise UserError(f"loaded in {dtype}")
 
@@ -174,7 +174,7 @@ def test_the_dtype_reaches_the_checkpoint_by_both_protocols(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--checkpoint", "runs/demo"], "runs/demo: no such checkpoint in .*: give its whole path"),
         (["--size", "640"], "size '640' is not WIDTHxHEIGHT"),
@@ -182,12 +182,12 @@ def test_the_dtype_reaches_the_checkpoint_by_both_protocols(monkeypatch, capsys)
         (["--option", "windw_power=2.0"], "no option 'windw_power'.*window_power"),
     ],
 )
-def test_a_mistake_in_trackers_ini_is_one_line(arguments, said, monkeypatch, capsys, tmp_path):
+def test_a_mistake_in_trackers_ini_is_one_line(arguments, message, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "trax", object())
     assert vot.main(arguments) == 1
     err = capsys.readouterr().err
-    assert re.match(f"relo: .*{said}", err) and err.count("\n") == 1
+    assert re.match(f"relo: .*{message}", err) and err.count("\n") == 1
 
 
 def test_without_the_toolkit_it_says_what_to_install():

@@ -46,8 +46,8 @@ def test_a_slow_stage_shows_in_its_own_line(folder, monkeypatch):
     assert seconds["decode"] > 0.6 * sum(seconds.values())
 
 
-@pytest.mark.parametrize("reading, share", [(0.03, 2 / 3), (0.0, 0.0)])
-def test_waiting_is_what_a_fed_step_takes_longer(reading, share, monkeypatch):
+@pytest.mark.parametrize(("reading", "share"), [(0.03, 2 / 3), (0.0, 0.0)])
+def test_waiting_is_the_extra_time_of_a_fed_step(reading, share, monkeypatch):
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
     monkeypatch.setattr(clip, "time", clock)
 
@@ -63,7 +63,7 @@ def test_waiting_is_what_a_fed_step_takes_longer(reading, share, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "argv, words",
+    ("argv", "words"),
     [
         (["data", "--clips=0"], "--clips is at least 1"),
         (["data"], "--config is missing"),

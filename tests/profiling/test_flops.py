@@ -1,4 +1,4 @@
-"""FLOPs: of products, convolutions, loops and gradients, against what is known on paper."""
+"""FLOPs of products, convolutions, loops and gradients, against those counted by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def test_a_product_and_its_gradient():
     assert matmul_flops(jax.jit(lambda a: jnp.tanh(a) + 1), A) == 0
 
 
-def test_a_loop_counts_as_often_as_it_runs_and_a_branch_at_its_dearest():
+def test_a_loop_counts_each_run_and_a_condition_its_most_expensive_branch():
     square = shape(4, 4)
     loop = lambda x: jax.lax.scan(lambda c, _: (c @ c, None), x, length=6)[0]
     assert matmul_flops(loop, square) == 6 * 2 * 4**3
@@ -40,7 +40,7 @@ def test_a_convolution(groups):
     assert matmul_flops(conv, image, kernel) == 2 * (2 * 4 * 4 * 4) * 3 * 3 * (6 // groups)
 
 
-def test_the_encoder_grows_by_a_block_s_flops_with_every_block():
+def test_each_block_adds_the_same_flops():
     def of(depth):
         model = RELO.from_variant("tiny", depth=depth)
         variables = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
