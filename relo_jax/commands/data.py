@@ -43,10 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_action(actions, name: str, run_action, text: str) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(run_action=run_action)
-    parser.add_argument("--root", type=Path, help="the dataset's folder, or its parent folder (default RELO_DATA_DIR)")
-    parser.add_argument(
-        "--cache", type=Path, default="runs/data_index", help="folder of indices (default runs/data_index)"
-    )
+    root, cache = "the dataset's folder, or its parent folder (default RELO_DATA_DIR)", Path("runs/data_index")
+    parser.add_argument("--root", type=Path, metavar="DIR", help=root)
+    parser.add_argument("--cache", type=Path, default=cache, metavar="DIR", help=f"folder of indices (default {cache})")
     return parser
 
 

@@ -15,10 +15,10 @@ from relo_jax.compilation_cache import keep_compiled_programs
 from relo_jax.errors import UserError
 
 COMMANDS = {  # name of the module -> its line in `relo --help`
-    "demo": "train, evaluate and film a small model on procedural clips, in minutes",
+    "demo": "train a small model on procedural clips, evaluate it and write a video, in minutes",
     "train": "train one stage, or continue it",
     "study": "compare small trainings that differ in one thing, over several seeds",
-    "profile": "measure the cost of a frame of tracking, or of a training clip (relo profile data)",
+    "profile": "measure the cost of tracking a frame, or of a training clip (relo profile data)",
     "eval": "evaluate a tracker on a benchmark by its own rules, or on a folder of sequences",
     "calibrate": "fit a checkpoint's score on held-out sequences",
     "report": "compare the result files of any trackers: one page, plots and tables",

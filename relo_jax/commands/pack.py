@@ -14,9 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", choices=list(SERVERS), help="the dataset whose test split was tracked")
     parser.add_argument("results", metavar="RESULTS", type=Path, help="folder of one tracker's results")
     parser.add_argument("--out", required=True, metavar="FILE.zip", type=Path, help="the zip to write")
-    parser.add_argument(
-        "--data-root", help="the dataset or the folder of datasets, to check the results against (or RELO_DATA_DIR)"
-    )
+    root = "the dataset or the folder of datasets, to check the results against (or RELO_DATA_DIR)"
+    parser.add_argument("--data-root", metavar="DIR", help=root)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -27,14 +27,15 @@ _SOMETIMES = ("attributes.csv", "attributes.tex", "reliability.*", "differences.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo report`."""
-    parser.add_argument(
-        "results", nargs="+", metavar="NAME=FOLDER", help="a tracker and its result files; FOLDER alone names it too"
-    )
+    results = "a tracker and the folder of its results; FOLDER alone gives the name too"
+    parser.add_argument("results", nargs="+", metavar="NAME=FOLDER", help=results)
     add_dataset(parser, "folder")
-    parser.add_argument("--out", type=Path, default="results/report", help="folder to write (default results/report)")
+    out = "folder to write (default results/report)"
+    parser.add_argument("--out", type=Path, default="results/report", metavar="DIR", help=out)
     parser.add_argument("--against", metavar="NAME", help="tracker to compare the others with (default: the first)")
-    parser.add_argument("--worst", type=int, default=4, metavar="N", help="number of its worst sequences to show (4)")
-    parser.add_argument("--resamples", type=int, default=10_000, metavar="N", help="of the bootstrap (default 10000)")
+    worst = "number of that tracker's worst sequences to show (default 4)"
+    parser.add_argument("--worst", type=int, default=4, metavar="N", help=worst)
+    parser.add_argument("--resamples", type=int, default=10_000, metavar="N", help="bootstrap samples (default 10000)")
     parser.add_argument(
         "--one-based-results", action="append", default=[], metavar="NAME", help="tracker whose files count pixels "
         "from 1; may be repeated",
@@ -86,8 +87,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def named_folders(results: Iterable[str]) -> dict[str, Path]:
-    """Label -> folder, from "NAME=FOLDER" or "FOLDER". A folder alone gets the tracker's name in the summary that `relo
-    eval` wrote, or its own name.
+    """Label -> folder, from "NAME=FOLDER" or "FOLDER".
+
+    The label of a folder alone is the tracker's name in the summary of `relo eval`, or the folder's own name.
 
     Raises:
       UserError: a name or a folder is missing, or a name is given twice.
