@@ -1,5 +1,7 @@
 """Shared by all tests: JAX on eight simulated CPU devices, fixtures, borrowed data, a camera; memory of the workers."""
 
+import ctypes
+import gc
 import os
 import resource
 import time
@@ -22,6 +24,7 @@ from tests.shapes import check_signatures
 
 check_signatures()
 
+LIBC = ctypes.CDLL(None)
 FIXTURES = Path(__file__).parent / "fixtures"
 # Golden numbers and public sequences that the project may not publish: beside the repository, if they are there.
 _CANDIDATES = (os.environ.get("RELO_SHARED"), Path(__file__).parents[2] / "shared")
@@ -33,6 +36,9 @@ def forget_compiled_programs():
     """JAX keeps every compiled program: gigabytes for the whole suite, and two modules hardly ever share one."""
     yield
     jax.clear_caches()
+    gc.collect()
+    if hasattr(LIBC, "malloc_trim"):  # glibc keeps freed memory for itself
+        LIBC.malloc_trim(0)
 
 
 def pytest_sessionfinish(session):

@@ -25,12 +25,13 @@ def read_config(program: str, config: str | None, fields: Iterable[str] = ()) ->
     Raises:
       UserError: names the flag, file or field, and the nearest known field.
     """
+    fields = [_current_name(program, argument) for argument in fields]
     if config is None:
         raise UserError(f"{program}: --config is missing; see {program} --help")
     file = Path(config.split(":")[0])
     if not file.is_file():
         raise UserError(f"config file {file} does not exist: the files of configs/ are examples")
-    argv = [program, f"--config={config}", *map(_current_name, fields)]
+    argv = [program, f"--config={config}", *fields]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "config file", flag_values=values, sys_argv=argv)
     try:
@@ -42,7 +43,7 @@ def read_config(program: str, config: str | None, fields: Iterable[str] = ()) ->
     return values.config
 
 
-def _current_name(argument: str) -> str:
+def _current_name(program: str, argument: str) -> str:
     """A flag with the current name of its field. Raises UserError if there is no such field."""
     flag, equals, value = argument.partition("=")
     negated = flag.lstrip("-").startswith("noconfig.")
@@ -50,7 +51,7 @@ def _current_name(argument: str) -> str:
     if not argument.startswith("-"):  # the value of the flag before it
         return argument
     if not name.startswith("config."):
-        raise UserError(f"unexpected argument {argument!r}: fields of the config are --config.field=value")
+        raise UserError(f"{program}: unexpected argument {argument!r}: fields of the config are --config.field=value")
     name = name.removeprefix("config.")
     if name in RENAMED:
         report_new_name(name, f"--config.{name}")

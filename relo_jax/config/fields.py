@@ -28,7 +28,7 @@ def base() -> ConfigDict:
     config.seed = 0  # of initialisation, drop path and sampled actions
     config.stage = "warmup"
     config.init_from = ""  # run directory, checkpoint, .pth.tar, a starter, or an ImageNet Fast-iTPN .pt
-    config.init_fresh = ()  # parts of the model that start from random weights despite init_from: ("regression/center",)
+    config.init_fresh = ()  # parts that start from random weights despite init_from: ("regression/center",)
     config.batch_size = 64  # clips, over all devices and hosts; release: 8 a GPU on 8 GPUs
     config.accumulate_steps = 1  # parts of a batch that go through the encoder one by one, to save memory
     config.total_steps = steps(epochs=90, clips=100_000, batch_size=64)

@@ -19,6 +19,7 @@ from relo_jax import __version__
 from relo_jax.checkpoints import run_directory
 from relo_jax.checkpoints.load import Loaded
 from relo_jax.config.data_options import Options
+from relo_jax.config.renamed import with_current_names
 from relo_jax.data.datasets import layouts
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic.procedural import heldout
@@ -205,7 +206,8 @@ def restore(run: Path, loaded: Loaded) -> bool:
     """
     try:
         report = json.loads((run / FILE).read_text())
-        same, options = report["weights_digest"] == _digest(loaded), report["tracker"]
+        same = report["weights_digest"] == _digest(loaded)
+        options = with_current_names({"tracker": report["tracker"]}, run / FILE)["tracker"]
         checked_options(options, loaded.model)
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return False

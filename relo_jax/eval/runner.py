@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def evaluate(
         batch = batch_for(waiting, batch)
         data = {"fingerprint": benchmark.fingerprint(), "sequences": len(benchmark), "frames": sum(map(len, benchmark))}
         model_card.add_evaluation(
-            folder.path, card or model_card.of_checkpoint(tracker), loaded.config, benchmark=benchmark.title, data=data,
+            folder.path, card or model_card.of_checkpoint(cast(str, tracker)), loaded.config, benchmark=benchmark.title, data=data,
             rules=rules, batch=batch,
         )  # fmt: skip
     failed = _track(benchmark, waiting, loaded, values, batch, folder, boxes)

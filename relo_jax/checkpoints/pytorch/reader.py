@@ -45,28 +45,28 @@ LEGACY_PROTOCOL = 1001
 class Inert:
     """A stand-in for any class or function that is not needed: accepts every call and state, and does nothing."""
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: object, **kwargs: object) -> "Inert":
         return object.__new__(cls)
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: object, **kwargs: object) -> None:
         pass
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: object, **kwargs: object) -> "Inert":
         return Inert()
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: object, value: object) -> None:
         pass
 
-    def append(self, item):
+    def append(self, item: object) -> None:
         pass
 
-    def extend(self, items):
+    def extend(self, items: object) -> None:
         pass
 
-    def add(self, item):
+    def add(self, item: object) -> None:
         pass
 
 
