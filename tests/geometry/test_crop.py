@@ -177,14 +177,14 @@ position, extent = st.floats(-100, 500), st.floats(5, 200)
 
 @quick
 @given(st.tuples(position, position, extent, extent), st.tuples(position, position, extent, extent))
-def test_a_box_maps_into_a_crop_and_back(box, around):
+def test_a_box_maps_into_a_crop_and_back(box, crop_center):
     """In the release, boxes are relative to S - 1 in training and to S at inference; the test converts."""
-    box, around, size = np.array(box), np.array(around), 256
-    resize_factor = size / crop.crop_window(around, 4.0)[2]
-    seen = crop.box_to_crop_norm(box, around, resize_factor, size) * (size - 1)
+    box, crop_center, size = np.array(box), np.array(crop_center), 256
+    resize_factor = size / crop.crop_window(crop_center, 4.0)[2]
+    seen = crop.box_to_crop_norm(box, crop_center, resize_factor, size) * (size - 1)
     seen[:2] = (seen[:2] + seen[2:] / 2 + 0.5) / size  # corner in (S - 1) pixels -> centre in S pixels
     seen[2:] /= size
-    back = crop.box_from_crop(seen, around, resize_factor, size)
+    back = crop.box_from_crop(seen, crop_center, resize_factor, size)
     np.testing.assert_allclose(back, box, atol=1e-6)
 
 

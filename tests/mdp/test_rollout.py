@@ -40,8 +40,8 @@ run = jax.jit(lambda batch, boxes: rollout.rollout(given_boxes, 0, batch, boxes,
 
 def following_the_truth(batch):
     truth = np.asarray(batch.target_boxes_xywh, np.float64)
-    around = np.concatenate([np.asarray(batch.start_box_xywh)[:, None], truth[:, :-1]], 1)
-    actions = as_action(truth, around, np.full(truth.shape[:2], 4 * BOX), np.asarray(batch.flips))
+    centers = np.concatenate([np.asarray(batch.start_box_xywh)[:, None], truth[:, :-1]], 1)
+    actions = as_action(truth, centers, np.full(truth.shape[:2], 4 * BOX), np.asarray(batch.flips))
     return run(batch, jnp.asarray(actions, jnp.float32))
 
 

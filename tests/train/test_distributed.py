@@ -22,7 +22,7 @@ from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import distributed, loop, metrics_log
 from tests import command
-from tests.train import test_loop
+from tests.train import runs
 
 REPO = Path(__file__).parents[2]
 STEPS = 60
@@ -51,7 +51,7 @@ def start(workdir, init_from, code=("", "")):
         port = free.getsockname()[1]
     file = workdir.with_suffix(".py")
     file.write_text(CONFIG)
-    fields = test_loop.FIELDS | FIELDS | {"init_from": init_from}
+    fields = runs.FIELDS | FIELDS | {"init_from": init_from}
     shared = [f"--config.{name}={value}" for name, value in fields.items()]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     environment |= {"PYTHONPATH": str(REPO), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
@@ -99,7 +99,7 @@ def checkpoints(workdir):
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
     """A warm-up for the RL stage to start from."""
-    model = RELO.from_config(test_loop.make_config().model)
+    model = RELO.from_config(runs.make_config().model)
     path = tmp_path_factory.mktemp("runs") / "warm"
     checkpoint.save_variables(path, model, init_variables(model, jax.random.key(0)))
     return str(path)
@@ -109,9 +109,9 @@ def warm(tmp_path_factory):
 def alone(warm, tmp_path_factory):
     """The run of one process on one device, and a cache of its programs."""
     folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch, test_loop.caching_in(folder / "cache"):
-        patch.setattr(loop, "make_mesh", test_loop.one_device)
-        loop.train_and_evaluate(test_loop.make_config("rl", init_from=warm, **FIELDS), folder / "alone")
+    with pytest.MonkeyPatch.context() as patch, runs.caching_in(folder / "cache"):
+        patch.setattr(loop, "make_mesh", runs.one_device)
+        loop.train_and_evaluate(runs.make_config("rl", init_from=warm, **FIELDS), folder / "alone")
         yield folder / "alone"
 
 
@@ -146,16 +146,16 @@ def test_two_processes_and_one_continue_each_others_run(alone, warm, tmp_path, m
     assert 32 <= stopped < STEPS and f"stopped after step {stopped}" in log
     assert "held-out" not in silent and "%" not in silent  # only process 0 logs
 
-    monkeypatch.setattr(loop, "make_mesh", test_loop.one_device)
-    loop.train_and_evaluate(test_loop.make_config("rl", init_from=warm, **FIELDS), run)
+    monkeypatch.setattr(loop, "make_mesh", runs.one_device)
+    loop.train_and_evaluate(runs.make_config("rl", init_from=warm, **FIELDS), run)
     # Evaluation uses the running means, which contain biases that are only rounding: see test_mesh.
     for split, rtol, name in (("train", 1e-5, "loss"), ("eval", 1e-3, "greedy_iou")):
-        ours, theirs = (test_loop.rows(workdir, split) for workdir in (run, alone))
+        ours, theirs = (runs.rows(workdir, split) for workdir in (run, alone))
         theirs = [row for row in theirs if row["step"] > 20 or row["step"] == 20 and split == "eval"]
         assert [row["step"] for row in ours] == [row["step"] for row in theirs]
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(one[name], other[name], rtol=rtol, err_msg=f"{split} {one['step']}")
-    assert_same_variables(test_loop.everything(run), test_loop.everything(alone))
+    assert_same_variables(runs.everything(run), runs.everything(alone))
 
 
 def assert_same_variables(one, other):
