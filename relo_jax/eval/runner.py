@@ -90,10 +90,9 @@ def evaluate(
     if waiting:
         batch = batch_for(waiting, batch)
         data = {"fingerprint": benchmark.fingerprint(), "sequences": len(benchmark), "frames": sum(map(len, benchmark))}
-        model_card.add_evaluation(
-            folder.path, card or model_card.of_checkpoint(cast(str, tracker)), loaded.config, benchmark=benchmark.title, data=data,
-            rules=rules, batch=batch,
-        )  # fmt: skip
+        card = card or model_card.of_checkpoint(cast(str, tracker))
+        evaluated = {"benchmark": benchmark.title, "data": data, "rules": rules, "batch": batch}
+        model_card.add_evaluation(folder.path, card, loaded.config, **evaluated)
     failed = _track(benchmark, waiting, loaded, values, batch, folder, boxes)
     evaluation = _measured(benchmark, TrackerResults(name, folder.path), failed, rules, folder, boxes)
     about = {"tracker": name, "dtype": loaded.model.config.dtype, "rules": rules}
