@@ -10,15 +10,12 @@ import numpy as np
 import pytest
 
 from relo_jax.checkpoints import load as checkpoint
-from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
 from relo_jax.media import video
 from relo_jax.media.frames import Unreadable
 from relo_jax.media.images import list_images, read_image
-from relo_jax.model import RELO
 from relo_jax.tracking import follow, programs, tracker
 from relo_jax.tracking.session import track_to_files
-from tests.golden import FIELDS as GOLDEN_FIELDS
 
 BOX = (100.0, 80.0, 40.0, 30.0)
 UPDATING = {"window_power": 2.0, "update_interval": 5, "update_threshold": -999.0}
@@ -132,10 +129,8 @@ def test_without_a_box_and_a_display_it_says_what_to_do(frames, saved, monkeypat
 
 
 @pytest.fixture(scope="module")
-def trackers(fixtures):
+def trackers(model, variables):
     """Without and with template updates."""
-    model = RELO.from_variant("tiny", **GOLDEN_FIELDS)
-    variables = convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
     options = {"plain": {"window_power": 1.0}, "update": UPDATING}
     return {name: tracker.Tracker(model, variables, values) for name, values in options.items()}
 

@@ -7,26 +7,13 @@ import numpy as np
 import pytest
 
 from relo_jax.checkpoints import load as checkpoint
-from relo_jax.checkpoints.pytorch import convert
 from relo_jax.errors import UserError
 from relo_jax.media import overlay, video
-from relo_jax.model import RELO
 from relo_jax.tracking import follow, programs, tracker
 from relo_jax.tracking.session import track_to_files
-from tests.golden import FIELDS as GOLDEN_FIELDS
 
 BOXES = [(100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)]
 OPTIONS = {"window_power": 2.0, "update_interval": 3, "update_threshold": -999.0}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return RELO.from_variant("tiny", **GOLDEN_FIELDS)
-
-
-@pytest.fixture(scope="module")
-def variables(model, fixtures):
-    return convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from relo_jax.checkpoints import load as checkpoint
-from relo_jax.checkpoints.pytorch import convert
 from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
@@ -32,16 +31,6 @@ BOX = (100.0, 80.0, 40.0, 30.0)
 # Jitted as the tracker does it, so that the tests compile each of them once.
 init_state = jax.jit(step.init_state, static_argnames=("model", "window_power"))
 one_step = jax.jit(step.step, static_argnames="model")
-
-
-@pytest.fixture(scope="module")
-def model():
-    return RELO.from_variant("tiny", **GOLDEN_FIELDS)
-
-
-@pytest.fixture(scope="module")
-def variables(model, fixtures):
-    return convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
 
 
 @pytest.fixture(scope="module")

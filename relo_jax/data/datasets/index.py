@@ -7,6 +7,7 @@ sequence costs nothing until it is used.
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import json
 import os
@@ -33,7 +34,7 @@ _READERS = 16  # threads: an index is built from many small files, perhaps on a 
 _ENTRIES_PER_TASK = 1000  # whose files one thread stats
 
 
-class IndexedDataset:
+class IndexedDataset(abc.ABC):
     """The sequences of one split of a dataset on disk; clips draw from them at random.
 
     A subclass knows where the frames are: in files (`FolderDataset`), or in the records of a built dataset.
@@ -83,9 +84,9 @@ class IndexedDataset:
             shown=np.array(self._shown[start:end]),
         )
 
+    @abc.abstractmethod
     def _frame_reader(self, index: int) -> tuple[Callable[[int], str], Callable[[int], bytes]]:
         """`where` and `read_encoded` of a sequence."""
-        raise NotImplementedError
 
     def _texts(self, index: int) -> list[str]:
         """A sequence's name, folder, category and frame names."""
