@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.records import tiled_jpeg
 from relo_jax.errors import UserError
 from tests import command
-from tests.data import miniature
 
 
 @pytest.fixture(autouse=True)

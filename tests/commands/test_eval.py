@@ -6,11 +6,11 @@ import pytest
 
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch import convert
+from relo_jax.data import miniature
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, runner
 from relo_jax.model import RELO
 from tests import command
-from tests.data import miniature
 from tests.golden import FIELDS
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from relo_jax.commands import main
-from tests.data import miniature
+from relo_jax.data import miniature
 from tests.eval.results.test_pack import FRAMES, GOT10K, write_got10k
 
 

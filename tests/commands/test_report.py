@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from relo_jax.commands.report import named_folders
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.errors import UserError
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.runner import evaluate
 from tests import command
-from tests.data import miniature
 from tests.eval import trackers
 
 ROOT = Path(__file__).parents[2]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from relo_jax.data import miniature
 from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
@@ -13,7 +14,7 @@ from relo_jax.data.records import build
 from relo_jax.data.records.examples import KINDS
 from relo_jax.data.records.read import open_built
 from relo_jax.errors import UserError
-from tests.data import miniature
+from tests.data.opened import opened
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Lasot:
         return self.out / "lasot" / kind / "1.0.0"
 
     def open_folders(self, split="train"):
-        return miniature.opened("lasot", split, self.root, self.cache)
+        return opened("lasot", split, self.root, self.cache)
 
     def open_built(self, split="train"):
         return open_built(self.out, "lasot", split, self.folder / "built_cache")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts
-from tests.data import miniature
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts
 from relo_jax.data.records import build
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, calibrate
 from relo_jax.eval.benchmarks import NAMES, open_benchmark
 from relo_jax.eval.metrics import RULES
-from tests.data import miniature
 
 FOUND = {  # sequences of the miniature's test split, and how many the published one has
     "lasot": (2, 280), "lasot_ext": (3, 150), "got10k": (2, 180), "trackingnet": (1, 511), "vasttrack": (2, 3500),

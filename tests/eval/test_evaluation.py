@@ -13,13 +13,13 @@ import pytest
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints import model_card
 from relo_jax.config import published
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import runner
 from relo_jax.eval.lockstep import Tracked
 from relo_jax.model import RELO
 from tests import command
-from tests.data import miniature
 
 FAR = (70.0, 50.0, 10.0, 10.0)  # from every target of the miniatures
 DATASETS = ("lasot", "lasot_ext", "got10k", "trackingnet", "tnl2k", "uav123", "otb100", "nfs", "vasttrack")

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from relo_jax.checkpoints import load as checkpoint
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import reproduce, runner
 from relo_jax.model import RELO
-from tests.data import miniature
 from tests.eval.test_evaluation import Oracle
 
 

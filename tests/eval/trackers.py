@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from relo_jax.data import miniature
 from relo_jax.data.sequence import Sequence
 from relo_jax.eval.benchmarks import Benchmark
-from tests.data import miniature
 
 FRAMES = 30
 OFF = {"good": 1, "fair": 4, "bad": 60}  # tracker -> pixels to the right of the truth

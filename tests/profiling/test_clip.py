@@ -8,11 +8,11 @@ import pytest
 
 from relo_jax.commands import main as cli
 from relo_jax.config.data_options import ClipOptions
+from relo_jax.data import miniature
 from relo_jax.data.clips import read
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.profiling import clip
-from tests.data import miniature
 
 SMALL = [
     "--config.model.variant=tiny", "--config.model.width=32", "--config.model.depth=1", "--config.model.heads=1",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from relo_jax.config.data_options import ClipOptions
+from relo_jax.data import miniature
 from relo_jax.data.clips import pipeline
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
@@ -14,7 +15,6 @@ from relo_jax.data.records import build
 from relo_jax.data.records.read import open_built
 from relo_jax.errors import UserError
 from relo_jax.train.feed import Feed
-from tests.data import miniature
 
 OPTIONS = ClipOptions(templates=1, frames=1, template_size=16, search_size=32)
 

@@ -14,13 +14,13 @@ import pytest
 
 from relo_jax import config as configs
 from relo_jax.config.data_options import ClipOptions, Options
+from relo_jax.data import miniature
 from relo_jax.data.clips import pipeline
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.errors import UserError
 from relo_jax.model.variants import variant_config
-from tests.data import miniature
 
 ROOT = Path(__file__).parents[3]
 

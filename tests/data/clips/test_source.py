@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relo_jax.config.data_options import ClipOptions
+from relo_jax.data import miniature
 from relo_jax.data.clips.source import ClipSource, MixturePart, read_note, write_note
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.folder import SequenceFolder
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError
-from tests.data import miniature
 
 OPTIONS = ClipOptions(templates=1, frames=2, template_size=16, search_size=32)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import attributes, layouts, split_lists
 from relo_jax.data.datasets.attributes import attributes_of
 from relo_jax.errors import UserError
-from tests.data import miniature
 
 
 def test_uav123_has_twelve_attributes_in_the_order_of_its_flags(tmp_path):

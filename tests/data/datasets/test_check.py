@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import check, layouts
 from relo_jax.data.datasets.folder import LAYOUT as FOLDER
-from tests.data import miniature
 
 LASOT, VOT = layouts.dataset_layout("lasot"), layouts.dataset_layout("vot")
 

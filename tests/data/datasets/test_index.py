@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.clips.source import read_note, write_note
 from relo_jax.data.datasets import index, layouts
 from relo_jax.data.datasets.index import open_dataset
 from relo_jax.errors import UserError
-from tests.data import miniature
+from tests.data.opened import by_name, hidden
 
 FRAMES = 24
 LASOT = layouts.dataset_layout("lasot")
@@ -310,7 +311,7 @@ def test_file_names_need_not_be_utf_8(tmp_path):
     root = make(tmp_path / "LaSOT")
     for path in (root / "bear" / "bear-3" / "img").iterdir():
         os.rename(path, os.fsencode(path.parent) + b"/f\xe9_" + os.fsencode(path.name))
-    sequence = miniature.by_name(open_dataset(LASOT, "train", root, tmp_path / "cache"))["bear-3"]
+    sequence = by_name(open_dataset(LASOT, "train", root, tmp_path / "cache"))["bear-3"]
     assert os.fsencode(sequence.where(2)).endswith(b"/f\xe9_00000003.jpg")
     assert sequence.read_encoded(2) == b"", "the file was found"
     assert read_note(write_note([("lasot", "missing frame", sequence.where(2))]))[0][1] == "missing frame"
@@ -321,7 +322,7 @@ def test_nan_boxes_are_reported_and_hidden_but_the_sequence_stays(tmp_path):
     boxes[7:9] = np.nan
     (root / "bear" / "bear-3" / "groundtruth.txt").write_text(miniature.lines(boxes))
     dataset = open_dataset(LASOT, "train", root, tmp_path / "cache")
-    assert len(dataset) == 4 and miniature.hidden(dataset[1]) == [3, 7, 8]
+    assert len(dataset) == 4 and hidden(dataset[1]) == [3, 7, 8]
     assert [str(p) for p in dataset.problems] == [
         "bear/bear-3/groundtruth.txt: 2 boxes are NaN, the first in line 8: never trained on"
     ]

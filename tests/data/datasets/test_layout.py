@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import index, layouts
 from relo_jax.data.datasets.layout import list_folders, list_frames
 from relo_jax.errors import UserError
-from tests.data import miniature
-from tests.data.miniature import hidden, opened
+from tests.data.opened import hidden, names, opened
 
 
 @pytest.mark.parametrize("name", miniature.MAKERS)
 def test_every_split_reads_and_every_frame_shows_its_box(name, roots, tmp_path):
     for split in layouts.dataset_layout(name).splits:
         dataset = opened(name, split, roots, tmp_path)
-        assert len(set(miniature.names(dataset))) == len(dataset) > 0
+        assert len(set(names(dataset))) == len(dataset) > 0
         for sequence in dataset:
             for k in np.flatnonzero(sequence.visible)[:3]:
                 x, y, w, h = sequence.boxes_xywh[k]

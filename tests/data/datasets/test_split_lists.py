@@ -2,9 +2,10 @@
 
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts, split_lists
 from relo_jax.errors import UserError
-from tests.data import miniature
+from tests.data.opened import opened
 
 
 @pytest.mark.parametrize("name", ["tnl2k", "uav123", "otb100", "nfs", "vasttrack", "lasot", "lasot_ext"])
@@ -17,7 +18,7 @@ def test_an_official_list_that_is_not_installed_is_named(tmp_path, monkeypatch):
     miniature.lasot_ext(tmp_path)
     monkeypatch.setattr(split_lists, "dataset_folder", lambda name: tmp_path / "data" / name)
     with pytest.raises(UserError, match=r"data/lasot_ext/test.txt: this official list is missing: install relo_jax"):
-        miniature.opened("lasot_ext", "test", tmp_path, tmp_path / "cache")
+        opened("lasot_ext", "test", tmp_path, tmp_path / "cache")
 
 
 def test_a_line_of_a_list_may_stand_for_several_names(tmp_path):

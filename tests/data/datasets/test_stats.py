@@ -1,7 +1,7 @@
 """Statistics of datasets."""
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts, stats
-from tests.data import miniature
 
 
 def test_statistics_are_of_visible_boxes(tmp_path):

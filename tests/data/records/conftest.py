@@ -2,9 +2,10 @@
 
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts
 from relo_jax.data.records import build
-from tests.data import builders, miniature
+from tests.data import builders
 
 
 @pytest.fixture(scope="session")

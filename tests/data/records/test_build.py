@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.clips.plan import ClipOptions
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.records import build, shard, tfds, tiled_jpeg
@@ -18,7 +19,7 @@ from relo_jax.data.records.examples import KINDS
 from relo_jax.data.records.read import is_built
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError
-from tests.data import builders, miniature
+from tests.data import builders
 from tests.data.builders import clips, files
 
 needs_jpegtran = pytest.mark.skipif(not tiled_jpeg.can_add_restarts(), reason="needs jpegtran (libjpeg-turbo-progs)")

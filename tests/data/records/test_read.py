@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts
 from relo_jax.data.records.examples import KINDS
 from relo_jax.data.records.read import open_built
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError
-from tests.data import miniature
 from tests.data.builders import clips
-from tests.data.miniature import opened
+from tests.data.opened import opened
 
 SPLITS = [(name, split) for name in miniature.MAKERS for split in layouts.dataset_layout(name).splits]
 

@@ -5,11 +5,12 @@ import sys
 
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts
 from relo_jax.data.records.examples import KINDS
 from relo_jax.data.records.read import is_built, open_built
-from tests.data import builders, miniature
-from tests.data.miniature import opened
+from tests.data import builders
+from tests.data.opened import opened
 
 
 @pytest.mark.parametrize("name", miniature.MAKERS)

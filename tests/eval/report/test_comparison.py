@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, open_benchmark
 from relo_jax.eval.bootstrap import draw
 from relo_jax.eval.report.comparison import compare
-from tests.data import miniature
 from tests.eval import trackers
 from tests.eval.trackers import FRAMES, write_results
 

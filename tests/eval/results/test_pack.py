@@ -6,10 +6,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import split_lists
 from relo_jax.errors import UserError
 from relo_jax.eval.results.pack import PackError, pack
-from tests.data import miniature
 
 FRAMES = miniature.FRAMES
 GOT10K = [f"GOT-10k_Test_{number:06d}" for number in range(1, 181)]

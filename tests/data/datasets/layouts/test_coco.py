@@ -2,9 +2,9 @@
 
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.errors import UserError
-from tests.data import miniature
-from tests.data.miniature import names, opened
+from tests.data.opened import names, opened
 
 
 def test_objects_that_are_large_enough_and_not_a_crowd_become_stills(roots, tmp_path):

@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts, split_lists
 from relo_jax.errors import UserError
-from tests.data import miniature
-from tests.data.miniature import hidden, names, opened
+from tests.data.opened import hidden, names, opened
 
 
 def test_absent_and_fully_covered_targets_are_hidden(roots, tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.data.miniature import hidden, names, opened
+from tests.data.opened import hidden, names, opened
 
 
 def test_flags_hide_occluded_frames_and_frames_out_of_view(roots, tmp_path):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tests.data import miniature
-from tests.data.miniature import hidden, names, opened
+from relo_jax.data import miniature
+from tests.data.opened import hidden, names, opened
 
 
 def test_either_flag_hides_a_frame_and_other_classes_are_ignored(roots, tmp_path):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets.index import open_index
 from relo_jax.data.datasets.layouts import dataset_layout
-from tests.data import miniature
-from tests.data.miniature import by_name, frame_file, opened
+from tests.data.opened import by_name, frame_file, opened
 
 
 def test_every_eighth_line_counts_from_the_first(roots, tmp_path):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tests.data import miniature
-from tests.data.miniature import by_name, opened
+from relo_jax.data import miniature
+from tests.data.opened import by_name, opened
 
 
 def test_targets_are_named_after_their_annotation_file(roots, tmp_path):

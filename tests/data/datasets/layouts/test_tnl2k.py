@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.data import miniature
-from tests.data.miniature import by_name, frame_file, hidden, opened
+from relo_jax.data import miniature
+from tests.data.opened import by_name, frame_file, hidden, opened
 
 
 def test_only_test_sequences_are_read_with_png_and_unusual_names_in_order(roots, tmp_path):

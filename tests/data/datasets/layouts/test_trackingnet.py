@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
+from relo_jax.data import miniature
 from relo_jax.errors import UserError
-from tests.data import miniature
-from tests.data.miniature import names, opened
+from tests.data.opened import names, opened
 
 
 def test_frames_are_in_the_order_of_their_numbers(roots, tmp_path):

@@ -1,7 +1,7 @@
 """UAV123: sequences share folders of frames."""
 
-from tests.data import miniature
-from tests.data.miniature import by_name, frame_file, hidden, names, opened
+from relo_jax.data import miniature
+from tests.data.opened import by_name, frame_file, hidden, names, opened
 
 
 def test_sequences_share_a_folder_of_frames(roots, tmp_path):

@@ -1,7 +1,7 @@
 """VastTrack: split by the authors' list, in one folder or two."""
 
-from tests.data import miniature
-from tests.data.miniature import hidden, names, opened
+from relo_jax.data import miniature
+from tests.data.opened import hidden, names, opened
 
 
 def test_the_authors_list_splits_the_sequences(roots, tmp_path):

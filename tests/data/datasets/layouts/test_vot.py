@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relo_jax.data import miniature
 from relo_jax.data.datasets.layouts import vot
 from relo_jax.errors import UserError
-from tests.data import miniature
-from tests.data.miniature import by_name, frame_file, hidden, names, opened
+from tests.data.opened import by_name, frame_file, hidden, names, opened
 
 
 def test_rectangles_polygons_masks_and_codes_are_read(roots, tmp_path):
