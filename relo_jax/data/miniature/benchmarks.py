@@ -63,15 +63,17 @@ def otb100(root: Path) -> None:
             for k, box in enumerate(second):
                 path = root / name / "img" / f"{k + 1:04d}.jpg"
                 x, y, w, h = np.round(box).astype(int)
-                image = cv2.rectangle(cv2.imread(str(path)), (x, y), (x + w - 1, y + h - 1), (40, 220, 230), -1)
+                image = cv2.rectangle(
+                    np.asarray(cv2.imread(str(path))), (x, y), (x + w - 1, y + h - 1), (40, 220, 230), -1
+                )
                 write_image(path, image)
         for number, text in texts.items():
             (root / name / f"groundtruth_rect.{number}.txt").write_text(text)
     boxes = walk(81, seed=2)[np.arange(81) % FRAMES]
     write_frames(root / "Football1" / "img", boxes, "{:04d}.jpg", seed=2)
-    text = lines(boxes[:74], "\t").splitlines()
-    text[40] = text[40].replace("\t", " ")
-    (root / "Football1" / "groundtruth_rect.txt").write_text("\r\n".join(text))
+    rows = lines(boxes[:74], "\t").splitlines()
+    rows[40] = rows[40].replace("\t", " ")
+    (root / "Football1" / "groundtruth_rect.txt").write_text("\r\n".join(rows))
     (root / "Football1" / "cfg.mat").write_bytes(b"MATLAB")
 
 

@@ -40,7 +40,7 @@ def got10k(root: Path) -> None:
                 "".join(",".join(f"{v:.4f}" for v in box) + "\n" for box in boxes[: 1 if folder == "test" else None])
             )
             first = folder == "train" and seed == 0
-            labels = {"absence": [0, (3, 4), 1], "cover": [8, (4, 5), 0], "cut_by_image": [0, (7, 8), 1]}
+            labels = {"absence": (0, (3, 4), 1), "cover": (8, (4, 5), 0), "cut_by_image": (0, (7, 8), 1)}
             for label, (usual, frames, other) in labels.items():
                 values = [other if first and k in frames else usual for k in range(FRAMES)]
                 (path / f"{label}.label").write_text("".join(f"{v}\n" for v in values))
@@ -96,9 +96,11 @@ def coco(root: Path) -> None:
         for number, thing in enumerate(objects):
             thing.setdefault("segmentation", [[1.5, 2.5, 60.25, 2.5, 60.25, 63.0]])
             thing.update(id=first * 10 + number, area=3000.5)
-        kinds = [("person", 1, "person"), ("animal", 18, "dog")]
-        kinds = [{"supercategory": above, "id": number, "name": name} for above, number, name in kinds]
-        known = {"info": {"year": 2017}, "licenses": [{"id": 1, "name": "none"}], "images": images}
+        kinds = [
+            {"supercategory": above, "id": number, "name": name}
+            for above, number, name in (("person", 1, "person"), ("animal", 18, "dog"))
+        ]
+        known: dict[str, object] = {"info": {"year": 2017}, "licenses": [{"id": 1, "name": "none"}], "images": images}
         known |= {"annotations": objects, "categories": kinds}
         (root / "annotations").mkdir(exist_ok=True)
         (root / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(known))
