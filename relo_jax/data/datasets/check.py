@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.index import FolderDataset, open_index, open_splits
-from relo_jax.data.datasets.layout import DatasetLayout, Problem, list_archives
+from relo_jax.data.datasets.layout import DatasetLayout, Problem
+from relo_jax.data.datasets.listing import list_archives
 from relo_jax.data.sequence import Sequence
 from relo_jax.media import images
 from relo_jax.media.images import FrameError

@@ -17,15 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import (
-    Annotation,
-    DatasetLayout,
-    Entry,
-    Problem,
-    have_area,
-    list_folders,
-    list_frames,
-)
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, have_area
+from relo_jax.data.datasets.listing import list_folders, list_frames
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.media.images import IMAGE_SUFFIXES, decode, list_images, read_bytes

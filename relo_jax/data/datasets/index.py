@@ -227,7 +227,7 @@ def _file_states(prefix: str, entries: list[Entry]) -> str:
     """Names of entries, with sizes and times of their files."""
     lines = []
     for entry in entries:
-        lines.append(f"{entry.name}\0{entry.extra}")
+        lines.append(f"{entry.name}\0{entry.extra}" + (f"\0{entry.problem}" if entry.problem else ""))
         for file in entry.files:
             try:
                 status = os.stat(prefix + file)
@@ -254,6 +254,9 @@ def _build(layout: DatasetLayout, root: Path, split: str, entries: list[Entry], 
 
 def _read(layout: DatasetLayout, root: Path, entry: Entry) -> Iterator[Annotation | Problem]:
     """The entry's annotations; an unreadable file becomes an annotation with a fatal problem."""
+    if entry.problem:
+        yield entry.problem
+        return
     try:
         yield from layout.read(root, entry)
     except UserError as error:

@@ -17,13 +17,12 @@ from types import MappingProxyType
 
 import numpy as np
 
+from relo_jax.data.datasets.listing import list_archives, list_files, list_folders
 from relo_jax.errors import UserError
-from relo_jax.media.images import IMAGE_SUFFIXES, natural_order
 
 ENVIRONMENT = "RELO_DATA_DIR"
 MISSING_PART = "missing part"  # kind of problem: a part of the dataset is missing, rather than one sequence
 SMALLEST_SIDE, LARGEST_SIDE = 0.01, 1e5  # pixels, of a plausible box
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,13 @@ class Entry:
       files: the annotation files and the folder of frames, relative to the root. The index is rebuilt when the size or
         time of one changes.
       extra: further values for the layout's `read`.
+      problem: a defect that was found while listing. Such an entry stands for no sequence and is not read.
     """
 
     name: str
     files: tuple[str, ...]
     extra: tuple = ()
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ class DatasetLayout:
       name: the name in configs and commands.
       title: the name in papers.
       folders: names that the dataset's folder may have inside a folder of datasets.
+      other_folders: folders of other datasets or editions in which it may be; they are tried last.
       splits: split -> published number of sequences, None if none is published.
       expected_paths: the expected paths in one line, for messages.
       entries: (root, split) -> entries; raises a UserError with the remedy if the layout is not found.
@@ -174,6 +176,7 @@ class DatasetLayout:
     train: str | None = None
     heldout: str | None = None
     attributes: Callable[[Path, str], tuple[str, ...] | None] | None = None
+    other_folders: tuple[str, ...] = ()
 
     def find_root(self, root: str | Path | None = None) -> Path:
         """The dataset's folder: a folder with one of its names inside `root`, or else `root` itself.
@@ -195,7 +198,7 @@ class DatasetLayout:
         present = list_folders(given)
         # The exact spelling comes first: next to LaSOT there may be lasot, which `relo data build` made.
         by_name = {name.lower(): name for name in present} | {name: name for name in present}
-        spellings = [*self.folders, *map(str.lower, self.folders)]
+        spellings = [name for names in (self.folders, self.other_folders) for name in (*names, *map(str.lower, names))]
         return next((given / by_name[name] for name in spellings if name in by_name), given)
 
     def check_split(self, split: str) -> None:
@@ -204,71 +207,27 @@ class DatasetLayout:
             raise UserError(f"{self.title} has no split {split!r}: it has {', '.join(self.splits)}")
 
     def not_found(self, root: Path, missing: Path | str) -> UserError:
-        """The error for a root without `missing`: names the packed archives there, or the expected paths."""
+        """The error for a root without `missing`: names what is there instead, or the expected paths.
+
+        That may be packed archives, or a copy in a format that other projects read: LMDB, or PySOT's JSON file.
+        """
+        names = {name.lower() for name in (self.name, *self.folders)}
+        folders = ("", *(name for name in list_folders(root) if name.lower().rpartition("_")[0] in names))
+        lmdb = next((root / folder for folder in folders if (root / folder / "data.mdb").is_file()), None)
+        if lmdb:
+            return UserError(f"{lmdb}: an LMDB copy of {self.title} is not read: unpack the authors' archives instead")
         packed = list_archives(root)
         if packed:
             return UserError(f"{root}: no {missing}, but {len(packed)} archives such as {packed[0]}: unpack them there")
+        pysot = next(
+            (n for n in sorted(list_files(root)) if n.lower().removesuffix(".json") in names - {n.lower()}), None
+        )
+        if pysot:
+            return UserError(
+                f"{root}: no {missing}, but {pysot}, PySOT's annotations, which are not read: unpack the authors' "
+                f"archives, {self.title} as {self.expected_paths}"
+            )
         return UserError(f"{root}: no {missing}; {self.title} is expected as {self.expected_paths}")
-
-
-def list_folders(folder: Path | str) -> list[str]:
-    """Names of the folders in a folder, sorted; empty if there is no such folder.
-
-    Raises:
-      UserError: the folder cannot be listed.
-    """
-
-    def scan(path: Path | str) -> list[str]:
-        with os.scandir(path) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith(".") and _is_folder(e))
-
-    return _list(scan, folder)
-
-
-def list_frames(folder: Path | str) -> list[str]:
-    """Names of the images in a folder, in the order of their numbers; empty if there is no such folder."""
-    names = [n for n in list_files(folder) if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES]
-    stems = [n[: n.rindex(".")] for n in names]
-    if "".join(stems).isdecimal():  # the same order ten times as fast
-        return [name for _, name in sorted(zip(map(int, stems), names, strict=True))]
-    return sorted(names, key=natural_order)
-
-
-def frames_between(names: list[str], first: int, last: int) -> list[str]:
-    """The frames whose number (000123.jpg) is between `first` and `last`, both included."""
-    numbers = ((os.path.splitext(name)[0], name) for name in names)
-    return [name for stem, name in numbers if stem.isdecimal() and first <= int(stem) <= last]
-
-
-def list_archives(folder: Path | str) -> list[str]:
-    """Names of the packed archives in a folder, sorted; empty if there is no such folder."""
-    return sorted(n for n in list_files(folder) if os.path.splitext(n)[1].lower() in ARCHIVES)
-
-
-def list_files(folder: Path | str) -> list[str]:
-    """Names of all visible files and folders in a folder, unordered; empty if there is no such folder.
-
-    Raises:
-      UserError: the folder cannot be listed.
-    """
-    return [name for name in _list(os.listdir, folder) if not name.startswith(".")]
-
-
-def _list(listing: Callable[[Path | str], list[str]], folder: Path | str) -> list[str]:
-    """`listing(folder)`; empty if there is no such folder. Raises UserError."""
-    try:
-        return listing(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror}): check its permissions and the disk") from None
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # for example a link to itself
-        return False
 
 
 def have_area(boxes_xywh: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 
 from relo_jax.data import miniature
 from relo_jax.data.datasets import index, layouts
-from relo_jax.data.datasets.layout import list_folders, list_frames
+from relo_jax.data.datasets.listing import list_folders, list_frames
 from relo_jax.errors import UserError
 from tests.data.opened import hidden, names, opened
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, list_files, plausible
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, plausible
+from relo_jax.data.datasets.listing import list_files
 from relo_jax.errors import UserError
 
 SMALLEST = 50  # pixels; width and height must be larger

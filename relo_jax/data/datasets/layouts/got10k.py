@@ -12,7 +12,8 @@ from pathlib import Path
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes, read_flags, read_text
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, list_frames
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry
+from relo_jax.data.datasets.listing import list_frames
 from relo_jax.errors import UserError
 
 _FOLDERS = {"vottrain": "train", "votval": "train"}

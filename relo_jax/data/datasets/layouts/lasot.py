@@ -10,7 +10,8 @@ from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.annotations import read_boxes, read_flags
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, list_folders, list_frames
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry
+from relo_jax.data.datasets.listing import list_folders, list_frames
 
 FILES = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt", "img")
 ATTRIBUTES = ("att", "annos/att", "LaSOT_Evaluation_Toolkit/annos/att")

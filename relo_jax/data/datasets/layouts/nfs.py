@@ -16,7 +16,8 @@ import numpy as np
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes, read_text
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, list_frames
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem
+from relo_jax.data.datasets.listing import list_frames
 from relo_jax.errors import UserError
 
 STEP = 8

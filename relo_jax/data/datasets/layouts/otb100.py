@@ -11,7 +11,8 @@ from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, frames_between, list_frames
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry
+from relo_jax.data.datasets.listing import frames_between, list_frames
 
 
 @cache

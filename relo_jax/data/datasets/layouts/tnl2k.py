@@ -9,7 +9,8 @@ from pathlib import Path
 
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, list_folders, list_frames
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry
+from relo_jax.data.datasets.listing import list_folders, list_frames
 
 
 def _entries(root: Path, split: str) -> list[Entry]:

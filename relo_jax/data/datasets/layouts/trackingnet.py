@@ -8,9 +8,9 @@ still packed, is reported; the others are used.
 from collections.abc import Iterator
 from pathlib import Path
 
-from relo_jax.data.datasets import layout
 from relo_jax.data.datasets.annotations import read_boxes
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, list_frames
+from relo_jax.data.datasets.layout import MISSING_PART, Annotation, DatasetLayout, Entry, Problem
+from relo_jax.data.datasets.listing import list_archives, list_files, list_frames
 from relo_jax.errors import UserError
 
 PARTS = tuple(f"TRAIN_{k}" for k in range(12))
@@ -19,12 +19,12 @@ PARTS = tuple(f"TRAIN_{k}" for k in range(12))
 def _entries(root: Path, split: str) -> list[Entry]:
     entries, missing = [], []
     for part in PARTS if split == "train" else ("TEST",):
-        names = [name[:-4] for name in layout.list_files(root / part / "anno") if name.endswith(".txt")]
+        names = [name[:-4] for name in list_files(root / part / "anno") if name.endswith(".txt")]
         if names and (root / part / "frames").is_dir():
             entries += [Entry(name, (f"{part}/anno/{name}.txt", f"{part}/frames/{name}")) for name in sorted(names)]
         else:
             missing.append(Entry(part, (f"{part}/anno", f"{part}/frames", f"{part}/zips")))
-    packed = [part.name for part in missing if layout.list_archives(root / part.files[2])]
+    packed = [part.name for part in missing if list_archives(root / part.files[2])]
     if not entries and packed:
         raise UserError(f"{root / packed[0]}: {_remedy(root / packed[0])}")
     if not entries:
@@ -34,7 +34,7 @@ def _entries(root: Path, split: str) -> list[Entry]:
 
 def _read(root: Path, entry: Entry) -> Iterator[Annotation | Problem]:
     if entry.name in PARTS:
-        yield Problem(layout.MISSING_PART, entry.name, _remedy(root / entry.name))
+        yield Problem(MISSING_PART, entry.name, _remedy(root / entry.name))
         return
     text, folder = entry.files
     yield Annotation.checked(
@@ -45,7 +45,7 @@ def _read(root: Path, entry: Entry) -> Iterator[Annotation | Problem]:
 
 def _remedy(part: Path) -> str:
     """What to do about an unusable part."""
-    if layout.list_archives(part / "zips"):
+    if list_archives(part / "zips"):
         return "frames are still packed: unpack each archive in zips into a folder of its name in frames"
     return "anno and frames are needed: download them"
 

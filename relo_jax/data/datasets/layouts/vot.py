@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax.data.datasets.annotations import read_text
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, list_folders, list_frames
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry
+from relo_jax.data.datasets.listing import list_folders, list_frames
 from relo_jax.data.datasets.split_lists import read_list
 from relo_jax.errors import UserError
 

@@ -1,6 +1,11 @@
-"""VastTrack: split by the authors' list, in one folder or two."""
+"""VastTrack: split by the authors' list, in one folder or two, and the release's own list."""
+
+import pytest
 
 from relo_jax.data import miniature
+from relo_jax.data.datasets.index import open_index
+from relo_jax.data.datasets.layouts import dataset_layout
+from relo_jax.errors import UserError
 from tests.data.opened import hidden, names, opened
 
 
@@ -27,3 +32,40 @@ def test_an_annotation_in_lower_case_is_watched_for_changes(tmp_path):
     opened("vasttrack", "train", tmp_path / "root", tmp_path / "cache")
     (tmp_path / "root" / file).write_text("1,2,3,4\n")
     assert opened("vasttrack", "train", tmp_path / "root", tmp_path / "cache").left_out == 1
+
+
+LIST = "vasttrack_train_split.txt"
+
+
+@pytest.mark.parametrize("place", ["", "train"])
+def test_the_releases_list_chooses_its_training_sequences(place, tmp_path):
+    miniature.vasttrack(tmp_path / "root" / place)
+    opened_release = lambda: opened("vasttrack", "train_release", tmp_path / "root", tmp_path / "cache")
+    dataset = opened_release()
+    assert names(dataset) == ["Andean Cock-Of-The-Rock-12"] and dataset.missing == 47_102
+    (problem,) = dataset.problems
+    assert str(problem) == f"{place and 'train/'}{LIST}: lists 1, the release's list 47,103: copy that one to train " \
+        "as the release"  # fmt: skip
+    assert not problem.fatal and problem.kind == "another list"
+    (tmp_path / "root" / place / LIST).write_text("".join(f"Aardwolf-{k}\n" for k in [3, *range(9, 47_111)]))
+    assert names(opened_release()) == ["Aardwolf-3"] and not opened_release().problems
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "the release's list of training sequences is missing: copy lib/train/data_specs/vasttrack_train_split"),
+        ("Aardwolf-3\nAardwolf-1\n", "Aardwolf-1 is a test sequence: copy the release's list"),
+        ("<!DOCTYPE html>\n", "'<!DOCTYPE html>' is not the name of a sequence, such as Aardwolf-1"),
+        ("Bear-1\n", "lists no sequence that is in "),
+    ],
+)
+def test_a_list_that_is_not_the_releases_is_refused(text, message, tmp_path):
+    miniature.vasttrack(tmp_path)
+    (tmp_path / LIST).unlink()
+    if text:
+        (tmp_path / LIST).write_text(text)
+    with pytest.raises(UserError) as error:
+        open_index(dataset_layout("vasttrack"), "train_release", tmp_path, tmp_path / "cache")
+    assert str(error.value).startswith(f"{tmp_path / LIST}: {message}")
+    assert len(opened("vasttrack", "train", tmp_path, tmp_path / "cache")) == 2, "the whole split needs no list"
