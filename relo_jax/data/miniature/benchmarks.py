@@ -38,12 +38,20 @@ def tnl2k(root: Path) -> None:
         (folder / "language.txt").write_text(f"the {name}")
 
 
-def uav123(root: Path) -> None:
-    """Two sequences that share a folder and the frame between them; NaN boxes; a sequence with its own folder."""
+def uav123(root: Path, frames: range = range(1, 1262)) -> None:
+    """Two sequences that share a folder and the frame between them; NaN boxes; a sequence with its own folder.
+
+    Args:
+      root: the dataset's folder.
+      frames: those of the shared folder. The first sequence ends, and the second starts, with frame 577. The third
+        sequence has as many frames, but not more than its official 109.
+    """
     video = walk()[np.arange(1261) % FRAMES]
     video[700:705] = np.nan
-    spans = {"truck4_1": video[:577], "truck4_2": video[576:], "uav6": walk(seed=1)[np.arange(109) % FRAMES]}
-    write_frames(root / "data_seq" / "UAV123" / "truck4", video, "{:06d}.jpg")
+    spans = {"truck4_1": video[frames.start - 1 : 577], "truck4_2": video[576 : frames.stop - 1]}
+    spans["uav6"] = walk(seed=1)[np.arange(min(109, len(frames))) % FRAMES]
+    shared = video[frames.start - 1 : frames.stop - 1]
+    write_frames(root / "data_seq" / "UAV123" / "truck4", shared, "{:06d}.jpg", first=frames.start)
     write_frames(root / "data_seq" / "UAV123" / "uav6", spans["uav6"], "{:06d}.jpg", seed=1)
     (root / "anno" / "UAV123" / "att").mkdir(parents=True)
     for name, boxes in spans.items():
