@@ -2,6 +2,8 @@
 
 import argparse
 
+from relo_jax.errors import UserError
+
 _OPTIONS = ("window_power", "update_interval", "update_threshold", "found_threshold")
 
 
@@ -34,15 +36,17 @@ def add_batch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="sequences at a time (default 8)")
 
 
-def add_dataset(parser: argparse.ArgumentParser, default: str, split: str = "test") -> None:
+def add_dataset(parser: argparse.ArgumentParser, default: str, split: str = "test", several: bool = False) -> None:
     """The dataset and where it is.
 
     Args:
       parser: of the command.
       default: the default dataset.
       split: the default split, for the help.
+      several: whether several may be named.
     """
-    text = f"such as lasot; folder: a folder of sequences; procedural: drawn sequences (default {default})"
+    joined = ", or lasot+got10k/val" if several else ""
+    text = f"such as lasot{joined}; folder: a folder of sequences; procedural: drawn sequences (default {default})"
     parser.add_argument("--dataset", default=default, metavar="NAME", help=text)
     parser.add_argument("--split", help=f"such as val (default: {split})")
     parser.add_argument("--data-root", metavar="DIR", help="folder of the datasets, or of sequences (or RELO_DATA_DIR)")
@@ -53,3 +57,14 @@ def add_procedural(parser: argparse.ArgumentParser, count: int, seed: int) -> No
     """Which procedural sequences; the defaults are for the help."""
     parser.add_argument("--count", type=int, metavar="N", help=f"number of procedural sequences (default {count})")
     parser.add_argument("--seed", type=int, metavar="N", help=f"seed of procedural sequences (default {seed})")
+
+
+def frame_size(command: str, text: str) -> tuple[int, int]:
+    """Width and height from WIDTHxHEIGHT, of frames to measure with. Raises UserError."""
+    try:
+        width, height = (int(side) for side in text.split("x"))
+    except ValueError:
+        raise UserError(f"{command}: --size is {text!r}: give WIDTHxHEIGHT, such as 640x480") from None
+    if min(width, height) < 200:
+        raise UserError(f"{command}: --size is {text}: give frames of at least 200 x 200 pixels")
+    return width, height

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from relo_jax.commands.arguments import frame_size
 from relo_jax.errors import UserError
 from relo_jax.files import json_file
 
@@ -58,12 +59,7 @@ def _run_frame(args: argparse.Namespace) -> None:
         raise UserError("relo profile: --variant is missing, such as --variant t256")
     if args.frames < 1:
         raise UserError(f"relo profile: --frames is {args.frames}: give at least 1")
-    try:
-        width, height = (int(side) for side in args.size.split("x"))
-    except ValueError:
-        raise UserError(f"relo profile: --size is {args.size!r}: give WIDTHxHEIGHT, such as 640x480") from None
-    if min(width, height) < 200:
-        raise UserError(f"relo profile: --size is {args.size}: give frames of at least 200 x 200 pixels")
+    width, height = frame_size("relo profile", args.size)
     with json_file(args.json) as write:
         row = frame.measure(args.variant, args.dtype, args.frames, height, width, args.trace)
         print(frame.table(row))

@@ -5,7 +5,7 @@
 The weights are random: the arithmetic does not depend on them.
 """
 
-import functools
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -17,17 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from relo_jax.model import RELO, init_variables
-from relo_jax.profiling.flops import matmul_flops
+from relo_jax.profiling import counts
 from relo_jax.tracking import programs
 from relo_jax.tracking.tracker import Tracker
-
-BOX = np.array([100.0, 80.0, 60.0, 45.0])
-
-
-def parameters(variables: dict) -> dict[str, int]:
-    """Numbers of parameters: of all, and of each part."""
-    count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
-    return {"all": count(variables["params"]), **{part: count(tree) for part, tree in variables["params"].items()}}
 
 
 def matmul_rate(dtype: str) -> float:
@@ -50,18 +42,31 @@ def timed(run: Callable[[], object], repeats: int, warmup: int = 2) -> float:
 
 def frame_flops(tracker: Tracker) -> dict[str, Any]:
     """FLOPs of one frame whose crop is cut: as `matmul_flops` and as XLA's cost analysis count them."""
-    model, view = tracker.model, programs.first_view(BOX, tracker.model.config.template_size, _black)
-    variables = tracker._engine.variables
-    target = programs.begin(model, variables, *view, window_power=1.0)
-    size = model.config.search_size
-    arrays = np.zeros((1, size, size, 3), np.uint8), np.full(1, size, np.int32), np.full((1, 2), size, np.int32)
-    lowered = programs.track_crop.lower(model, variables, target, *arrays)
-    counted = matmul_flops(functools.partial(programs._crop_step, model), variables, target, *arrays)
-    return {"matmul": counted, "xla_cost_analysis": (lowered.compile().cost_analysis() or {}).get("flops")}
+    lowered = programs.track_crop.lower(
+        tracker.model, *counts.frame_arguments(tracker.model, tracker._engine.variables)
+    )
+    analysis = lowered.compile().cost_analysis() or {}
+    return {"matmul": counts.frame_flops(tracker.model), "xla_cost_analysis": analysis.get("flops")}
 
 
-def _black(box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
-    return np.zeros((size, size, 3), np.uint8), 1.0
+def online(model: RELO, variables: dict, height: int, width: int) -> tuple[Tracker, Callable[[], object], float]:
+    """A tracker that has begun a video of noise.
+
+    Returns:
+      the tracker, a function that tracks the next frame, and the seconds that compiling took.
+    """
+    start = time.perf_counter()
+    tracker = Tracker(model, variables, {"window_power": 1.0})
+    images = np.random.default_rng(0).integers(0, 256, (8, height, width, 3), np.uint8)
+    tracker.init(images[0], counts.BOX)
+    compiling = time.perf_counter() - start
+    following = itertools.cycle(images)
+    return tracker, lambda: tracker.update(next(following)), compiling
+
+
+def device() -> str:
+    """The first device: `gpu: NVIDIA H100`."""
+    return f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}"
 
 
 def measure(
@@ -89,25 +94,19 @@ def measure(
     """
     model = RELO.from_variant(variant, dtype=dtype)
     variables = init_variables(model, jax.random.key(0))
-    start = time.perf_counter()
-    tracker = Tracker(model, variables, {"window_power": 1.0})
-    images = np.random.default_rng(0).integers(0, 256, (8, height, width, 3), np.uint8)
-    tracker.init(images[0], BOX)
-    compiling = time.perf_counter() - start
-    following = iter(np.tile(np.arange(8), frames))
-    update = lambda: tracker.update(images[next(following)])
+    tracker, update, compiling = online(model, variables, height, width)
     seconds = timed(update, frames)
     if trace is not None:
         with jax.profiler.trace(str(trace)):
             for _ in range(min(frames, 10)):
                 update()
-    flops, limit = frame_flops(tracker), matmul_rate(dtype)
+    flops, limit, parts = frame_flops(tracker), matmul_rate(dtype), counts.parameters(variables)
     return {
         "variant": variant,
         "dtype": dtype,
-        "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+        "device": device(),
         "frame": f"{width}x{height}",
-        "parameters": parameters(variables),
+        "parameters": {"all": sum(parts.values()), **parts},
         "flops_a_frame": flops,
         "compile_seconds": round(compiling, 2),
         "ms_a_frame": round(1e3 * seconds, 3),
