@@ -39,7 +39,8 @@ def tnl2k(root: Path) -> None:
 
 
 def uav123(root: Path, frames: range = range(1, 1262)) -> None:
-    """Two sequences that share a folder and the frame between them; NaN boxes; a sequence with its own folder.
+    """Two sequences that share a folder and the frame between them; NaN boxes; a sequence with its own folder,
+    also at 10 frames per second.
 
     Args:
       root: the dataset's folder.
@@ -57,6 +58,10 @@ def uav123(root: Path, frames: range = range(1, 1262)) -> None:
     for name, boxes in spans.items():
         (root / "anno" / "UAV123" / f"{name}.txt").write_text(lines(boxes))
         (root / "anno" / "UAV123" / "att" / f"{name}.txt").write_text("0,1,0,0,0,0,0,1,0,0,0,0")
+    every_third = walk(seed=1)[np.arange(0, 109, 3) % FRAMES]
+    write_frames(root / "data_seq" / "UAV123_10fps" / "uav6", every_third, "{:06d}.jpg", seed=1)
+    (root / "anno" / "UAV123_10fps").mkdir()
+    (root / "anno" / "UAV123_10fps" / "uav6.txt").write_text(lines(every_third))
 
 
 def otb100(root: Path) -> None:

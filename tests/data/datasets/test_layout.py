@@ -61,6 +61,163 @@ def test_a_removed_frame_is_noticed_in_every_dataset(name, tmp_path):
     assert open_index().problems != before.problems
 
 
+def _flat(root: Path) -> None:
+    """Moves all sequences out of the folders of their classes."""
+    for sequence in sorted(root.glob("*/*-*")):
+        sequence.rename(root / sequence.name)
+
+
+def _within(*names: str):
+    """Moves all that is in a root into a folder in it."""
+
+    def move(root: Path) -> None:
+        root.rename(root.with_name("moved"))
+        root.joinpath(*names[:-1]).mkdir(parents=True)
+        root.with_name("moved").rename(root.joinpath(*names))
+
+    return move
+
+
+def _divided(root: Path) -> None:
+    """LaSOT's splits in folders of their own, one with classes and one flat."""
+    for path, sequence in (("testing_set", "airplane-1"), ("testing_set", "bear-2"), ("training_set/bear", "bear-1")):
+        (root / path).mkdir(parents=True, exist_ok=True)
+        (root / sequence.split("-")[0] / sequence).rename(root / path / sequence)
+
+
+def _renamed(**names: str):
+    """Renames the entries of all folders in a root."""
+
+    def rename(root: Path) -> None:
+        for path in sorted(root.glob("*/*")):
+            stem, dot, rest = path.name.partition(".")
+            if stem in names:
+                path.rename(path.with_name(names[stem] + dot + rest))
+
+    return rename
+
+
+def _beside_annotation(root: Path) -> None:
+    for path in sorted(root.glob("*/img/*.jpg")):
+        path.rename(path.parents[1] / path.name)
+    for folder in root.glob("*/img"):
+        folder.rmdir()
+
+
+def _flat_tnl2k(root: Path) -> None:
+    for sequence in sorted(root.glob("*/*")):
+        sequence.rename(root / sequence.name)
+    for part in root.glob("TNL2K_*"):
+        part.rmdir()
+
+
+def _full_data(root: Path) -> None:
+    """GOT-10k as its authors' single download."""
+    _within("full_data")(root)
+    for split in ("train", "val", "test"):
+        (root / "full_data" / split).rename(root / "full_data" / f"{split}_data")
+    for number, name in enumerate(("GOT-10k_Train_000001", "GOT-10k_Train_000006"), 1):
+        part = root / "full_data" / "train_data" / f"GOT-10k_Train_split_0{number}"
+        part.mkdir()
+        (part.parent / name).rename(part / name)
+
+
+def _at_240(root: Path) -> None:
+    """NFS without its folders of 30 frames a second; the frames between those of the benchmark are empty."""
+    for name in ("bee", "Gymnastics"):
+        (root / name / "240").mkdir()
+        for number, path in enumerate(list_frames(root / name / "30" / name)):
+            folder = root / name / "240" / name
+            folder.mkdir(exist_ok=True)
+            (root / name / "30" / name / path).rename(folder / f"{8 * number + 1:05d}.jpg")
+            for between in range(8 * number + 2, 8 * number + 9):
+                (folder / f"{between:05d}.jpg").touch()
+        (root / name / "30" / f"{name}.txt").rename(root / name / "240" / f"{name}.txt")
+        shutil.rmtree(root / name / "30")
+
+
+COPIES = {
+    "LaSOT flat": ("lasot", _flat),
+    "LaSOT in its archive's folder": ("lasot", _within("LaSOTBenchmark")),
+    "LaSOT in two folders": ("lasot", _within("LaSOT", "training")),
+    "LaSOT by splits": ("lasot", _divided),
+    "LaSOT_ext flat": ("lasot_ext", _flat),
+    "LaSOT_ext in LaSOT's folder": ("lasot_ext", _within("LaSOT_extension_subset")),
+    "GOT-10k's download": ("got10k", _full_data),
+    "TNL2K flat": ("tnl2k", _flat_tnl2k),
+    "TNL2K in test": ("tnl2k", lambda root: (root / "TNL2K_test_subset").rename(root / "test")),
+    "OTB with groundtruth.txt": ("otb100", _renamed(groundtruth_rect="groundtruth", img="imgs")),
+    "OTB without a folder of frames": ("otb100", _beside_annotation),
+    "NFS at 240": ("nfs", _at_240),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_in_another_layout_has_the_same_sequences(copy, tmp_path):
+    name, rearrange = COPIES[copy]
+    layout, root = layouts.dataset_layout(name), tmp_path / "root"
+
+    def read():
+        datasets = [index.open_index(layout, split, root, tmp_path / "cache") for split in layout.splits]
+        sequences = {
+            (dataset.split, s.name): (s.boxes_xywh.tobytes(), s.visible.tolist(), s.category, s.read_encoded(3))
+            for dataset in datasets
+            for s in dataset
+        }
+        return sequences, [sorted((p.kind, p.fatal) for p in dataset.problems) for dataset in datasets]
+
+    miniature.MAKERS[name](root)
+    official = read()
+    rearrange(root)
+    assert read() == official and len(official[0]) > 1
+
+
+def _lmdb(root: Path) -> None:
+    (root / "lasot_lmdb").mkdir()
+    (root / "lasot_lmdb" / "data.mdb").touch()
+
+
+def _pysot(root: Path) -> None:
+    (root / "bike1").mkdir()
+    (root / "UAV123.json").touch()
+
+
+REFUSED = {
+    "an LMDB copy": (
+        "lasot", "train", _lmdb,
+        "lasot_lmdb: an LMDB copy of LaSOT is not read: unpack the authors' archives instead",
+    ),
+    "PySOT's JSON file": (
+        "uav123", "test", _pysot,
+        ": no data_seq/UAV123, but UAV123.json, PySOT's annotations, which are not read: unpack the authors' archives, "
+        "UAV123 as {anno/UAV123/bird1_1.txt, data_seq/UAV123/bird1/000001.jpg}",
+    ),
+    "one split of GOT-10k": (
+        "got10k", "train", lambda root: (root / "list.txt").touch(),
+        ": has a list.txt, so it is one split of GOT-10k: give the folder above it",
+    ),
+    "NFS without its two rates": (
+        "nfs", "test", lambda root: (root / "bee" / "img").mkdir(parents=True),
+        ": no sequence of the benchmark; NFS is expected as bee/30/{bee[_pytracking].txt, bee/00001.jpg} or "
+        "{anno/nfs_bee.txt, sequences/bee/00001.jpg}",
+    ),
+    "another dataset's sequences": (
+        "lasot", "train", lambda root: (root / "Aardwolf" / "Aardwolf-1" / "imgs").mkdir(parents=True),
+        ": no sequence of the train split; LaSOT is expected as airplane/airplane-1/{groundtruth.txt, "
+        "full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_copy_that_is_not_read_is_named_with_the_remedy(case, tmp_path):
+    name, split, make, message = REFUSED[case]
+    make(tmp_path)
+    with pytest.raises(UserError) as error:
+        opened(name, split, tmp_path, tmp_path / "cache")
+    assert str(error.value).removeprefix(f"{tmp_path}").removeprefix("/") == message
+
+
 def test_a_built_dataset_next_to_the_authors_folder_is_not_mistaken_for_it(tmp_path):
     miniature.lasot(tmp_path / "LaSOT")
     (tmp_path / "lasot" / "frames").mkdir(parents=True)

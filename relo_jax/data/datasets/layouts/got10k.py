@@ -5,6 +5,8 @@ trackers train on it. The excluded sequences are listed in `data/got10k/` by the
 frame is visible if the target is not absent and partly uncovered (cover counts 0 to 8 eighths); being cut by the image
 border does not matter. The benchmark's toolkit counts every partly uncovered frame, including those marked absent. The
 test split publishes only the first box of a sequence.
+
+The download of all splits has `full_data/train_data` and so on, with a folder for each archive of the training set.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes, read_flags, read_text
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry
-from relo_jax.data.datasets.listing import list_frames
+from relo_jax.data.datasets.listing import list_folders, list_frames
 from relo_jax.errors import UserError
 
 _FOLDERS = {"vottrain": "train", "votval": "train"}
@@ -21,9 +23,12 @@ _LABELS = ("absence.label", "cover.label", "meta_info.ini")
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
-    folder = _FOLDERS.get(split, split)
-    if not (root / folder).is_dir():
-        raise LAYOUT.not_found(root, f"folder {folder}")
+    base = _FOLDERS.get(split, split)
+    folder = next((f for f in (base, f"{base}_data", f"full_data/{base}_data") if (root / f).is_dir()), None)
+    if folder is None:
+        if (root / "list.txt").is_file():
+            raise UserError(f"{root}: has a list.txt, so it is one split of GOT-10k: give the folder above it")
+        raise LAYOUT.not_found(root, f"folder {base}")
     file = root / folder / "list.txt"
     if not file.is_file():
         raise UserError(
@@ -37,7 +42,18 @@ def _entries(root: Path, split: str) -> list[Entry]:
         )
     keep = _membership(split)
     files = ("groundtruth.txt", *(() if split == "test" else _LABELS), "")
-    return [Entry(name, tuple(f"{folder}/{name}/{file}".rstrip("/") for file in files)) for name in names if keep(name)]
+    part = _parts(root / folder) if folder != base else {}
+    return [
+        Entry(name, tuple(f"{folder}/{part.get(name, '')}{name}/{file}".rstrip("/") for file in files))
+        for name in names
+        if keep(name)
+    ]
+
+
+def _parts(folder: Path) -> dict[str, str]:
+    """Sequence -> the folder of its archive, `GOT-10k_Train_split_01/`, for those that are still in such a folder."""
+    parts = [name for name in list_folders(folder) if "_split_" in name]
+    return {name: f"{part}/" for part in parts for name in list_folders(folder / part)}
 
 
 def _membership(split: str) -> Callable[[str], bool]:

@@ -3,36 +3,66 @@
 Two files next to the boxes flag the frames whose target is fully occluded or out of view. Such frames have boxes too
 but are not visible. Attributes come with the benchmark's toolkit rather than with the videos: they are read if the
 toolkit's folder `annos/att` is in the root.
+
+Sequences are in a folder of their class, or laid flat, and either may be in the folder of an archive or of a split.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.annotations import read_boxes, read_flags
-from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry
+from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem
 from relo_jax.data.datasets.listing import list_folders, list_frames
 
 FILES = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt", "img")
 ATTRIBUTES = ("att", "annos/att", "LaSOT_Evaluation_Toolkit/annos/att")
 
+# Folders that a copy of the dataset may have above its classes, in lower case.
+_WRAPPERS = {"lasot", "lasotbenchmark", "lasottest", "lasot_ext", "lasot_extension_subset"}
+_WRAPPERS |= {f"{split}{ending}" for split in ("train", "test") for ending in ("", "ing", "_set", "ing_set", "ingset")}
+
 
 def _entries(root: Path, split: str) -> list[Entry]:
     test = set(split_lists.official("lasot", "test.txt"))
-    entries = class_entries(root, lambda name: (name in test) == (split == "test"))
+    classes = {name.rpartition("-")[0] for name in test}  # the test set has every class, and LaSOT_ext none of them
+    keep = lambda name: name.rpartition("-")[0] in classes and (name in test) == (split == "test")
+    entries = sequence_entries(root, keep)
     if not entries:
         raise LAYOUT.not_found(root, f"sequence of the {split} split")
     return entries
 
 
-def class_entries(root: Path, keep: Callable[[str], bool]) -> list[Entry]:
-    """Entries of the `class/class-number` folders whose name `keep` accepts, by class and name."""
-    return [
-        Entry(name, tuple(f"{category}/{name}/{file}" for file in FILES))
-        for category in list_folders(root)
-        for name in list_folders(f"{root}/{category}")
-        if name.rpartition("-")[0] == category and keep(name)
-    ]
+def sequence_entries(root: Path, keep: Callable[[str], bool]) -> list[Entry]:
+    """Entries of the folders `class-number` whose name `keep` accepts, by class and name.
+
+    If a name is found again, the first is read and a problem names the other.
+    """
+    found: dict[str, str] = {}
+    again = []
+    for name, path in _sequence_folders(root):
+        if keep(name):
+            if found.setdefault(name, path) != path:
+                detail = f"is in {found[name]} too, which is read: remove one of them"
+                again.append(Entry(path, (), problem=Problem("sequence found twice", path, detail, fatal=False)))
+    return [Entry(name, tuple(f"{path}/{file}" for file in FILES)) for name, path in found.items()] + again
+
+
+def _sequence_folders(root: Path, base: str = "") -> Iterator[tuple[str, str]]:
+    """Name and path of all sequences in `root/base`: those in folders of their class, flat ones, those in wrappers."""
+    flat, wrappers = [], []
+    for folder in list_folders(f"{root}/{base}"):
+        inside = list_folders(f"{root}/{base}{folder}")
+        of_class = [name for name in inside if name.rpartition("-")[0] == folder]
+        yield from ((name, f"{base}{folder}/{name}") for name in of_class)
+        if not of_class and folder.lower() in _WRAPPERS and base.count("/") < 2:
+            wrappers.append(f"{base}{folder}/")
+        elif not of_class and re.fullmatch(r"[A-Za-z]+-\d+", folder):
+            flat.append((folder, f"{base}{folder}"))
+    yield from flat
+    for wrapper in wrappers:
+        yield from _sequence_folders(root, wrapper)
 
 
 def read(root: Path, entry: Entry) -> Iterator[Annotation]:

@@ -1,18 +1,19 @@
 """LaSOT_ext (Fan et al., IJCV 2021): 150 more sequences in the style of LaSOT, of 15 other classes, for testing.
 
-As in LaSOT, a frame whose target is fully occluded or out of view is not visible. The folder may be LaSOT's own: only
-the listed sequences are read.
+As in LaSOT, a frame whose target is fully occluded or out of view is not visible, and sequences may be laid flat. The
+folder may be LaSOT's own, or lie in it: only the listed sequences are read.
 """
 
 from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.layout import DatasetLayout, Entry
-from relo_jax.data.datasets.layouts.lasot import ATTRIBUTES, class_entries, read
+from relo_jax.data.datasets.layouts.lasot import ATTRIBUTES, read, sequence_entries
+from relo_jax.data.datasets.layouts.lasot import LAYOUT as LASOT
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
-    entries = class_entries(root, set(split_lists.official("lasot_ext", "test.txt")).__contains__)
+    entries = sequence_entries(root, set(split_lists.official("lasot_ext", "test.txt")).__contains__)
     if not entries:
         raise LAYOUT.not_found(root, "sequence of its 15 classes")
     return entries
@@ -27,5 +28,6 @@ LAYOUT = DatasetLayout(
     expected_paths="atv/atv-1/{groundtruth.txt, full_occlusion.txt, out_of_view.txt, img/00000001.jpg}",
     entries=_entries,
     read=read,
+    other_folders=LASOT.folders,
     attributes=attributes.from_flags(attributes.LASOT, *ATTRIBUTES),
 )

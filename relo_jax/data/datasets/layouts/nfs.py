@@ -1,11 +1,16 @@
 """Need for Speed (Kiani Galoogahi et al., ICCV 2017): 100 sequences at 240 frames per second, evaluated at 30.
 
-Two layouts are read. In the authors' own, `bee/30/bee/00001.jpg` is every eighth frame, but `bee/30/bee.txt` has a line
-`track x1 y1 x2 y2 frame lost occluded generated "label"` for every frame at 240. So every eighth line counts, from the
-first. The 30-fps folder of dog_2 holds another sequence; its frames are taken from the 240-fps folder. In pytracking's
-layout, `sequences/bee/00001.jpg` and the lines x, y, w, h of `anno/nfs_bee.txt` match one to one.
+Three layouts are read. In the authors' own, `bee/30/bee/00001.jpg` is every eighth frame, but `bee/30/bee.txt` has a
+line `track x1 y1 x2 y2 frame lost occluded generated "label"` for every frame at 240. So every eighth line counts, from
+the first. The 30-fps folder of dog_2 holds another sequence; its frames are taken from the 240-fps folder. A sequence
+without a 30-fps folder is read from its 240-fps folder too.
 
-In both, ten sequences have one more frame than boxes, which is left out. `lost` is ignored: pytracking's copy lacks the
+The release adds `bee/30/bee_pytracking.txt` to that layout, a line x, y, w, h for each frame at 30. Published numbers
+come from these files, so they go before the authors', and then dog_2 has the frames of its 30-fps folder, as there.
+
+In pytracking's layout, `sequences/bee/00001.jpg` and the lines x, y, w, h of `anno/nfs_bee.txt` match one to one.
+
+In all, ten sequences have one more frame than boxes, which is left out. `lost` is ignored: pytracking's copy lacks the
 flag and counts those frames.
 """
 
@@ -17,11 +22,12 @@ import numpy as np
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.annotations import read_boxes, read_text
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem
-from relo_jax.data.datasets.listing import list_frames
+from relo_jax.data.datasets.listing import list_files, list_folders, list_frames
 from relo_jax.errors import UserError
 
 STEP = 8
 WRONG_AT_30 = {"dog_2"}
+_AGREE = 1.0  # pixels; the release's boxes are the authors', in part rounded
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
@@ -30,30 +36,69 @@ def _entries(root: Path, split: str) -> list[Entry]:
         files = {name: (f"anno/nfs_{name}.txt", f"sequences/{name}") for name in names}
         entries = [Entry(name, files[name], ("boxes",)) for name in names if (root / files[name][1]).is_dir()]
     else:
-        entries = [Entry(name, _official(name), ("tracks",)) for name in names if (root / name).is_dir()]
+        present = {name: set(list_folders(root / name)) for name in names if (root / name).is_dir()}
+        if all(rates.isdisjoint({"30", "240"}) for rates in present.values()):
+            present = {}
+        entries = [_official(root, name, rates) for name, rates in present.items()]
     if not entries:
         raise LAYOUT.not_found(root, "sequence of the benchmark")
     return entries
 
 
-def _official(name: str) -> tuple[str, str]:
-    return f"{name}/30/{name}.txt", f"{name}/{240 if name in WRONG_AT_30 else 30}/{name}"
+def _official(root: Path, name: str, rates: set[str]) -> Entry:
+    """The entry of a sequence in the authors' layout, by the files that it has."""
+    at_30 = set(list_files(root / name / "30"))
+    release, authors = f"{name}/30/{name}_pytracking.txt", f"{name}/30/{name}.txt"
+    as_released = Path(release).name in at_30
+    only_at_240 = "240" in rates and name not in at_30
+    images = f"{name}/{240 if only_at_240 or name in WRONG_AT_30 and not as_released else 30}/{name}"
+    if as_released:
+        return Entry(name, (release, images, *((authors,) if Path(authors).name in at_30 else ())), ("release",))
+    if "240" in rates and Path(authors).name not in at_30:
+        authors = f"{name}/240/{name}.txt"
+    return Entry(name, (authors, images), ("tracks",))
 
 
 def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
-    text, images = entry.files
+    text, images, *authors = entry.files
     frames = list_frames(root / images)
-    if entry.extra == ("tracks",):
-        boxes = _read_tracks(root / text)[::STEP]
-        frames = frames[::STEP] if entry.name in WRONG_AT_30 else frames
-    else:
-        boxes = read_boxes(root / text)
-    surplus = len(frames) == len(boxes) + 1
-    annotation = Annotation.checked(entry.name, images, frames[: len(boxes)] if surplus else frames, boxes, file=text)
-    if surplus:
+    boxes = _read_tracks(root / text)[::STEP] if entry.extra[0] == "tracks" else read_boxes(root / text)
+    if "/240/" in images:
+        frames = frames[::STEP]
+    notes = [_disagreement(root, text, boxes, authors[0])] if authors else []
+    if entry.extra[0] == "release" and entry.name in WRONG_AT_30 and len(frames) > len(boxes) + 1:
+        detail = (
+            f"{len(frames)} frames of another sequence for {len(boxes)} boxes: the release reads the first ones too"
+        )
+        notes.append(Problem("frames of another sequence", images, detail, fatal=False))
+        frames = frames[: len(boxes)]
+    if len(frames) == len(boxes) + 1:
         detail = f"the last of {len(frames)} frames has no box: left out"
-        annotation.problems.append(Problem("last frame has no box", text, detail, fatal=False))
+        notes.append(Problem("last frame has no box", text, detail, fatal=False))
+        frames = frames[: len(boxes)]
+    annotation = Annotation.checked(entry.name, images, frames, boxes, file=text)
+    annotation.problems.extend(note for note in notes if note)
     yield annotation
+
+
+def _disagreement(root: Path, text: str, boxes: np.ndarray, authors: str) -> Problem | None:
+    """What the authors' boxes differ in from the release's, which are read."""
+    try:
+        other = _read_tracks(root / authors)[::STEP]
+    except UserError as error:
+        return Problem("annotations differ", text, f"is read; the authors' is broken: {error}", fatal=False)
+    if len(other) != len(boxes):
+        detail = f"is read; it has {len(boxes)} boxes and every eighth line of {Path(authors).name} {len(other)}"
+        return Problem("annotations differ", text, detail, fatal=False)
+    apart = np.abs(boxes - other).max(1)
+    differ = np.flatnonzero(~(apart <= _AGREE))
+    if not len(differ):
+        return None
+    detail = (
+        f"is read; {Path(authors).name} differs in {len(differ)} of {len(boxes)} frames, by up to "
+        f"{np.nanmax(apart[differ], initial=0):.0f} pixels, the first in line {differ[0] + 1}"
+    )
+    return Problem("annotations differ", text, detail, fatal=False)
 
 
 def _read_tracks(path: Path) -> np.ndarray:
@@ -84,7 +129,7 @@ LAYOUT = DatasetLayout(
     title="NFS",
     folders=("NFS", "nfs30", "NeedForSpeed"),
     splits={"test": 100},
-    expected_paths="bee/30/{bee.txt, bee/00001.jpg} or {anno/nfs_bee.txt, sequences/bee/00001.jpg}",
+    expected_paths="bee/30/{bee[_pytracking].txt, bee/00001.jpg} or {anno/nfs_bee.txt, sequences/bee/00001.jpg}",
     entries=_entries,
     read=_read,
 )

@@ -2,9 +2,11 @@
 
 Three folders have one annotation file per target, and the sequence's name ends in its number: `Jogging.2` is
 `Jogging/groundtruth_rect.2.txt`. Some annotations cover only part of the frames, see `data/otb100/ranges.txt`. Two
-thirds of the files separate values by commas and the others by tabs; one file mixes tabs and blanks.
+thirds of the files separate values by commas and the others by tabs; one file mixes tabs and blanks. Copies of the
+benchmark call the annotation `groundtruth.txt`, or the folder of frames otherwise.
 """
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,10 @@ from pathlib import Path
 from relo_jax.data.datasets import attributes, split_lists
 from relo_jax.data.datasets.annotations import read_boxes
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry
-from relo_jax.data.datasets.listing import frames_between, list_frames
+from relo_jax.data.datasets.listing import frames_between, list_files, list_frames
+from relo_jax.media.images import IMAGE_SUFFIXES
+
+_IMAGES = ("img", "imgs", "images", "color")  # folders of frames in a sequence; or they are beside the annotation
 
 
 @cache
@@ -27,8 +32,13 @@ def _entries(root: Path, split: str) -> list[Entry]:
     for name in split_lists.official("otb100", "test.txt"):
         folder, dot, number = name.partition(".")
         if (root / folder).is_dir():
-            files = (f"{folder}/groundtruth_rect{dot}{number}.txt", f"{folder}/img")
-            entries.append(Entry(name, files, _ranges().get(name, ())))
+            present = set(list_files(root / folder))
+            texts = [f"{stem}{dot}{number}.txt" for stem in ("groundtruth_rect", "groundtruth")]
+            text = next((text for text in texts if text in present), texts[0])
+            images = next((images for images in _IMAGES if images in present), "")
+            if not images and not any(os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES for file in present):
+                images = _IMAGES[0]
+            entries.append(Entry(name, (f"{folder}/{text}", f"{folder}/{images}".rstrip("/")), _ranges().get(name, ())))
     if not entries:
         raise LAYOUT.not_found(root, "sequence of the benchmark")
     return entries

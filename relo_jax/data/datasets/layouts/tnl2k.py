@@ -1,9 +1,10 @@
 """TNL2K (Wang et al., CVPR 2021): 2,000 sequences with a sentence each; the 700 of its test set are the benchmark.
 
 Frames are PNG or JPEG with many naming schemes, so they are sorted by the numbers in their names. A box 0,0,0,0 means
-that the target is absent.
+that the target is absent. The 700 may be in the folder of their archive, in `test` or in the root.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from relo_jax.data.datasets.listing import list_folders, list_frames
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
-    parts = ["", *(name for name in list_folders(root) if name.lower().startswith("tnl2k_test"))]
+    parts = ["", *(name for name in list_folders(root) if re.match("tnl2k_test|test$", name.lower()))]
     folders = {name: str(Path(part, name)) for part in parts for name in list_folders(root / part)}
     names = [name for name in split_lists.official("tnl2k", "test.txt") if name in folders]
     if not names:

@@ -1,7 +1,10 @@
 """LaSOT: both flag files hide frames."""
 
+import shutil
+
 import numpy as np
 
+from relo_jax.data import miniature
 from tests.data.opened import hidden, names, opened
 
 
@@ -12,3 +15,23 @@ def test_flags_hide_occluded_frames_and_frames_out_of_view(roots, tmp_path):
     assert np.flatnonzero(~test[0].counted).tolist() == [5, 6, 7, 10], "no flag hides the last"
     assert np.isfinite(test[0].boxes_xywh).all() and test[0].category == "airplane"
     assert test.missing == 278 and "278 of the published 280 are missing" in test.summary()
+
+
+def test_sequences_of_lasot_ext_in_the_same_folder_are_not_trained_on(tmp_path):
+    miniature.lasot(tmp_path / "LaSOT")
+    miniature.lasot_ext(tmp_path / "ext")
+    shutil.copytree(tmp_path / "ext" / "atv", tmp_path / "LaSOT" / "atv")
+    (tmp_path / "ext" / "wingsuit").rename(tmp_path / "LaSOT" / "wingsuit")
+    assert names(opened("lasot", "train", tmp_path, tmp_path / "cache")) == ["airplane-2", "bear-1"]
+    assert names(opened("lasot_ext", "test", tmp_path, tmp_path / "cache")) == ["atv-1", "atv-10", "wingsuit-2"]
+
+
+def test_a_sequence_in_two_places_is_read_once_and_named(tmp_path):
+    miniature.lasot(tmp_path)
+    shutil.copytree(tmp_path / "bear" / "bear-1", tmp_path / "train" / "bear-1")
+    train = opened("lasot", "train", tmp_path, tmp_path / "cache")
+    assert names(train) == ["airplane-2", "bear-1"] and train[1].where(0).endswith("/bear/bear-1/img/00000001.jpg")
+    assert [str(p) for p in train.problems] == [
+        "train/bear-1: is in bear/bear-1 too, which is read: remove one of them"
+    ]
+    assert not train.problems[0].fatal and not train.left_out
