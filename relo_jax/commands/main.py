@@ -17,6 +17,7 @@ from relo_jax.errors import UserError
 COMMANDS = {  # name of the module -> its line in `relo --help`
     "demo": "train a small model on procedural clips, evaluate it and write a video, in minutes",
     "train": "train one stage, or continue it",
+    "rehearse": "run the whole paper in miniature, and forecast the time and disk of the real thing",
     "study": "compare small trainings that differ in one thing, over several seeds",
     "profile": "measure the cost of tracking a frame, or of a training clip (relo profile data)",
     "eval": "evaluate a tracker on a benchmark by its own rules, or on a folder of sequences",
@@ -51,12 +52,25 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Exits as argparse does if an argument is unknown.
     """
     parse_all = parser()
-    args, rest = parse_all.parse_known_args(argv)
+    args, unknown = parse_all.parse_known_args(argv)
     if hasattr(args, "fields"):
-        args.fields = rest
-    elif rest:
-        parse_all.error(f"unrecognized arguments: {' '.join(rest)}")
+        args.fields, unknown = _fields(unknown)
+    if unknown:
+        parse_all.error(f"unrecognized arguments: {' '.join(unknown)}")
     return args
+
+
+def _fields(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Splits arguments into the `--config.*` flags, each with its value if that is apart, and all others."""
+    fields: list[str] = []
+    others: list[str] = []
+    takes_value = False
+    for argument in arguments:
+        is_flag = argument.startswith(("--config.", "--noconfig."))
+        is_value = takes_value and not argument.startswith("-")
+        (fields if is_flag or is_value else others).append(argument)
+        takes_value = is_flag and "=" not in argument
+    return fields, others
 
 
 def main(argv: Sequence[str] | None = None) -> int:

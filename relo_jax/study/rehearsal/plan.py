@@ -1,0 +1,146 @@
+"""The choices of a rehearsal, and whether this machine has room for it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+import relo_jax
+from relo_jax import config as relo_config
+from relo_jax.checkpoints.pytorch.parameter_map import sources
+from relo_jax.checkpoints.run_directory import check_free
+from relo_jax.config.command_line import read_config
+from relo_jax.errors import UserError, did_you_mean
+from relo_jax.model import RELO, VARIANTS
+
+STAGES = ("warmup", "rl")
+STEPS = 6  # of the warm-up; the RL stage has half as many
+KEEP = 2  # checkpoints
+CLIPS_A_DEVICE = 8  # of the warm-up on an accelerator: the release's 64 clips on 8 GPUs
+_COPIES = 3 * (KEEP + 1) + 2 * (KEEP + 1) + 4  # of the weights, on disk: see `check_space`
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to rehearse.
+
+    variant: name of the network. config_file: its file of `configs/`. workdir: absolute. steps: of the warm-up.
+    batch_size: clips of a step of the warm-up; None chooses it for the devices. data_root: the user's own datasets,
+    which are checked and whose clips are read to measure the loader; None for none. fields: flags
+    `--config.field=value` for both stages.
+    """
+
+    variant: str
+    config_file: Path
+    workdir: Path
+    steps: int = STEPS
+    batch_size: int | None = None
+    data_root: Path | None = None
+    fields: tuple[str, ...] = field(default=())
+
+    @property
+    def kill_after(self) -> int:
+        """The step of the first checkpoint, after which the warm-up is killed."""
+        return self.steps // 3
+
+    def config(self, stage: str) -> ConfigDict:
+        """The real config of a stage, as `relo train` would read it. Raises UserError for a bad field."""
+        config = read_config("relo rehearse", f"{self.config_file}:{stage}", self.fields)
+        relo_config.validate(config)
+        return config
+
+    def model(self) -> RELO:
+        """The network of the real config."""
+        return RELO.from_config(self.config("warmup").model)
+
+    def model_fields(self) -> list[str]:
+        """The fields of the network among the flags, as `width=16`."""
+        prefix = "--config.model."
+        return [flag.removeprefix(prefix) for flag in self.fields if flag.startswith(prefix)]
+
+
+def make_plan(
+    variant: str,
+    workdir: Path | str | None = None,
+    *,
+    steps: int = STEPS,
+    batch_size: int | None = None,
+    data_root: Path | str | None = None,
+    fields: tuple[str, ...] = (),
+) -> Plan:
+    """A plan that can be carried out, with its empty workdir.
+
+    Args:
+      variant: such as "b256", one with a file in `configs/`.
+      workdir: a new directory; None takes `runs/rehearsal-VARIANT`.
+      steps, batch_size, data_root, fields: see `Plan`.
+
+    Raises:
+      UserError: an unknown variant or field, a bad number, a workdir that has files in it, no room on its disk.
+    """
+    if variant not in VARIANTS:
+        raise UserError(f"unknown variant {variant!r}{did_you_mean(variant, VARIANTS)}")
+    if steps < 3:
+        raise UserError(f"--steps is {steps}: give at least 3, so that the warm-up can be killed and continued")
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"--batch-size is {batch_size}: give at least 1")
+    if data_root is not None and not Path(data_root).is_dir():
+        raise UserError(f"--data-root {data_root}: no such folder")
+    workdir = Path(workdir or f"runs/rehearsal-{variant}").absolute()
+    root = None if data_root is None else Path(data_root).absolute()
+    plan = Plan(variant, _config_file(variant), workdir, steps, batch_size, root, tuple(fields))
+    for stage in STAGES:
+        plan.config(stage)
+    check_free(workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{workdir} cannot be made ({error.strerror}): give another --workdir") from None
+    check_space(plan)
+    return plan
+
+
+def clips_for(plan: Plan, devices: int, platform: str) -> dict[str, int]:
+    """Clips of a step, by stage: multiples of the number of devices.
+
+    An accelerator gets the release's load a device, a CPU as little as possible. The RL stage has a quarter of the
+    warm-up's clips, as in the paper.
+
+    Raises:
+      UserError: the devices cannot share the plan's batch.
+    """
+    if plan.batch_size is not None and plan.batch_size % devices:
+        raise UserError(f"--batch-size is {plan.batch_size}: give a multiple of the {devices} devices")
+    usual = 2 if platform == "cpu" else CLIPS_A_DEVICE * devices
+    multiple = lambda clips: devices * math.ceil(clips / devices)
+    warmup = plan.batch_size or multiple(usual)
+    return {"warmup": warmup, "rl": multiple(max(warmup / 4, min(warmup, 2)))}
+
+
+def check_space(plan: Plan) -> None:
+    """Raises UserError if the disk has no room for weights and checkpoints.
+
+    A checkpoint of the warm-up has weights and two moments of each; one of the RL stage, whose moments are few, less
+    than two copies. While one is written, one more than KEEP is there. Then there are the weights for both stages to
+    start from, the released checkpoint, its conversion, and logs.
+    """
+    weights = 4 * sum(math.prod(source.shape) for source in sources(plan.model()))
+    needed, free = _COPIES * weights + (64 << 20), shutil.disk_usage(plan.workdir).free
+    if free < needed:
+        raise UserError(
+            f"no space left for a rehearsal in {plan.workdir}: it needs {needed / 2**30:.1f} GiB, "
+            f"{free / 2**30:.1f} are free: give another --workdir"
+        )
+
+
+def _config_file(variant: str) -> Path:
+    """The variant's file of `configs/`, below the working directory or beside the package. Raises UserError."""
+    name = f"relo_{variant}.py"
+    for folder in (Path.cwd(), Path(relo_jax.__file__).parents[1]):
+        if (folder / "configs" / name).is_file():
+            return folder / "configs" / name
+    raise UserError(f"configs/{name} does not exist: run relo rehearse from a checkout of relo_jax")
