@@ -2,6 +2,10 @@
 
 from dataclasses import asdict, dataclass, field, fields
 
+COCO_SMALLEST_SIDE = (
+    50  # pixels; of the config, of a build without a note of its own, and where nothing asks for another
+)
+
 
 @dataclass(frozen=True)
 class ClipOptions:
@@ -18,7 +22,7 @@ class ClipOptions:
     flip: float = 0.5  # probability of a horizontal flip, joint over the clip
     frame_flip: float = 0.5  # probability of another flip, each frame by itself
     brightness: float = 0.2  # factor U(1 - b, 1 + b), each frame
-    reduced_decode: bool = True  # decode a JPEG at 1/2, 1/4 or 1/8 where its crops are shrunk at least as much
+    reduced_decode: bool = True  # decode a JPEG at 1/2, 1/4 or 1/8 where its crops are shrunk as much; release: False
     closed_loop: bool = field(default=False, repr=False)  # not in the digest: it changes crops, not frames
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_origin
 
 from ml_collections import ConfigDict, config_dict
 
-from relo_jax.config.data_options import CLIP_FIELDS, PROCEDURAL_FIELDS
+from relo_jax.config.data_options import CLIP_FIELDS, COCO_SMALLEST_SIDE, PROCEDURAL_FIELDS
 from relo_jax.config.model_config import ModelConfig
 
 DATASETS = (
@@ -27,9 +27,14 @@ def base() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # of initialisation, drop path and sampled actions
     config.stage = "warmup"
-    config.init_from = ""  # run directory, checkpoint, .pth.tar, a starter, or an ImageNet Fast-iTPN .pt
+    config.init_from = ""  # run directory, checkpoint, .pth.tar, .safetensors, a starter, or an ImageNet Fast-iTPN .pt
     config.init_fresh = ()  # parts that start from random weights despite init_from: ("regression/center",)
+    config.init_ignore = ()  # tensors of a PyTorch file that RELO has no place for, as patterns: ("head.*",)
     config.batch_size = 64  # clips, over all devices and hosts; release: 8 a GPU on 8 GPUs
+    # Clips that are normalised together: by BatchNorm in the trained heads, in standardised advantages, and in the focal
+    # loss. 0: the whole batch, or the part of one that gives a gradient. Release: a GPU's, 8 in the warm-up and 2 in RL.
+    config.group_size = 0
+    config.batch_norm = "batch"  # over all frames of a group; release: "frame", over one frame (train/groups.py)
     config.accumulate_steps = 1  # parts of a batch that go through the encoder one by one, to save memory
     config.total_steps = steps(epochs=90, clips=100_000, batch_size=64)
     config.log_every = 50
@@ -67,7 +72,7 @@ def base() -> ConfigDict:
     config.rl.train_blocks = 2  # of "last_blocks"
     config.rl.box_weight = 1.0  # of the warm-up's box losses, where the encoder learns; 0 freezes their head
     config.rl.value_weight = 0.5
-    config.rl.normalize_advantage = False  # release, and so the published checkpoints: True
+    config.rl.normalize_advantage = False  # over a group of clips; release, and so the published checkpoints: True
     config.rl.rollout = "teacher_forced"  # search regions around the truth; "closed_loop": around the last box chosen
     # "frame": the same numbers by lax.scan, as in every closed-loop rollout. An encoder that learns needs "clip".
     config.rl.path = "clip"
@@ -131,6 +136,9 @@ def _data() -> ConfigDict:
     data.name = "procedural"  # one of DATASETS, or a mixture: "coco+lasot+got10k"; "got10k/train" names a split
     data.weights = ()  # of a mixture, one each; (): equal parts
     data.root = ""  # folder of the datasets, or of the one; "": RELO_DATA_DIR. Not of "procedural"
+    # Of "coco": width and height of an object must be larger, in pixels. The paper names no limit. 50 is that of the
+    # visibility flags in the release's reader, which its sampler ignores for photographs: release: 0.
+    data.coco_smallest_side = COCO_SMALLEST_SIDE
     data.one_based = False  # of "folder": boxes count pixels from 1 (OTB, UAV123)
     data.seed = 0  # of training clips; held-out clips are the same for all seeds
     data.workers = 2  # reader threads

@@ -2,8 +2,9 @@
 
 from ml_collections import ConfigDict
 
-from relo_jax.config.fields import base, steps
+from relo_jax.config.fields import PAPER_DATA, base, steps
 from relo_jax.config.validation import check_value
+from relo_jax.errors import UserError, did_you_mean
 
 
 def paper(stage: str) -> ConfigDict:
@@ -14,12 +15,56 @@ def paper(stage: str) -> ConfigDict:
     """
     config = base()
     check_value("stage", stage, str)
+    if stage == "eval":
+        raise UserError("config.stage is 'eval': relo_jax.config.evaluation, not paper or starter, makes its config")
     config.stage = stage
     if stage == "rl":
         config.batch_size = config.optimizer.reference_batch = 16  # release: 2 a GPU on 8 GPUs
         config.total_steps = steps(epochs=90, clips=2_500, batch_size=16)
         config.eval_every = 1_000
         config.data.epoch = 2_500
+    return config
+
+
+def release(stage: str) -> ConfigDict:
+    """A stage as the release trains it, and so the published checkpoints, where that is not `paper` (docs/release.md).
+
+    Raises:
+      UserError: neither `warmup` nor `rl`.
+    """
+    config = paper(stage)
+    config.batch_norm = "frame"
+    # VastTrack by the release's list, which has seven sequences less.
+    config.data.name = PAPER_DATA.replace("vasttrack", "vasttrack/train_release")
+    config.data.coco_smallest_side = 0
+    config.data.reduced_decode = False
+    # The release drops what an epoch has beyond whole batches of all GPUs.
+    if stage == "warmup":
+        config.group_size = 8
+        config.total_steps = 90 * (100_000 // 64)
+        config.warmup.center_focal_weight = 1.0
+        config.warmup.decode_at = "argmax"
+    else:
+        config.group_size = 2
+        config.total_steps = 90 * (2_500 // 16)
+        config.rl.normalize_advantage = True
+        config.rl.drop_path = True
+    return config
+
+
+def recipe(name: str) -> ConfigDict:
+    """A stage on the paper's data: `warmup` or `rl` as in the paper, `warmup_release` or `rl_release` as the release.
+
+    Raises:
+      UserError: another name.
+    """
+    known = ("warmup", "rl", "warmup_release", "rl_release")
+    if name not in known:
+        raise UserError(f"config.stage is {name!r}{did_you_mean(name, known, cutoff=0.5)}")
+    if name.endswith("_release"):
+        return release(name.removesuffix("_release"))
+    config = paper(name)
+    config.data.name = PAPER_DATA
     return config
 
 

@@ -15,8 +15,10 @@ from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError, did_you_mean
 
 _CHOICES = {
-    "stage": ("warmup", "rl"),
+    "stage": ("warmup", "rl", "eval"),
     **{f"model.{name}": known for name, known in MODEL_CHOICES.items()},
+    "eval.rules": ("plain", "lasot", "lasot_ext", "uav123"),
+    "batch_norm": ("batch", "frame"),
     "warmup.decode_at": ("center", "argmax"),
     "warmup.heatmap_peak": ("rounded", "cell"),
     "warmup.train": ("all", "center"),
@@ -34,7 +36,7 @@ _AT_LEAST_ONE = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
     "warmup.search_frames", "rl.clip_length", "rl.train_blocks", "data.max_gap", "data.epoch",
     "data.procedural.width", "data.procedural.height", "data.procedural.num_frames", "data.procedural.bank_size",
-    "data.procedural.smallest", "data.procedural.largest",
+    "data.procedural.smallest", "data.procedural.largest", "eval.batch", "eval.count",
 }  # fmt: skip
 _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
                   "data.procedural.absence", "data.procedural.switch", "tracker.found_threshold"}  # fmt: skip
@@ -45,12 +47,16 @@ _MAY_CHANGE_ON_RESUME = {
 _SECTIONS_MAY_CHANGE_ON_RESUME = ("benchmarks.", "tracker.")
 
 
-def unknown_field(name: str, where: Path | str = "config") -> UserError:
-    """The UserError for a field that does not exist; names the nearest one."""
-    known = list(flatten(base()))
-    same_last_part = [k for k in known if k.split(".")[-1] == name.split(".")[-1]]
-    nearest = same_last_part or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else "see relo_jax/config/fields.py"
+def unknown_field(name: str, where: Path | str = "config", known: ConfigDict | None = None) -> UserError:
+    """The UserError for a field that does not exist; names the nearest one of `known` (None: of a training's)."""
+    training = flatten(base())
+    names = list(training if known is None else flatten(known))
+    same_last_part = [k for k in names if k.split(".")[-1] == name.split(".")[-1]]
+    nearest = same_last_part or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if name in training and name not in names:
+        return UserError(f"{where} has no field {name!r}: it is one of training; see relo_jax/config/evaluation.py")
+    file = "evaluation" if known is not None and "eval" in known else "fields"
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"see relo_jax/config/{file}.py"
     return UserError(f"{where} has no field {name!r}: {hint}")
 
 
@@ -60,19 +66,15 @@ def validate(config: ConfigDict) -> None:
     Raises:
       UserError: names the field, its value and what is allowed; for an unknown field the nearest known one.
     """
-    known, given = base(), flatten(config)
-    expected = flatten(known)
-    for name in given:
-        if name not in expected:
-            raise unknown_field(name)
-    for name, default in expected.items():
-        if name not in given:
-            raise UserError(f"config lacks field {name!r} (default {default!r})")
-    for name, value in given.items():
-        check_value(name, value, _type(known, name))
+    if "eval" in config or config.get("stage") == "eval":
+        raise UserError("config.stage is 'eval', for relo eval: the stages of training are warmup and rl")
+    check_fields(config, base())
     if config["optimizer"]["warmup_steps"] >= config["total_steps"]:
         raise UserError(f"config.optimizer.warmup_steps={config['optimizer']['warmup_steps']} leaves none of "
                         f"config.total_steps={config['total_steps']} for training")  # fmt: skip
+    if config["init_ignore"] and not config["init_from"]:
+        raise UserError(f"config.init_ignore is {tuple(config['init_ignore'])}, but no file is named: "
+                        "give one with config.init_from")  # fmt: skip
     if config["stage"] == "warmup":
         _check_warmup(config)
     if config["stage"] == "rl":
@@ -80,7 +82,26 @@ def validate(config: ConfigDict) -> None:
             raise UserError("config.model.localizer is 'heatmap', but the RL stage trains a policy: leave it at "
                             "'policy', or train the map in a warm-up with config.warmup.train=center")  # fmt: skip
         _check_rl(config["rl"])
+    _check_groups(config)
     _check_data(config["data"])
+
+
+def check_fields(config: ConfigDict, known: ConfigDict) -> None:
+    """Checks that a config has the fields of another, with values of their types. None is right where `known` has it.
+
+    Raises:
+      UserError: names the field, its value and what is allowed; for an unknown field the nearest known one.
+    """
+    given, expected = flatten(config), flatten(known)
+    for name in given:
+        if name not in expected:
+            raise unknown_field(name, known=known)
+    for name, default in expected.items():
+        if name not in given:
+            raise UserError(f"config lacks field {name!r} (default {default!r})")
+    for name, value in given.items():
+        if value is not None or expected[name] is not None:
+            check_value(name, value, _type(known, name))
 
 
 def _check_warmup(config: ConfigDict) -> None:
@@ -116,6 +137,23 @@ def _check_rl(rl: ConfigDict) -> None:
                         "frame, without gradients for the encoder: use 'heads'")  # fmt: skip
 
 
+def _check_groups(config: ConfigDict) -> None:
+    """Raises UserError for batches that are not whole groups, and advantages that have no standard deviation."""
+    group, rl = config["group_size"], config["rl"]
+    frozen = rl["train"] == "heads" if config["stage"] == "rl" else config["warmup"]["train"] == "center"
+    parts = 1 if frozen else config["accumulate_steps"]
+    if group and config["batch_size"] % (group * parts):
+        times = f" times config.accumulate_steps={parts}" if parts > 1 else ""
+        raise UserError(f"config.batch_size={config['batch_size']} is not a multiple of config.group_size={group}"
+                        f"{times}: give a multiple of {group * parts}")  # fmt: skip
+    # In the closed loop all frames of a clip but the first may be lost.
+    frames = 1 if rl["rollout"] == "closed_loop" else rl["clip_length"]
+    sampled = config["stage"] == "rl" and rl["estimator"] == "reinforce"
+    if sampled and rl["normalize_advantage"] and (group or config["batch_size"] // parts) * frames < 2:
+        raise UserError("config.rl.normalize_advantage standardises over one frame, whose deviation is undefined: give "
+                        "a larger config.group_size (0: the whole batch) or config.batch_size")  # fmt: skip
+
+
 def _check_data(data: ConfigDict) -> None:
     """Raises UserError for unknown datasets, a missing folder, and weights that do not fit the datasets."""
     names = data["name"].split("+")
@@ -145,16 +183,25 @@ def from_dict(values: Mapping, where: Path | str = "config") -> ConfigDict:
       UserError: unknown field (names the nearest), or a bad value.
     """
     config = base()
+    replace_fields(config, values, where)
+    validate(config)
+    return config
+
+
+def replace_fields(config: ConfigDict, values: Mapping, where: Path | str) -> None:
+    """Sets the fields of a nested dict; None leaves a field as it is.
+
+    Raises:
+      UserError: unknown field (names the nearest), or a value of another type or out of range.
+    """
     expected = flatten(config)
     for name, value in flatten(with_current_names(values, where)).items():
         if name not in expected:
-            raise unknown_field(name, where)
+            raise unknown_field(name, where, known=config)
         if value is not None:
             check_value(name, value, _type(config, name), where)
             section, last = _place(config, name)
             section[last] = value
-    validate(config)
-    return config
 
 
 def check_same_run(saved: Mapping, config: Mapping | ConfigDict, where: Path | str, step: int) -> None:
@@ -225,7 +272,7 @@ def check_value(name: str, value: Any, kind: type[Any], where: Path | str = "con
         raise wrong("a number from 0 to 1")
     if name == "mesh.data" and (value == 0 or value < -1):
         raise wrong("a number of devices, or -1 for all that config.mesh.model leaves")
-    if name == "tracker.score_bias" and math.isfinite(value):
+    if name.endswith((".score_bias", ".update_threshold")) and math.isfinite(value):  # of logits: may be negative
         return
     if kind in (int, float) and name != "mesh.data" and (not math.isfinite(value) or value < 0):
         raise wrong("a finite number, not negative")

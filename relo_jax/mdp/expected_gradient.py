@@ -60,6 +60,7 @@ def action_values(
 def expected_loss(
     logits: Float[Array, "B T N"], value: Float[Array, "B T"], iou: Float[Array, "B T N"], *, iou_weight: float,
     auc_weight: float, auc: str = "thresholds", value_weight: float = 0.5, normalize_advantage: bool = False,
+    group: int = 0,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], Float[Array, "B T"]]:  # fmt: skip
     """The mean of `reinforce_loss` over the actions, with its gradient.
 
@@ -70,6 +71,7 @@ def expected_loss(
       value_weight: weight of the value loss.
       normalize_advantage: standardise the advantage: subtract its mean and divide by its standard deviation (+ 1e-8)
         over B, T and the policy.
+      group: standardise over each group of so many clips by itself; 0: over all B.
 
     Returns:
       The total loss, a dict of `policy_loss` and `value_loss` (without the reward's variance, which no value could
@@ -82,10 +84,15 @@ def expected_loss(
     reward = jnp.sum(fixed * values, -1)
     advantage = values - jax.lax.stop_gradient(value)[..., None]
     if normalize_advantage:
-        mean = jnp.sum(fixed * advantage, -1).mean()
-        variance = (jnp.sum(fixed * jnp.square(advantage - mean), -1) + noise).mean()
+        mean = _group_mean(jnp.sum(fixed * advantage, -1), group)
+        variance = _group_mean(jnp.sum(fixed * jnp.square(advantage - mean), -1) + noise, group)
         advantage = (advantage - mean) / (jnp.sqrt(variance) + 1e-8)
     policy_loss = -jnp.mean(jnp.sum(probs * advantage, -1))
     value_loss = jnp.mean(jnp.square(value - reward))
     metrics = {"policy_loss": policy_loss, "value_loss": value_loss}
     return policy_loss + value_weight * value_loss, metrics, reward
+
+
+def _group_mean(x, group):
+    """The mean of `[B, T]` over each group of clips, `[B, 1, 1]`; over all, `[]`, without groups."""
+    return jnp.repeat(x.reshape(-1, group * x.shape[-1]).mean(-1), group)[:, None, None] if group else x.mean()

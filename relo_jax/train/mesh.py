@@ -85,9 +85,18 @@ def constrain(tree: Tree, shard_params: str) -> Tree:
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, spec(x.shape, mesh, shard_params)), tree)
 
 
-def split_batch(batch: Tree, count: int) -> Tree:
-    """`[B, ...]` -> `[count, B / count, ...]`. Each part has clips of every device, so no data move."""
-    return jax.tree.map(lambda x: x.reshape(x.shape[0] // count, count, *x.shape[1:]).swapaxes(0, 1), batch)
+def split_batch(batch: Tree, count: int, group: int = 1) -> Tree:
+    """`[B, ...]` -> `[count, B / count, ...]`. Each part has clips of every device, so no data move.
+
+    Args:
+      group: clips that stay together; if a device has less than `count` groups, data do move.
+    """
+
+    def split(x):
+        parts = x.reshape(x.shape[0] // (count * group), count, group, *x.shape[1:]).swapaxes(0, 1)
+        return parts.reshape(count, -1, *x.shape[1:])
+
+    return jax.tree.map(split, batch)
 
 
 def join_batch(parts: Tree) -> Tree:

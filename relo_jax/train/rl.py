@@ -17,6 +17,7 @@ from relo_jax.mdp import action as act
 from relo_jax.mdp import expected_gradient, policy_gradient, reward
 from relo_jax.model import RELO
 from relo_jax.train.features import ClipFeatures, encode, encode_with_gradient
+from relo_jax.train.groups import apply_heads
 from relo_jax.train.state import Step, variables_of
 from relo_jax.train.state import make_step as make_update
 from relo_jax.train.warmup import warmup_loss
@@ -46,7 +47,7 @@ def cell_iou(size: jax.Array, offset: jax.Array, box_xywh: jax.Array) -> jax.Arr
 
 def rl_loss(
     logits: jax.Array, value: jax.Array, size: jax.Array, offset: jax.Array, action: jax.Array, box_xywh: jax.Array,
-    config: ConfigDict, alive: jax.Array | None = None,
+    config: ConfigDict, alive: jax.Array | None = None, group: int = 0,
 ) -> tuple[jax.Array, Metrics]:  # fmt: skip
     """REINFORCE's loss of sampled actions.
 
@@ -55,6 +56,7 @@ def rl_loss(
       box_xywh: `[B, T, 4]`, ground truth relative to the crop.
       config: section `rl` of the run's config.
       alive: bool `[B, T]` of closed-loop rollouts. A lost frame has no reward, and lowers the AUC of its clip.
+      group: clips over which advantages are standardised; 0: all.
 
     Returns:
       The total loss, and metrics.
@@ -64,7 +66,7 @@ def rl_loss(
     if alive is not None:
         rewards = jnp.where(alive, rewards, 0.0)
     weights = dict(value_weight=config.value_weight, normalize_advantage=config.normalize_advantage)
-    total, metrics = policy_gradient.reinforce_loss(logits, value, action, rewards, **weights, alive=alive)
+    total, metrics = policy_gradient.reinforce_loss(logits, value, action, rewards, **weights, alive=alive, group=group)
     auc = reward.clip_auc(iou, config.auc)
     return total, metrics | policy_metrics(logits, value, rewards, iou.mean(), auc.mean(), alive)
 
@@ -85,7 +87,7 @@ def policy_metrics(
 
 
 def estimator_loss(
-    key: jax.Array, logits: jax.Array, value: jax.Array, frames: ClipFeatures, config: ConfigDict
+    key: jax.Array, logits: jax.Array, value: jax.Array, frames: ClipFeatures, config: ConfigDict, group: int = 0
 ) -> tuple[jax.Array, Metrics]:
     """`rl_loss` with the estimator of the policy gradient that the config names.
 
@@ -96,12 +98,13 @@ def estimator_loss(
       key: of the samples.
       logits: `[B, T, N]`; value: `[B, T]`.
       config: section `rl` of the run's config.
+      group: clips over which advantages are standardised; 0: all.
     """
     size, offset, box_xywh = frames.size, frames.offset, frames.box_xywh
     if config.estimator == "reinforce":
         action = act.sample(key, logits) if frames.action is None else frames.action
-        return rl_loss(logits, value, size, offset, action, box_xywh, config, frames.alive)
-    options = dict(value_weight=config.value_weight, normalize_advantage=config.normalize_advantage)
+        return rl_loss(logits, value, size, offset, action, box_xywh, config, frames.alive, group)
+    options = dict(value_weight=config.value_weight, normalize_advantage=config.normalize_advantage, group=group)
     iou = cell_iou(size, offset, box_xywh)
     if config.estimator == "rloo":
         actions = act.sample_many(key, logits, config.samples)
@@ -157,15 +160,15 @@ def heads_loss(
       The total loss, and (batch_stats, metrics).
     """
 
-    def heads(module):
-        return module.policy_logits(frames.features, True), module.value(frames.features, True)
+    def heads(module, features):
+        return module.policy_logits(features, True), module.value(features, True)
 
-    trained = {"params": params, "batch_stats": batch_stats}
-    (logits, value), updated = model.apply(trained, method=heads, mutable=["batch_stats"])
-    loss, metrics = estimator_loss(key, logits, value, frames, config.rl)
+    variables = {"params": params, "batch_stats": batch_stats}
+    (logits, value), batch_stats = apply_heads(model, config, variables, heads, frames.features, ("policy", "value"))
+    loss, metrics = estimator_loss(key, logits, value, frames, config.rl, config.group_size)
     if config.rl.entropy_weight or config.rl.entropy_weight_end:
         loss -= entropy_bonus(logits, config, step, frames.alive)
-    return loss, ({**batch_stats, **updated["batch_stats"]}, metrics | greedy_metrics(logits, frames))
+    return loss, (batch_stats, metrics | greedy_metrics(logits, frames))
 
 
 def end_to_end_loss(

@@ -179,7 +179,7 @@ def make_step(config: ConfigDict, tx: optax.GradientTransformation, loss_fn: Los
       The step. Its metrics are float32 scalars on the device, `loss` and `grad_norm` among them, and `finite` (bool).
     """
     in_place = functools.partial(constrain, shard_params=config.mesh.shard_params)
-    grad_fn = averaged(jax.value_and_grad(loss_fn, has_aux=True), parts, in_place)
+    grad_fn = averaged(jax.value_and_grad(loss_fn, has_aux=True), parts, in_place, config.group_size)
 
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)
@@ -199,17 +199,20 @@ def make_step(config: ConfigDict, tx: optax.GradientTransformation, loss_fn: Los
     return jax.jit(step, donate_argnums=0)
 
 
-def averaged(grad_fn: Callable, parts: int, in_place: Callable[[Any], Any]) -> Callable:
+def averaged(grad_fn: Callable, parts: int, in_place: Callable[[Any], Any], group: int = 0) -> Callable:
     """Gradient accumulation: `grad_fn` of the parts of a batch, one after the other, averaged.
 
     Where the loss is a mean over clips, the gradient equals that of the whole batch. Whatever normalises over a batch
     normalises over each part: the BatchNorm of trained heads, standardised advantages, and the number of peaks in the
-    release's focal loss. The running statistics move once, by the mean over the parts.
+    release's focal loss. The running statistics move once, by the mean over the parts. Where all of this is done in
+    groups of clips (`config.group_size`), a part has whole groups, and nothing differs from the whole batch: the
+    running statistics, too, are those of the first group.
 
     Args:
-      grad_fn: `(params, state, batch, key) -> ((loss, aux), gradients)`.
+      grad_fn: `(params, state, batch, key) -> ((loss, (batch_stats, metrics)), gradients)`.
       parts: their number; 1 returns `grad_fn` with its gradients `in_place`.
       in_place: keeps the gradients of each part on the devices of the parameters.
+      group: clips of a group; 0: each part is one.
     """
     if parts == 1:
         return lambda *args: _second(in_place, grad_fn(*args))
@@ -218,13 +221,16 @@ def averaged(grad_fn: Callable, parts: int, in_place: Callable[[Any], Any]) -> C
         def add(total, inputs):
             part, index = inputs
             value = grad_fn(params, state, part, jax.random.fold_in(key, index))
-            return jax.tree.map(jnp.add, total, _second(in_place, value)), None
+            batch_stats = value[0][1][0] if group else None
+            return jax.tree.map(jnp.add, total, _second(in_place, value)), batch_stats
 
-        split = split_batch(batch, parts)
+        split = split_batch(batch, parts, group or 1)
         like = jax.eval_shape(grad_fn, params, state, jax.tree.map(lambda x: x[0], split), key)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
-        total, _ = jax.lax.scan(add, _second(in_place, zeros), (split, jnp.arange(parts)))
-        return jax.tree.map(lambda x: x / parts, total)
+        total, batch_stats = jax.lax.scan(add, _second(in_place, zeros), (split, jnp.arange(parts)))
+        (loss, (mean_stats, metrics)), grads = jax.tree.map(lambda x: x / parts, total)
+        first_stats = jax.tree.map(lambda x: x[0], batch_stats)
+        return (loss, (first_stats if group else mean_stats, metrics)), grads
 
     return over_parts
 

@@ -9,6 +9,7 @@ frames as the RL stage's policy. It is the supervised baseline of the reward.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,8 @@ from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
 from relo_jax.model import RELO
 from relo_jax.train.features import encode
-from relo_jax.train.state import Step, variables_of
+from relo_jax.train.groups import apply_heads, split_groups
+from relo_jax.train.state import Step, trained, variables_of
 from relo_jax.train.state import make_step as make_update
 
 Metrics = dict[str, jax.Array]
@@ -74,6 +76,7 @@ def focal_loss(center: jax.Array, heatmap: jax.Array) -> jax.Array:
 def warmup_loss(
     size: jax.Array, offset: jax.Array, center: jax.Array | None, box_xywh: jax.Array, *, giou_weight: float,
     l1_weight: float, center_focal_weight: float, decode_at: str, heatmap_peak: str = "rounded",
+    group: int = 0,
 ) -> tuple[jax.Array, Metrics]:  # fmt: skip
     """The warm-up loss of B x T frames.
 
@@ -85,6 +88,7 @@ def warmup_loss(
       center_focal_weight: 0 in the paper, 1 in the release.
       decode_at: "center" (paper) or "argmax" of the centre map (release).
       heatmap_peak: see `gaussian_heatmap`.
+      group: clips whose peaks the focal loss counts together; 0: all.
 
     Returns:
       The total loss, and metrics: `giou_loss`, `l1_loss` and `iou` at the decoded cell. With a centre map also
@@ -108,9 +112,9 @@ def warmup_loss(
     total = giou_weight * giou_loss + l1_weight * l1_loss
     metrics |= {"giou_loss": giou_loss, "l1_loss": l1_loss, "iou": boxes.iou_xyxy(predicted, truth).mean()}
     if center is not None and center_focal_weight:
-        # The release divides by the peaks of one frame's batch and then averages the frames.
-        per_frame = jax.vmap(focal_loss, in_axes=1)(center, gaussian_heatmap(box_xywh, grid, peak=heatmap_peak))
-        metrics["center_loss"] = per_frame.mean()
+        # The release divides by the peaks of one frame of a GPU's clips, and averages the frames, then the GPUs.
+        maps = split_groups((center, gaussian_heatmap(box_xywh, grid, peak=heatmap_peak)), group)
+        metrics["center_loss"] = jax.vmap(jax.vmap(focal_loss, in_axes=1))(*maps).mean()
         total = total + center_focal_weight * metrics["center_loss"]
     return total, metrics
 
@@ -130,21 +134,24 @@ def _maps(model, config, variables, batch, key=None):
     train = key is not None
     if config.warmup.train == "center":
         frames = encode(model, config, variables, batch, key)
-        center, updated = model.apply(variables, frames.features, train, mutable=["batch_stats"], method="center")
-        return (frames.size, frames.offset, center), updated["batch_stats"]
+        heads = lambda module, features: module.center(features, train)
+        center, batch_stats = apply_heads(model, config, variables, heads, frames.features, trained(config), train)
+        return (frames.size, frames.offset, center), batch_stats
     needs_center = bool(config.warmup.center_focal_weight) or config.warmup.decode_at == "argmax"
 
-    def forward(module):
+    def encoder(module):
         templates = module.encode_templates(batch["template_images"], batch["template_boxes_xywh"], train)
-        features, _ = module.encode_clip(templates, batch["search_images"], train)
+        return module.encode_clip(templates, batch["search_images"], train)[0]
+
+    def heads(module, features):
         return *module.boxes(features, train), module.center(features, train) if needs_center else None
 
-    rngs = {"drop_path": key} if train else None
-    maps, updated = model.apply(variables, rngs=rngs, mutable=["batch_stats"], method=forward)
-    return maps, {**variables["batch_stats"], **updated["batch_stats"]}
+    features = model.apply(variables, rngs={"drop_path": key} if train else None, method=encoder)
+    paths = ("regression/offset", "regression/size", *(["regression/center"] if needs_center else []))
+    return apply_heads(model, config, variables, heads, features, paths, train)
 
 
-def loss_fields(config: ConfigDict) -> dict[str, float | str]:
+def loss_fields(config: ConfigDict) -> dict[str, Any]:
     """The keyword arguments of `warmup_loss` from a config."""
     fields = config.warmup
     box_scale = 0.0 if fields.train == "center" else 1.0  # frozen boxes have no loss
@@ -154,6 +161,7 @@ def loss_fields(config: ConfigDict) -> dict[str, float | str]:
         center_focal_weight=fields.center_focal_weight,
         decode_at=fields.decode_at,
         heatmap_peak=fields.heatmap_peak,
+        group=config.group_size,
     )
 
 
