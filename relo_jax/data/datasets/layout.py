@@ -225,7 +225,7 @@ class DatasetLayout:
         if pysot:
             return UserError(
                 f"{root}: no {missing}, but {pysot}, PySOT's annotations, which are not read: unpack the authors' "
-                f"archives, {self.title} as {self.expected_paths}"
+                f"archives as {self.expected_paths}"
             )
         return UserError(f"{root}: no {missing}; {self.title} is expected as {self.expected_paths}")
 

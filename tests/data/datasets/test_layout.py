@@ -189,8 +189,8 @@ REFUSED = {
     ),
     "PySOT's JSON file": (
         "uav123", "test", _pysot,
-        ": no data_seq/UAV123, but UAV123.json, PySOT's annotations, which are not read: unpack the authors' archives, "
-        "UAV123 as {anno/UAV123/bird1_1.txt, data_seq/UAV123/bird1/000001.jpg}",
+        ": no data_seq/UAV123, but UAV123.json, PySOT's annotations, which are not read: unpack the authors' archives "
+        "as {anno/UAV123/bird1_1.txt, data_seq/UAV123/bird1/000001.jpg}",
     ),
     "one split of GOT-10k": (
         "got10k", "train", lambda root: (root / "list.txt").touch(),

@@ -42,6 +42,11 @@ def _entries(root: Path, split: str) -> list[Entry]:
         entries = [_official(root, name, rates) for name, rates in present.items()]
     if not entries:
         raise LAYOUT.not_found(root, "sequence of the benchmark")
+    released = [entry.files[0] for entry in entries if entry.extra == ("release",)]
+    if released:
+        detail = f"{len(released)} of {len(entries)} sequences have a file like this one: it is read, not the authors'"
+        note = Problem("the release's annotations", released[0], detail, fatal=False)
+        entries.append(Entry(released[0], (), problem=note))
     return entries
 
 

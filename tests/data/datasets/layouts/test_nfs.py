@@ -71,8 +71,12 @@ def test_the_releases_annotations_go_before_the_authors(released):
         assert np.array_equal(sequences[name].boxes_xywh, miniature.walk(seed=seed).round(1))
         assert frame_file(sequences[name], 2) == f"{name}/00003.jpg" and "/30/" in sequences[name].where(0)
     assert [str(p) for p in dataset.problems] == [
-        "Gymnastics/30/Gymnastics_pytracking.txt: the last of 25 frames has no box: left out"
+        "Gymnastics/30/Gymnastics_pytracking.txt: the last of 25 frames has no box: left out",
+        "Gymnastics/30/Gymnastics_pytracking.txt: 3 of 3 sequences have a file like this one: it is read, not the "
+        "authors'",
     ]
+    (released / "dog_2" / "30" / "dog_2_pytracking.txt").unlink()
+    assert "2 of 3 sequences have a file like this one" in str(open_released(released).problems[-1])
 
 
 def test_annotations_that_disagree_are_noted(released):
