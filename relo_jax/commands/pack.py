@@ -16,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FILE.zip", type=Path, help="the zip to write")
     root = "the dataset or the folder of datasets, to check the results against (or RELO_DATA_DIR)"
     parser.add_argument("--data-root", metavar="DIR", help=root)
+    floats = "keep the fractions of boxes (default: whole numbers, as in the zips behind published numbers)"
+    parser.add_argument("--float-boxes", action="store_true", help=floats)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -27,12 +29,12 @@ def run(args: argparse.Namespace) -> None:
     from relo_jax.eval.results.pack import PackError, pack
 
     try:
-        packed = pack(args.server, args.results, args.out, args.data_root)
+        packed = pack(args.server, args.results, args.out, args.data_root, args.float_boxes)
     except PackError as error:
         _print_some(error.problems)
         raise
     _print_some(packed.notes)
-    print(f"{packed.sequences} sequences, {packed.boxes:,} boxes")
+    print(f"{packed.sequences} sequences, {packed.boxes:,} boxes; {packed.what}")
     if packed.checked < packed.sequences:
         print(f"the number of frames was checked for {packed.checked} of them: give --data-root to check all")
     print(f"written to {args.out}, for {SERVERS[args.server].address}")

@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     worst = "number of that tracker's worst sequences to show (default 4)"
     parser.add_argument("--worst", type=int, default=4, metavar="N", help=worst)
     parser.add_argument("--resamples", type=int, default=10_000, metavar="N", help="bootstrap samples (default 10000)")
+    boxes = "measure truncated boxes, as behind published numbers, or the files' (default: truncated if some files "
+    boxes += "have whole numbers)"
+    parser.add_argument("--boxes", choices=["whole", "float"], help=boxes)
     parser.add_argument(
         "--one-based-results", action="append", default=[], metavar="NAME", help="tracker whose files count pixels "
         "from 1; may be repeated",
@@ -62,7 +65,9 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{args.resamples} resamples and {args.worst} worst sequences: give at least 1 and 0")
     against, out = args.against or next(iter(folders)), Path(args.out)
     benchmark = open_benchmark(args.dataset, args.data_root, args.split, args.one_based)
-    comparison = compare(benchmark, folders, one_based=args.one_based_results, resamples=args.resamples)
+    comparison = compare(
+        benchmark, folders, one_based=args.one_based_results, resamples=args.resamples, boxes=args.boxes
+    )
     attributes = {}
     if args.dataset in layouts.NAMES:
         attributes = attributes_of(layouts.dataset_layout(args.dataset), args.data_root, comparison.names)
@@ -77,7 +82,10 @@ def run(args: argparse.Namespace) -> None:
     write_tables(out, comparison, attributes, facts)
     ranking = {label: comparison.overall(label) for label in comparison.ranked}
     print(tables.as_text("tracker", comparison.columns, ranking))
+    print(comparison.boxes.sentence())
     for line in comparison.warnings():
+        if line == comparison.boxes.warning():
+            continue  # was just printed
         print(line, file=sys.stderr)
     page = comparison_page.PAGE_FILE
     print(f"written to {out}: {page}, {SUMMARY_FILE}, plots as .svg, .pdf and .png, tables as .csv and .tex")
@@ -138,6 +146,7 @@ def _facts(comparison: Comparison, data_root: str | None) -> dict[str, str]:
     return {
         "command": shlex.join(["relo", *sys.argv[1:]]) if sys.argv[1:2] == ["report"] else "relo report",
         "dataset": f"{benchmark.title}, {len(benchmark)} sequences, rules: {rules}",
+        "boxes": comparison.boxes.name,
         "data": str(data_root) if data_root else "RELO_DATA_DIR",
         **folders,
         "relo_jax": relo_jax.__version__,

@@ -1,5 +1,8 @@
 """The outcome of an evaluation, as a table for a terminal and as JSON.
 
+The numbers are those of the tracker's float boxes. Beside them stand those of the same boxes as whole numbers, by which
+published results are measured ("as published").
+
 Nothing is left out silently: the table and the summary name the sequences that failed or could not be opened, and say
 when only a server can measure the boxes.
 """
@@ -14,13 +17,19 @@ from relo_jax.eval.metrics import NEVER_MOVES, Curves
 from relo_jax.eval.report.tables import without_nan
 from relo_jax.eval.tracker_results import TrackerResults
 
+_PUBLISHED = "as published"
+_BOXES = (
+    "Numbers of float boxes; as published: of the same boxes truncated to whole numbers, as the release measures them."
+)
+
 
 @dataclass
 class Evaluation:
     """The outcome of an evaluation.
 
-    benchmark: the sequences. tracker, still: the results of the tracker and of a box that never moves, in the order of
-    the sequences; nothing is measured if the truth is on a server. failed: name of a sequence -> the reason.
+    benchmark: the sequences. tracker, still, published: the results of the tracker, of a box that never moves, and of
+    the tracker's boxes as whole numbers, in the order of the sequences; nothing is measured if the truth is on a
+    server. failed: name of a sequence -> the reason.
     frames_per_second: of all slots together, without compilation, from the files of times of all sessions; NaN without
     any.
     """
@@ -28,6 +37,7 @@ class Evaluation:
     benchmark: Benchmark
     tracker: TrackerResults
     still: TrackerResults
+    published: TrackerResults
     failed: dict[str, str] = field(default_factory=dict)
     frames_per_second: float = math.nan
 
@@ -49,7 +59,7 @@ class Evaluation:
     def table(self) -> str:
         """The table for a terminal: a line for each sequence, the mean, failures and omissions."""
         columns = self.benchmark.columns
-        width = max([len("mean of 000"), *map(len, [*self.boxes, *self.failed])])
+        width = max([len(_PUBLISHED), *map(len, [*self.boxes, *self.failed])])
         lines = [f"{'sequence':<{width}}  frames"]
         if not self.curves:
             lines += [f"{name:<{width}} {len(boxes):7d}" for name, boxes in self.boxes.items()]
@@ -66,6 +76,9 @@ class Evaluation:
                 shown = "".join(f"{numbers[column]:7.3f}" for column in columns)
                 lines.append(f"{label:<{width}} {frames:7d}{shown} {still[main]:7.3f}")
             lines.insert(-1, "-" * len(lines[0]))
+            numbers = self.published.mean_numbers()
+            lines.append(f"{_PUBLISHED:<{width}} {'':7}" + "".join(f"{numbers[column]:7.3f}" for column in columns))
+            lines.append(_BOXES)
         lines += [f"{name:<{width}}  failed: {reason}" for name, reason in self.failed.items()]
         return "\n".join(lines + self.benchmark.omissions())
 
@@ -74,8 +87,10 @@ class Evaluation:
         rows: dict[str, dict] = {name: {"frames": len(boxes)} for name, boxes in self.boxes.items()}
         for name in self.curves:
             rows[name] |= self.tracker.numbers[name] | {"never_moves_auc": self.still.curves[name].auc}
-        means = {}
-        for key, results in {"mean": self.tracker, "never_moves": self.still}.items() if self.curves else ():
+            rows[name]["as_published"] = self.published.numbers[name]
+        means: dict[str, dict] = {}
+        measured = {"mean": self.tracker, "as_published": self.published, "never_moves": self.still}
+        for key, results in measured.items() if self.curves else ():
             curves = {k: getattr(results.mean, k).tolist() for k in ("success", "precision", "norm_precision")}
             means[key] = results.mean_numbers() | curves
         benchmark = self.benchmark
@@ -85,4 +100,5 @@ class Evaluation:
             "reasons": list(benchmark.reasons), "server": benchmark.server, "fingerprint": benchmark.fingerprint(),
         }  # fmt: skip
         speed = {"frames_per_second": self.frames_per_second}
-        return without_nan({**means, "sequences": rows, "failed": self.failed, "benchmark": about, **speed})
+        boxes = {"boxes": _BOXES} if self.curves else {}
+        return without_nan({**boxes, **means, "sequences": rows, "failed": self.failed, "benchmark": about, **speed})

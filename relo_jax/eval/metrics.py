@@ -5,6 +5,9 @@ One-pass evaluation (OTB, LaSOT): the tracker gets the first frame's box and is 
 Benchmarks differ in how they count a frame without a target, see `RULES`.
 
 GOT-10k has its own numbers (`got10k_overlaps`), those of its toolkit, over all frames of all sequences at once.
+
+Published numbers are those of whole-number boxes: pytracking and its descendants, the release among them, truncate
+boxes when they write result files, and measure the files. `whole_numbers` gives those boxes.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ _AT_20 = 20  # index of 20 px, and of 0.20
 # The numbers of tables and their headings. The last two are GOT-10k's.
 HEADINGS = {"auc": "AUC", "p20": "P20", "np20": "NP20", "ao": "AO", "sr50": "SR0.5", "sr75": "SR0.75"}
 NEVER_MOVES = "box that never moves"  # the baseline's name in tables and plots
+# What was measured, in tables and plots.
+FLOAT_BOXES, WHOLE_NUMBER_BOXES = "float boxes", "whole-number boxes"
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,20 @@ class Curves:
         return {"auc": self.auc, "p20": self.p20, "np20": self.np20, "ao": float(self.average_overlap)}
 
 
+def whole_numbers(box_xywh: ArrayLike) -> np.ndarray:
+    """Boxes as the release's result files have them: x, y, width and height truncated towards zero.
+
+    A width below 1 pixel becomes 0. `measure` then counts the box before it, as the release does.
+
+    Args:
+      box_xywh: [F, 4], pixels.
+
+    Returns:
+      float64 [F, 4].
+    """
+    return np.trunc(np.asarray(box_xywh, np.float64)) + 0.0  # no -0.0
+
+
 def measure(
     predicted_xywh: ArrayLike, truth_xywh: ArrayLike, visible: ArrayLike | None = None, rules: str | None = None
 ) -> Curves:
@@ -114,7 +133,7 @@ def measure(
     valid &= shown
     overlap, distance = np.full(len(truth), -1.0), np.full(len(truth), -1.0 if chosen.precise else np.inf)
     norm_distance = norm_missing
-    overlap[valid] = boxes.iou_xywh(predicted[valid], truth[valid])
+    overlap[valid] = _overlap(predicted[valid], truth[valid])
     offset = _center(predicted[valid]) - _center(truth[valid])
     distance[valid] = np.linalg.norm(offset, axis=1)
     norm_distance[valid] = np.linalg.norm(offset / truth[valid, 2:], axis=1)
@@ -191,6 +210,15 @@ def mean(curves: Iterable[Curves]) -> Curves:
 def never_moves(sequence: Sequence) -> np.ndarray:
     """The baseline that every tracker must beat: the first frame's box in all frames, float64 [F, 4]."""
     return np.tile(np.asarray(sequence.boxes_xywh[0], np.float64), (len(sequence), 1))
+
+
+def _overlap(predicted_xywh, truth_xywh):
+    """IoU by pytracking's arithmetic, from each box's last pixel: the rounding decides in a frame whose box is exactly
+    the truth, such as the first one, whether its IoU exceeds the last threshold, 1."""
+    low = np.maximum(predicted_xywh[:, :2], truth_xywh[:, :2])
+    last = [box[:, :2] + box[:, 2:] - 1 for box in (predicted_xywh, truth_xywh)]
+    common = np.maximum(np.minimum(*last) - low + 1, 0).prod(1)
+    return common / (predicted_xywh[:, 2:].prod(1) + truth_xywh[:, 2:].prod(1) - common)
 
 
 def _center(box_xywh):

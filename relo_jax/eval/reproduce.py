@@ -3,8 +3,9 @@
     relo reproduce --variant b256 --checkpoint relo_b256.pth.tar --data-root /data
 
 Each dataset that is there is evaluated as by `relo eval`, with the published options and into the same folders; a
-missing one is named with the reason. Finished sequences are not run again, so that the same command continues after an
-interruption. For GOT-10k and TrackingNet, which their servers measure, it produces the boxes.
+missing one is named with the reason. Published numbers are those of whole-number boxes, so these are measured first
+("as published"), and float boxes beside them. Finished sequences are not run again, so that the same command continues
+after an interruption. For GOT-10k and TrackingNet, which their servers measure, it produces the boxes.
 """
 
 from __future__ import annotations
@@ -21,13 +22,18 @@ from relo_jax.config import published
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.errors import UserError, did_you_mean
-from relo_jax.eval import runner
+from relo_jax.eval import runner, standing
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.evaluation import Evaluation
 from relo_jax.files import atomic_write
 
 JSON_FILE, PAGE_FILE = "reproduce.json", "reproduce.md"
 MEASURED, SERVER, ABSENT, FAILED = "measured", "server", "absent", "failed"
+_HEADS = ("paper", "as published", "difference", "float boxes", "frames/s", "sequences")
+_BOXES = (
+    "As published: measured on boxes truncated to whole numbers, as the release writes its result files and measures "
+    "them; the difference is from this column. Float boxes: the same boxes with their fractions."
+)
 
 
 def reproduce(
@@ -80,7 +86,10 @@ def reproduce(
         print(table(variant, rows))
         raise UserError(f"{root} has none of these datasets: {', '.join(rows)}")
     _write(out, variant, about, rows)
-    print(f"\n{table(variant, rows)}\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results for each dataset")
+    print(f"\n{table(variant, rows)}\n")
+    if whole := _of_whole_datasets(rows):
+        print(f"{standing.text(_measured_name(variant), whole)}\n")
+    print(f"written to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results for each dataset")
     failed = {name: row["failed"] for name, row in rows.items() if row.get("failed")}
     if failed:
         named = ", ".join(f"{count} of {layouts.dataset_layout(name).title}" for name, count in failed.items())
@@ -89,11 +98,10 @@ def reproduce(
 
 def table(variant: str, rows: dict[str, dict]) -> str:
     """The rows as text for a terminal."""
-    form = "{:<14}{:>10}{:>10}{:>12}{:>10}  {}"
-    head = ("published", "measured", "difference", "frames/s", "sequences")
-    lines = [form.format(f"RELO-{variant.upper()}", *head)]
+    form = "{:<14}{:>7}{:>14}{:>12}{:>13}{:>10}  {}"
+    lines = [form.format(f"RELO-{variant.upper()}", *_HEADS)]
     lines += [form.format(layouts.dataset_layout(name).title, *_cells(row), _remark(row)) for name, row in rows.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, _BOXES])
 
 
 def markdown(variant: str, card: dict, dtype: str, rows: dict[str, dict]) -> str:
@@ -103,11 +111,15 @@ def markdown(variant: str, card: dict, dtype: str, rows: dict[str, dict]) -> str
         f"# RELO-{variant.upper()}: measured beside published", "",
         f"Checkpoint `{card['name']}`{digest}, computed in {dtype}. AUC in per cent, for GOT-10k AO. The "
         "published numbers are those of the paper's tables, the tracker's options those that the authors published "
-        "for each dataset (see its `summary.json`).",
-        "", "| dataset | published | measured | difference | frames/s | sequences |", "|---|---|---|---|---|---|",
+        "for each dataset (see its `summary.json`).", "", _BOXES,
+        "", f"| dataset | {' | '.join(_HEADS)} |", f"|{'---|' * (1 + len(_HEADS))}",
     ]  # fmt: skip
     for name, row in rows.items():
         lines.append(f"| {' | '.join([layouts.dataset_layout(name).title, *_cells(row), _remark(row)])} |")
+    whole = _of_whole_datasets(rows)
+    lines += ["", f"## {standing.HEADING}"] if whole else []
+    for name, numbers in whole.items():
+        lines += ["", standing.markdown(name, _measured_name(variant), numbers)]
     return "\n".join(lines) + "\n"
 
 
@@ -133,18 +145,31 @@ def _row(evaluation: Evaluation, expected: float, folder: Path) -> dict:
     if benchmark.server or not evaluation.curves:
         return {"state": SERVER if benchmark.server else FAILED, **row}
     column = next(iter(benchmark.columns))
-    measured = 100 * evaluation.tracker.mean_numbers()[column]
-    return {"state": MEASURED, **row, "column": column, "measured": measured, "difference": measured - expected}
+    whole, floats = (results.mean_numbers() for results in (evaluation.published, evaluation.tracker))
+    numbers = {name: 100 * whole[name] for name in benchmark.columns}
+    row |= {"column": column, "measured": numbers[column], "difference": numbers[column] - expected}
+    return {"state": MEASURED, **row, "float_boxes": 100 * floats[column], "numbers": numbers}
 
 
-def _cells(row: dict) -> tuple[str, str, str, str]:
-    """Published, measured, their difference (in brackets if over a part of the dataset) and frames/s, as text."""
-    measured = f"{row['measured']:.1f}" if "measured" in row else "-"
+def _of_whole_datasets(rows: dict[str, dict]) -> dict[str, dict[str, float]]:
+    """The measured numbers of each dataset that was evaluated as a whole; only these compare with other trackers'."""
+    whole = {name: row for name, row in rows.items() if row.get("evaluated") == row.get("published_sequences")}
+    return {name: row["numbers"] for name, row in whole.items() if "numbers" in row}
+
+
+def _measured_name(variant: str) -> str:
+    return f"RELO-{variant.upper()}, measured"
+
+
+def _cells(row: dict) -> tuple[str, str, str, str, str]:
+    """As text: the paper's number; that of whole-number boxes; their difference, in brackets if over a part of the
+    dataset; that of float boxes; frames/s."""
+    measured, of_floats = (f"{row[key]:.1f}" if "measured" in row else "-" for key in ("measured", "float_boxes"))
     difference = f"{row['difference']:+.1f}" if "measured" in row else "-"
     if "measured" in row and row["evaluated"] != row["published_sequences"]:
         difference = f"({difference})"
     speed = row.get("frames_per_second")
-    return f"{row['published']:.1f}", measured, difference, "-" if speed is None else f"{speed:.1f}"
+    return f"{row['published']:.1f}", measured, difference, of_floats, "-" if speed is None else f"{speed:.1f}"
 
 
 def _remark(row: dict) -> str:
@@ -164,7 +189,7 @@ def _write(out: Path, variant: str, about: dict, rows: dict[str, dict]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}") from None
-    content = {"variant": variant, **about, "session": provenance.session(), "datasets": rows}
+    content = {"variant": variant, **about, "boxes": _BOXES, "session": provenance.session(), "datasets": rows}
     with atomic_write(out / JSON_FILE) as file:
         file.write_text(json.dumps(content, indent=2) + "\n")
     with atomic_write(out / PAGE_FILE) as file:

@@ -32,7 +32,7 @@ from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.progress import progress
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import ResultFolder, check_names, fingerprint
-from relo_jax.eval.tracker_results import TrackerResults, measure, never_moves
+from relo_jax.eval.tracker_results import TrackerResults, as_whole_numbers, measure, never_moves
 from relo_jax.files import atomic_write
 from relo_jax.tracking.options import checked_options
 
@@ -167,11 +167,11 @@ def _measured(
 ) -> Evaluation:
     """The evaluation with its numbers, unless only a server has the truth."""
     results.boxes = {name: b for name, b in boxes.items() if b is not None}
-    still = never_moves(benchmark, results.boxes)
+    still, published = never_moves(benchmark, results.boxes), as_whole_numbers(results)
     if not benchmark.server:
-        measure(benchmark, [results, still], rules)
+        measure(benchmark, [results, still, published], rules)
     speed = folder.frames_per_second([s for s in benchmark if s.name in results.boxes])
-    return Evaluation(benchmark, results, still, failed, speed)
+    return Evaluation(benchmark, results, still, published, failed, speed)
 
 
 def _write_summary(folder: Path, evaluation: Evaluation, about: dict) -> None:
@@ -179,5 +179,5 @@ def _write_summary(folder: Path, evaluation: Evaluation, about: dict) -> None:
         file.write_text(json.dumps({**about, **evaluation.summary()}, indent=2) + "\n")
     if evaluation.curves:
         trackers = {about["tracker"]: evaluation.mean, metrics.NEVER_MOVES: evaluation.still.mean}
-        plots.success_plot(folder / plots.SUCCESS_FILE, trackers)
-        plots.precision_plot(folder / plots.PRECISION_FILE, trackers)
+        plots.success_plot(folder / plots.SUCCESS_FILE, trackers, metrics.FLOAT_BOXES)
+        plots.precision_plot(folder / plots.PRECISION_FILE, trackers, metrics.FLOAT_BOXES)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +22,16 @@ from relo_jax.eval.results.read import beside, find_results, match_results, read
 class TrackerResults:
     """One tracker's results, by name of sequence.
 
-    label: the tracker's name. folder: of its files, if they were read. boxes: float64 [F, 4]. seconds, scores: [F],
-    where there are files of them. curves: `metrics.Curves`. overlaps: `metrics.got10k_overlaps`, for GOT-10k only.
-    numbers: auc, p20, np20 and ao, for GOT-10k also sr50 and sr75, with the toolkit's ao. absent: sequences without
-    results. bad: why a file cannot be used. notes: what is unusual about a file. extra: files of no sequence.
+    label: the tracker's name. folder, files: of its boxes, if they were read. boxes: float64 [F, 4]. seconds,
+    scores: [F], where there are files of them. curves: `metrics.Curves`. overlaps: `metrics.got10k_overlaps`, for
+    GOT-10k only. numbers: auc, p20, np20 and ao, for GOT-10k also sr50 and sr75, with the toolkit's ao. absent:
+    sequences without results. bad: why a file cannot be used. notes: what is unusual about a file. extra: files of no
+    sequence.
     """
 
     label: str
     folder: Path | None = None
+    files: dict[str, Path] = field(default_factory=dict)
     boxes: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, np.ndarray] = field(default_factory=dict)
     scores: dict[str, np.ndarray] = field(default_factory=dict)
@@ -56,6 +58,12 @@ def never_moves(benchmark: Benchmark, names: Iterable[str]) -> TrackerResults:
     chosen = set(names)
     boxes = {s.name: metrics.never_moves(s) for s in benchmark if s.name in chosen}
     return TrackerResults(metrics.NEVER_MOVES, boxes=boxes)
+
+
+def as_whole_numbers(tracker: TrackerResults) -> TrackerResults:
+    """The same results with truncated boxes, see `metrics.whole_numbers`; nothing is measured yet."""
+    boxes = {name: metrics.whole_numbers(boxes_xywh) for name, boxes_xywh in tracker.boxes.items()}
+    return replace(tracker, boxes=boxes, curves={}, overlaps={}, numbers={})
 
 
 def measure(
@@ -117,7 +125,7 @@ def read_tracker(
             continue
         try:
             result = read_result(matched[name], frames, first=sequence.boxes_xywh[0], one_based=one_based)
-            tracker.boxes[name] = result.boxes_xywh
+            tracker.boxes[name], tracker.files[name] = result.boxes_xywh, matched[name]
         except UserError as error:
             tracker.bad[name] = str(error)
             continue

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
-from relo_jax.eval.metrics import RULES, got10k_numbers, got10k_overlaps, mean, measure, never_moves
+from relo_jax.eval.metrics import RULES, got10k_numbers, got10k_overlaps, mean, measure, never_moves, whole_numbers
 
 SEQUENCES = 6
 
@@ -38,6 +38,42 @@ def test_the_golden_numbers_cover_absent_and_hidden_frames(golden):
     for rules in ("lasot", "nfs"):
         assert any((golden[f"{rules}_{k}_gt"][:, 2:] == 0).any() for k in range(SEQUENCES))
         assert any(not golden[f"{rules}_{k}_visible"].all() for k in range(SEQUENCES))
+
+
+@pytest.mark.parametrize("boxes", ["float", "integer"])
+@pytest.mark.parametrize("rules", ["nfs", "lasot"])
+def test_float_and_whole_number_boxes_equal_the_golden_numbers(boxes, rules, fixtures):
+    """Of the release, which keeps its curves in float32."""
+    with np.load(fixtures / "metrics_integer.npz") as file:
+        golden = dict(file)
+    for k in range(SEQUENCES):
+        predicted, truth, visible = (golden[f"{k}/{name}"] for name in ("prediction_xywh", "truth_xywh", "visible"))
+        predicted = whole_numbers(predicted) if boxes == "integer" else predicted
+        curves = measure(predicted, truth, visible if rules == "lasot" else None)
+        ours, theirs = [curves.auc, curves.p20, curves.np20], golden[f"{k}/{boxes}/{rules}"]
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-7, err_msg=str(k))
+
+
+def test_the_golden_boxes_of_one_frame_lose_their_area(fixtures):
+    """Without it they could not tell whether the box before replaces them."""
+    with np.load(fixtures / "metrics_integer.npz") as golden:
+        for k in range(SEQUENCES):
+            predicted = golden[f"{k}/prediction_xywh"]
+            assert (predicted[:, 2:] > 0).all() and (whole_numbers(predicted)[:, 2:] == 0).any()
+
+
+def test_whole_numbers_are_truncated_towards_zero():
+    found = whole_numbers([[-0.9, -1.9, 2.9, 0.9], [5, 6, 7, 8]])
+    assert found.tolist() == [[0, -1, 2, 0], [5, 6, 7, 8]] and not np.signbit(found[0, 0])
+
+
+def test_a_box_that_loses_its_area_is_replaced_by_the_previous_one():
+    truth = np.array([[10, 10, 20, 30], [10, 10, 20, 30], [10, 10, 0.8, 30]])
+    predicted = truth + [0, 0, 0.4, 0.4]
+    predicted[2, 2] = 0.9
+    floats, whole = measure(predicted, truth), measure(whole_numbers(predicted), truth)
+    assert floats.success[10] == 1 and whole.success[10] == pytest.approx(2 / 3)  # 0.8 / 20 in the last frame
+    assert whole.average_overlap == pytest.approx((2 + 0.8 / 20) / 3)
 
 
 def boxes(count, smallest=1.0):

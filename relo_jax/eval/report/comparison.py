@@ -23,7 +23,8 @@ from relo_jax.eval.benchmarks import Benchmark, first_few
 from relo_jax.eval.bootstrap import Interval, draw, paired_interval
 from relo_jax.eval.calibration import is_right
 from relo_jax.eval.progress import progress
-from relo_jax.eval.tracker_results import TrackerResults, measure, never_moves, read_tracker
+from relo_jax.eval.report.box_rule import BoxRule, choose
+from relo_jax.eval.tracker_results import TrackerResults, as_whole_numbers, measure, never_moves, read_tracker
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Comparison:
 
     entries: label -> results, in the order given. names: the sequences that are compared, those that all trackers have.
     still: the results of a box that never moves, shown beside the trackers; None to leave it out. resamples, seed: of
-    the bootstrap.
+    the bootstrap. boxes: whether float or whole-number boxes were measured.
     """
 
     benchmark: Benchmark
@@ -41,6 +42,7 @@ class Comparison:
     still: TrackerResults | None = None
     resamples: int = 10_000
     seed: int = 0
+    boxes: BoxRule = BoxRule()
 
     @property
     def columns(self) -> dict[str, str]:
@@ -139,9 +141,11 @@ class Comparison:
                 "sequences": len(seconds), "frames": len(taken)}  # fmt: skip
 
     def warnings(self) -> list[str]:
-        """Lines on what is left out, which files are wrong and what is unusual about others, the most important first;
-        empty if all is well."""
+        """Lines on boxes of two kinds, on what is left out, which files are wrong and what is unusual about others, the
+        most important first; empty if all is well."""
         lines, total = self.benchmark.omissions(), len(self.benchmark)
+        if warning := self.boxes.warning():
+            lines.insert(0, warning)
         if len(self.names) < total:
             lines.append(f"Only the {len(self.names)} of {total} sequences that all trackers have are compared.")
         for label, entry in self.entries.items():
@@ -173,6 +177,7 @@ def compare(
     one_based: Iterable[str] = (),
     resamples: int = 10_000,
     seed: int = 0,
+    boxes: str | None = None,
 ) -> Comparison:
     """Reads and measures the result files of trackers.
 
@@ -181,9 +186,11 @@ def compare(
       folders: label of a tracker -> folder of its results, see `results.read.find_results`.
       one_based: labels of the trackers that count pixels from 1.
       resamples, seed: of the bootstrap.
+      boxes: "whole" measures truncated boxes, "float" those of the files; None: see `box_rule.choose`.
 
     Raises:
-      UserError: the truth is on a server; a folder without results; no sequence that all trackers have.
+      UserError: the truth is on a server; a folder without results, or with whole and float boxes; no sequence that
+        all trackers have.
     """
     if benchmark.server:
         raise UserError(f"{benchmark.title}: only the evaluation server has its boxes: use relo pack")
@@ -196,10 +203,14 @@ def compare(
     names = tuple(s.name for s in benchmark if all(s.name in entry.boxes for entry in entries.values()))
     if not names:
         raise _nothing_to_compare(entries.values())
+    rule = choose(entries.values(), boxes)
     still = None if benchmark.name == "got10k" else never_moves(benchmark, names)
+    if rule.whole:
+        entries = {label: as_whole_numbers(entry) for label, entry in entries.items()}
+        still = as_whole_numbers(still) if still else None
     with progress(len(benchmark), "measuring", "sequences", delay=2) as bar:
         measure(benchmark, [*entries.values(), *([still] if still else [])], advance=bar.update)
-    return Comparison(benchmark, entries, names, still, resamples, seed)
+    return Comparison(benchmark, entries, names, still, resamples, seed, rule)
 
 
 def of_measured(benchmark: Benchmark, trackers: Iterable[TrackerResults]) -> Comparison:

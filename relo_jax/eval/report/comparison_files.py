@@ -30,7 +30,8 @@ def write_tables(
     """
     numbers_of = summary(comparison, attributes)
     trackers, columns = numbers_of["trackers"], comparison.columns
-    comment = f"{comparison.benchmark.title}, {len(comparison.names)} sequences; relo_jax {relo_jax.__version__}"
+    what = f"{comparison.benchmark.title}, {len(comparison.names)} sequences, {comparison.boxes.name}"
+    comment = f"{what}; relo_jax {relo_jax.__version__}"
     overall = {label: [numbers[c] for c in columns] for label, numbers in trackers.items()}
     tables.write_latex(out / "ranking.tex", list(columns.values()), overall, comment=comment)
     speeds = [[(t["speed"] or {}).get(k) for k in ("median_ms", "fps")] for t in trackers.values()]
@@ -59,6 +60,7 @@ def summary(comparison: Comparison, attributes: Mapping[str, Sequence[str]]) -> 
     return {
         "dataset": comparison.benchmark.title,
         "ranked_by": main,
+        "boxes": comparison.boxes.summary(),
         "trackers": {
             label: {
                 "folder": str(comparison.entries[label].folder),

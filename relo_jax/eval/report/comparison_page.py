@@ -104,7 +104,10 @@ def results(out: Path, comparison: Comparison) -> str:
         )
     curves, pictures = {label: comparison.curves(label) for label in comparison.entries}, ""
     for stem, (draw, name) in _PLOTS.items():
-        pictures += html.picture(plots.in_every_format(out / stem, draw, curves), "svg+xml", name)
+        svg = plots.in_every_format(out / stem, draw, curves, comparison.boxes.name)
+        pictures += html.picture(svg, "svg+xml", name)
+    boxes = comparison.boxes
+    text += f" Of {boxes.name}, see above." if boxes.warning() else f" {boxes.sentence()}"
     return html.section("Results", table, html.note(text), f'<div class="plots">{pictures}</div>')
 
 

@@ -57,12 +57,13 @@ _LONGEST = 30  # characters of a name in a legend
 Target = str | Path | Sequence[str | Path] | BinaryIO
 
 
-def success_plot(target: Target, trackers: Mapping[str, metrics.Curves]) -> None:
+def success_plot(target: Target, trackers: Mapping[str, metrics.Curves], boxes: str = "") -> None:
     """Success over the overlap threshold, with the AUC in the legend.
 
     Args:
       target: file to write (.png, .svg, .pdf), several files of one picture, or a binary file object for a PNG.
       trackers: label -> mean curves.
+      boxes: what was measured, such as "float boxes", for the legend's title.
 
     Raises:
       UserError: cannot be written.
@@ -70,31 +71,31 @@ def success_plot(target: Target, trackers: Mapping[str, metrics.Curves]) -> None
     with rc_context(STYLE):
         figure, axes = _figure("Success", "overlap threshold (IoU)", "share of frames above it", len(trackers))
         lines = {label: (c.auc, metrics.SUCCESS_THRESHOLDS, c.success) for label, c in trackers.items()}
-        _curves(axes, lines, "AUC")
+        _curves(axes, lines, "AUC", boxes)
         axes.set_xlim(0, 1)
         save(figure, target)
 
 
-def precision_plot(target: Target, trackers: Mapping[str, metrics.Curves]) -> None:
+def precision_plot(target: Target, trackers: Mapping[str, metrics.Curves], boxes: str = "") -> None:
     """Precision over the distance between the centres, with P20 in the legend; arguments as in `success_plot`."""
     with rc_context(STYLE):
         title, x = "Precision", "distance between the centres (pixels)"
         figure, axes = _figure(title, x, "share of frames within it", len(trackers))
         axes.axvline(20, color="#999999", linewidth=1)
         lines = {label: (c.p20, metrics.PRECISION_THRESHOLDS, c.precision) for label, c in trackers.items()}
-        _curves(axes, lines, "P20")
+        _curves(axes, lines, "P20", boxes)
         axes.set_xlim(0, 50)
         save(figure, target)
 
 
-def norm_precision_plot(target: Target, trackers: Mapping[str, metrics.Curves]) -> None:
+def norm_precision_plot(target: Target, trackers: Mapping[str, metrics.Curves], boxes: str = "") -> None:
     """Precision over the distance relative to the target's size, with NP20 in the legend; as `success_plot`."""
     with rc_context(STYLE):
         title, x = "Normalised precision", "distance between the centres (of the target's size)"
         figure, axes = _figure(title, x, "share of frames within it", len(trackers))
         axes.axvline(0.2, color="#999999", linewidth=1)
         lines = {label: (c.np20, metrics.NORM_PRECISION_THRESHOLDS, c.norm_precision) for label, c in trackers.items()}
-        _curves(axes, lines, "NP20")
+        _curves(axes, lines, "NP20", boxes)
         axes.set_xlim(0, 0.5)
         save(figure, target)
 
@@ -221,14 +222,15 @@ def _figure(title, x, y, lines):
     return figure, axes
 
 
-def _curves(axes, lines, measure):
+def _curves(axes, lines, measure, boxes):
     """Draws lines, label -> (number, x, y). Colours follow the order of the trackers, the legend their rank."""
     for k, (label, (number, x, y)) in enumerate(lines.items()):
         style = {"color": COLOURS[k % len(COLOURS)], "linestyle": _DASHES[k % len(_DASHES)], "linewidth": 2.2}
         axes.plot(x, y, label=f"{_fitting(label)}  {number:.3f}", **style, zorder=3 + number)
     handles = sorted(axes.get_legend_handles_labels()[0], key=lambda line: -line.get_zorder())
     # Below the axes it covers no curve.
-    axes.figure.legend(handles=handles, title=measure, loc="outside lower center", alignment="left", handlelength=2.6)
+    title = f"{measure} of {boxes}" if boxes else measure
+    axes.figure.legend(handles=handles, title=title, loc="outside lower center", alignment="left", handlelength=2.6)
 
 
 def _fitting(label):

@@ -2,6 +2,8 @@
 
     relo pack got10k results/b256/got10k --out relo_b256.zip --data-root /data
 
+Boxes become whole numbers, as in the zips behind published numbers: the release truncates boxes when it writes them.
+
 A server reports mistakes late or not at all. So every file is read first, and nothing is written if one is missing, has
 the wrong number of boxes or belongs to no sequence. Packing the same results twice gives the same bytes.
 """
@@ -20,6 +22,8 @@ from relo_jax.data.datasets.annotations import read_text
 from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval.benchmarks import open_benchmark, published_names
+from relo_jax.eval.metrics import whole_numbers
+from relo_jax.eval.results.box_kinds import MIXED, WHOLE, box_kind
 from relo_jax.eval.results.read import beside, find_results, match_results, read_result, read_times
 from relo_jax.eval.servers import SERVERS, Server
 from relo_jax.files import atomic_write
@@ -29,11 +33,16 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can have
 
 @dataclass(frozen=True)
 class Packed:
-    """A written pack: numbers of sequences and boxes, the sequences whose number of frames was checked, and notes."""
+    """A written pack.
+
+    sequences, boxes: their numbers. checked: the sequences whose number of frames was checked. what: whether the boxes
+    are whole numbers or have fractions, as a line. notes: what is unusual.
+    """
 
     sequences: int
     boxes: int
     checked: int
+    what: str
     notes: tuple[str, ...]
 
 
@@ -45,7 +54,13 @@ class PackError(UserError):
         self.problems = problems
 
 
-def pack(server: str, results: str | Path, out: str | Path, data_root: str | Path | None = None) -> Packed:
+def pack(
+    server: str,
+    results: str | Path,
+    out: str | Path,
+    data_root: str | Path | None = None,
+    float_boxes: bool = False,
+) -> Packed:
     """Checks the results of a test split and writes the zip for its server.
 
     Args:
@@ -54,9 +69,11 @@ def pack(server: str, results: str | Path, out: str | Path, data_root: str | Pat
       out: the zip; an existing one is replaced.
       data_root: the dataset's folder or its parent, for the number of frames and the first box of each sequence. None
         takes RELO_DATA_DIR; neither is checked if the dataset is not there.
+      float_boxes: keep the fractions of boxes, to four decimals, in place of truncated boxes.
 
     Raises:
-      PackError: files are missing, wrong, or belong to no sequence of the split; nothing is written.
+      PackError: files are missing, wrong, or belong to no sequence of the split; with `float_boxes`, some files have
+        whole numbers and others fractions; nothing is written.
       UserError: unknown server, no folder of results, a dataset that cannot be read, a zip that cannot be written.
     """
     if server not in SERVERS:
@@ -69,25 +86,29 @@ def pack(server: str, results: str | Path, out: str | Path, data_root: str | Pat
     names = published_names(layout, "test")
     matched, extra = match_results(names, find_results(results, (server, *layout.folders)))
     extra = [name for name in extra if not name.startswith(tuple(f"{known}_" for known in names))]  # times alone
-    problems, files, boxes = [], {}, 0
+    problems: list[str] = []
+    tables: dict[str, np.ndarray] = {}
+    times: dict[str, np.ndarray] = {}
     for name, path in matched.items():
         try:
-            table, seconds, unusual = _read(kind, path, firsts.get(name))
+            tables[name], seconds, unusual = _read(kind, path, firsts.get(name))
         except UserError as error:
             problems.append(str(error))
             continue
         notes += [f"{name}: {note}" for note in unusual]
-        files[kind.boxes.format(name)] = _lines(table, "%.4f")
-        if kind.times and seconds is not None:
-            files[kind.times.format(name)] = _lines(seconds[:, None], "%.8f")
-        boxes += len(table)
+        if seconds is not None:
+            times[name] = seconds
     problems += [f"{name}: is not a sequence of {kind.title}'s test split: move its file elsewhere" for name in extra]
     problems += [f"{name}: has no result" for name in names if name not in matched]
     if problems:
         count = f"{len(problems)} files" if len(problems) > 1 else "a file"
         raise PackError(f"{out} was not written: {count} of {kind.title}'s test split missing or wrong", problems)
-    _write(out, files)
-    return Packed(len(matched), boxes, len(firsts.keys() & matched.keys()), tuple(notes))
+    what, mixed = _described(tables, matched, float_boxes)
+    if mixed and float_boxes:
+        raise PackError(f"{out} was not written: results of two runs?", [mixed])
+    _write(out, _files(kind, tables, times, float_boxes))
+    boxes, checked = sum(map(len, tables.values())), len(firsts.keys() & matched.keys())
+    return Packed(len(matched), boxes, checked, what, (*([mixed] if mixed else []), *notes))
 
 
 def _first_boxes(server: str, data_root: str | Path | None) -> tuple[dict[str, tuple[int, np.ndarray]], list[str]]:
@@ -118,6 +139,32 @@ def _read(
     if not (seconds > 0).any():
         raise UserError(f"{times}: no frame took any time: {kind.title} computes the speed from it")
     return result.boxes_xywh, seconds, result.notes
+
+
+def _described(tables: dict[str, np.ndarray], paths: dict[str, Path], float_boxes: bool) -> tuple[str, str | None]:
+    """What the zip's boxes are, and a line if some files have whole numbers and others fractions."""
+    found, mixed = box_kind(tables), None
+    if found.kind == MIXED and found.whole and found.fractions:
+        remedy = "evaluate again into a new folder, or leave out --float-boxes" if float_boxes else "all are truncated"
+        mixed = f"{paths[found.whole]} has whole numbers, {paths[found.fractions].name} fractions: {remedy}"
+    if found.kind == WHOLE:
+        return "whole-number boxes, as the results have them", mixed
+    if float_boxes:
+        return "float boxes: published numbers are those of whole-number boxes, and lower", mixed
+    return "whole-number boxes: truncated, as those behind published numbers", mixed
+
+
+def _files(
+    kind: Server, tables: dict[str, np.ndarray], times: dict[str, np.ndarray], float_boxes: bool
+) -> dict[str, str]:
+    """Path in the zip -> text, with the release's digits, or GOT-10k's toolkit's with `float_boxes`."""
+    of_boxes, of_seconds = ("%.4f", "%.8f") if float_boxes else ("%d", "%.6f")
+    files = {}
+    for name, table in tables.items():
+        files[kind.boxes.format(name)] = _lines(table if float_boxes else whole_numbers(table), of_boxes)
+    for name, seconds in times.items() if kind.times else ():
+        files[kind.times.format(name)] = _lines(seconds[:, None], of_seconds)
+    return files
 
 
 def _lines(table: np.ndarray, form: str) -> str:

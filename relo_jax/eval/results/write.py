@@ -4,6 +4,8 @@
 seconds of each frame, `<name>_score.txt` its score, the first one 1. Files are written whole when their sequence is
 finished, so a sequence with files is done, however the evaluation ended. `run.json` prevents that results of different
 weights or options are mixed.
+
+`write_release_files` adds copies as the release writes them: whole numbers, separated by tabs.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import jax
@@ -21,11 +23,14 @@ from relo_jax.config import base, flatten
 from relo_jax.config.renamed import with_current_names
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
+from relo_jax.eval.metrics import whole_numbers
 from relo_jax.files import atomic_write
 from relo_jax.model import RELO
 
 RUN_FILE = "run.json"
 _IN_NO_FILE = ("tracker.found_threshold",)  # changes neither boxes nor scores
+RELEASE_FOLDER = "release"  # of copies, inside the folder of results
+_RELEASE_PREFIXES = {"nfs": "nfs_", "uav123": "uav_"}  # of the release's names for sequences, by dataset
 SUFFIXES = ("_time.txt", "_score.txt", ".txt")  # of a sequence's files, in the order of writing
 
 
@@ -91,6 +96,39 @@ class ResultFolder:
         for suffix, rows, form in zip(SUFFIXES, (seconds, scores, boxes_xywh), ("%.6f", "%.6f", "%.4f"), strict=True):
             with atomic_write(self.path / f"{name}{suffix}") as file:
                 np.savetxt(file, rows, fmt=form, delimiter=",")
+
+
+def write_release_files(folder: Path, boxes: Mapping[str, np.ndarray], dataset: str | None = None) -> Path:
+    """Writes copies of results as the release writes them, for its own tools and those of pytracking's descendants.
+
+    `<name>.txt` has boxes truncated to whole numbers and separated by tabs, `<name>_time.txt` the seconds of each
+    frame, if `folder` has a file of them. NFS and UAV123 have pytracking's names (`nfs_bee`, `uav_bike1`).
+
+    Args:
+      folder: of the results; the copies go into its folder `release`, over those of before.
+      boxes: name of a sequence -> [F, 4], pixels.
+      dataset: name of the dataset.
+
+    Returns:
+      The folder of the copies.
+
+    Raises:
+      UserError: cannot be written.
+    """
+    out = folder / RELEASE_FOLDER
+    try:
+        out.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be made: {error.strerror}") from None
+    for name, boxes_xywh in boxes.items():
+        own = f"{_RELEASE_PREFIXES.get(dataset or '', '')}{name}"
+        times = folder / f"{name}_time.txt"
+        if times.is_file():
+            with atomic_write(out / f"{own}_time.txt") as file:
+                file.write_bytes(times.read_bytes())
+        with atomic_write(out / f"{own}.txt") as file:
+            np.savetxt(file, whole_numbers(boxes_xywh), fmt="%d", delimiter="\t")
+    return out
 
 
 def check_names(sequences: Iterable[Sequence]) -> None:

@@ -59,7 +59,8 @@ def runs(tmp_path):
 
 def test_curves_are_drawn_as_measured_and_ranked(figures, tmp_path):
     plots.success_plot(tmp_path / "success.png", TRACKERS)
-    plots.precision_plot(tmp_path / "precision.png", TRACKERS)
+    plots.precision_plot(tmp_path / "precision.png", TRACKERS, "float boxes")
+    assert [figure.legends[0].get_title().get_text() for figure in figures] == ["AUC", "P20 of float boxes"]
     for figure, measure, number in zip(figures, ("success", "precision"), ("auc", "p20"), strict=True):
         (axes,) = figure.axes
         lines = [line for line in axes.lines if not line.get_label().startswith("_")]

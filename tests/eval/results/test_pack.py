@@ -48,8 +48,19 @@ def results(tmp_path):
     return write_got10k(tmp_path / "results")
 
 
-def test_got10k_is_as_the_toolkit_writes_it(results, datasets, tmp_path):
+def test_got10k_is_as_the_release_writes_it(results, datasets, tmp_path):
     packed = pack("got10k", results, tmp_path / "a.zip", datasets)
+    assert packed.what == "whole-number boxes: truncated, as those behind published numbers" and not packed.notes
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        rows = archive.read(f"{GOT10K[0]}/{GOT10K[0]}_001.txt").decode()
+        times = archive.read(f"{GOT10K[0]}/{GOT10K[0]}_time.txt").decode()
+    assert rows == "".join(",".join(str(int(v)) for v in box) + "\n" for box in BOXES)
+    assert times == "0.020000\n" * FRAMES
+
+
+def test_float_boxes_are_as_the_toolkit_writes_them(results, datasets, tmp_path):
+    packed = pack("got10k", results, tmp_path / "a.zip", datasets, float_boxes=True)
+    assert packed.what == "float boxes: published numbers are those of whole-number boxes, and lower"
     assert (packed.sequences, packed.boxes, packed.checked, packed.notes) == (180, 180 * FRAMES, 2, ())
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.testzip() is None
@@ -63,8 +74,19 @@ def test_got10k_is_as_the_toolkit_writes_it(results, datasets, tmp_path):
 def test_what_was_packed_packs_to_the_same_bytes(results, tmp_path):
     pack("got10k", results, tmp_path / "a.zip")
     shutil.unpack_archive(tmp_path / "a.zip", tmp_path / "again")
-    pack("got10k", tmp_path / "again", tmp_path / "b.zip")
+    packed = pack("got10k", tmp_path / "again", tmp_path / "b.zip")
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert packed.what == "whole-number boxes, as the results have them"
+
+
+def test_results_of_two_runs_are_noted_or_refused(results, tmp_path):
+    np.savetxt(results / f"{GOT10K[5]}.txt", BOXES.astype(int), fmt="%d", delimiter=",")
+    packed = pack("got10k", results, tmp_path / "a.zip")
+    files = "GOT-10k_Test_000006.txt has whole numbers, GOT-10k_Test_000001.txt fractions: "
+    assert packed.notes[0].endswith(f"{files}all are truncated") and packed.what.startswith("whole-number boxes: trunc")
+    with pytest.raises(PackError, match="b.zip was not written: results of two runs") as caught:
+        pack("got10k", results, tmp_path / "b.zip", float_boxes=True)
+    assert f"{files}evaluate again" in caught.value.problems[0] and not (tmp_path / "b.zip").exists()
 
 
 def test_trackingnet_is_flat_and_with_commas_whatever_the_results_have(datasets, tmp_path):
