@@ -1,6 +1,7 @@
 """Loads and saves checkpoints: `load` reads every kind, `save_variables` writes a run directory.
 
-The kinds are a run directory, one of its steps, a PyTorch file of the release, and a starter of the package.
+The kinds are a run directory, one of its steps, a PyTorch or safetensors file with the release's names, and a starter
+of the package.
 """
 
 import json
@@ -17,8 +18,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from relo_jax import config as relo_config
+from relo_jax.checkpoints import network_size
 from relo_jax.checkpoints.model_card import write as write_card
-from relo_jax.checkpoints.pytorch import convert
+from relo_jax.checkpoints.pytorch import convert, export
 from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.checkpoints.run_directory import (
     CHECKPOINTS,
@@ -58,7 +60,7 @@ def load(path: Path | str = "starter", model: RELO | None = None, dtype: str | N
     """Loads a checkpoint of any kind.
 
     Args:
-      path: a run directory (its newest step), one of its `checkpoints/<step>`, a `.pth.tar` or `.pt` of the release
+      path: a run directory (its newest step), one of its `checkpoints/<step>`, a `.pth.tar`, `.pt` or `.safetensors`
         (see `relo_jax.convert`), an exported `.msgpack`, or one of `STARTERS`, which come with the package.
       model: the model to load it into; None takes the one in the checkpoint's config.
       dtype: of the computation, "float32" or "bfloat16"; None takes the model's. The variables are float32.
@@ -80,15 +82,16 @@ def _load(path, model):
     path = STARTERS.get(str(path), Path(path))
     if not path.exists():
         raise UserError(
-            f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar, .msgpack, or one of "
-            f"{', '.join(STARTERS)})"
+            f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar, .safetensors, .msgpack, or "
+            f"one of {', '.join(STARTERS)})"
         )
     if path.is_dir():
         return _load_step(*run_and_step(path), model)
     if path.suffix == ".msgpack":
         return _load_exported(path, model)
-    model = model or convert.model_for(path)
-    return Loaded(model, convert.from_torch(path, model), describe(model))
+    option = f"relo convert {path} RUN --ignore "
+    model = model or convert.model_for(path, option=option)
+    return Loaded(model, convert.from_torch(path, model, option=option), describe(model) | export.config_of(path))
 
 
 def save_variables(
@@ -237,8 +240,11 @@ def check_fits(variables: Any, model: RELO, where: Path | str) -> None:
     for name in [*needed, *saved]:
         if saved.get(name) != needed.get(name):
             has, needs = (f"shape {tree[name]}" if name in tree else "nothing" for tree in (saved, needed))
-            variant = model.config.variant
-            raise UserError(f"{where} is of another variant than {variant!r}: {name}: {has}, expected {needs}")
+            size = network_size.difference(network_size.of_variables(saved), model.config)
+            raise UserError(
+                f"{where} is of another variant than {model.config.variant!r}: "
+                f"{f'it {size}; ' if size else ''}{name}: {has}, expected {needs}"
+            )
 
 
 def _on_device(variables):

@@ -114,7 +114,7 @@ def check_free(path: Path | str) -> None:
     """Raises UserError if `path` exists already, unless it is an empty directory."""
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} exists already: name a new directory, or remove it")
+        raise UserError(f"{path} exists already: give another name, or remove it")
 
 
 def check_readable(where: Path, item: str) -> None:

@@ -1,29 +1,34 @@
-"""`relo convert IN OUT`: converts a PyTorch checkpoint to a run directory and accounts for every tensor."""
+"""`relo convert IN OUT`: a PyTorch or safetensors file to a run directory, or a checkpoint to a safetensors file."""
 
 from __future__ import annotations
 
 import argparse
 import ast
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from relo_jax.checkpoints.pytorch.convert import Conversion
-    from relo_jax.model import RELO
+_IGNORE = "--ignore "  # as messages show it before its value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo convert`."""
     parser.add_argument(
-        "input", metavar="IN", type=Path, help=".pth.tar of RELO, or .pt of a Fast-iTPN trained on ImageNet"
+        "input",
+        metavar="IN",
+        type=Path,
+        help=".pth.tar of RELO, .pt of a Fast-iTPN trained on ImageNet, either as .safetensors; or a run directory",
     )
-    parser.add_argument("output", metavar="OUT", type=Path, help="run directory to write; must not exist")
+    parser.add_argument(
+        "output",
+        metavar="OUT",
+        type=Path,
+        help="run directory to write, or a .safetensors file with the release's names; must not exist",
+    )
     parser.add_argument(
         "--ignore",
         action="append",
         default=[],
         metavar="PATTERN",
-        help="tensors to leave out, such as 'mask_*'; may be repeated",
+        help="tensors to leave out, such as 'head.*' or 'head.*,mask_token'; may be repeated",
     )
     parser.add_argument("--variant", help="such as b256 (default: from the shapes)")
     parser.add_argument(
@@ -51,44 +56,70 @@ def run(args: argparse.Namespace) -> None:
     """Converts, writes, and prints the account.
 
     Raises:
-      UserError: see `convert.convert`, `convert.model_for` and `save_variables`.
+      UserError: see `convert.convert`, `convert.model_for`, `save_variables` and `export.write`; or OUT does not fit.
     """
-    from relo_jax.checkpoints import load, model_card
-    from relo_jax.checkpoints.pytorch import convert
-    from relo_jax.checkpoints.run_directory import check_free
-    from relo_jax.model import RELO
+    from relo_jax.checkpoints.pytorch import safetensors_file
+    from relo_jax.checkpoints.run_directory import STARTERS, check_free
+    from relo_jax.errors import UserError
 
     check_free(args.output)
+    to_file = args.output.suffix == safetensors_file.SUFFIX
+    if args.output.suffix in (".pt", ".pth", ".tar", ".bin"):
+        raise UserError(f"{args.output}: files are written as {safetensors_file.SUFFIX}, which PyTorch reads too")
+    is_ours = str(args.input) in STARTERS or args.input.is_dir() or args.input.suffix == ".msgpack"
+    if not is_ours:
+        _from_file(args, to_file)
+    elif not to_file:
+        raise UserError(
+            f"{args.input} is a checkpoint of relo_jax already: name OUT{safetensors_file.SUFFIX} to write it with the "
+            "release's names"
+        )
+    elif args.ignore or args.variant or args.set:
+        raise UserError(f"{args.input} is a checkpoint of relo_jax: --ignore, --variant and --set are for other files")
+    else:
+        _export(args)
+
+
+def _from_file(args, to_file):
+    """Converts a PyTorch or safetensors file."""
+    from relo_jax.checkpoints import load, model_card
+    from relo_jax.checkpoints.pytorch import convert, export, report
+    from relo_jax.errors import UserError
+    from relo_jax.model import RELO
+    from relo_jax.tracking import confidence
+
     overrides = dict(args.set)
     if args.variant:
         model = RELO.from_variant(args.variant, **overrides)
     else:
-        model = convert.model_for(args.input, overrides)
-    conversion = convert.convert(args.input, model, ignore=args.ignore)
+        model = convert.model_for(args.input, overrides, args.ignore, _IGNORE)
+    conversion = convert.convert(args.input, model, ignore=args.ignore, option=_IGNORE)
+    config = load.describe(model) | export.config_of(args.input)
+    if to_file:
+        if conversion.kind == convert.PRETRAINED:
+            raise UserError(f"{args.input} is a pretrained encoder, without the rest of RELO: name a run directory")
+        with_policy = conversion.kind == convert.RELO_KIND
+        export.write(args.output, model, conversion.variables, config, with_policy)
+        print(report.account(conversion, model))
+        print(f"written to {args.output}")
+        return
     parameters = model_card.count_parameters(conversion.variables)
     card = model_card.of_converted(args.input, model, parameters, conversion.kind)
-    load.save_variables(args.output, model, conversion.variables, card=card)
-    print(account(conversion, model))
-    print(f"written to {args.output}; its score is not calibrated: relo calibrate --checkpoint {args.output}")
+    load.save_variables(args.output, model, conversion.variables, config["tracker"], card)
+    print(report.account(conversion, model))
+    calibrated = confidence.is_calibrated(config["tracker"])
+    advice = "" if calibrated else f"; its score is not calibrated: relo calibrate --checkpoint {args.output}"
+    print(f"written to {args.output}{advice}")
 
 
-def account(conversion: Conversion, model: RELO) -> str:
-    """A table of the tensors that were mapped, freshly initialised and left out."""
-    from relo_jax.checkpoints.pytorch.convert import describe_fresh
+def _export(args):
+    """Writes a checkpoint of relo_jax as a safetensors file."""
+    from relo_jax.checkpoints import load
+    from relo_jax.checkpoints.pytorch import export
 
-    config = model.config
-    lines = [
-        f"{conversion.kind}, variant {config.variant}: width {config.width}, {config.depth} main blocks, "
-        f"{config.heads} heads, {config.temporal_tokens} temporal tokens, search {config.search_size} px",
-        f"{'part':<12}{'tensors':>8}{'parameters':>14}",
-    ]
-    lines += [f"{part:<12}{tensors:>8}{count:>14,}" for part, (tensors, count) in conversion.mapped.items()]
-    if conversion.fresh:
-        lines.append(f"freshly initialised: {describe_fresh(conversion)}")
-    reasons: dict[str, list[str]] = {}
-    for name, why in conversion.unused.items():
-        reasons.setdefault(why, []).append(name)
-    for why, names in reasons.items():
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        lines.append(f"not used: {names[0]}{more} ({why})")
-    return "\n".join(lines)
+    loaded = load.load(str(args.input))
+    with_policy = load.has_policy(loaded)
+    count = export.write(args.output, loaded.model, loaded.variables, loaded.config, with_policy)
+    what = "all parts" if with_policy else "without policy and value head, which are untrained"
+    print(f"variant {loaded.model.config.variant}, {what}: {count} tensors with the release's names, float32")
+    print(f"written to {args.output}; in PyTorch: safetensors.torch.load_file({str(args.output)!r})")

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
 from relo_jax.checkpoints import load as checkpoint
-from relo_jax.checkpoints.pytorch import convert
+from relo_jax.checkpoints.pytorch import convert, report
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import checkpoints
@@ -42,11 +42,12 @@ def initial_variables(config: ConfigDict, model: RELO, key: jax.Array) -> dict:
 
     The RL stage takes encoder and regression head from a warm-up and starts with fresh policy and value heads; from a
     checkpoint of the RL stage it takes everything. It may start without a checkpoint only if it trains the whole model
-    and its boxes (`rl.train`, `rl.box_weight`). The parts that `config.init_fresh` names are always fresh.
+    and its boxes (`rl.train`, `rl.box_weight`). The parts that `config.init_fresh` names are always fresh. From a
+    PyTorch or safetensors file, prints what was taken; `config.init_ignore` names the tensors that are left out.
 
     Raises:
       UserError: the checkpoint cannot be read or is of another variant; the RL stage needs a warm-up; `init_fresh`
-        names no part of the model.
+        names no part of the model; a file has tensors without a place, which `init_ignore` does not name.
     """
     variables = _variables(config, model, key)
     if not config.init_fresh:
@@ -63,10 +64,17 @@ def _variables(config, model, key):
             raise UserError("the RL stage needs a warm-up to start from: give --config.init_from=RUN_OR_CHECKPOINT")
         return init_variables(model, key)
     if Path(path).is_file() and not path.endswith(".msgpack"):
-        conversion = convert.convert(path, model, key=key)
+        conversion = convert.convert(path, model, key=key, ignore=config.init_ignore, option="--config.init_ignore=")
         if config.stage == "rl" and conversion.kind == convert.PRETRAINED:
             raise UserError(f"{path} is a pretrained encoder without trained boxes: warm it up before the RL stage")
+        if jax.process_index() == 0:
+            print(f"{path}: {report.account(conversion, model)}")
         return conversion.variables
+    if config.init_ignore:
+        raise UserError(
+            f"config.init_ignore is {tuple(config.init_ignore)}, but {path} is a checkpoint of relo_jax, of which "
+            "nothing is left out: remove it, or name parts to initialise with config.init_fresh"
+        )
     loaded = checkpoint.load(path, model)
     if config.stage == "warmup" or checkpoint.has_policy(loaded):
         return loaded.variables

@@ -1,20 +1,19 @@
-"""Converts PyTorch checkpoints of the release to variables.
+"""Converts PyTorch checkpoints, of the release and of others, to variables.
 
     variables = relo_jax.convert.from_torch("RELO_ep0090.pth.tar", RELO.from_variant("b256"))
 
-It knows three kinds of files: a RELO checkpoint (everything), a warm-up checkpoint (no policy and value head) and an
+It knows three kinds of networks: a RELO checkpoint (everything), a warm-up checkpoint (no policy and value head) and an
 ImageNet-pretrained Fast-iTPN (only the encoder, with one square table of positions). Parts that a kind lacks by design
-are freshly initialised and reported. Every other tensor must exist, have the shape that the model needs, and be used;
-otherwise an error names it.
+are freshly initialised and reported. Every other tensor must exist and have the shape that the model needs; otherwise
+an error names it. A tensor that the model has no place for, such as a classifier, is refused until the user names it.
 
-Reading needs no PyTorch and runs nothing that a file contains (`reader`); `parameter_map` has the mapping.
+Reading needs no PyTorch and runs nothing that a file contains (`reader`, `safetensors_file`). `state_dict` finds the
+network in a file, `parameter_map` has the mapping, `export` writes the release's names.
 """
 
-import fnmatch
-import math
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax.checkpoints.pytorch import reader
-from relo_jax.checkpoints.pytorch.parameter_map import PREFIX, sources
+from relo_jax.checkpoints import network_size
+from relo_jax.checkpoints.pytorch import export, strays
+from relo_jax.checkpoints.pytorch.parameter_map import PREFIX, Source, sources
 from relo_jax.checkpoints.pytorch.position_embedding import split_positions
+from relo_jax.checkpoints.pytorch.state_dict import PRETRAINED, RELO_KIND, WARMUP, Found, StateDict, find, matching
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, VARIANTS, init_variables
-
-StateDict = Mapping[str, Any]  # arrays or PyTorch tensors by the release's names
-RELO_KIND, WARMUP, PRETRAINED = "RELO checkpoint", "warm-up checkpoint", "pretrained Fast-iTPN"
-
-# Keys of the state dict in a file: the release's, Fast-iTPN's (two), and a common one.
-CONTAINERS = ("net", "module", "model", "state_dict")
 
 # Tensors that each kind may lack, as patterns of the release's names. Stacked ones must be missing in all main blocks.
 OPTIONAL = {
@@ -44,18 +39,6 @@ OPTIONAL = {
         PREFIX + "fc_norm.*", PREFIX + "blocks.*.gamma_?",  # fine-tuning adds them, as the release does
     ),
 }  # fmt: skip
-# Tensors of each kind that are not used, and why.
-_COUNTERS = {"*.num_batches_tracked": "counts batches; only read where BatchNorm has no momentum"}
-UNUSED = {
-    RELO_KIND: _COUNTERS,
-    WARMUP: _COUNTERS,
-    PRETRAINED: {
-        PREFIX + "head.*": "classifier",
-        PREFIX + "lm_head.*": "prediction of masked patches",
-        PREFIX + "mask_token": "replaces masked patches",
-        PREFIX + "norm.*": "last norm of pre-training; RELO has fc_norm",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -66,73 +49,83 @@ class Conversion:
     kind: str
     mapped: dict[str, tuple[int, int]]  # part of the model -> number of tensors in the file, of parameters
     fresh: dict[str, list[str]]  # part -> release's names that the file lacks by design
-    unused: dict[str, str]  # release's name -> why
+    unused: dict[str, str]  # name as in the network of the file -> why
+    around: str = ""  # what stood before the network's names in the file, such as "model.module."
+    dtypes: dict[str, int] = field(default_factory=dict)  # type of the file's numbers -> number of tensors
 
 
 def from_torch(
-    path_or_state_dict: Path | str | StateDict, model: RELO, *, key: jax.Array | None = None, ignore: Iterable[str] = ()
+    path_or_state_dict: Path | str | StateDict,
+    model: RELO,
+    *,
+    key: jax.Array | None = None,
+    ignore: Iterable[str] | str = (),
+    option: str = "ignore=",
 ) -> dict:
-    """Variables of `model` from a checkpoint of the release; warns about parts that are freshly initialised.
+    """Variables of `model` from a PyTorch checkpoint; warns about parts that are freshly initialised.
 
     Args:
-      path_or_state_dict: a `.pth.tar` or `.pt` file, or a state dict with the release's names, of NumPy arrays or
-        PyTorch tensors.
+      path_or_state_dict: a `.pth.tar`, `.pt` or `.safetensors` file, or a state dict of NumPy arrays or PyTorch
+        tensors. Names are the release's or Fast-iTPN's, with any prefix.
       model: of the checkpoint's variant.
       key: PRNG key for the parts that a warm-up or pretrained checkpoint lacks; None is `jax.random.key(0)`.
-      ignore: patterns (`fnmatch`) of names to leave out, for files with tensors that this module does not know.
+      ignore: patterns (`fnmatch`) of tensors to leave out, such as "head.*"; commas separate them in a string.
+      option: how the user gives such patterns, for messages.
 
     Returns:
       `{"params", "batch_stats"}`, float32.
 
     Raises:
-      UserError: the file is unreadable, or a tensor is missing, misshapen, unknown or not finite (names it).
+      UserError: the file is unreadable, of another variant, or has several networks; a tensor is missing, misshapen,
+        not finite, or has no place in the model (names it); a pattern matches nothing, or what the model needs.
     """
-    conversion = convert(path_or_state_dict, model, key=key, ignore=ignore)
+    conversion = convert(path_or_state_dict, model, key=key, ignore=ignore, option=option)
     if conversion.fresh:
         warnings.warn(f"{conversion.kind}: freshly initialised {describe_fresh(conversion)}", stacklevel=2)
     return conversion.variables
 
 
 def convert(
-    path_or_state_dict: Path | str | StateDict, model: RELO, *, key: jax.Array | None = None, ignore: Iterable[str] = ()
+    path_or_state_dict: Path | str | StateDict,
+    model: RELO,
+    *,
+    key: jax.Array | None = None,
+    ignore: Iterable[str] | str = (),
+    option: str = "ignore=",
 ) -> Conversion:
     """`from_torch` with a report of every tensor."""
-    where = "the state dict" if isinstance(path_or_state_dict, Mapping) else str(path_or_state_dict)
-    state_dict, kind = read(path_or_state_dict, ignore)
+    found = find(path_or_state_dict, ignore, option)
+    rows = sources(model)
+    _check_ignored(found, rows, option)
+    # Compared before any tensor, so that a file of another variant is not refused for one of its hundreds.
+    if size := network_size.difference(sizes(found), model.config):
+        raise UserError(f"{found.where} ({found.kind}) {size}: the file or the variant must be another")
     positions = PREFIX + "pos_embed"
-    if kind == PRETRAINED and positions in state_dict:
-        state_dict[positions] = split_positions(_array(state_dict, positions, where), model)
+    tensors = found.left
+    if found.kind == PRETRAINED and positions in tensors:
+        tensors[positions] = split_positions(_array(found, positions), model, f"{found.where}: ")
 
     arrays: dict[tuple[str, ...], Any] = {}
     mapped: dict[str, tuple[int, int]] = {}
     fresh: dict[str, list[str]] = {}
-    for source in sources(model):
-        missing = [name for name in source.names if name not in state_dict]
+    for source in rows:
+        missing = [name for name in source.names if name not in tensors]
         if missing:
-            if len(missing) == len(source.names) and _any(missing[0], OPTIONAL[kind]):
+            if len(missing) == len(source.names) and matching([missing[0]], OPTIONAL[found.kind]):
                 fresh.setdefault(source.part, []).append(missing[0])
                 continue
-            raise UserError(f"{where} ({kind}) lacks {missing[0]}, which variant {model.config.variant!r} needs")
-        arrays[source.path] = source.assemble([_array(state_dict, n, where, source, model) for n in source.names])
-        for name in source.names:
-            del state_dict[name]
-        tensors, parameters = mapped.get(source.part, (0, 0))
+            raise _missing(found, rows, model)
+        arrays[source.path] = source.assemble([_array(found, n, tensors[n], source, model) for n in source.names])
+        count, parameters = mapped.get(source.part, (0, 0))
         is_parameter = source.path[0] == "params"
-        mapped[source.part] = (tensors + len(source.names), parameters + is_parameter * arrays[source.path].size)
+        mapped[source.part] = (count + len(source.names), parameters + is_parameter * arrays[source.path].size)
 
-    unused = {}
-    for name in state_dict:
-        reasons = [reason for pattern, reason in UNUSED[kind].items() if fnmatch.fnmatchcase(name, pattern)]
-        if not reasons:
-            raise UserError(
-                f"{where} ({kind}) has {name}, which variant {model.config.variant!r} does not have: "
-                "is it another variant? (ignore=[...] leaves a tensor out)"
-            )
-        unused[name] = reasons[0]
-
+    used = {name for source in rows for name in source.names if source.path in arrays}
+    unused = strays.account(found, used, option)
     if fresh:
         arrays |= _initialise(model, jax.random.key(0) if key is None else key, without=set(arrays))
-    return Conversion(_tree(arrays), kind, mapped, fresh, unused)
+    dtypes = _count(str(found.tensors[name].dtype).removeprefix("torch.") for name in tensors if name in used)
+    return Conversion(_tree(arrays), found.kind, mapped, fresh, unused, found.around, dtypes)
 
 
 def describe_fresh(conversion: Conversion) -> str:
@@ -144,108 +137,129 @@ def describe_fresh(conversion: Conversion) -> str:
     return ", ".join(parts)
 
 
-def read(path_or_state_dict: Path | str | StateDict, ignore: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
-    """Reads a state dict and finds out its kind.
+def model_for(
+    path_or_state_dict: Path | str | StateDict,
+    overrides: Mapping[str, Any] | None = None,
+    ignore: Iterable[str] | str = (),
+    option: str = "ignore=",
+) -> RELO:
+    """The model that fits a checkpoint: from the config that `export` wrote into it, or from the shapes of its tensors.
 
     Args:
-      path_or_state_dict, ignore: as in `from_torch`.
-
-    Returns:
-      Arrays or tensors under the names of a RELO checkpoint; one of RELO_KIND, WARMUP and PRETRAINED.
-
-    Raises:
-      UserError: it is of no known kind.
-    """
-    where, loaded = "the state dict", path_or_state_dict
-    if not isinstance(loaded, Mapping):
-        where, loaded = str(loaded), reader.load(loaded)
-    for container in CONTAINERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(container), Mapping):
-            loaded = loaded[container]
-    tensors = {k: v for k, v in loaded.items() if hasattr(v, "shape")} if isinstance(loaded, Mapping) else {}
-    if tensors and all(name.startswith("module.") for name in tensors):  # saved from a DataParallel wrapper
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
-    tensors = {name: value for name, value in tensors.items() if not _any(name, ignore)}
-
-    if any(name.startswith(PREFIX) for name in tensors):
-        heads = any(name.startswith(("policy_model.", "value_model.")) for name in tensors)
-        return tensors, RELO_KIND if heads else WARMUP
-    if any(name.startswith("blocks.") for name in tensors):
-        return {PREFIX + name: value for name, value in tensors.items()}, PRETRAINED
-    raise UserError(
-        f"{where} has neither RELO nor Fast-iTPN: expected tensors named {PREFIX}blocks... or blocks..., "
-        f"found {', '.join(list(tensors)[:3]) or 'none'}"
-    )
-
-
-def model_for(path_or_state_dict: Path | str | StateDict, overrides: Mapping[str, Any] | None = None) -> RELO:
-    """The model that fits a checkpoint, from the shapes of its tensors.
-
-    Args:
-      path_or_state_dict: as in `from_torch`.
+      path_or_state_dict, ignore, option: as in `from_torch`.
       overrides: fields of the model that replace those found. Attention heads, templates and drop path do not show in
         the shapes, and come from the variant.
 
     Raises:
       UserError: it is no checkpoint; or its variant is unknown, and `overrides` lacks the heads.
     """
-    where = "the state dict" if isinstance(path_or_state_dict, Mapping) else str(path_or_state_dict)
-    state_dict, kind = read(path_or_state_dict)
     overrides = dict(overrides or {})
-    fields = _fields_from_shapes(state_dict, kind, where)
-    body = ("width", "stem_blocks", "depth")
-    known = [v for v, row in VARIANTS.items() if all(row[field] == fields[field] for field in body)]
-    if not known and "heads" not in overrides:
+    written = {} if isinstance(path_or_state_dict, Mapping) else export.config_of(path_or_state_dict)
+    if written:
+        return RELO.from_config(written["model"] | overrides)
+    found = find(path_or_state_dict, ignore, option)
+    fields = sizes(found, strict=True)
+    body = network_size.BODY
+    variant = network_size.variant_of(fields)
+    if variant is None and "heads" not in overrides:
         size = ", ".join(f"{field} {fields[field]}" for field in body)
         raise UserError(
-            f"{where} is of an unknown variant ({size}), without its number of attention heads: set heads=N"
+            f"{found.where} is of an unknown variant ({size}), without its number of attention heads: set heads=N"
         )
-    variant = known[0] if known else "tiny"
+    variant = variant or "tiny"
+    if found.kind != PRETRAINED:
+        # The search crop has twice the template's side, so there are 4 k^2 + k^2 positions.
+        side = int(np.sqrt(_shape(found, PREFIX + "pos_embed")[1] // 5))
+        fields |= {"search_size": 32 * side, "template_size": 16 * side}
     fields = {field: value for field, value in fields.items() if VARIANTS[variant][field] != value}
     return RELO.from_variant(variant, **(fields | overrides))
 
 
-def _fields_from_shapes(state_dict, kind, where):
-    def shape(name):
-        if name not in state_dict:
-            raise UserError(f"{where} ({kind}) lacks {name}")
-        return tuple(state_dict[name].shape)
+def sizes(found: Found, strict: bool = False) -> dict[str, Any]:
+    """The fields of `ModelConfig` that the shapes in a checkpoint show.
 
-    blocks = [name.removeprefix(PREFIX).split(".") for name in state_dict if name.startswith(PREFIX + "blocks.")]
-    merges = sorted(int(block[1]) for block in blocks if block[2:] == ["reduction", "weight"])
-    if len(merges) != 2:
-        raise UserError(f"{where} ({kind}) has {len(merges)} patch merges (blocks.N.reduction.weight), expected 2")
-    fields = {
-        "width": 4 * shape(PREFIX + "patch_embed.proj.weight")[0],
-        "stem_blocks": (merges[0], merges[1] - merges[0] - 1),
-        "depth": sum(block[2:] == ["attn", "q_proj", "weight"] for block in blocks),
-    }
-    if kind != PRETRAINED:
-        # The search crop has twice the template's side, so there are 4 k^2 + k^2 positions.
-        side = math.isqrt(shape(PREFIX + "pos_embed")[1] // 5)
-        fields |= {
-            "temporal_tokens": shape(PREFIX + "ttokens")[1],
-            "head_width": shape("decoder.conv1_ctr.0.weight")[0],
-            "search_size": 32 * side,
-            "template_size": 16 * side,
-        }
+    Args:
+      found: the checkpoint.
+      strict: raise UserError for a tensor that is missing; otherwise fields that depend on it are left out.
+    """
+    fields: dict[str, Any] = {}
+    numbers = [name.removeprefix(PREFIX + "blocks.").split(".") for name in found.tensors if _is_block(name)]
+    merges = sorted({int(number) for number, *rest in numbers if rest == ["reduction", "weight"]})
+    if len(merges) == 2:
+        fields["stem_blocks"] = (merges[0], merges[1] - merges[0] - 1)
+        fields["depth"] = max(int(number) for number, *_ in numbers) - merges[1]
+    elif strict:
+        raise UserError(
+            f"{found.where} ({found.kind}) has {len(merges)} patch merges (blocks.N.reduction.weight), expected 2"
+            f"{strays.another_network(found)}"
+        )
+    shapes = {"width": (PREFIX + "patch_embed.proj.weight", 0)}
+    if found.kind != PRETRAINED:
+        shapes |= {"temporal_tokens": (PREFIX + "ttokens", 1), "head_width": ("decoder.conv1_ctr.0.weight", 0)}
+    for name, (tensor, axis) in shapes.items():
+        if strict or len(getattr(found.tensors.get(tensor), "shape", ())) > axis:
+            fields[name] = int(_shape(found, tensor)[axis]) * (4 if name == "width" else 1)
     return fields
 
 
-def _array(state_dict, name, where, source=None, model=None):
+def _is_block(name):
+    return name.startswith(PREFIX + "blocks.") and name.removeprefix(PREFIX + "blocks.").partition(".")[0].isdecimal()
+
+
+def _shape(found, name):
+    """The shape of a tensor that must be there, with the number of axes that it has in the release."""
+    axes = {"patch_embed.proj.weight": 4, "ttokens": 3, "pos_embed": 3}.get(name.removeprefix(PREFIX), 4)
+    if name not in found.tensors:
+        raise UserError(f"{found.where} ({found.kind}) lacks {found.short(name)}")
+    shape = tuple(found.tensors[name].shape)
+    if len(shape) != axes:
+        raise UserError(f"{found.where}: {found.shown(name)} has shape {shape}, expected {axes} axes")
+    return shape
+
+
+def _missing(found, rows, model):
+    """The UserError for tensors that a checkpoint lacks."""
+    left = found.left
+    names = [name for source in rows for name in source.names if name not in left]
+    needed = [name for name in names if not matching([name], OPTIONAL[found.kind])]
+    # Optional tensors of some main blocks, but not of all, are named too.
+    first = found.short((needed or [n for n in names if "gamma" in n])[0])
+    more = f" and {len(needed) - 1} more tensors" if len(needed) > 1 else ""
+    value = f" (it is a {found.others[first]}, not a tensor)" if first in found.others else ""
+    return UserError(
+        f"{found.where} ({found.kind}) lacks {first}{value}{more}, which variant {model.config.variant!r} needs"
+        f"{strays.another_network(found)}"
+    )
+
+
+def _check_ignored(found: Found, rows: Sequence[Source], option: str) -> None:
+    """Raises UserError for a pattern that leaves out what the model needs."""
+    for name in (name for source in rows for name in source.names):
+        if name in found.ignored and not matching([name], OPTIONAL[found.kind]):
+            count = sum(pattern == found.ignored[name] for pattern in found.ignored.values())
+            raise UserError(
+                f"{option}{found.ignored[name]!r} matches {found.shown(name)} of {found.where}, which the model needs "
+                f"({count} of {len(found.names)} tensors match): name only tensors that it has no place for"
+            )
+
+
+def _array(found, name, value=None, source=None, model=None):
     """A tensor as a checked float32 array. PyTorch's tensors convert first, since NumPy has no bfloat16."""
-    value = state_dict[name]
+    value = found.tensors[name] if value is None else value
+    where = f"{found.where}: {found.shown(name)}"
     if source is not None and tuple(value.shape) != source.release_shape:
         raise UserError(
-            f"{where}: {name} has shape {tuple(value.shape)}, "
-            f"variant {model.config.variant!r} needs {source.release_shape}"
+            f"{where} has shape {tuple(value.shape)}, variant {model.config.variant!r} needs {source.release_shape}"
         )
     try:
+        is_real = getattr(value, "is_floating_point", lambda: jnp.issubdtype(value.dtype, jnp.floating))()
         array = np.asarray(value.detach().cpu().float() if hasattr(value, "detach") else value).astype(np.float32)
     except UserError as error:
-        raise UserError(f"{where}: {name}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
+    if not is_real:
+        raise UserError(f"{where} has numbers of type {value.dtype}, expected float32, float16, bfloat16 or float64")
     if not np.isfinite(array).all():
-        raise UserError(f"{where}: {name} has NaN or infinite numbers")
+        raise UserError(f"{where} has NaN or infinite numbers")
     return array
 
 
@@ -260,8 +274,12 @@ def _initialise(model, key, without):
     return jax.jit(missing)(key)
 
 
-def _any(name, patterns):
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+def _count(values):
+    """Each value with the number of times that it occurs, the most frequent first."""
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def _tree(arrays):

@@ -123,13 +123,21 @@ class Source:
         items = [array.transpose(axes).reshape(self.item_shape) for array in arrays]
         return np.stack(items) if self.stacked else items[0]
 
+    def take_apart(self, array: np.ndarray) -> list[np.ndarray]:
+        """The inverse of `assemble`: an array of `release_shape` for each name, from our array of `shape`."""
+        axes = LAYOUTS[self.layout][1]
+        permuted = [self.release_shape[axis] for axis in axes]
+        items = list(array) if self.stacked else [array]
+        return [item.reshape(permuted).transpose(np.argsort(axes)) for item in items]
+
 
 def abstract_variables(model: RELO) -> dict[str, Any]:
     """Shapes and dtypes of the model's variables, without computing them."""
     return jax.eval_shape(functools.partial(init_variables, model), jax.random.key(0))
 
 
-def sources(model: RELO) -> list[Source]:
+@functools.lru_cache(maxsize=4)
+def sources(model: RELO) -> tuple[Source, ...]:
     """A `Source` for each array of the model's variables, in the order of the tables."""
     shapes = {
         tuple(key.key for key in path): leaf.shape
@@ -141,7 +149,7 @@ def sources(model: RELO) -> list[Source]:
             full = (collection, *f"{path}{leaf}".split("/"))
             rows.append(Source(full, shapes.pop(full), tuple(name + suffix for name in names), layout))
     assert not shapes, f"no source for {sorted(shapes)}: the tables do not cover the model"
-    return rows
+    return tuple(rows)
 
 
 def _modules(model: RELO) -> Iterator[tuple[list[str], str, str]]:

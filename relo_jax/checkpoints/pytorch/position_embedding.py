@@ -14,12 +14,13 @@ from relo_jax.errors import UserError
 from relo_jax.model import RELO
 
 
-def split_positions(table: np.ndarray, model: RELO) -> np.ndarray:
+def split_positions(table: np.ndarray, model: RELO, where: str = "") -> np.ndarray:
     """RELO's two position tables from one square table.
 
     Args:
       table: `[1, P, D]`, P a square number, row-major.
       model: its search and template grids set the sizes.
+      where: the file, which begins the message of an error.
 
     Returns:
       `[1, Ns + Nt, D]`, search first.
@@ -29,7 +30,7 @@ def split_positions(table: np.ndarray, model: RELO) -> np.ndarray:
     """
     side = math.isqrt(table.shape[1]) if table.ndim == 3 else 0
     if not side or side * side != table.shape[1]:
-        raise UserError(f"pos_embed has shape {table.shape}, expected (1, side * side, width)")
+        raise UserError(f"{where}pos_embed has shape {table.shape}, expected (1, side * side, width)")
     square = table.reshape(side, side, -1)
     parts = []
     for size in (model.config.search_size, model.config.template_size):

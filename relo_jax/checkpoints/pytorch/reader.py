@@ -142,7 +142,8 @@ class _Unpickler(pickle.Unpickler):
             return Inert()  # ("module", class, source file, source): a whole module pickled by an old version
         name, key, _location, count, *view = rest
         if name not in STORAGES:
-            raise UserError(f"a storage is of the unknown type {name}")
+            name = getattr(name, "__name__", name)  # UntypedStorage: of float8, uint16 and others
+            raise UserError(f"a tensor is of a type that is not read ({name}): save it again as float32")
         if type(count) is not int or count < 0:
             raise UserError(f"a storage has {count} elements")
         if key not in self.storages:
