@@ -2,6 +2,9 @@
 
     relo train --config configs/relo_b256.py:warmup --workdir runs/b256-warmup --config.init_from=fast_itpn_base.pt
     relo train --config configs/relo_b256.py:rl --workdir runs/b256 --config.init_from=runs/b256-warmup
+    relo eval --config configs/relo_b256.py:eval --checkpoint runs/b256 --config.eval.datasets=lasot+got10k/val
+
+`:warmup_release` and `:rl_release` train as the release, and so the published checkpoints: docs/release.md.
 
 Paper row (AUC; GOT-10k: AO): LaSOT 73.3, LaSOT_ext 54.2, TrackingNet 86.4, GOT-10k 80.5, TNL2K 60.9, NFS 70.0,
 UAV123 70.4; 50 frames/s on an RTX 4090. The authors' checkpoint reaches these scores, and so should a full training
@@ -18,9 +21,10 @@ from relo_jax import config as relo_config
 
 
 def get_config(stage="warmup"):
-    """The paper's stage, `warmup` or `rl`."""
-    config = relo_config.paper(stage)
+    """`warmup` or `rl`, the paper's stages; `warmup_release` or `rl_release`, the release's; `eval` of `relo eval`."""
+    if stage == "eval":
+        return relo_config.evaluation("b256")
+    config = relo_config.recipe(stage)
     config.model.variant = "b256"
-    config.data.name = relo_config.PAPER_DATA
     config.tracker.window_power = 3.0  # unless config.benchmarks.NAME.window_power is set
     return config

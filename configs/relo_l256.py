@@ -2,6 +2,9 @@
 
     relo train --config configs/relo_l256.py:warmup --workdir runs/l256-warmup --config.init_from=fast_itpn_large.pt
     relo train --config configs/relo_l256.py:rl --workdir runs/l256 --config.init_from=runs/l256-warmup
+    relo eval --config configs/relo_l256.py:eval --checkpoint runs/l256 --config.eval.datasets=lasot+got10k/val
+
+`:warmup_release` and `:rl_release` train as the release, and so the published checkpoints: docs/release.md.
 
 Paper row (AUC; GOT-10k: AO): LaSOT 75.1, LaSOT_ext 57.5, TrackingNet 87.3, GOT-10k 81.8, TNL2K 63.6, NFS 71.3,
 UAV123 71.4; 32 frames/s on an RTX 4090. The authors' checkpoint reaches these scores, and so should a full training
@@ -19,9 +22,10 @@ from relo_jax import config as relo_config
 
 
 def get_config(stage="warmup"):
-    """The paper's stage, `warmup` or `rl`."""
-    config = relo_config.paper(stage)
+    """`warmup` or `rl`, the paper's stages; `warmup_release` or `rl_release`, the release's; `eval` of `relo eval`."""
+    if stage == "eval":
+        return relo_config.evaluation("l256")
+    config = relo_config.recipe(stage)
     config.model.variant = "l256"
-    config.data.name = relo_config.PAPER_DATA
     config.tracker.window_power = 2.7  # unless config.benchmarks.NAME.window_power is set
     return config

@@ -12,7 +12,9 @@ from relo_jax import config as relo_config
 
 
 def get_config(stage="warmup"):
-    """One stage, `warmup` or `rl`."""
+    """One stage, `warmup` or `rl`; `eval`: the config of `relo eval`."""
+    if stage == "eval":
+        return relo_config.evaluation("mini", checkpoint="starter", datasets="procedural")
     config = relo_config.starter(stage)
     config.model.variant = "mini"
     config.model.remat = False  # all activations fit into a GPU

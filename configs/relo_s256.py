@@ -3,6 +3,8 @@
     relo train --config configs/relo_s256.py:warmup --workdir runs/s256-warmup --config.init_from=fast_itpn_small.pt
     relo train --config configs/relo_s256.py:rl --workdir runs/s256 --config.init_from=runs/s256-warmup
 
+`:warmup_release` and `:rl_release` train as the release does: docs/release.md.
+
 Paper row: none; expect a score between T256 (LaSOT 70.4) and B256 (73.3). Templates, temporal tokens and window power
 are those of T256, the nearest in size.
 Data: the paper's five, below the folder that RELO_DATA_DIR or --config.data.root names (docs/datasets.md).
@@ -14,9 +16,10 @@ from relo_jax import config as relo_config
 
 
 def get_config(stage="warmup"):
-    """The paper's stage, `warmup` or `rl`."""
-    config = relo_config.paper(stage)
+    """`warmup` or `rl`, the paper's stages; `warmup_release` or `rl_release`, the release's; `eval` of `relo eval`."""
+    if stage == "eval":
+        return relo_config.evaluation("s256")
+    config = relo_config.recipe(stage)
     config.model.variant = "s256"
-    config.data.name = relo_config.PAPER_DATA
     config.tracker.window_power = 2.0
     return config

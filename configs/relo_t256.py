@@ -2,6 +2,9 @@
 
     relo train --config configs/relo_t256.py:warmup --workdir runs/t256-warmup --config.init_from=fast_itpn_tiny.pt
     relo train --config configs/relo_t256.py:rl --workdir runs/t256 --config.init_from=runs/t256-warmup
+    relo eval --config configs/relo_t256.py:eval --checkpoint runs/t256 --config.eval.datasets=lasot+got10k/val
+
+`:warmup_release` and `:rl_release` train as the release, and so the published checkpoints: docs/release.md.
 
 Paper row (AUC; GOT-10k: AO): LaSOT 70.4, LaSOT_ext 51.1, TrackingNet 83.6, GOT-10k 75.6; 91 frames/s on an RTX 4090.
 The authors' checkpoint reaches these scores, and so should a full training on the paper's five data sets from ImageNet
@@ -16,9 +19,10 @@ from relo_jax import config as relo_config
 
 
 def get_config(stage="warmup"):
-    """The paper's stage, `warmup` or `rl`."""
-    config = relo_config.paper(stage)
+    """`warmup` or `rl`, the paper's stages; `warmup_release` or `rl_release`, the release's; `eval` of `relo eval`."""
+    if stage == "eval":
+        return relo_config.evaluation("t256")
+    config = relo_config.recipe(stage)
     config.model.variant = "t256"
-    config.data.name = relo_config.PAPER_DATA
     config.tracker.window_power = 2.0  # unless config.benchmarks.NAME.window_power is set
     return config

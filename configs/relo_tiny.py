@@ -11,5 +11,7 @@ from relo_jax import config as relo_config
 
 
 def get_config(stage="warmup"):
-    """One stage, `warmup` or `rl`."""
+    """One stage, `warmup` or `rl`; `eval`: the config of `relo eval`."""
+    if stage == "eval":
+        return relo_config.evaluation("tiny", checkpoint="starter-tiny", datasets="procedural")
     return relo_config.starter(stage)

@@ -1,56 +1,105 @@
-"""`relo eval`: evaluates a tracker on a benchmark by its own rules, or on a folder of sequences."""
+"""`relo eval`: evaluates a tracker on benchmarks by their own rules, or on a folder of sequences."""
+
+from __future__ import annotations
 
 import argparse
-import math
-from pathlib import Path
+import json
+from typing import TYPE_CHECKING
 
-from relo_jax.commands.arguments import add_batch, add_dataset, add_procedural, add_tracker, tracker_options
+from relo_jax.commands.arguments import add_batch, add_dataset, add_procedural, add_tracker
 from relo_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+# Flag -> the field that it sets, see relo_jax/config/evaluation.py. `--split` is part of eval.datasets.
+FIELDS = {
+    "checkpoint": "eval.checkpoint", "dataset": "eval.datasets", "batch": "eval.batch", "rules": "eval.rules",
+    "out": "eval.out", "count": "eval.count", "seed": "eval.seed", "release_files": "eval.release_files",
+    "data_root": "data.root", "one_based": "data.one_based", "dtype": "model.dtype",
+    "window_power": "tracker.window_power", "update_interval": "tracker.update_interval",
+    "update_threshold": "tracker.update_threshold",
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo eval`."""
-    add_dataset(parser, "folder")
+    parser.usage = "relo eval [--config FILE] [--config.field=value ...] [flags]"
+    text = "a file of configs/ with :eval, or the config.json beside results; flags replace its values"
+    parser.add_argument("--config", metavar="FILE[:eval]", help=text)
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config as JSON and exit")
+    add_dataset(parser, "folder", several=True)
     add_procedural(parser, count=20, seed=0)
     out = "folder of results (default results/CHECKPOINT/DATASET)"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
+    parser.add_argument("--out", metavar="DIR", help=out)
     add_batch(parser)
     rules = ["plain", "lasot", "lasot_ext", "uav123"]
     parser.add_argument("--rules", choices=rules, help="how frames without a target count (default: the dataset's)")
+    release = "also write the files as the release does: whole numbers, tabs (into the folder release of the results)"
+    parser.add_argument("--release-files", action="store_true", help=release)
     add_tracker(parser)
+    parser.epilog = (
+        "Each flag is short for a field of the config: --batch 32 is --config.eval.batch=32, and --window-power 2.9 is "
+        "--config.tracker.window_power=2.9. relo_jax/config/evaluation.py lists the fields."
+    )
+    parser.set_defaults(fields=[], **dict.fromkeys(FIELDS))
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluates, and prints the table and the names of the files.
+    """Evaluates, or prints the config.
 
     Raises:
-      UserError: see `evaluate` and `open_benchmark`; at the end, if sequences failed.
+      UserError: a bad flag, field or config; see `evaluate_by_config`.
     """
-    from relo_jax.checkpoints import load, model_card
-    from relo_jax.config import published
-    from relo_jax.eval import runner
-    from relo_jax.eval.benchmarks import open_benchmark
-    from relo_jax.eval.report import plots
+    from relo_jax.config import evaluation, validate_evaluation
+    from relo_jax.config.command_line import read_config
 
-    benchmark = open_benchmark(
-        args.dataset, args.data_root, args.split, args.one_based, count=args.count, seed=args.seed
-    )
-    out = args.out or runner.results_folder(args.checkpoint, benchmark, args.seed)
-    loaded, options = load.load_tracker(args.checkpoint, args.dtype), tracker_options(args)
-    name, card = runner.checkpoint_name(args.checkpoint), model_card.of_checkpoint(args.checkpoint)
-    chosen = published.describe(*runner.chosen_options(loaded, benchmark, options))
-    print(f"{benchmark.title}: {len(benchmark)} sequences; {chosen}")
-    evaluation = runner.evaluate(
-        benchmark, loaded, out, batch=args.batch, options=options, rules=args.rules, name=name, card=card
-    )
-    print(evaluation.table())
-    if not math.isnan(evaluation.frames_per_second):
-        print(f"{evaluation.frames_per_second:.1f} frames/s, reading included")
-    made = f"boxes, scores, {runner.SUMMARY_FILE}, {model_card.CARD_FILE}"
-    print(f"written to {out}: {made}{'' if benchmark.server else ', ' + ', '.join(plots.FILES)}")
-    if benchmark.server:
-        pack = f"relo pack {args.dataset} {out} --out {name}.zip"
-        print(f"nothing is measured here: only a server has the boxes of {benchmark.title}. For its upload: {pack}")
-    if evaluation.failed:
-        first, reason = next(iter(evaluation.failed.items()))
-        raise UserError(f"{len(evaluation.failed)} of {len(benchmark)} sequences failed, the first: {first}: {reason}")
+    default = evaluation(checkpoint="starter", datasets="folder")
+    config = read_config("relo eval", args.config, args.fields, default)
+    set_flags(config, args)
+    validate_evaluation(config)
+    from relo_jax.eval import by_config
+
+    if args.print_config:
+        print(json.dumps(by_config.resolved(config), indent=2))
+    else:
+        by_config.evaluate_by_config(config)
+
+
+def set_flags(config: ConfigDict, args: argparse.Namespace) -> None:
+    """Sets the fields of the flags that were given. The command line replaces what a file says.
+
+    Raises:
+      UserError: a flag and a `--config.field` contradict each other.
+    """
+    from relo_jax.config.command_line import given_fields
+
+    by_field = given_fields("relo eval", args.fields, config)
+    by_flag = {flag: field for flag, field in FIELDS.items() if getattr(args, flag) is not None}
+    for flag, field in by_flag.items():
+        value = getattr(args, flag)
+        section, name = field.split(".")
+        if field in by_field and config[section][name] != value:
+            other = f"--config.{field}={config[section][name]}"
+            raise UserError(
+                f"relo eval: --{flag.replace('_', '-')} {value} and {other} contradict each other: give one of them"
+            )
+        config[section][name] = value
+    if args.split is not None:
+        config.eval.datasets = _with_split(config.eval.datasets, args.split)
+    # An option of the tracker on the command line is for every dataset, whatever the file has for a single one.
+    for name in config.tracker:
+        if f"tracker.{name}" in {*by_field, *by_flag.values()}:
+            for dataset, options in config.benchmarks.items():
+                if name in options and f"benchmarks.{dataset}.{name}" not in by_field:
+                    options[name] = None
+
+
+def _with_split(datasets: str, split: str) -> str:
+    """A dataset with its split, "got10k/val". Raises UserError if there are several, or another split."""
+    if "+" in datasets:
+        raise UserError(f"--split {split} is for one dataset: name the split of each, such as lasot/train+got10k/val")
+    name, _, other = datasets.partition("/")
+    if other not in ("", split):
+        raise UserError(f"--split {split} and the dataset {datasets} contradict each other: give one of them")
+    return f"{name}/{split}"

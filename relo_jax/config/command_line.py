@@ -1,5 +1,7 @@
 """A config from the command line: a file of `configs/`, and `--config.field=value` for single fields."""
 
+import ast
+import json
 import re
 import traceback
 from collections.abc import Iterable
@@ -8,32 +10,74 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from relo_jax.config.evaluation import evaluation_from_dict
 from relo_jax.config.fields import base, flatten
 from relo_jax.config.renamed import RENAMED, report_new_name
-from relo_jax.config.validation import unknown_field
+from relo_jax.config.validation import from_dict, unknown_field
 from relo_jax.errors import UserError
 
 
-def read_config(program: str, config: str | None, fields: Iterable[str] = ()) -> ConfigDict:
+def read_config(
+    program: str, config: str | None, fields: Iterable[str] = (), default: ConfigDict | None = None
+) -> ConfigDict:
     """Reads a config file and replaces fields. Does not validate the result.
 
     Args:
       program: the command, for messages, such as "relo train".
-      config: "FILE" or "FILE:stage"; None if the user gave none.
+      config: "FILE.py", "FILE.py:stage" or a saved "config.json"; None if the user gave none.
       fields: the flags `--config.field=value`.
+      default: the config if the user gave none; the file must have the same fields. None: `base()`, and a file must be
+        given.
 
     Raises:
       UserError: names the flag, file or field, and the nearest known field.
     """
-    fields = [_current_name(program, argument) for argument in fields]
-    if config is None:
+    known = base() if default is None else default
+    fields = [_current_name(program, argument, known) for argument in fields]
+    if config is None and default is None:
         raise UserError(f"{program}: --config is missing; see {program} --help")
-    file = Path(config.split(":")[0])
+    made = known if config is None else _of_file(program, config)
+    if ("eval" in made) != ("eval" in known):
+        stages = ":eval, or the config.json beside results" if "eval" in known else ":warmup or :rl"
+        raise UserError(f"{program}: {config} is of stage {made.get('stage')!r}: give FILE.py{stages}")
+    argv = [program, *fields]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", made, flag_values=values, sys_argv=argv)
+    return _parsed(program, values, argv, Path(config or program))
+
+
+def given_fields(program: str, fields: Iterable[str], known: ConfigDict) -> set[str]:
+    """The names of the fields that flags `--config.field=value` set. Raises UserError for one that `known` lacks."""
+    current = [_current_name(program, argument, known) for argument in fields if argument.startswith("-")]
+    return {flag.partition("=")[0].partition("config.")[2] for flag in current}
+
+
+def _of_file(program: str, config: str) -> ConfigDict:
+    """The config that a file makes or has. Raises UserError."""
+    file = Path(config if Path(config).suffix == ".json" else config.split(":")[0])
     if not file.is_file():
         raise UserError(f"config file {file} does not exist: the files of configs/ are examples")
-    argv = [program, f"--config={config}", *fields]
+    if file.suffix == ".json":
+        return _of_json(file)
+    argv = [program, f"--config={config}"]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "config file", flag_values=values, sys_argv=argv)
+    return _parsed(program, values, argv, file)
+
+
+def _of_json(file: Path) -> ConfigDict:
+    """The config that a command saved. Raises UserError."""
+    try:
+        saved = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read as a config: {error}") from None
+    if not isinstance(saved, dict):
+        raise UserError(f"{file} is not a config: expected the config.json that relo train or relo eval wrote")
+    return (evaluation_from_dict if "eval" in saved else from_dict)(saved, file)
+
+
+def _parsed(program: str, values: flags.FlagValues, argv: list[str], file: Path) -> ConfigDict:
+    """The config after the flags of `argv`. Raises UserError."""
     try:
         rest = values(argv)[1:]
     except Exception as error:  # from a flag, or from anything that the config file does
@@ -43,7 +87,7 @@ def read_config(program: str, config: str | None, fields: Iterable[str] = ()) ->
     return values.config
 
 
-def _current_name(program: str, argument: str) -> str:
+def _current_name(program: str, argument: str, known: ConfigDict) -> str:
     """A flag with the current name of its field. Raises UserError if there is no such field."""
     flag, equals, value = argument.partition("=")
     negated = flag.lstrip("-").startswith("noconfig.")
@@ -56,9 +100,20 @@ def _current_name(program: str, argument: str) -> str:
     if name in RENAMED:
         report_new_name(name, f"--config.{name}")
         name = RENAMED[name]
-    if name not in flatten(base()):
-        raise unknown_field(name)
-    return f"--{'no' if negated else ''}config.{name}{equals}{value}"
+    if name not in flatten(known):
+        raise unknown_field(name, known=known)
+    return f"--{'no' if negated else ''}config.{name}{equals}{_as_tuple(flatten(known)[name], value)}"
+
+
+def _as_tuple(default: object, value: str) -> str:
+    """`a.*,b.*` -> `('a.*', 'b.*')` for a field that holds several values, which ml_collections asks to be quoted."""
+    if not isinstance(default, tuple) or "," not in value:
+        return value
+    try:
+        ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return repr(tuple(part.strip() for part in value.split(",") if part.strip()))
+    return value
 
 
 def _reason(error: Exception, config_file: Path) -> str:

@@ -36,7 +36,7 @@ from relo_jax.eval.tracker_results import TrackerResults, as_whole_numbers, meas
 from relo_jax.files import atomic_write
 from relo_jax.tracking.options import checked_options
 
-SUMMARY_FILE = "summary.json"
+SUMMARY_FILE, CONFIG_FILE = "summary.json", "config.json"
 
 
 def evaluate(
@@ -49,6 +49,7 @@ def evaluate(
     rules: str | None = None,
     name: str | None = None,
     card: dict | None = None,
+    config: dict | None = None,
 ) -> Evaluation:
     """Evaluates a tracker and writes results and plots into a folder, continuing an earlier evaluation there.
 
@@ -65,6 +66,7 @@ def evaluate(
       rules: how frames without a target count, a name of `metrics.RULES`; None: the benchmark's.
       name: of the tracker in the plots; by default from `tracker`.
       card: of the checkpoint, see `model_card.of_checkpoint`; by default from `tracker`.
+      config: of this evaluation, to be written beside the results (by_config.py).
 
     Raises:
       UserError: bad checkpoint, option, rules or sequence names; a folder with another tracker's results; a full disk.
@@ -85,6 +87,8 @@ def evaluate(
         loaded, name = checkpoints.load_tracker(tracker), name or checkpoint_name(tracker)
     values, source = chosen_options(loaded, benchmark, options)
     folder = ResultFolder(Path(out_dir), fingerprint(loaded.model, loaded.variables, values))
+    if config is not None:
+        write_config(folder.path, config)
     boxes = {s.name: folder.read(s) for s in benchmark}
     waiting = [s for s in benchmark if boxes[s.name] is None]
     if waiting:
@@ -107,14 +111,14 @@ def chosen_options(loaded: Loaded, benchmark: Benchmark, given: dict | None = No
     return checked_options(values, loaded.model), source
 
 
-def results_folder(checkpoint: Path | str, benchmark: Benchmark, seed: int | None = None) -> Path:
-    """`results/<checkpoint>/<dataset>`, with the split if it is not the one that papers report; a folder's name for
-    its sequences."""
+def dataset_folder(benchmark: Benchmark, seed: int | None = None) -> str:
+    """The name of a dataset's folder, with the split if it is not the one that papers report; for a folder of sequences
+    its own name."""
     name = benchmark.name or "sequences"
     what = {"folder": benchmark.title, "procedural": f"procedural-{seed or 0}"}.get(name, name)
     if benchmark.split is not None and benchmark.split != default_split(layouts.dataset_layout(name)):
         what = f"{what}-{benchmark.split}"
-    return Path("results") / checkpoint_name(checkpoint) / what
+    return what
 
 
 def checkpoint_name(path: Path | str) -> str:
@@ -122,7 +126,8 @@ def checkpoint_name(path: Path | str) -> str:
     path = Path(path)
     if path.parent.name == run_directory.CHECKPOINTS:
         return f"{path.absolute().parents[1].name}-{path.name}"
-    return path.absolute().name.removesuffix(".tar").removesuffix(".pth").removesuffix(".pt").removesuffix(".msgpack")
+    name = path.absolute().name.removesuffix(".tar")
+    return name.removesuffix(".pth").removesuffix(".pt").removesuffix(".msgpack").removesuffix(".safetensors")
 
 
 def _track(
@@ -172,6 +177,12 @@ def _measured(
         measure(benchmark, [results, still, published], rules)
     speed = folder.frames_per_second([s for s in benchmark if s.name in results.boxes])
     return Evaluation(benchmark, results, still, published, failed, speed)
+
+
+def write_config(folder: Path, config: dict) -> None:
+    """Writes the config of an evaluation into a folder. Raises UserError."""
+    with atomic_write(folder / CONFIG_FILE) as file:
+        file.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _write_summary(folder: Path, evaluation: Evaluation, about: dict) -> None:

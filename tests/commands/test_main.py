@@ -130,6 +130,21 @@ def test_a_mistake_in_a_process_leaves_no_traceback(tmp_path):
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("argv", "unknown"),
+    [
+        (["eval", "--wndow-power=3", "--config.eval.batch=3"], "--wndow-power=3"),
+        (["eval", "--config.eval.batch", "3", "4"], "4"),
+        (["train", "--config=configs/relo_tiny.py", "--wrkdir=x", "more"], "--wrkdir=x more"),
+        (["report", "a", "--config.eval.batch=3"], "--config.eval.batch=3"),
+    ],
+)
+def test_an_unknown_flag_is_refused_also_beside_fields_of_a_config(argv, unknown, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(argv)
+    assert capsys.readouterr().err.endswith(f"relo: error: unrecognized arguments: {unknown}\n")
+
+
 def test_an_unknown_command_is_refused():
     done = relo("trakc")
     assert done.returncode == 2 and "trakc" in done.stderr and "Traceback" not in done.stderr

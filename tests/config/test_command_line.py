@@ -34,10 +34,10 @@ def test_two_command_lines_in_one_process_do_not_mix():
         ([f"--config={TINY}", "--workdir=x", "--config.batch_size=four"], "batch_size=four"),
         ([f"--config={TINY}:warm", "--workdir=x"], "config.stage is 'warm'"),
         (["--config=configs/missing.py", "--workdir=x"], "configs/missing.py does not exist"),
-        ([f"--config={TINY}", "--wrkdir=x"], "unexpected argument '--wrkdir=x'"),
         ([f"--config={TINY}"], "--workdir is missing"),
         (["--workdir=x"], "--config is missing"),
-        ([f"--config={TINY}", "--workdir=x", "more"], "unexpected argument 'more'"),
+        ([f"--config={TINY}:eval", "--workdir=x"], "relo_tiny.py:eval is of stage 'eval': give FILE.py:warmup or :rl"),
+        ([f"--config={TINY}", "--config.stage=eval", "--print-config"], "config.stage is 'eval', for relo eval"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(argv, message):
