@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from relo_jax.config.published_tables import LATER, TRACKERS
 from relo_jax.config.renamed import with_current_names
+from relo_jax.eval import standing
+from relo_jax.profiling import efficiency
 
 ROOT = Path(__file__).parents[1]
 DOCS, RESULTS = ROOT / "docs", ROOT / "benchmarks" / "results"
@@ -51,6 +54,22 @@ def test_the_starter_on_real_video_is_as_measured():
     assert mean == pytest.approx(row["mean_auc"]["starter"], abs=5e-5) and f"**{mean:.3f}**" in text
     sentence = f"mean AUC is {mean:.3f}; OpenCV's CSRT has {row['mean_auc']['OpenCV CSRT']:.3f}"
     assert sentence in " ".join((ROOT / "README.md").read_text().split())
+
+
+def test_the_page_of_the_papers_cost_is_that_of_its_file():
+    content = json.loads((DOCS / "paper" / "efficiency.json").read_text())
+    assert list(content["variants"]) == ["t256", "b256", "l256"]
+    assert (DOCS / "paper" / "efficiency.md").read_text() == efficiency.markdown(content)
+
+
+def test_the_page_of_the_papers_tables_has_every_row_and_study():
+    text = (DOCS / "paper-tables.md").read_text()
+    assert all(f"\n\n{standing.markdown(dataset)}\n\n" in text for dataset in TRACKERS)
+    assert all(name.split("-")[0] in text.split("Sources:")[1] for name in LATER)
+    table = text.split("## Ablations")[1]
+    for line in (line for line in table.splitlines() if "](study/" in line):
+        (study,), arms = re.findall(r"\[(\w+)\]\(study/", line), re.findall(r"`(\w+)`", line)
+        assert arms and set(arms) <= set(json.loads((DOCS / "study" / f"{study}.json").read_text())["arms"])
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

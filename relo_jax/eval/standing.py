@@ -5,7 +5,6 @@ The papers' numbers are of whole-number boxes (docs/evaluation.md), and so is th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from relo_jax.config.published_tables import COLUMNS, TRACKERS, Numbers
@@ -27,7 +26,7 @@ def ranking(dataset: str, name: str, numbers: Mapping[str, float]) -> list[tuple
     """
     measured = tuple(numbers.get(column) for column in COLUMNS[dataset])
     rows = [*TRACKERS[dataset].items(), (name, measured)]
-    return sorted(rows, key=lambda row: -round(row[1][0] or math.nan, 1))
+    return sorted(rows, key=lambda row: -round(row[1][0] or 0.0, 1))
 
 
 def line(dataset: str, name: str, numbers: Mapping[str, float]) -> str:

@@ -71,12 +71,17 @@ def measure(
     """
     models = {variant: RELO.from_variant(variant, dtype=dtype) for variant in variants}
     _make(out)
-    content = {"dtype": dtype, "frame": f"{width}x{height}", "frames": frames, "machine": machine(), "variants": {}}
+    content: dict[str, Any] = {
+        "dtype": dtype,
+        "frame": f"{width}x{height}",
+        "frames": frames,
+        "machine": machine(),
+        "variants": {},
+    }
     for variant, model in models.items():
         row = count(model)
         content["variants"][variant] = row
-        total = sum(row["release_parameters"].values())
-        print(f"{variant}: {total / 1e6:.0f} M parameters; compiling and tracking {frames} frames", flush=True)
+        print(f"{variant}: compiling and tracking {frames} frames", flush=True)
         row["measured"] = speed(model, frames, height, width)
         content["session"] = provenance.session()
         _write(out, content)
@@ -108,9 +113,10 @@ def speed(model: RELO, frames: int, height: int, width: int) -> dict[str, float]
 
 
 def machine() -> dict[str, Any]:
-    """The first device, the processor and the number of its cores that this process may use."""
+    """The first device, the processor, the number of its cores that this process may use, and its load by others."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"device": frame.device(), "processor": _processor(), "cores": cores}
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    return {"device": frame.device(), "processor": _processor(), "cores": cores, "load_before": load}
 
 
 def table(content: Mapping) -> str:
@@ -123,7 +129,8 @@ def table(content: Mapping) -> str:
     heads, body = _edge(content)
     lines.append(f"{heads[0]:<20}" + "".join(f"{head:>13}" for head in heads[1:]))
     lines += [f"{name:<20}" + "".join(f"{cell:>13}" for cell in cells) for name, *cells in body]
-    lines += [f"here: {_here(content)}, {_how(content)}", "", *textwrap.wrap(WHY.replace("*", ""), 100)]
+    lines += textwrap.wrap(f"here: {_here(content)}, {_how(content)}", 100)
+    lines += ["", *textwrap.wrap(WHY.replace("*", ""), 100)]
     return "\n".join(lines)
 
 
@@ -136,7 +143,8 @@ def markdown(content: Mapping) -> str:
         lines += [f"| {title} | {' | '.join(rows)} |", "|:--|" + "--:|" * len(rows)]
         lines += [f"| {label} | {' | '.join(cell(row) for row in _with_names(rows))} |" for label, cell in labels]
         lines.append("")
-    lines += [f"*Here*: {_here(content)}, {_how(content)}.", "", *textwrap.wrap(WHY, 120), "", "## Edge devices", ""]
+    lines += [*textwrap.wrap(f"*Here*: {_here(content)}, {_how(content)}.", 120), "", *textwrap.wrap(WHY, 120), ""]
+    lines += ["## Edge devices", ""]
     lines += ["AUC in per cent (GOT-10k: AO) and frames/s, as the paper has them, and RELO-T256 on this machine.", ""]
     heads, body = _edge(content)
     lines += [f"| {' | '.join(heads)} |", "|:--|" + "--:|" * (len(heads) - 1)]
@@ -201,7 +209,8 @@ def _edge(content: Mapping) -> tuple[list[str], list[list[str]]]:
 
 def _here(content: Mapping) -> str:
     about = content["machine"]
-    cpu = f"{about['processor']}, {about['cores']} cores"
+    load = "" if about["load_before"] is None else f", load before {about['load_before']}"
+    cpu = f"{about['processor']}, {about['cores']} cores{load}"
     return cpu if about["device"].startswith("cpu") else f"{about['device']} ({cpu})"
 
 
