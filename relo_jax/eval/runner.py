@@ -72,14 +72,8 @@ def evaluate(
       UserError: bad checkpoint, option, rules or sequence names; a folder with another tracker's results; a full disk.
     """
     benchmark = sequences if isinstance(sequences, Benchmark) else Benchmark(None, None, "sequences", tuple(sequences))
-    if not len(benchmark):
-        raise UserError("no sequences to evaluate")
     rules = rules or benchmark.rules
-    if rules not in metrics.RULES:
-        raise UserError(f"there are no rules {rules!r}{did_you_mean(rules, metrics.RULES)}")
-    if batch < 1:
-        raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
-    check_names(benchmark)
+    _check_arguments(benchmark, rules, batch)
     if isinstance(tracker, Loaded):
         loaded, name = tracker, name or "RELO"
         card = card or {"kind": "in memory", "variant": loaded.model.config.variant}
@@ -102,6 +96,17 @@ def evaluate(
     about = {"tracker": name, "dtype": loaded.model.config.dtype, "rules": rules}
     _write_summary(folder.path, evaluation, {**about, "options": values, "options_from": source})
     return evaluation
+
+
+def _check_arguments(benchmark: Benchmark, rules: str, batch: int) -> None:
+    """Raises UserError for arguments of `evaluate` that make no sense."""
+    if not len(benchmark):
+        raise UserError("no sequences to evaluate")
+    if rules not in metrics.RULES:
+        raise UserError(f"there are no rules {rules!r}{did_you_mean(rules, metrics.RULES)}")
+    if batch < 1:
+        raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
+    check_names(benchmark)
 
 
 def chosen_options(loaded: Loaded, benchmark: Benchmark, given: dict | None = None) -> tuple[dict, dict[str, str]]:
