@@ -99,6 +99,25 @@ def test_tables_are_files_for_others_to_read(five, folders, tmp_path, capsys):
         assert (tmp_path / "out" / f"success.{kind}").stat().st_size > 5000
 
 
+def test_a_report_says_which_boxes_were_measured(five, folders, tmp_path, capsys):
+    for name in "abcd":  # of five: the last has fractions
+        path = folders["fair"] / f"{name}.txt"
+        np.savetxt(path, np.loadtxt(path, delimiter=",").astype(int), fmt="%d", delimiter="\t")
+    both = [f"good={folders['good']}", f"fair={folders['fair']}", "--worst=0", "--resamples=100"]
+    with pytest.raises(UserError, match="fair: results of two runs.*fair/a.txt has whole numbers, e.txt fractions"):
+        command.run("report", *both, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    command.run("report", *both, "--boxes=whole", "--out", tmp_path / "out")
+    sentence = "all are truncated, because the files differ (good: fractions; fair: some files of each)."
+    out, err = capsys.readouterr()
+    assert out.count(sentence) == 1 and sentence not in err
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert sentence in page and "Of whole-number boxes, see above." in page
+    boxes = json.loads((tmp_path / "out" / "report.json").read_text())["boxes"]
+    assert (boxes["measured"], boxes["chosen"]) == ("whole-number boxes", "whole") and sentence in boxes["remark"]
+    assert "sequences, whole-number boxes; relo_jax" in (tmp_path / "out" / "ranking.tex").read_text()
+
+
 def test_one_tracker_alone_has_a_report_too(five, folders, tmp_path):
     (tmp_path / "out").mkdir()
     earlier = {"attributes.tex", "differences.tex", "differences.svg", "differences-2.png"}
@@ -184,7 +203,8 @@ def test_the_command_writes_what_it_prints(report):
         assert f"{numbers['auc']:.3f}" in next(line for line in printed.splitlines() if line.startswith(label))
     assert summary["trackers"]["MIL"]["speed"]["median_ms"] == pytest.approx(40)
     assert summary["trackers"]["still"]["auc"] < min(summary["trackers"][k]["auc"] for k in ("RELO <b>", "MIL"))
-    assert summary["left_out_or_odd"] == []
+    (odd,) = summary["left_out_or_odd"]
+    assert "because the files differ (RELO <b>: fractions; MIL: whole numbers; still: fractions)" in odd
 
 
 def test_the_page_names_nothing_outside_itself(report):

@@ -19,6 +19,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval import metrics, runner
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.lockstep import Tracked
+from relo_jax.eval.report.comparison import compare
 from relo_jax.model import RELO
 from tests import command
 
@@ -189,3 +190,21 @@ def test_the_card_beside_results_says_who_evaluated(evaluate, capsys, tmp_path):
     assert card["checkpoint"] == {"kind": "none", "config": {"tracker": {"window_power": 9.0}}}
     assert session["benchmark"] == "NFS test" and session["rules"] == "plain" and session["batch"] == 3
     assert {"date", "command", "code", "packages", "machine"} <= set(session)
+
+
+def test_files_of_the_release_are_copies_that_may_be_added_later(evaluate, root, capsys, tmp_path):
+    evaluate("nfs", capsys)
+    folder = tmp_path / "results" / "relo_b256" / "nfs"
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.txt")}
+    assert len(before) == 9 and not (folder / "release").exists()
+    command.run("eval", "--checkpoint=relo_b256.pth.tar", "--data-root", root, "--dataset", "nfs", "--release-files")
+    assert "nfs/release: boxes as the release's" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.txt")} == before  # nothing is tracked again
+    assert len(list((folder / "release").iterdir())) == 6
+    for name in ("bee", "dog_2", "Gymnastics"):
+        boxes = np.loadtxt(folder / f"{name}.txt", delimiter=",").astype(int)
+        assert np.array_equal(np.loadtxt(folder / "release" / f"nfs_{name}.txt", delimiter="\t"), boxes)
+    benchmark = open_benchmark("nfs", root)
+    whole = compare(benchmark, {"whole": folder / "release"}).overall("whole")["auc"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert whole == pytest.approx(summary["as_published"]["auc"]) and whole != summary["mean"]["auc"]
