@@ -139,7 +139,7 @@ def _at_240(root: Path) -> None:
 COPIES = {
     "LaSOT flat": ("lasot", _flat),
     "LaSOT in its archive's folder": ("lasot", _within("LaSOTBenchmark")),
-    "LaSOT in two folders": ("lasot", _within("LaSOT", "training")),
+    "LaSOT in three folders": ("lasot", _within("LaSOT", "LaSOTBenchmark", "training")),
     "LaSOT by splits": ("lasot", _divided),
     "LaSOT_ext flat": ("lasot_ext", _flat),
     "LaSOT_ext in LaSOT's folder": ("lasot_ext", _within("LaSOT_extension_subset")),

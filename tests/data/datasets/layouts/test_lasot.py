@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 
 from relo_jax.data import miniature
+from relo_jax.data.datasets import layouts
 from tests.data.opened import hidden, names, opened
 
 
@@ -24,6 +25,7 @@ def test_sequences_of_lasot_ext_in_the_same_folder_are_not_trained_on(tmp_path):
     (tmp_path / "ext" / "wingsuit").rename(tmp_path / "LaSOT" / "wingsuit")
     assert names(opened("lasot", "train", tmp_path, tmp_path / "cache")) == ["airplane-2", "bear-1"]
     assert names(opened("lasot_ext", "test", tmp_path, tmp_path / "cache")) == ["atv-1", "atv-10", "wingsuit-2"]
+    assert layouts.dataset_layout("lasot_ext").find_root(tmp_path) == tmp_path / "LaSOT", "there its attributes are too"
 
 
 def test_a_sequence_in_two_places_is_read_once_and_named(tmp_path):

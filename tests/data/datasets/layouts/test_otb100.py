@@ -1,5 +1,7 @@
 """OTB-100: several targets per folder, and annotations of only part of the frames."""
 
+import shutil
+
 import numpy as np
 
 from relo_jax.data import miniature
@@ -12,6 +14,13 @@ def test_targets_are_named_after_their_annotation_file(roots, tmp_path):
     assert np.allclose(sequences["Jogging.1"].boxes_xywh, miniature.walk())
     assert np.allclose(sequences["Jogging.2"].boxes_xywh, miniature.walk(seed=1) + [42, 0, 0, 0])
     assert sequences["Jogging.1"].where(3) == sequences["Jogging.2"].where(3)
+
+
+def test_a_sequence_without_frames_is_named_by_its_official_folder(tmp_path):
+    miniature.otb100(tmp_path)
+    shutil.rmtree(tmp_path / "Football1" / "img")
+    problems = [str(p) for p in opened("otb100", "test", tmp_path, tmp_path / "cache").problems]
+    assert "Football1/img: no images in it: extract the sequence again" in problems
 
 
 def test_annotations_that_cover_only_part_of_the_frames(tmp_path):
