@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relo_jax.errors import UserError
 from relo_jax.files import json_file
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def _add_action(actions, name: str, run_action, text: str) -> argparse.ArgumentP
     root, cache = "the dataset's folder, or its parent folder (default RELO_DATA_DIR)", Path("runs/data_index")
     parser.add_argument("--root", type=Path, metavar="DIR", help=root)
     parser.add_argument("--cache", type=Path, default=cache, metavar="DIR", help=f"folder of indices (default {cache})")
+    parser.add_argument(
+        "--smallest-side", type=int, metavar="PIXELS", help="of coco: only objects that are wider and higher than this "
+        "(default 50; what config.data.coco_smallest_side has, which is 0 in the release's recipes)",
+    )  # fmt: skip
     return parser
 
 
@@ -62,7 +67,7 @@ def run_check(args: argparse.Namespace) -> int:
     """
     from relo_jax.data.datasets import check
 
-    layout = _layout(args.name)
+    layout = _layout(args.name, args.smallest_side)
     with json_file(args.json) as write:
         checked, unopened = check.check(layout, [args.split] if args.split else [], args.root, args.cache, args.frames)
         for findings in checked:
@@ -82,7 +87,9 @@ def run_stats(args: argparse.Namespace) -> None:
     from relo_jax.data.datasets import stats
 
     with json_file(args.json) as write:
-        chosen = [_layout(name) for name in args.names or stats.present(args.root)]
+        names = args.names or stats.present(args.root)
+        with_side = "coco" if "coco" in names else names[0]
+        chosen = [_layout(name, args.smallest_side if name == with_side else None) for name in names]
         described = [stats.describe(layout, args.root, args.cache) for layout in chosen]
         rows = [row for split_rows, _ in described for row in split_rows]
         write(rows)
@@ -109,7 +116,8 @@ def run_build(args: argparse.Namespace) -> None:
     from relo_jax.data.records import tiled_jpeg
     from relo_jax.data.records.build import build
 
-    layout, tiles = layouts.dataset_layout(args.name), args.tiles
+    layouts.dataset_layout(args.name)  # a folder of sequences cannot be built
+    layout, tiles = _layout(args.name, args.smallest_side), args.tiles
     if tiles is None:
         tiles = tiled_jpeg.can_add_restarts()
         if not tiles:
@@ -121,11 +129,18 @@ def run_build(args: argparse.Namespace) -> None:
         print(f"{layout.title} {split}: not built: {reason}")
 
 
-def _layout(name: str) -> "DatasetLayout":
-    """The layout of a dataset, or of any folder of sequences. Raises UserError."""
+def _layout(name: str, smallest_side: int | None = None) -> "DatasetLayout":
+    """The layout of a dataset, or of any folder of sequences.
+
+    Raises:
+      UserError: no such dataset; a size of objects where it is not read, or a negative one.
+    """
     from relo_jax.data.datasets import folder, layouts
 
-    return folder.LAYOUT if name == "folder" else layouts.dataset_layout(name)
+    if smallest_side is not None and (name != "coco" or smallest_side < 0):
+        expected = "coco has a smallest side, other datasets have none" if name != "coco" else "give pixels, from 0 on"
+        raise UserError(f"relo data {name} --smallest-side {smallest_side}: {expected}")
+    return folder.LAYOUT if name == "folder" else layouts.dataset_layout(name, smallest_side)
 
 
 def problem_table(findings: "Findings", examples: int = 3) -> str:

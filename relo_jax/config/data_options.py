@@ -2,9 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields
 
-COCO_SMALLEST_SIDE = (
-    50  # pixels; of the config, of a build without a note of its own, and where nothing asks for another
-)
+COCO_SMALLEST_SIDE = 50  # pixels
 
 
 @dataclass(frozen=True)

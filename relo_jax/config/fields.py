@@ -31,8 +31,8 @@ def base() -> ConfigDict:
     config.init_fresh = ()  # parts that start from random weights despite init_from: ("regression/center",)
     config.init_ignore = ()  # tensors of a PyTorch file that RELO has no place for, as patterns: ("head.*",)
     config.batch_size = 64  # clips, over all devices and hosts; release: 8 a GPU on 8 GPUs
-    # Clips that are normalised together: by BatchNorm in the trained heads, in standardised advantages, and in the focal
-    # loss. 0: the whole batch, or the part of one that gives a gradient. Release: a GPU's, 8 in the warm-up and 2 in RL.
+    # Clips that are normalised together: by BatchNorm in the trained heads, in standardised advantages and in the focal
+    # loss. 0: the whole batch, or each of its parts that gives a gradient. Release: a GPU's, 8 in the warm-up, 2 in RL.
     config.group_size = 0
     config.batch_norm = "batch"  # over all frames of a group; release: "frame", over one frame (train/groups.py)
     config.accumulate_steps = 1  # parts of a batch that go through the encoder one by one, to save memory

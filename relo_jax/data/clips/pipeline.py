@@ -229,7 +229,7 @@ def sequences(name: str, data: ConfigDict, train: bool = True, cache: str | Path
         # No frame is kept: frames are drawn at random, so they would fill the memory and rarely be used again.
         return read_folder(data.root, one_based=data.one_based, cache=0).split(train)
     name, _, chosen = name.partition("/")
-    layout = layouts.dataset_layout(name)
+    layout = layouts.dataset_layout(name, data.coco_smallest_side)
     if train:
         train_split = chosen or layout.train
         if train_split is None:
@@ -249,7 +249,7 @@ def _open(layout: DatasetLayout, split: str, root: str | None, cache: str | Path
     """Opens the records that `relo data build` wrote, if there are any, or the dataset's folders."""
     root = root or os.environ.get(ENVIRONMENT)
     if root and is_built(root, layout.name):
-        return open_built(root, layout.name, split, cache)
+        return open_built(root, layout.name, split, cache, layout.smallest_side)
     return open_dataset(layout, split, root, cache)
 
 

@@ -173,7 +173,7 @@ def open_index(layout: DatasetLayout, split: str, root: str | Path | None, cache
     root = layout.find_root(root).absolute()
     entries = layout.entries(root, split)
     # Two roots of one dataset have an index each; a new index replaces those of its own root.
-    prefix = f"{layout.name}-{split}-{hashlib.blake2b(str(root).encode(), digest_size=4).hexdigest()}"
+    prefix = f"{layout.index_name}-{split}-{hashlib.blake2b(str(root).encode(), digest_size=4).hexdigest()}"
     folder = Path(cache) / f"{prefix}-{fingerprint(root, split, entries)}"
     return open_or_build(
         folder, lambda: FolderDataset(layout, root, split, folder),

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from relo_jax.config.data_options import COCO_SMALLEST_SIDE
 from relo_jax.data.datasets.listing import list_archives, list_files, list_folders
 from relo_jax.errors import UserError
 
@@ -164,6 +165,7 @@ class DatasetLayout:
       train: the split to train on; None for a benchmark.
       heldout: the split that is evaluated during training; None if no official split has public boxes.
       attributes: (root, name) -> names of a sequence's attributes, or None; see `attributes.py`.
+      smallest_side: of photographs, pixels that width and height of an object exceed; None for videos.
     """
 
     name: str
@@ -177,6 +179,13 @@ class DatasetLayout:
     heldout: str | None = None
     attributes: Callable[[Path, str], tuple[str, ...] | None] | None = None
     other_folders: tuple[str, ...] = ()
+    smallest_side: int | None = None
+
+    @property
+    def index_name(self) -> str:
+        """The name of its indices: those of objects above another size are kept beside each other."""
+        usual = self.smallest_side in (None, COCO_SMALLEST_SIDE)
+        return self.name if usual else f"{self.name}-above-{self.smallest_side}"
 
     def find_root(self, root: str | Path | None = None) -> Path:
         """The dataset's folder: a folder with one of its names inside `root`, or else `root` itself.

@@ -181,8 +181,8 @@ class _Build:
             return
         if self.split in listed_splits(folder):
             raise UserError(
-                f"{folder}: has the {self.split} split, from other data or with another --shard-mib or --tiles: "
-                "remove it, or give another --out"
+                f"{folder}: has the {self.split} split, from other data or with another --shard-mib, --tiles or "
+                "--smallest-side: remove it, or give another --out"
             )
         if file.parent.exists():
             file.parent.rmtree()

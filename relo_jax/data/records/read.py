@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from relo_jax.config.data_options import COCO_SMALLEST_SIDE
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import DEFAULT_CACHE, IndexedDataset
 from relo_jax.data.datasets.index_store import INDEX_VERSION, IndexWriter, open_or_build
@@ -98,17 +99,21 @@ def _find(root: str | Path, name: str) -> epath.Path | None:
     return None
 
 
-def open_built(root: str | Path, name: str, split: str, cache: str | Path = DEFAULT_CACHE) -> RecordDataset:
+def open_built(
+    root: str | Path, name: str, split: str, cache: str | Path = DEFAULT_CACHE, smallest_side: int | None = None
+) -> RecordDataset:
     """A split of a built dataset.
 
     Args:
       root: the dataset's folder, or the folder that `relo data build --out` wrote to; local or gs://.
       cache: folder of indices.
+      smallest_side: of "coco", see `relo_jax.data.datasets.layouts.dataset_layout`.
 
     Raises:
-      UserError: the dataset or this split was not built there; a shard is missing or cannot be read.
+      UserError: the dataset, this split or objects of this size were not built there; a shard is missing or cannot be
+        read.
     """
-    layout = layouts.dataset_layout(name)
+    layout = layouts.dataset_layout(name, smallest_side)
     layout.check_split(split)
     folder = _find(root, name)
     if folder is None:
@@ -117,13 +122,27 @@ def open_built(root: str | Path, name: str, split: str, cache: str | Path = DEFA
     if not all(split in splits[kind] for kind in KINDS):
         finished = ", ".join(sorted(splits["sequences"])) or "none"
         raise UserError(f"{folder}: has no finished {split} split (it has {finished}): build it with --split {split}")
+    _check_smallest_side(layout, folder, split)
     # Two copies of one dataset have an index each; a new index replaces those of its own copy.
-    prefix = f"built-{name}-{split}-{hashlib.blake2b(str(folder).encode(), digest_size=4).hexdigest()}"
+    prefix = f"built-{layout.index_name}-{split}-{hashlib.blake2b(str(folder).encode(), digest_size=4).hexdigest()}"
     index = Path(cache) / f"{prefix}-{_fingerprint(folder, split)}"
     return open_or_build(
         index, lambda: RecordDataset(layout, str(folder), split, index),
         lambda: _build_index(layout, folder, split, index, f"{prefix}-*"),
     )  # fmt: skip
+
+
+def _check_smallest_side(layout: DatasetLayout, folder: epath.Path, split: str) -> None:
+    """Raises UserError for a build without some of the small objects that the layout has."""
+    wanted = layout.smallest_side
+    stored = _read_json(folder / "sequences" / VERSION / "metadata.json").get(split, {})
+    built = stored.get("smallest_side", COCO_SMALLEST_SIDE)  # older builds have no note of it
+    if wanted is not None and wanted < built:
+        raise UserError(
+            f"{folder}: its {split} split was built of objects above {built} pixels, and "
+            f"config.data.coco_smallest_side={wanted} asks for smaller ones: build it elsewhere with "
+            f"relo data build {layout.name} --smallest-side {wanted}, or train with {built}"
+        )
 
 
 class RecordDataset(IndexedDataset):
@@ -226,6 +245,8 @@ def _build_index(layout: DatasetLayout, folder: epath.Path, split: str, path: Pa
     title = f"indexing {layout.title} {split}"
     try:
         for values in tqdm(_sequences(records, str(folder)), title, len(records), disable=len(records) < 2000):
+            if layout.smallest_side and not (values["boxes_xywh"][:, 2:] > layout.smallest_side).all():
+                continue
             first.append(values["first_frame"])
             visible = values["visible"]
             index.add(

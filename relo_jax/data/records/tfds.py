@@ -88,7 +88,9 @@ def info_fields(name: str, kind: str) -> dict:
 def split_metadata(examples: SplitExamples, kind: str, problems: Iterable[Problem]) -> dict:
     """The metadata.json entry of a split: its problems, and the number of sequences that they excluded."""
     if kind == "sequences":
-        return {"left_out": examples.dataset.left_out, "problems": problem_rows(examples.dataset.problems)}
+        stored = {"left_out": examples.dataset.left_out, "problems": problem_rows(examples.dataset.problems)}
+        side = examples.dataset.layout.smallest_side
+        return stored if side is None else stored | {"smallest_side": side}
     return {"problems": problem_rows(problems)}
 
 

@@ -11,12 +11,16 @@ from relo_jax.errors import UserError, did_you_mean
 NAMES = tuple(name for name in DATASETS if name not in ("procedural", "photos", "folder"))
 
 
-def dataset_layout(name: str) -> DatasetLayout:
+def dataset_layout(name: str, smallest_side: int | None = None) -> DatasetLayout:
     """The layout of the dataset with this name.
+
+    Args:
+      smallest_side: pixels that an object of "coco" exceeds; None: 50. Other datasets do not read it.
 
     Raises:
       UserError: there is no such dataset; the message suggests the nearest name.
     """
     if name not in NAMES:
         raise UserError(f"no dataset is called {name!r}{did_you_mean(name.lower(), NAMES, cutoff=0.4)}")
-    return importlib.import_module(f"relo_jax.data.datasets.layouts.{name}").LAYOUT
+    module = importlib.import_module(f"relo_jax.data.datasets.layouts.{name}")
+    return module.layout(smallest_side) if name == "coco" and smallest_side is not None else module.LAYOUT

@@ -1,33 +1,38 @@
 """COCO 2017 (Lin et al., ECCV 2014): photographs; every object that is large enough is a clip of one repeated image.
 
-An object counts if it is more than 50 pixels wide and high and not a crowd. All objects are in one file of half a
-gigabyte, most of it outlines; these are dropped during parsing, object by object, so that they take no memory.
+An object counts if it is not a crowd and both its sides exceed a size, by default 50 pixels. The release marks the same
+objects as visible, but draws all that are not crowds: with 0, all count that have an area. All objects are in one file
+of half a gigabyte, most of it outlines; these are dropped during parsing, object by object, so that they take no
+memory.
 """
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from relo_jax.config.data_options import COCO_SMALLEST_SIDE
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, plausible
 from relo_jax.data.datasets.listing import list_files
 from relo_jax.errors import UserError
 
-SMALLEST = 50  # pixels; width and height must be larger
 
-
-def _entries(root: Path, split: str) -> list[Entry]:
+def _entries(smallest_side: int, root: Path, split: str) -> list[Entry]:
     text = f"annotations/instances_{split}2017.json"
     folder = next((f for f in (f"{split}2017", f"images/{split}2017") if (root / f).is_dir()), None)
     if folder is None or not (root / text).is_file():
         raise LAYOUT.not_found(root, f"{split}2017" if folder is None else text)
-    return [Entry(f"{split}2017", (text, folder))]
+    # Indices that were made before there was a choice have nothing here, and remain valid.
+    extra = () if smallest_side == COCO_SMALLEST_SIDE else (smallest_side,)
+    return [Entry(f"{split}2017", (text, folder), extra)]
 
 
 def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     text, folder = entry.files
-    images, objects, classes = _parse(root / text)
+    (smallest_side,) = entry.extra or (COCO_SMALLEST_SIDE,)
+    images, objects, classes = _parse(root / text, smallest_side)
     present, visible = set(list_files(root / folder)), np.ones(1, bool)
     for number, image, box, category in objects:
         file = images.get(image)
@@ -43,11 +48,11 @@ def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
         )  # fmt: skip
 
 
-def _parse(path: Path) -> tuple[dict[int, str], list[tuple], dict[int, str]]:
+def _parse(path: Path, smallest_side: int) -> tuple[dict[int, str], list[tuple], dict[int, str]]:
     """Image id -> file name; (id, image id, box, class id) of the objects that count; class id -> name."""
     try:
         with open(path, encoding="utf-8") as file:
-            content = json.load(file, object_hook=_shorten)
+            content = json.load(file, object_hook=functools.partial(_shorten, smallest_side))
         images = {item[1]: item[2] for item in content["images"]}
         classes = {item[1]: item[2] for item in content["categories"]}
         return images, [item for item in content["annotations"] if item is not None], classes
@@ -55,11 +60,11 @@ def _parse(path: Path) -> tuple[dict[int, str], list[tuple], dict[int, str]]:
         raise UserError(f"{path}: not a COCO annotation file ({error!r}): extract it again") from None
 
 
-def _shorten(item: dict) -> dict | tuple | None:
+def _shorten(smallest_side: int, item: dict) -> dict | tuple | None:
     """The needed fields of a JSON object, without the outline; None for a crowd or a small object."""
     if "bbox" in item:
         box = item["bbox"]
-        if item["iscrowd"] or not (box[2] > SMALLEST and box[3] > SMALLEST):
+        if item["iscrowd"] or not (box[2] > smallest_side and box[3] > smallest_side):
             return None
         return item["id"], item["image_id"], tuple(box), item["category_id"]
     if "file_name" in item:
@@ -69,14 +74,20 @@ def _shorten(item: dict) -> dict | tuple | None:
     return item
 
 
-LAYOUT = DatasetLayout(
-    name="coco",
-    title="COCO 2017",
-    folders=("coco", "COCO2017", "MSCOCO"),
-    splits={"train": None, "val": None},
-    train="train",
-    heldout="val",
-    expected_paths="{annotations/instances_train2017.json, train2017/000000000009.jpg (or images/train2017)}",
-    entries=_entries,
-    read=_read,
-)
+def layout(smallest_side: int) -> DatasetLayout:
+    """The layout, of the objects that are wider and higher than `smallest_side` pixels."""
+    return DatasetLayout(
+        name="coco",
+        title="COCO 2017",
+        folders=("coco", "COCO2017", "MSCOCO"),
+        splits={"train": None, "val": None},
+        train="train",
+        heldout="val",
+        expected_paths="{annotations/instances_train2017.json, train2017/000000000009.jpg (or images/train2017)}",
+        entries=functools.partial(_entries, smallest_side),
+        read=_read,
+        smallest_side=smallest_side,
+    )
+
+
+LAYOUT = layout(COCO_SMALLEST_SIDE)
