@@ -10,6 +10,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", required=True, metavar="NAME", help="such as b256, with a file in configs/")
     workdir = "a new directory for everything (default runs/rehearsal-VARIANT)"
     parser.add_argument("--workdir", type=Path, metavar="DIR", help=workdir)
+    preset = "paper, or release: the choices of the authors' code, as in configs/ (default paper)"
+    parser.add_argument("--preset", choices=["paper", "release"], default="paper", help=preset)
     parser.add_argument("--steps", type=int, default=6, metavar="N", help="of the warm-up; the RL stage has half (6)")
     batch = "clips of a step of the warm-up (default: 2 on a CPU, 8 for each accelerator); RL has a quarter"
     parser.add_argument("--batch-size", type=int, metavar="N", help=batch)
@@ -28,9 +30,8 @@ def run(args: argparse.Namespace) -> None:
     from relo_jax.study.rehearsal.plan import make_plan
     from relo_jax.study.rehearsal.runner import rehearse
 
-    rehearse(
-        make_plan(
-            args.variant, args.workdir, steps=args.steps, batch_size=args.batch_size, data_root=args.data_root,
-            fields=tuple(args.fields),
-        )
+    plan = make_plan(
+        args.variant, args.workdir, preset=args.preset, steps=args.steps, batch_size=args.batch_size,
+        data_root=args.data_root, fields=tuple(args.fields),
     )  # fmt: skip
+    rehearse(plan)

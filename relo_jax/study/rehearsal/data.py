@@ -88,9 +88,9 @@ def loader(plan: Plan, root: Path, batch_size: int, log: Path) -> tuple[list, fl
     """Runs `relo profile data` for the warm-up's clips of a root; returns the command and clips per second."""
     report = log.with_suffix(".json")
     argv = [
-        "profile", "data", "--config", f"{plan.config_file}:warmup", "--clips", _LOADER_CLIPS, "--steps", 0,
-        "--json", report, f"--config.data.root={root}", f"--config.data.name={relo_config.PAPER_DATA}",
-        f"--config.batch_size={batch_size}", *plan.fields,
+        "profile", "data", "--config", plan.config_name("warmup"), "--clips", _LOADER_CLIPS, "--steps", 0,
+        "--json", report, f"--config.data.root={root}", f"--config.data.name={plan.data_name('warmup')}",
+        f"--config.batch_size={batch_size}", "--config.group_size=0", *plan.fields,
     ]  # fmt: skip
     processes.relo(argv, plan.workdir, log)
     return argv, json.loads(report.read_text())["pipeline_clips_per_second"]

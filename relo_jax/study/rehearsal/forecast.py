@@ -57,25 +57,24 @@ DATASET_BYTES = {
 }
 
 
-def forecast(configs: dict[str, ConfigDict], rates: dict[str, float], checkpoints: dict[str, int]) -> dict:
+def forecast(
+    configs: dict[str, ConfigDict], templates: int, rates: dict[str, float], checkpoints: dict[str, int]
+) -> dict:
     """The forecast, JSON-able.
 
     Args:
       configs: the real config of each stage, "warmup" and "rl".
-      rates: clips per second of "warmup", "rl" and "loader", frames per second of "evaluation"; as far as known.
+      templates: of a clip.
+      rates: clips per second of "warmup", "rl" and "loader" (in clips of the warm-up), frames per second of
+        "evaluation"; as far as known.
       checkpoints: bytes of one checkpoint of each stage; as far as known.
     """
-    rows = []
-    for stage, config in configs.items():
-        clips = config.total_steps * config.batch_size
-        rate = rates.get(stage)
-        work = f"{config.total_steps:,} steps of {config.batch_size} clips of {frames_of(config)} frames"
-        rows.append({"what": TITLES[stage], "work": work, "count": clips, "unit": "clips", "per_second": rate})
-    frames = {name: size.amount for name, size in benchmark_frames().items()}
-    total, count = int(sum(frames.values())), len(frames)
+    rows = [_stage(config, templates, configs["warmup"], rates) for config in configs.values()]
+    frames = {name: vars(size) for name, size in benchmark_frames().items()}
+    total = int(sum(row["amount"] for row in frames.values()))
     rows.append(
-        {"what": "evaluation", "work": f"{count} benchmarks", "count": total, "unit": "frames",
-         "per_second": rates.get("evaluation")}
+        {"what": "evaluation", "work": f"{len(frames)} benchmarks", "count": total, "unit": "frames",
+         "per_second": rates.get("evaluation"), "limited": False}
     )  # fmt: skip
     for row in rows:
         row["seconds"] = row["count"] / row["per_second"] if row["per_second"] else None
@@ -85,9 +84,22 @@ def forecast(configs: dict[str, ConfigDict], rates: dict[str, float], checkpoint
         "seconds": sum(known) if len(known) == len(rows) else None,
         "loader_clips_per_second": rates.get("loader"),
         "disk": _disk(configs, checkpoints),
-        "benchmark_frames": {name: vars(size) for name, size in benchmark_frames().items()},
+        "benchmark_frames": frames,
         "datasets": {name: vars(size) for name, size in DATASET_BYTES.items()},
     }
+
+
+def _stage(config: ConfigDict, templates: int, warmup: ConfigDict, rates: dict[str, float]) -> dict:
+    """The row of a stage. It is as fast as its training steps or as its clips are read, whichever is slower."""
+    trained, read = rates.get(config.stage), rates.get("loader")
+    if read is not None:  # a clip costs the loader as much as it has frames
+        read *= (templates + frames_of(warmup)) / (templates + frames_of(config))
+    limited = trained is not None and read is not None and read < trained
+    work = f"{config.total_steps:,} steps of {config.batch_size} clips of {frames_of(config)} frames"
+    return {
+        "what": TITLES[config.stage], "work": work, "count": config.total_steps * config.batch_size, "unit": "clips",
+        "per_second": read if limited else trained, "limited": limited,
+    }  # fmt: skip
 
 
 TITLES = {"warmup": "warm-up", "rl": "RL stage"}

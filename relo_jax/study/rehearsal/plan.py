@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -16,8 +16,10 @@ from relo_jax.checkpoints.run_directory import check_free
 from relo_jax.config.command_line import read_config
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.model import RELO, VARIANTS
+from relo_jax.study.rehearsal.processes import leave_accelerators
 
 STAGES = ("warmup", "rl")
+PRESETS = {"paper": "{}", "release": "{}_release"}  # -> the name of a stage in a file of configs/
 STEPS = 6  # of the warm-up; the RL stage has half as many
 KEEP = 2  # checkpoints
 CLIPS_A_DEVICE = 8  # of the warm-up on an accelerator: the release's 64 clips on 8 GPUs
@@ -28,28 +30,39 @@ _COPIES = 3 * (KEEP + 1) + 2 * (KEEP + 1) + 4  # of the weights, on disk: see `c
 class Plan:
     """What to rehearse.
 
-    variant: name of the network. config_file: its file of `configs/`. workdir: absolute. steps: of the warm-up.
-    batch_size: clips of a step of the warm-up; None chooses it for the devices. data_root: the user's own datasets,
-    which are checked and whose clips are read to measure the loader; None for none. fields: flags
+    variant: name of the network. config_file: its file of `configs/`. workdir: absolute. preset: one of `PRESETS`.
+    steps: of the warm-up. batch_size: clips of a step of the warm-up; None chooses it for the devices. data_root: the
+    user's own datasets, which are checked and whose clips are read to measure the loader; None for none. fields: flags
     `--config.field=value` for both stages.
     """
 
     variant: str
     config_file: Path
     workdir: Path
+    preset: str = "paper"
     steps: int = STEPS
     batch_size: int | None = None
     data_root: Path | None = None
-    fields: tuple[str, ...] = field(default=())
+    fields: tuple[str, ...] = ()
 
     @property
     def kill_after(self) -> int:
         """The step of the first checkpoint, after which the warm-up is killed."""
         return self.steps // 3
 
+    def config_name(self, stage: str) -> str:
+        """The `--config` of a stage."""
+        return f"{self.config_file}:{PRESETS[self.preset].format(stage)}"
+
+    def data_name(self, stage: str) -> str:
+        """The `data.name` of a stage: the config's own if it has all of the paper's datasets, else theirs."""
+        own = self.config(stage).data.name
+        parts = [part.split("/")[0] for part in own.split("+")]
+        return own if sorted(parts) == sorted(relo_config.PAPER_DATA.split("+")) else relo_config.PAPER_DATA
+
     def config(self, stage: str) -> ConfigDict:
         """The real config of a stage, as `relo train` would read it. Raises UserError for a bad field."""
-        config = read_config("relo rehearse", f"{self.config_file}:{stage}", self.fields)
+        config = read_config("relo rehearse", self.config_name(stage), self.fields)
         relo_config.validate(config)
         return config
 
@@ -67,21 +80,23 @@ def make_plan(
     variant: str,
     workdir: Path | str | None = None,
     *,
+    preset: str = "paper",
     steps: int = STEPS,
     batch_size: int | None = None,
     data_root: Path | str | None = None,
     fields: tuple[str, ...] = (),
 ) -> Plan:
-    """A plan that can be carried out, with its empty workdir.
+    """A plan that can be carried out, with its empty workdir. From here on, this process computes on the CPU.
 
     Args:
       variant: such as "b256", one with a file in `configs/`.
       workdir: a new directory; None takes `runs/rehearsal-VARIANT`.
-      steps, batch_size, data_root, fields: see `Plan`.
+      preset, steps, batch_size, data_root, fields: see `Plan`.
 
     Raises:
       UserError: an unknown variant or field, a bad number, a workdir that has files in it, no room on its disk.
     """
+    leave_accelerators()
     if variant not in VARIANTS:
         raise UserError(f"unknown variant {variant!r}{did_you_mean(variant, VARIANTS)}")
     if steps < 3:
@@ -92,7 +107,7 @@ def make_plan(
         raise UserError(f"--data-root {data_root}: no such folder")
     workdir = Path(workdir or f"runs/rehearsal-{variant}").absolute()
     root = None if data_root is None else Path(data_root).absolute()
-    plan = Plan(variant, _config_file(variant), workdir, steps, batch_size, root, tuple(fields))
+    plan = Plan(variant, _config_file(variant), workdir, preset, steps, batch_size, root, tuple(fields))
     for stage in STAGES:
         plan.config(stage)
     check_free(workdir)

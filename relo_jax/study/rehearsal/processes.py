@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import jax
+
 import relo_jax
 from relo_jax.errors import UserError
 
@@ -22,6 +24,11 @@ _POLL_SECONDS = 0.01
 
 class StepFailed(UserError):
     """A step of the rehearsal went wrong, for the reason that the message gives."""
+
+
+def leave_accelerators() -> None:
+    """Makes this process compute on the CPU. Call it before anything is computed."""
+    jax.config.update("jax_platforms", "cpu")
 
 
 def shown(argv: Sequence[object]) -> str:

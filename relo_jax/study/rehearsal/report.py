@@ -13,23 +13,22 @@ JSON_FILE, PAGE_FILE = "rehearsal.json", "rehearsal.md"
 
 def terminal(content: dict) -> str:
     """The forecast and the disk as text."""
-    lines = [f"the real {content['variant']} on this machine ({content['machine']['devices']}):"]
+    lines = [f"the real {content['variant']} on this machine ({content['machine'].get('devices', 'devices unknown')}):"]
     form = "  {:<24}{:>16}  {:<26}{}"
     for row in content["forecast"]["time"]:
         lines.append(form.format(row["what"], duration(row["seconds"]), _at(row), row["work"]).rstrip())
     total = content["forecast"]["seconds"]
     if total is not None:
         lines.append(form.format("all", duration(total), "", "").rstrip())
-    lines += [""] + [
-        form.format(row["what"], amount(row["bytes"]), "", row["why"]) for row in content["forecast"]["disk"]
-    ]
+    disk = content["forecast"]["disk"]
+    lines += ["", *(f"  {row['what']:<24}{amount(row['bytes']):>16}  {row['why']}" for row in disk)]
     return "\n".join(lines + ["", *notes(content)])
 
 
 def _at(row: dict) -> str:
     if row["per_second"] is None:
         return "its step failed"
-    return f"at {row['per_second']:.3g} {row['unit']}/s"
+    return f"at {row['per_second']:.3g} {row['unit']}/s" + (", the loader's" if row["limited"] else "")
 
 
 def notes(content: dict) -> list[str]:
@@ -43,11 +42,9 @@ def notes(content: dict) -> list[str]:
         )
     lines.append("Miniature frames are small: reading real ones costs evaluation and loader more.")
     if loader is not None:
-        data = (
-            "your data" if content["data_root"] else "miniatures, so real data are slower; --data-root measures yours"
-        )
+        data = "your data" if content["data_root"] else "miniatures; --data-root measures your data"
         lines.append(
-            f"The loader reads {loader:.3g} clips/s of the warm-up ({data}); where training is faster, it waits."
+            f"The loader reads {loader:,.0f} clips/s of the warm-up ({data}); a stage is not faster than that."
         )
     return lines
 

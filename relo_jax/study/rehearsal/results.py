@@ -28,27 +28,37 @@ def convert_command(plan: Plan, file: Path, out: Path) -> list:
     return ["convert", file, out, "--variant", plan.variant, *(word for f in fields for word in ("--set", f))]
 
 
-def evaluate_command(checkpoint: Path, dataset: str, data: Path, out: Path) -> list:
+def evaluate_command(checkpoint: Path, dataset: str, data: Path, out: Path, options: list) -> list:
     """The arguments of `relo eval` for one benchmark."""
-    return ["eval", "--checkpoint", checkpoint, "--dataset", dataset, "--data-root", data, "--out", out / dataset]
+    where = ["--data-root", data, "--out", out / dataset]
+    return ["eval", "--checkpoint", checkpoint, "--dataset", dataset, *where, *options]
 
 
-def reproduce(plan: Plan, checkpoint: Path, data: Path, out: Path, run: Run) -> str:
+def reproduce(plan: Plan, checkpoint: Path, data: Path, out: Path, options: list, run: Run) -> str:
     """The paper's table by `relo reproduce`, and by `relo eval` the benchmarks that the paper's table lacks.
+
+    Args:
+      plan: of the rehearsal.
+      checkpoint: of its variant.
+      data: folder of the datasets.
+      out: folder of the results.
+      options: more arguments of both commands.
+      run: runs a command.
 
     Raises:
       StepFailed: a command failed, or the table lacks a benchmark.
     """
     rows = published.RESULTS.get(plan.variant, {})
     if rows:
-        run(["reproduce", "--variant", plan.variant, "--checkpoint", checkpoint, "--data-root", data, "--out", out])
+        where = ["--data-root", data, "--out", out]
+        run(["reproduce", "--variant", plan.variant, "--checkpoint", checkpoint, *where, *options])
         found = json.loads((out / JSON_FILE).read_text())["datasets"]
         lost = [name for name in rows if found.get(name, {}).get("state") not in ("measured", "server")]
         if lost:
             raise StepFailed(f"{out / JSON_FILE} has no result of {', '.join(lost)}")
     for dataset in BENCHMARKS:
         if dataset not in rows:
-            run(evaluate_command(checkpoint, dataset, data, out))
+            run(evaluate_command(checkpoint, dataset, data, out, options))
     table = f"{len(rows)} benchmarks beside the paper's" if rows else f"no results are published for {plan.variant}"
     return f"{table}; {frames_in(out)} frames"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from pathlib import Path
 
-from relo_jax import config as relo_config
 from relo_jax.checkpoints.run_directory import CHECKPOINTS, METRICS_FILE
 from relo_jax.study.rehearsal import processes
 from relo_jax.study.rehearsal.plan import KEEP, Plan
@@ -22,17 +22,20 @@ def command(plan: Plan, stage: str, clips: int, data: Path, init_from: Path) -> 
     """The arguments of `relo train` for a stage: its real config with fewer steps and clips."""
     steps = plan.steps if stage == "warmup" else plan.steps // 2
     fields = {
-        "init_from": init_from, "data.name": relo_config.PAPER_DATA, "data.root": data, "batch_size": clips,
+        "init_from": init_from, "data.name": plan.data_name(stage), "data.root": data, "batch_size": clips,
         "total_steps": steps, "log_every": 1, "checkpoint_every": plan.kill_after, "eval_every": steps,
         "eval_batches": 1, "keep_checkpoints": KEEP,
     }  # fmt: skip
     if stage == "warmup":
         fields["init_ignore"] = CLASSIFIER
-    if plan.config(stage).optimizer.warmup_steps >= steps:
+    config = plan.config(stage)
+    if config.optimizer.warmup_steps >= steps:
         fields["optimizer.warmup_steps"] = 0
+    if clips % max(config.group_size, 1):
+        fields["group_size"] = math.gcd(config.group_size, clips)
     workdir = plan.workdir / stage
     ours = [f"--config.{name}={value}" for name, value in fields.items()]
-    return ["train", "--config", f"{plan.config_file}:{stage}", "--workdir", workdir, *plan.fields, *ours]
+    return ["train", "--config", plan.config_name(stage), "--workdir", workdir, *plan.fields, *ours]
 
 
 def kill_warmup(plan: Plan, argv: list, log: Path) -> str:

@@ -1,0 +1,30 @@
+"""Processes that the rehearsal starts: killed when it says so, and a failure has a reason."""
+
+import signal
+
+import pytest
+
+from relo_jax.study.rehearsal import processes
+
+
+def test_a_command_that_fails_gives_its_line(tmp_path):
+    with pytest.raises(processes.StepFailed, match="^relo train: --config is missing"):
+        processes.relo(["train"], tmp_path, tmp_path / "log")
+
+
+def test_a_command_that_ends_before_it_is_killed_is_a_failure(tmp_path):
+    with pytest.raises(processes.StepFailed, match="ended before it could be killed"):
+        processes.kill_when(lambda: False, ["--version"], tmp_path, tmp_path / "log")
+    with pytest.raises(processes.StepFailed, match="--config is missing"):
+        processes.kill_when(lambda: False, ["train"], tmp_path, tmp_path / "log")
+
+
+def test_a_reason_is_the_commands_own_line_or_its_last_or_its_signal(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("relo: no room\nException ignored\n")
+    assert processes.reason(log, 1) == "no room"
+    log.write_text("Traceback\nValueError: 3\n\n")
+    assert processes.reason(log, 1) == "ValueError: 3"
+    assert processes.reason(log, -signal.SIGKILL).startswith("signal SIGKILL ended it (out of memory?)")
+    log.write_text("")
+    assert processes.reason(log, 2) == "exit status 2"
