@@ -67,7 +67,7 @@ def measure(
       the content of the JSON file.
 
     Raises:
-      UserError: no such variant, or the folder cannot be written.
+      UserError: no such variant, the folder cannot be written, or a variant does not fit into the device's memory.
     """
     models = {variant: RELO.from_variant(variant, dtype=dtype) for variant in variants}
     _make(out)
@@ -103,8 +103,14 @@ def count(model: RELO) -> dict[str, Any]:
 
 def speed(model: RELO, frames: int, height: int, width: int) -> dict[str, float]:
     """Seconds of compiling, and the median of the milliseconds a frame, of a model with random weights."""
-    _, update, compiling = frame.online(model, init_variables(model, jax.random.key(0)), height, width)
-    seconds = frame.timed(update, frames)
+    try:
+        _, update, compiling = frame.online(model, init_variables(model, jax.random.key(0)), height, width)
+        seconds = frame.timed(update, frames)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        variant = model.config.variant
+        raise UserError(f"{variant} does not fit into the memory of {frame.device()}: give another --variant") from None
     return {
         "compile_seconds": round(compiling, 2),
         "ms_a_frame": round(1e3 * seconds, 3),

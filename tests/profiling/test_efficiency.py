@@ -3,6 +3,7 @@
 import functools
 import json
 
+import jax
 import pytest
 
 from relo_jax.config import published_tables as paper
@@ -84,6 +85,15 @@ def test_the_speed_is_the_median_of_frames_after_the_warm_up(monkeypatch):
     row = efficiency.speed(RELO.from_variant("tiny", depth=1), 5, 240, 320)
     assert frames == [(240, 320)] * 7 and row["compile_seconds"] == 1.5
     assert set(row) == set(SPEED)
+
+
+def test_a_variant_that_does_not_fit_is_one_line(monkeypatch):
+    def full(*how):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1.2GiB")
+
+    monkeypatch.setattr(efficiency, "init_variables", full)
+    with pytest.raises(UserError, match="tiny does not fit into the memory of cpu: cpu: give another --variant"):
+        efficiency.speed(RELO.from_variant("tiny"), 1, 240, 320)
 
 
 def test_mistakes_are_named_before_anything_is_measured(measured, tmp_path):
