@@ -22,6 +22,7 @@ def difference(found: Mapping[str, Any], config: ModelConfig) -> str | None:
     different = [name for name in found if found[name] != wanted[name]]
     if not different or not {"depth", "width"} <= found.keys():
         return None
+    different = [name for name in BODY if name in different] or different  # the rest follows from these
     has, needs = in_words(found, different), in_words(wanted, different)
     return f"has {has} ({variant_of(found) or 'no known variant'}), the model has {needs} ({config.variant})"
 

@@ -1,19 +1,12 @@
-"""Made-up checkpoints of other people: a Fast-iTPN as pre-training leaves it, and files of PyTorch without PyTorch."""
+"""Made-up checkpoints of other people: a Fast-iTPN as pre-training leaves it, and broken safetensors files."""
 
-import io
 import json
-import pickle
 import struct
-import sys
-import types
-import zipfile
-from unittest import mock
 
 import ml_dtypes
 import numpy as np
 
 from relo_jax.checkpoints.pytorch import parameter_map
-from relo_jax.checkpoints.pytorch.reader import STORAGES
 
 OWN = ("ttokens", "pos_embed_ttoken", "search_token", "template_foreground_token", "template_background_token")
 
@@ -46,45 +39,6 @@ PRETRAINING = {
 
 def prefixed(tensors, prefix):
     return {prefix + name: tensor for name, tensor in tensors.items()}
-
-
-def write_pt(path, content):
-    """`torch.save(content, path)` for dicts, lists and NumPy arrays."""
-    types_by_dtype = {np.dtype(dtype): name for name, dtype in STORAGES.items()}
-    modules = {"torch": types.ModuleType("torch"), "torch._utils": types.ModuleType("torch._utils")}
-    rebuild = types.FunctionType((lambda *_: None).__code__, {}, "_rebuild_tensor_v2")
-    rebuild.__module__, rebuild.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
-    modules["torch._utils"]._rebuild_tensor_v2 = rebuild
-    for name in STORAGES:
-        setattr(modules["torch"], name, type(name, (), {"__module__": "torch"}))
-    data = []
-
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, obj):
-            if not isinstance(obj, Storage):
-                return None
-            data.append(obj.array)
-            name = types_by_dtype[obj.array.dtype]
-            return ("storage", getattr(modules["torch"], name), str(len(data) - 1), "cpu", obj.array.size)
-
-        def reducer_override(self, obj):
-            if not isinstance(obj, np.ndarray):
-                return NotImplemented
-            strides = np.array(obj.strides, int) // obj.itemsize
-            return rebuild, (Storage(obj), 0, obj.shape, tuple(strides.tolist()), False, {})
-
-    class Storage:
-        def __init__(self, array):
-            self.array = np.ascontiguousarray(array)
-
-    buffer = io.BytesIO()
-    with mock.patch.dict(sys.modules, modules):
-        Pickler(buffer, 2).dump(content)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", buffer.getvalue())
-        for key, array in enumerate(data):
-            archive.writestr(f"archive/data/{key}", array.tobytes())
-    return path
 
 
 def safetensors_bytes(header, data=b"", length=None):

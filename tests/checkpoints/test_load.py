@@ -140,7 +140,7 @@ def test_relo_convert_writes_a_run_and_a_report(tmp_path, model, variables, caps
     assert_same(loaded.variables, variables)
     convert = functools.partial(one_line, command.run, "convert", CHECKPOINT)
     convert(out, match="exists already")
-    convert(tmp_path / "b", "--variant=b256", match=r"'b256' needs \(128, ")
+    convert(tmp_path / "b", "--variant=b256", match=r"3 main blocks of width 96.* 24 .* 512.*\(b256\)")
     convert(tmp_path / "b", "--variant=b265", match="did you mean 'b256'")
     convert(tmp_path / "b", "--set=depht=3", "--set=heads=3", match="did you mean 'depth'")
     assert not (tmp_path / "b").exists()

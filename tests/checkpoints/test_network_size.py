@@ -11,8 +11,8 @@ T256 = {"width": 384, "stem_blocks": (1, 1), "depth": 12, "temporal_tokens": 4, 
 @pytest.mark.parametrize(
     ("found", "variant", "words"),
     [
-        ({}, "b256", "has 12 main blocks of width 384, 1 + 1 stem blocks, 4 temporal tokens (t256), the model has 24 "
-                     "main blocks of width 512, 3 + 3 stem blocks, 32 temporal tokens (b256)"),
+        ({}, "b256", "has 12 main blocks of width 384, 1 + 1 stem blocks (t256), the model has 24 main blocks of width "
+                     "512, 3 + 3 stem blocks (b256)"),
         ({"depth": 11}, "t256", "has 11 main blocks of width 384 (no known variant), the model has 12 main blocks of "
                                 "width 384 (t256)"),
         ({"head_width": 64}, "t256", "has 12 main blocks of width 384, heads of width 64 (t256), the model has 12 main "

@@ -7,8 +7,10 @@ from flax.traverse_util import flatten_dict
 
 from relo_jax import config as relo_config
 from relo_jax.checkpoints.load import load
+from relo_jax.checkpoints.pytorch import convert, safetensors_file
 from relo_jax.errors import UserError
 from relo_jax.train import initialise, state
+from tests.checkpoints.files import CLASSIFIER, fast_itpn
 
 
 def test_split_and_merge_are_inverse():
@@ -70,3 +72,21 @@ def test_the_rl_stage_needs_a_warm_up_unless_it_trains_everything(train, box_wei
     else:
         with pytest.raises(UserError, match="needs a warm-up to start from"):
             initialise.initial_variables(config, starter.model, None)
+
+
+def test_tensors_of_others_are_left_out_where_the_config_names_them(starter, fresh, tmp_path, monkeypatch, capsys):
+    pick = lambda model, key, without: {p: x for p, x in flatten_dict(fresh).items() if p not in without}
+    monkeypatch.setattr(convert, "_initialise", pick)
+    config = relo_config.starter("warmup")
+    config.init_from = str(tmp_path / "fast_itpn.safetensors")
+    safetensors_file.save(config.init_from, fast_itpn(starter.model) | CLASSIFIER, {})
+    with pytest.raises(UserError, match=r"leave them out with --config\.init_ignore='head\.\*'$"):
+        initialise.initial_variables(config, starter.model, None)
+    config.init_ignore = ("head.*",)
+    ours = flatten_dict(initialise.initial_variables(config, starter.model, None)["params"], sep="/")
+    assert ours["encoder/fc_norm/bias"].std() < 0.03  # of the file
+    np.testing.assert_array_equal(ours["policy/out/bias"], fresh["params"]["policy"]["out"]["bias"])
+    assert "fast_itpn.safetensors: pretrained Fast-iTPN, variant tiny" in capsys.readouterr().out
+    config.init_from = "starter-tiny"
+    with pytest.raises(UserError, match="but starter-tiny is a checkpoint of relo_jax, of which nothing is left out"):
+        initialise.initial_variables(config, starter.model, None)

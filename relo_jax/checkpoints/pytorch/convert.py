@@ -98,8 +98,11 @@ def convert(
     rows = sources(model)
     _check_ignored(found, rows, option)
     # Compared before any tensor, so that a file of another variant is not refused for one of its hundreds.
-    if size := network_size.difference(sizes(found), model.config):
-        raise UserError(f"{found.where} ({found.kind}) {size}: the file or the variant must be another")
+    fields = sizes(found)
+    if size := network_size.difference(fields, model.config):
+        variant = network_size.variant_of(fields)
+        choice = f", or choose the variant {variant}" if variant not in (None, model.config.variant) else ""
+        raise UserError(f"{found.where} ({found.kind}) {size}: give a file of that size{choice}")
     positions = PREFIX + "pos_embed"
     tensors = found.left
     if found.kind == PRETRAINED and positions in tensors:
@@ -252,12 +255,11 @@ def _array(found, name, value=None, source=None, model=None):
             f"{where} has shape {tuple(value.shape)}, variant {model.config.variant!r} needs {source.release_shape}"
         )
     try:
-        is_real = getattr(value, "is_floating_point", lambda: jnp.issubdtype(value.dtype, jnp.floating))()
+        if not getattr(value, "is_floating_point", lambda: jnp.issubdtype(value.dtype, jnp.floating))():
+            raise UserError(f"its numbers are of type {value.dtype}, expected float32, float16, bfloat16 or float64")
         array = np.asarray(value.detach().cpu().float() if hasattr(value, "detach") else value).astype(np.float32)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    if not is_real:
-        raise UserError(f"{where} has numbers of type {value.dtype}, expected float32, float16, bfloat16 or float64")
     if not np.isfinite(array).all():
         raise UserError(f"{where} has NaN or infinite numbers")
     return array

@@ -55,7 +55,7 @@ def write(
       path: an existing file is replaced.
       model: of the variables.
       variables: `{"params", "batch_stats"}`.
-      config: of the checkpoint; its sections "model" and "tracker" and its stage are written.
+      config: of the checkpoint; its section "tracker" and its stage are written.
       with_policy: as in `state_dict`.
 
     Returns:
@@ -65,9 +65,7 @@ def write(
       UserError: the file cannot be written.
     """
     tensors = state_dict(jax.device_get(variables), model, with_policy)
-    kept = {name: config[name] for name in _SECTIONS if config.get(name) is not None} | {
-        "model": model.config.to_dict()
-    }
+    kept = {name: config[name] for name in _SECTIONS if name in config} | {"model": model.config.to_dict()}
     texts = {
         "format": "pt",  # the layout of the tensors, as others name it
         "network": "RELO",
@@ -94,6 +92,7 @@ def config_of(path: Path | str) -> dict[str, Any]:
         config = json.loads(text)
     except ValueError:
         config = None
-    if not isinstance(config, dict) or not isinstance(config.get("model"), dict) or "variant" not in config["model"]:
+    sections = isinstance(config, dict) and all(isinstance(config.get(name), dict) for name in ("model", "tracker"))
+    if not (sections and isinstance(config["model"].get("variant"), str)):
         raise UserError(f"{path} has a damaged config in its header ({_CONFIG}): write it again with relo convert")
     return config

@@ -11,7 +11,7 @@ def account(conversion: Conversion, model: RELO) -> str:
         f"{conversion.kind}, variant {config.variant}: width {config.width}, {config.depth} main blocks, "
         f"{config.heads} heads, {config.temporal_tokens} temporal tokens, search {config.search_size} px"
     ]
-    if conversion.around:
+    if conversion.around not in ("", "net."):  # the second is the release's
         lines.append(f"its names begin with {conversion.around!r}")
     lines.append(f"{'part':<12}{'tensors':>8}{'parameters':>14}")
     lines += [f"{part:<12}{tensors:>8}{count:>14,}" for part, (tensors, count) in conversion.mapped.items()]

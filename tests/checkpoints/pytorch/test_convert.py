@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax.checkpoints.pytorch import convert, parameter_map, reader
+from relo_jax.checkpoints.pytorch import convert, parameter_map, reader, report, safetensors_file, writer
 from relo_jax.errors import UserError
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO, VARIANTS
+from tests.checkpoints.checks import assert_same
+from tests.checkpoints.files import CLASSIFIER, fast_itpn
 from tests.golden import FIELDS
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -209,6 +211,73 @@ def test_a_pretrained_file_must_be_complete(model, pretrained):
         convert.from_torch({"rel_pos_bias.table": np.zeros(3)} | pretrained, model)
     with pytest.raises(UserError, match="state dict: pos_embed has shape .* side"):
         convert.from_torch(pretrained | {"pos_embed": np.zeros((1, 197, 96), np.float32)}, model)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_other_precisions_are_read_as_float32_and_reported(suffix, dtype, model, state_dict, variables, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    is_number = lambda tensor: tensor.dtype == np.float32
+    stored = {name: x.astype(np.dtype(dtype)) if is_number(x) else x for name, x in state_dict.items()}
+    if suffix == ".pt":
+        writer.save(path, {"net": stored})
+    else:
+        safetensors_file.save(path, stored, {})
+    loaded = convert.convert(path, model)
+    exact = jax.tree.map(lambda x: np.asarray(x).astype(np.dtype(dtype)).astype(np.float32), variables)
+    assert_same(loaded.variables, exact)
+    assert loaded.dtypes == {dtype: sum(tensors for tensors, _ in loaded.mapped.values())}
+    how = "with rounding" if dtype == "float64" else "exactly"
+    assert f" tensors in {dtype}, converted to float32 {how}" in report.account(loaded, model)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool, np.complex64])
+def test_weights_must_be_real_numbers(dtype, model, state_dict):
+    name = "encoder.body.blocks.5.attn.v_bias"
+    wrong = state_dict | {name: np.zeros(96, dtype)}
+    with pytest.raises(UserError, match=rf"{name}: its numbers are of type {np.dtype(dtype)}, expected float32"):
+        convert.from_torch(wrong, model)
+    with pytest.raises(UserError, match=rf"lacks {name} \(it is a str, not a tensor\), which"):
+        convert.from_torch(state_dict | {name: "text"}, model)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({"depth": 2}, "2 main blocks of width 96 (no known variant), the model has 3 main blocks of width 96 (tiny)"),
+        ({"width": 48}, "3 main blocks of width 48 (no known variant), the model has 3 main blocks of width 96 (tiny)"),
+        ({"stem_blocks": (1, 2)}, "3 main blocks of width 96, 1 + 2 stem blocks (no known variant), the model has"),
+    ],
+)
+def test_a_pretrained_file_of_another_size_is_described_by_its_size(fields, size, model):
+    other = fast_itpn(RELO.from_variant("tiny", **GOLDEN | fields))
+    with pytest.raises(UserError) as error:
+        convert.from_torch(other | CLASSIFIER, model)  # said before the classifier
+    assert f"(pretrained Fast-iTPN) has {size}" in str(error.value)
+
+
+def test_a_plain_vit_is_not_fast_itpn(model, pretrained):
+    vit = {k: v for k, v in pretrained.items() if "q_proj" not in k and "reduction" not in k}
+    vit["blocks.0.attn.qkv.weight"] = np.zeros((3, 3), np.float32)
+    for call in (convert.model_for, lambda tensors: convert.from_torch(tensors, model)):
+        with pytest.raises(UserError, match="blocks have attn.qkv, as a ViT or the first iTPN has"):
+            call(vit)
+
+
+@pytest.mark.parametrize(
+    ("ignore", "message"),
+    [
+        (
+            "head.*,blocks.5.*",
+            r"'blocks.5.\*' matches blocks.5.norm1.weight of the state dict, which the model needs \(21 of 94",
+        ),
+        ("*weight", r"'\*weight' leaves out all"),
+        ("*bias", r"'\*bias' matches patch_embed.proj.bias of the state dict, which the model needs"),
+    ],
+)
+def test_a_pattern_does_not_leave_out_what_the_model_needs(ignore, message, model, pretrained):
+    with pytest.raises(UserError, match=f"--ignore {message}"):
+        convert.from_torch(pretrained, model, ignore=ignore, option="--ignore ")
 
 
 def fake(model):

@@ -40,13 +40,24 @@ def test_a_file_comes_back_equal_to_the_bit(model, variables, tmp_path):
 
 def test_a_warm_up_is_written_without_its_untrained_heads(model, variables, tmp_path):
     path = tmp_path / "warm.safetensors"
-    count = export.write(path, model, variables, {"stage": "warmup"}, with_policy=False)
+    count = export.write(path, model, variables, {"stage": "warmup", "tracker": {}}, with_policy=False)
     names = load_file(path).keys()
     assert len(names) == count and not any(name.startswith(("policy_model.", "value_model.")) for name in names)
     assert convert.find(path).kind == convert.WARMUP
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"model": 3}', '{"model": {"width": 96}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"model": 3}',
+        '{"model": {"width": 96}, "tracker": {}}',
+        '{"model": {"variant": []}, "tracker": {}}',
+        '{"model": {"variant": "tiny"}, "tracker": 3}',
+    ],
+)
 def test_a_damaged_config_in_the_header_is_one_line(text, tmp_path):
     path = tmp_path / "x.safetensors"
     safetensors_file.save(path, {"a": np.zeros(1, np.float32)}, {"relo_jax_config": text})

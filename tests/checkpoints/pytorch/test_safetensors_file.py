@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from relo_jax.checkpoints.pytorch import safetensors_file
+from relo_jax.checkpoints.pytorch import safetensors_file, writer
 from relo_jax.errors import UserError
 from tests.checkpoints.checks import one_line
-from tests.checkpoints.files import safetensors_bytes, write_pt
+from tests.checkpoints.files import safetensors_bytes
 
 ONE = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 DATA = b"\0" * 8
@@ -89,7 +89,7 @@ def test_a_file_is_written_whole_whatever_the_strides(tmp_path):
 
 def test_the_content_decides_and_not_the_name(tmp_path):
     (tmp_path / "a.pt").write_bytes(WHOLE)
-    write_pt(tmp_path / "b.safetensors", {"a": np.zeros(1, np.float32)})
+    writer.save(tmp_path / "b.safetensors", {"a": np.zeros(1, np.float32)})
     (tmp_path / "c.safetensors").write_bytes(b"hello")
     names = ("a.pt", "b.safetensors", "c.safetensors", "missing.safetensors", "missing.pt")
     assert [safetensors_file.is_safetensors(tmp_path / n) for n in names] == [True, False, True, True, False]
