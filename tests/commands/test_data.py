@@ -81,6 +81,8 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(arguments, l
         (["check", "lassot"], r"no dataset is called 'lassot' \(did you mean 'lasot'\?\)"),
         (["stats", "--root", "."], r"no dataset below it \(folders such as "),
         (["stats"], "set RELO_DATA_DIR to the folder"),
+        (["check", "lasot", "--smallest-side", "0"], "coco has a smallest side, other datasets have none"),
+        (["stats", "coco", "--smallest-side", "-1"], "give pixels, from 0 on"),
         (["build", "lasot", "--out", "built", "--root", "nowhere"], r"^nowhere: no such folder \(looked for LaSOT\)"),
     ],
 )

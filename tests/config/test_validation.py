@@ -53,6 +53,9 @@ def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
         ("accumulate_steps", 0),
         ("optimizer__scaling", "root"),
         ("optimizer__reference_batch", 0),
+        ("group_size", 7),  # of a batch of 64
+        ("batch_norm", "frames"),
+        ("data__coco_smallest_side", -1),
         ("warmup__decode_at", "argmax"),  # with an untrained centre map
         ("warmup__train", "centre"),
         ("warmup__train", "center"),  # as above
@@ -65,6 +68,30 @@ def test_a_bad_value_is_named_with_its_field(field, value):
     with pytest.raises(UserError, match=field.replace("__", ".")) as error:
         relo_config.from_dict(change(**{field: value}))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            dict(stage="warmup", group_size=16, accumulate_steps=8),
+            r"group_size=16 times config.accumulate_steps=8: give",
+        ),
+        (dict(stage="rl", rl__train="all", group_size=16, accumulate_steps=8), "give a multiple of 128"),
+        (dict(stage="rl", rl__clip_length=1, group_size=1), "normalize_advantage standardises over one frame"),
+        (dict(stage="rl", rl__rollout="closed_loop", group_size=1), "normalize_advantage standardises over one frame"),
+        (dict(stage="rl", group_size=16, accumulate_steps=8), None),  # the heads get all parts together
+        (dict(stage="rl", rl__rollout="closed_loop", group_size=2), None),
+        (dict(stage="rl", rl__estimator="expected", rl__clip_length=1, group_size=1), None),
+    ],
+)
+def test_groups_are_whole_and_have_a_deviation(fields, message):
+    values = change(rl__normalize_advantage=True, **fields)
+    if message is None:
+        relo_config.from_dict(values)
+    else:
+        with pytest.raises(UserError, match=message):
+            relo_config.from_dict(values)
 
 
 def test_a_config_survives_json():

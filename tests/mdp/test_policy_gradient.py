@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from relo_jax.mdp import action as act
-from relo_jax.mdp import policy_gradient
+from relo_jax.mdp import expected_gradient, policy_gradient
 
 
 def test_reinforce_is_an_unbiased_estimate_of_the_gradient_of_the_expected_reward():
@@ -29,6 +29,35 @@ def test_standardised_advantages_have_mean_zero_and_sample_deviation_one():
     np.testing.assert_allclose(plain, rewards - value, rtol=1e-6)
     scaled = np.asarray(policy_gradient.advantages(rewards, value, True))
     assert abs(scaled.mean()) < 1e-6 and scaled.std(ddof=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("estimator", ["reinforce", "lost frames", "rloo", "expected"])
+def test_the_gradient_of_groups_is_the_mean_of_theirs(estimator):
+    rng = np.random.default_rng(2)
+    all_logits, value = jnp.asarray(rng.normal(size=(4, 3, 6))), jnp.asarray(rng.normal(size=(4, 3)))
+    action = jnp.asarray(rng.integers(0, 6, (5, 4, 3)))
+    rewards, iou = jnp.asarray(rng.uniform(size=(5, 4, 3))), jnp.asarray(rng.uniform(size=(4, 3, 6)))
+    alive = jnp.asarray([[True, True, False], [True] * 3, [True, False, False], [True] * 3])
+
+    def loss(logits, clips, group):
+        outputs, options = (logits[clips], value[clips]), dict(normalize_advantage=True, group=group)
+        if estimator == "expected":
+            weights = dict(iou_weight=1.0, auc_weight=1.0)
+            return expected_gradient.expected_loss(*outputs, iou[clips], **weights, **options)[0]
+        if estimator == "rloo":
+            return policy_gradient.rloo_loss(*outputs, action[:, clips], rewards[:, clips], **options)[0]
+        options |= {"alive": alive[clips]} if estimator == "lost frames" else {}
+        return policy_gradient.reinforce_loss(*outputs, action[0, clips], rewards[0, clips], **options)[0]
+
+    @jax.jit
+    def gradients(logits):
+        gradient = lambda *args: jax.grad(loss)(logits, *args)
+        first, second, both = slice(0, 2), slice(2, 4), slice(0, 4)
+        return gradient(both, 2), (gradient(first, 0) + gradient(second, 0)) / 2, gradient(both, 0)
+
+    of_groups, mean, of_batch = gradients(all_logits)
+    np.testing.assert_allclose(of_groups, mean, rtol=1e-4, atol=1e-7)
+    assert jnp.abs(of_batch - mean).max() > 1e-3
 
 
 def test_neither_reward_nor_advantage_carries_a_gradient():

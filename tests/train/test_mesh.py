@@ -81,7 +81,8 @@ def assert_same_run(one, other, rtol=1e-5):
 
 
 FSDP = {"mesh__shard_params": "fsdp", "mesh__model": 2}
-ARGMAX = {"warmup__center_focal_weight": 1.0, "warmup__decode_at": "argmax"}
+GROUPS = {"group_size": 4, "batch_norm": "frame"}  # two groups on four or eight devices
+RELEASE = {"warmup__center_focal_weight": 1.0, "warmup__decode_at": "argmax"} | GROUPS
 RL = {"rl__normalize_advantage": True}
 
 
@@ -94,7 +95,7 @@ def small(monkeypatch):
 @pytest.mark.parametrize(
     ("stage", "fields", "devices", "spread"),
     [
-        ("warmup", ARGMAX, 8, FSDP),
+        ("warmup", RELEASE, 8, FSDP),
         ("rl", RL, 8, {}),
         ("rl", RL, 2, {"mesh__shard_params": "fsdp", "rl__path": "frame", "accumulate_steps": 4}),
     ],
@@ -105,7 +106,7 @@ def test_twenty_steps_are_the_same_on_every_mesh(stage, fields, devices, spread)
 
 
 def test_fsdp_splits_every_large_array_over_the_devices():
-    current, _ = trained("warmup", 8, **ARGMAX, **FSDP)
+    current, _ = trained("warmup", 8, **RELEASE, **FSDP)
     large = [x for x in jax.tree.leaves((current.params, current.opt_state)) if x.size >= mesh.SMALLEST]
     assert len(large) > 20
     for x in large:
@@ -141,13 +142,27 @@ def test_the_mean_gradient_of_parts_equals_that_of_the_batch():
         error = clips["x"] @ params["w"] - clips["y"]
         return jnp.square(error).mean(), ({"mean": 0.9 * current["mean"] + 0.1 * error.mean()}, {"error": error.mean()})
 
+    assert_parts_equal_the_batch(loss, 4)
+
+
+def test_parts_of_whole_groups_equal_the_batch_whatever_a_group_normalises():
+    def loss(params, current, clips, key):
+        error = (clips["x"] @ params["w"] - clips["y"]).reshape(-1, 2)
+        normalized = error / jnp.std(error, axis=1, keepdims=True)
+        mean = 0.9 * current["mean"] + 0.1 * error[0].mean()  # of the first group
+        return (normalized**4).mean(), ({"mean": mean}, {"error": normalized.mean()})
+
+    assert_parts_equal_the_batch(loss, 2, group=2)
+
+
+def assert_parts_equal_the_batch(loss, parts, **options):
     rng = np.random.default_rng(0)
     clips = {"x": rng.normal(size=(8, 3)), "y": rng.normal(size=(8,))}
     params, current, key = {"w": rng.normal(size=3)}, {"mean": 0.5}, jax.random.key(0)
     grad_fn = jax.value_and_grad(loss, has_aux=True)
-    whole, parts = (state.averaged(grad_fn, count, lambda tree: tree) for count in (1, 4))
+    whole, in_parts = (state.averaged(grad_fn, count, lambda tree: tree, **options) for count in (1, parts))
     close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
-    jax.tree.map(close, whole(params, current, clips, key), parts(params, current, clips, key))
+    jax.tree.map(close, whole(params, current, clips, key), in_parts(params, current, clips, key))
 
 
 @pytest.mark.parametrize(("stage", "train"), [("warmup", "heads"), ("rl", "heads"), ("rl", "all")])

@@ -41,6 +41,26 @@ def test_loss_and_gradients_equal_the_releases(fixtures):
         np.testing.assert_allclose(ours, data[name].reshape(ours.shape), rtol=1e-5, atol=1e-6)
 
 
+def test_the_focal_loss_of_groups_is_the_mean_of_theirs():
+    """Each divides by its own peaks: a centre outside the crop has none."""
+    rng = np.random.default_rng(3)
+    center = jnp.asarray(rng.uniform(0.1, 0.9, (4, 2, 8, 8)), jnp.float32)
+    box = jnp.asarray(rng.uniform(0.2, 0.5, (4, 2, 4)), jnp.float32).at[0, 1, 0].set(2.0)
+    maps = jnp.zeros((4, 2, 8, 8, 2))
+    weights = dict(giou_weight=2.0, l1_weight=5.0, center_focal_weight=1.0, decode_at="argmax")
+
+    @jax.jit
+    def center_losses(maps, center, box):
+        loss = lambda a, b, group: warmup.warmup_loss(
+            maps[a:b], maps[a:b], center[a:b], box[a:b], **weights, group=group
+        )[1]["center_loss"]
+        return loss(0, 4, 2), (loss(0, 2, 0) + loss(2, 4, 0)) / 2, loss(0, 4, 0)
+
+    of_groups, mean, of_batch = center_losses(maps, center, box)
+    np.testing.assert_allclose(of_groups, mean, rtol=1e-6)
+    assert abs(of_batch - mean) > 1e-3
+
+
 def test_the_papers_warm_up_trains_only_the_box_at_the_true_centre(fixtures):
     data = release_arrays(fixtures / "warmup_loss.npz")
     box = data["gt_boxes_xywh"]

@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relo_jax import config as config_lib
 from relo_jax.data import miniature
+from relo_jax.data.clips.pipeline import sequences
 from relo_jax.data.datasets import layouts
+from relo_jax.data.records import build
 from relo_jax.data.records.examples import KINDS
-from relo_jax.data.records.read import open_built
+from relo_jax.data.records.read import RecordDataset, open_built
 from relo_jax.errors import UserError
 from relo_jax.media.images import FrameError
 from tests.data.builders import clips
-from tests.data.opened import opened
+from tests.data.opened import names, opened
 
 SPLITS = [(name, split) for name in miniature.MAKERS for split in layouts.dataset_layout(name).splits]
 
@@ -41,6 +44,21 @@ def test_a_built_dataset_equals_the_folders_to_the_byte(name, split, roots, buil
         assert np.array_equal(ours.read_frame(0), other.read_frame(0)) and other.name in ours.where(0)
     expected = clips(folders)
     assert clips(records) == expected and (isinstance(expected, list) or folders.visible_counts.max() <= 8)
+
+
+def test_a_build_has_the_objects_that_it_was_made_of_or_larger_ones(roots, built, tmp_path):
+    data = config_lib.base().data
+    build.build(layouts.dataset_layout("coco", 0), "train", tmp_path, roots, cache=tmp_path / "cache")
+    for root, sides in ((built, (50, 60)), (tmp_path, (0, 50, 60))):
+        for side in sides:
+            data.coco_smallest_side = side
+            folders, records = (sequences("coco", data, cache=tmp_path) for data.root in (str(roots), str(root)))
+            assert isinstance(records, RecordDataset) and names(records) == names(folders)
+            last = len(folders) - 1
+            assert records[last].read_encoded(0) == folders[last].read_encoded(0)
+    data.coco_smallest_side, data.root = 49, str(built)
+    with pytest.raises(UserError, match="objects above 50 pixels, and .*smallest_side=49 asks .*--smallest-side 49"):
+        sequences("coco", data, cache=tmp_path)
 
 
 def test_an_incomplete_built_dataset_is_named(lasot):

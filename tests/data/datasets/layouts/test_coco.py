@@ -2,7 +2,9 @@
 
 import pytest
 
+from relo_jax import config as config_lib
 from relo_jax.data import miniature
+from relo_jax.data.clips.pipeline import sequences
 from relo_jax.errors import UserError
 from tests.data.opened import names, opened
 
@@ -13,6 +15,21 @@ def test_objects_that_are_large_enough_and_not_a_crowd_become_stills(roots, tmp_
     assert [s.category for s in train] == ["dog", "dog", "person"] and [len(s) for s in train] == [1, 1, 1]
     assert train[0].boxes_xywh.tolist() == [[5, 6, 70, 60.5]] and train[1].boxes_xywh[0, 2] == 50.01
     assert train[2].where(0) == train[0].where(0) and train.problems == []
+
+
+def test_a_config_chooses_the_smallest_side_and_each_has_an_index(roots, tmp_path):
+    """As in the release: with 0, objects of every size are drawn, and only crowds are left out."""
+    data = config_lib.base().data
+    data.root = str(roots)
+    usual = sequences("coco", data, cache=tmp_path)
+    # As for runs and indices of the time before the choice.
+    assert names(usual) == names(opened("coco", "train", roots, tmp_path)) and len(list(tmp_path.iterdir())) == 1
+    for side, count in ((0, 5), (50, 3), (60, 1)):
+        data.coco_smallest_side = side
+        assert len(sequences("coco", data, cache=tmp_path)) == count
+    data.coco_smallest_side = 0
+    assert names(sequences("coco", data, train=False, cache=tmp_path))[3:] == ["900_9003", "900_9004"]
+    assert len(list(tmp_path.iterdir())) == 4  # three of train, one of val
 
 
 def test_images_may_be_below_a_folder_images(tmp_path):
