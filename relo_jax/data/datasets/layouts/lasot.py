@@ -8,7 +8,7 @@ Sequences are in a folder of their class, or laid flat, and either may be in the
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from relo_jax.data.datasets import attributes, split_lists
@@ -20,7 +20,8 @@ FILES = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt", "img")
 ATTRIBUTES = ("att", "annos/att", "LaSOT_Evaluation_Toolkit/annos/att")
 
 # Folders that a copy of the dataset may have above its classes, in lower case.
-_WRAPPERS = {"lasot", "lasotbenchmark", "lasottest", "lasot_ext", "lasot_extension_subset"}
+_OF_LASOT_EXT = {"lasot_ext", "lasot_extension_subset"}
+_WRAPPERS = {"lasot", "lasotbenchmark", "lasottest"} | _OF_LASOT_EXT
 _WRAPPERS |= {f"{split}{ending}" for split in ("train", "test") for ending in ("", "ing", "_set", "ing_set", "ingset")}
 
 
@@ -28,21 +29,22 @@ def _entries(root: Path, split: str) -> list[Entry]:
     test = set(split_lists.official("lasot", "test.txt"))
     classes = {name.rpartition("-")[0] for name in test}  # the test set has every class, and LaSOT_ext none of them
     keep = lambda name: name.rpartition("-")[0] in classes and (name in test) == (split == "test")
-    entries = sequence_entries(root, keep)
+    entries = sequence_entries(root, keep, unread=_OF_LASOT_EXT)
     if not entries:
         raise LAYOUT.not_found(root, f"sequence of the {split} split")
     return entries
 
 
-def sequence_entries(root: Path, keep: Callable[[str], bool]) -> list[Entry]:
+def sequence_entries(root: Path, keep: Callable[[str], bool], unread: Collection[str] = ()) -> list[Entry]:
     """Entries of the folders `class-number` whose name `keep` accepts, by class and name.
 
-    If a name is found again, the first is read and a problem names the other.
+    Folders whose name in lower case is in `unread` belong to another dataset. If a name is found again, the first is
+    read and a problem names the other.
     """
     found: dict[str, str] = {}
     again = []
     for name, path in _sequence_folders(root):
-        if keep(name):
+        if keep(name) and path.split("/")[0].lower() not in unread:
             if found.setdefault(name, path) != path:
                 detail = f"is in {found[name]} too, which is read: remove one of them"
                 again.append(Entry(path, (), problem=Problem("sequence found twice", path, detail, fatal=False)))
