@@ -235,7 +235,7 @@ def test_the_table_shows_every_sequence_and_the_means(evaluation):
     found, _ = evaluation
     lines = found.table().splitlines()
     assert [line.split()[0] for line in lines[1:6]] == sorted(LENGTHS)
-    frames, auc, p20, np20, still = lines[-1].split()[-5:]
+    frames, auc, p20, np20, still = lines[-3].split()[-5:]  # below: as published, and what that is
     assert int(frames) == sum(LENGTHS.values()) and auc == f"{found.mean.auc:.3f}" and p20 == f"{found.mean.p20:.3f}"
     assert np20 == f"{found.mean.np20:.3f}" and still == f"{found.still.mean.auc:.3f}"
 
