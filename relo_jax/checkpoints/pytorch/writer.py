@@ -39,7 +39,7 @@ def save(path: Path | str, content: Mapping) -> None:
         for name, data in (("data.pkl", pickled), ("byteorder", b"little"), ("version", b"3\n")):
             archive.writestr(zipfile.ZipInfo(f"archive/{name}", _DATE), data)
         for number, array in enumerate(arrays):
-            little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
             archive.writestr(zipfile.ZipInfo(f"archive/data/{number}", _DATE), little.tobytes())
 
 
