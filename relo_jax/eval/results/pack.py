@@ -162,7 +162,8 @@ def _files(
     files = {}
     for name, table in tables.items():
         files[kind.boxes.format(name)] = _lines(table if float_boxes else whole_numbers(table), of_boxes)
-    for name, seconds in times.items() if kind.times else ():
+    for name, seconds in times.items():
+        assert kind.times is not None  # otherwise no times were read
         files[kind.times.format(name)] = _lines(seconds[:, None], of_seconds)
     return files
 

@@ -17,6 +17,7 @@ GIVEN = np.concatenate([[[10.3, 10.4, 20.5, 20.6]], MOVES[1:]])  # a true first 
         ({"a": MOVES, "b": STAYS}, WHOLE),
         ({"a": GIVEN}, WHOLE),  # the first box was given
         ({"a": FLOATS, "b": STAYS}, FLOAT),  # the box that never moves
+        ({"a": FLOATS, "b": np.concatenate([STAYS, MOVES[[4, 8]]])}, FLOAT),  # and one that hardly moves
         ({"a": FLOATS, "b": MOVES[:1]}, FLOAT),  # one frame
         ({"a": FLOATS, "b": MOVES[:2]}, FLOAT),
         ({"a": STAYS, "b": MOVES[:1]}, UNKNOWN),
