@@ -154,7 +154,10 @@ def test_an_evaluation_from_before_there_were_configs_continues(evaluate, tmp_pa
             {"variant": None, "depth": 20},
             r"runs/b256 has another network than the config: depth 24 \(config: 20\); .* set --config.model.depth=24$",
         ),
-        ({"stem_blocks": (1, 1)}, r"stem_blocks \[3, 3\] \(config: \[1, 1\]\); .*--config.model.stem_blocks='\(3, 3\)'"),
+        (
+            {"stem_blocks": (1, 1)},
+            r"stem_blocks \[3, 3\] \(config: \[1, 1\]\); .*--config.model.stem_blocks='\(3, 3\)'",
+        ),
         (
             {"localizer": "heatmap", "heads": 4},
             r"config of b256: heads 8 \(config: 4\), localizer policy \(config: heatm",
