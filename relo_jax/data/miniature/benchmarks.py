@@ -10,17 +10,17 @@ import numpy as np
 from relo_jax.data.miniature.scenes import FRAMES, lines, walk, write_frames, write_image
 
 
-def lasot_ext(root: Path) -> None:
+def lasot_ext(root: Path, frames: int = FRAMES) -> None:
     """Three listed sequences, and one of LaSOT in the same folder. One file has tabs."""
     for seed, name in enumerate(("atv-1", "atv-10", "wingsuit-2", "airplane-1")):
-        folder, boxes = root / name.split("-")[0] / name, walk(seed=seed)
+        folder, boxes = root / name.split("-")[0] / name, walk(frames, seed)
         write_frames(folder / "img", boxes, seed=seed)
         (folder / "groundtruth.txt").write_text(lines(boxes, "\t" if name == "atv-10" else ","))
         for file, hidden in (("full_occlusion.txt", (4, 5)), ("out_of_view.txt", (5, 6))):
-            (folder / file).write_text(",".join(str(int(name == "atv-1" and k in hidden)) for k in range(FRAMES)))
+            (folder / file).write_text(",".join(str(int(name == "atv-1" and k in hidden)) for k in range(frames)))
 
 
-def tnl2k(root: Path) -> None:
+def tnl2k(root: Path, frames: int = FRAMES) -> None:
     """Frames as PNG, and as JPEG with unusual names; an absent target; a training sequence in the same root."""
     for seed, (part, name, pattern) in enumerate(
         (
@@ -29,7 +29,7 @@ def tnl2k(root: Path) -> None:
             ("train", "Boat_video1-Done", "{:05d}.jpg"),
         )
     ):
-        folder, boxes = root / f"TNL2K_{part}_subset" / name, walk(seed=seed)
+        folder, boxes = root / f"TNL2K_{part}_subset" / name, walk(frames, seed)
         shown = boxes.copy()
         if name == "Bird_28-Done":
             boxes[6:8], shown[6:8] = 0, np.nan
@@ -90,9 +90,9 @@ def otb100(root: Path) -> None:
     (root / "Football1" / "cfg.mat").write_bytes(b"MATLAB")
 
 
-def nfs(root: Path) -> None:
+def nfs(root: Path, frames: int = FRAMES) -> None:
     """A line for each frame at 240 per second; one surplus frame; the wrong frames at 30 per second."""
-    for seed, (name, frames) in enumerate({"bee": FRAMES, "Gymnastics": FRAMES, "dog_2": FRAMES}.items()):
+    for seed, name in enumerate(("bee", "Gymnastics", "dog_2")):
         rough = walk(frames, seed=seed)
         fine = np.repeat(rough, 8, 0)[: 8 * frames - 7]
         fine[1::8] += 30  # the lines between must not be used

@@ -19,7 +19,10 @@ TRAINING_SETS = tuple(relo_config.PAPER_DATA.split("+"))
 BENCHMARKS = published.DATASETS
 DATASETS = tuple(dict.fromkeys((*TRAINING_SETS, *BENCHMARKS)))
 _LOADER_CLIPS = 64
-_UAV123_FRAMES = range(570, 586)  # around the frame that two sequences share
+# Arguments that make the benchmarks shorter; UAV123 has the frames around the one that two sequences share.
+_SHORT: dict[str, dict] = {
+    "lasot_ext": {"frames": 12}, "tnl2k": {"frames": 12}, "nfs": {"frames": 12}, "uav123": {"frames": range(570, 586)},
+}  # fmt: skip
 _INCOMPLETE = ("sequences missing", MISSING_PART)  # problems that every miniature has
 
 
@@ -27,10 +30,7 @@ def write_miniatures(root: Path) -> str:
     """Writes all datasets in miniature, each below its official folder; returns how many there are."""
     for name in DATASETS:
         folder = root / layouts.dataset_layout(name).folders[0]
-        if name == "uav123":
-            miniature.uav123(folder, _UAV123_FRAMES)
-        else:
-            miniature.MAKERS[name](folder)
+        miniature.MAKERS[name](folder, **_SHORT.get(name, {}))
     return f"{len(TRAINING_SETS)} training sets, {len(BENCHMARKS)} benchmarks"
 
 
