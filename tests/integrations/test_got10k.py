@@ -182,7 +182,7 @@ def test_the_toolkit_packs_the_same_files(toolkits, tmp_path, monkeypatch):
     (tmp_path / "GOT-10k" / "test" / "list.txt").write_text("\n".join(names))
     report = "from got10k.experiments import *; ExperimentGOT10k('GOT-10k', subset='test').report(['RELO'])"
     toolkits("python", "-c", report, cwd=tmp_path)
-    pack("got10k", tmp_path / "results" / "GOT-10k" / "RELO", tmp_path / "ours.zip")
+    pack("got10k", tmp_path / "results" / "GOT-10k" / "RELO", tmp_path / "ours.zip", float_boxes=True)
     with (
         zipfile.ZipFile(tmp_path / "ours.zip") as ours,
         zipfile.ZipFile(tmp_path / "results/GOT-10k/RELO.zip") as theirs,
