@@ -105,7 +105,9 @@ def test_the_releases_recipe_has_its_constants_and_differs_from_the_papers_only_
         assert (model.dtype, model.head_width) == ("float32", 256)
 
 
-@pytest.mark.parametrize(("name", "hint"), [("rl_relase", "'rl_release'"), ("finetune", "known: warmup, rl, warmup_release")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("rl_relase", "'rl_release'"), ("finetune", "known: warmup, rl, warmup_release")]
+)
 def test_an_unknown_recipe_names_the_nearest(name, hint):
     with pytest.raises(UserError, match=hint):
         load("b256").get_config(name)
