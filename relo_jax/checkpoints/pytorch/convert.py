@@ -12,6 +12,7 @@ network in a file, `parameter_map` has the mapping, `export` writes the release'
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,8 +128,8 @@ def convert(
     unused = strays.account(found, used, option)
     if fresh:
         arrays |= _initialise(model, jax.random.key(0) if key is None else key, without=set(arrays))
-    dtypes = _count(str(found.tensors[name].dtype).removeprefix("torch.") for name in tensors if name in used)
-    return Conversion(_tree(arrays), found.kind, mapped, fresh, unused, found.around, dtypes)
+    dtypes = Counter(str(found.tensors[name].dtype).removeprefix("torch.") for name in tensors if name in used)
+    return Conversion(_tree(arrays), found.kind, mapped, fresh, unused, found.around, dict(dtypes.most_common()))
 
 
 def describe_fresh(conversion: Conversion) -> str:
@@ -274,14 +275,6 @@ def _initialise(model, key, without):
         return {path: leaf for path, leaf in fresh.items() if path not in without}
 
     return jax.jit(missing)(key)
-
-
-def _count(values):
-    """Each value with the number of times that it occurs, the most frequent first."""
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def _tree(arrays):

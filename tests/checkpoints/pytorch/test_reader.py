@@ -164,6 +164,14 @@ def test_a_truncated_file_says_so_in_one_line(tmp_path, name, share):
     assert "\n" not in message and ("truncated" in message or "early" in message)
 
 
+def test_a_type_that_is_not_read_is_named(tmp_path):
+    """PyTorch saves float8 and other young types as storages without a type."""
+    storage = [b"(", text("storage"), b"ctorch.storage\nUntypedStorage\n", text("0"), text("cpu"), b"K\x08tQ"]
+    write_zip(tmp_path / "float8.pt", opcodes(*storage))
+    with pytest.raises(UserError, match=r"float8\.pt .* not read \(UntypedStorage\): save it again as float32"):
+        reader.load(tmp_path / "float8.pt")
+
+
 def test_a_damaged_storage_is_noticed_when_its_tensor_is_read(tmp_path):
     path = tmp_path / "damaged.pt"
     with zipfile.ZipFile(FIXTURES / "torch" / "dtypes_zip.pt") as whole, zipfile.ZipFile(path, "w") as cut:
