@@ -16,6 +16,7 @@ import pytest
 
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints import run_directory
+from relo_jax.checkpoints.pytorch import export
 from relo_jax.errors import UserError
 from relo_jax.model import RELO
 from tests import command
@@ -124,6 +125,9 @@ def test_a_failed_write_leaves_nothing(tmp_path, model, variables, limit):
     try:
         one_line(checkpoint.save_variables, tmp_path / "run", model, variables, match="run cannot be written")
         one_line(checkpoint.export_starter, variables, model, tmp_path / "x.msgpack", match="cannot be written")
+        one_line(
+            export.write, tmp_path / "x.safetensors", model, variables, {}, match="x.safetensors cannot be written"
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,19 @@ def test_the_command_line_changes_single_fields():
     assert config.rl.drop_path and config.optimizer.learning_rate == 1.0 and config.model.stem_blocks == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("head.*", ("head.*",)),
+        ("head.*,mask_token", ("head.*", "mask_token")),
+        ("mask_token, cls_token,", ("mask_token", "cls_token")),
+        ("('head.*','norm.*')", ("head.*", "norm.*")),
+    ],
+)
+def test_a_field_of_several_values_takes_commas(value, expected):
+    assert read_config("relo train", TINY, [f"--config.init_ignore={value}"]).init_ignore == expected
+
+
 def test_two_command_lines_in_one_process_do_not_mix():
     first = read_config("relo train", TINY, ["--config.batch_size=4"])
     second = read_config("relo train", TINY)

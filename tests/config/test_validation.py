@@ -56,6 +56,7 @@ def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
         ("group_size", 7),  # of a batch of 64
         ("batch_norm", "frames"),
         ("data__coco_smallest_side", -1),
+        ("init_ignore", ("head.*",)),  # without init_from
         ("warmup__decode_at", "argmax"),  # with an untrained centre map
         ("warmup__train", "centre"),
         ("warmup__train", "center"),  # as above
