@@ -1,4 +1,4 @@
-"""Files written without PyTorch are read as they were written."""
+"""Files written without PyTorch are read as they were written. PyTorch 2.13 has read the same, with `weights_only`."""
 
 import ml_dtypes
 import numpy as np
