@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     preset = "paper, or release: the choices of the authors' code, as in configs/ (default paper)"
     parser.add_argument("--preset", choices=["paper", "release"], default="paper", help=preset)
     parser.add_argument("--steps", type=int, default=6, metavar="N", help="of the warm-up; the RL stage has half (6)")
-    batch = "clips of a step of the warm-up (default: 2 on a CPU, 8 for each accelerator); RL has a quarter"
+    batch = "clips of a step of the warm-up (default: one on a CPU, 8 for each accelerator); RL has a quarter"
     parser.add_argument("--batch-size", type=int, metavar="N", help=batch)
     root = "your datasets: they are checked, and the loader reads them instead of miniatures"
     parser.add_argument("--data-root", type=Path, metavar="DIR", help=root)

@@ -70,18 +70,21 @@ def check_own(root: Path, cache: Path) -> str:
             if name in TRAINING_SETS:
                 problems.append(str(error))
             continue
-        fatal = [
-            f"{layout.title} {f.dataset.split}: {f.counts[kind]} x {kind}"
-            for f in findings
-            for kind in f.kinds
-            if f.fatal(kind)
-        ]
+        fatal = [_fatal(found, kind) for found in findings for kind in found.kinds if found.fatal(kind)]
         problems += fatal
         good += not fatal
     if problems:
         more = f" (and {len(problems) - 1} more problems: see relo data check)" if len(problems) > 1 else ""
         raise StepFailed(problems[0] + more)
     return f"{good} datasets without a fatal problem" + (f"; not here: {', '.join(absent)}" if absent else "")
+
+
+def _fatal(found: check.Findings, kind: str) -> str:
+    """A line on the problems of a kind."""
+    where, first = f"{found.dataset.layout.title} {found.dataset.split}", found.examples[kind][0]
+    if kind == _INCOMPLETE[0]:
+        return f"{where}: {first.detail}"
+    return f"{where}: {found.counts[kind]} x {kind}, such as {first}"
 
 
 def loader(plan: Plan, root: Path, batch_size: int, log: Path) -> tuple[list, float]:

@@ -122,7 +122,7 @@ def make_plan(
 def clips_for(plan: Plan, devices: int, platform: str) -> dict[str, int]:
     """Clips of a step, by stage: multiples of the number of devices.
 
-    An accelerator gets the release's load a device, a CPU as little as possible. The RL stage has a quarter of the
+    An accelerator gets the release's load a device, a CPU one clip. The RL stage has a quarter of the
     warm-up's clips, as in the paper.
 
     Raises:
@@ -130,10 +130,8 @@ def clips_for(plan: Plan, devices: int, platform: str) -> dict[str, int]:
     """
     if plan.batch_size is not None and plan.batch_size % devices:
         raise UserError(f"--batch-size is {plan.batch_size}: give a multiple of the {devices} devices")
-    usual = 2 if platform == "cpu" else CLIPS_A_DEVICE * devices
-    multiple = lambda clips: devices * math.ceil(clips / devices)
-    warmup = plan.batch_size or multiple(usual)
-    return {"warmup": warmup, "rl": multiple(max(warmup / 4, min(warmup, 2)))}
+    warmup = plan.batch_size or devices * (1 if platform == "cpu" else CLIPS_A_DEVICE)
+    return {"warmup": warmup, "rl": devices * math.ceil(warmup / 4 / devices)}
 
 
 def check_space(plan: Plan) -> None:

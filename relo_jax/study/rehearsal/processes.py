@@ -6,6 +6,7 @@ The rehearsal itself computes on the CPU, so that the processes have the acceler
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -100,6 +101,12 @@ def start(argv: Sequence[object], folder: Path, output: object, code: str | None
         [sys.executable, *what], cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment,
         start_new_session=True,
     )  # type: ignore[call-overload]  # fmt: skip
+
+
+def peak_gib() -> float:
+    """Memory of the largest process that has ended so far."""
+    unit = 2**30 if sys.platform == "darwin" else 2**20
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
 
 
 def reason(log: Path, status: int) -> str:

@@ -37,10 +37,11 @@ def notes(content: dict) -> list[str]:
     lines = []
     if clips:
         lines.append(
-            f"A clip is assumed to cost the same in the real batch as in this one ({clips['warmup']} clips in the "
-            f"warm-up, {clips['rl']} in the RL stage); give --batch-size to measure a larger one."
+            f"A clip is assumed to cost the same in the real batch as in this one (of {clips['warmup']} in the warm-up, "
+            f"of {clips['rl']} in the RL stage); --batch-size measures a larger one."
         )
-    lines.append("Miniature frames are small: reading real ones costs evaluation and loader more.")
+    slower = "evaluation" if content["data_root"] else "evaluation and loader"
+    lines.append(f"Miniature frames are small: reading real ones costs {slower} more.")
     if loader is not None:
         data = "your data" if content["data_root"] else "miniatures; --data-root measures your data"
         lines.append(
@@ -69,7 +70,7 @@ def markdown(content: dict) -> str:
     for step in content["steps"]:
         seconds = f"{step['seconds']:.0f} s" if step["seconds"] is not None else ""
         lines.append(f"| {step['name']} | {step['state']} | {seconds} | {_cell(step['remark'])} |")
-    lines += ["", f"Peak memory of a process: {content['peak_gib']:.1f} GiB. This directory: "
+    lines += ["", f"Peak memory of a process: {content['peak_gib']:.1f} GiB ({content['peak_step']}). This directory: "
               f"{amount(content['workdir_bytes'])}; it can be removed."]  # fmt: skip
     if "forecast" in content:
         lines += _forecast(content)

@@ -6,7 +6,6 @@ A step that fails does not stop those that do not need it. Each writes its outpu
 from __future__ import annotations
 
 import json
-import resource
 import shlex
 import sys
 import time
@@ -50,6 +49,7 @@ class Rehearsal:
       machine: count, kind and platform of the devices, as another process sees them.
       clips: of a step of each stage.
       rates: see `forecast`.
+      peak: GiB of memory of the largest process, and its step.
     """
 
     def __init__(self, plan: Plan):
@@ -58,6 +58,7 @@ class Rehearsal:
         self.machine: dict = {}
         self.clips: dict[str, int] = {}
         self.rates: dict[str, float] = {}
+        self.peak = 0.0, ""
         self.data, self.cache = plan.workdir / "data", plan.workdir / "data_index"
         self.imagenet, self.released = plan.workdir / weights.IMAGENET_FILE, plan.workdir / weights.RELEASE_FILE
         self.converted, self.results = plan.workdir / "converted", plan.workdir / "results"
@@ -99,6 +100,8 @@ class Rehearsal:
                 except (UserError, OSError) as error:
                     done.state, done.remark = FAILED, str(error)
                 done.seconds = round(time.perf_counter() - start, 1)
+                if (peak := processes.peak_gib()) > self.peak[0]:
+                    self.peak = peak, name
             seconds = "" if done.seconds is None else f"{done.seconds:.0f} s"
             print(f"{done.state:<8}{seconds:>6}  {done.remark}", flush=True)
 
@@ -199,7 +202,8 @@ class Rehearsal:
             "steps": [asdict(done) for done in self.done.values()],
             "rates": self.rates,
             "forecast": forecast(configs, self.plan.model().config.templates, self.rates, sizes),
-            "peak_gib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20,
+            "peak_gib": self.peak[0],
+            "peak_step": self.peak[1],
             "workdir_bytes": training.size_of(self.plan.workdir),
             "session": provenance.session(),
         }
@@ -222,7 +226,7 @@ def rehearse(plan: Plan) -> dict:
     write(plan.workdir, content)
     print(
         f"\n{terminal(content)}\n\n{content['seconds'] / 60:.1f} minutes, at most {content['peak_gib']:.1f} GiB of "
-        f"memory a process; written to {plan.workdir}: {PAGE_FILE}, {JSON_FILE}, logs/"
+        f"memory a process ({content['peak_step']}); written to {plan.workdir}: {PAGE_FILE}, {JSON_FILE}, logs/"
     )
     bad = [done for done in rehearsal.done.values() if done.state != OK]
     if bad:

@@ -37,7 +37,7 @@ def test_a_config_on_other_data_gets_the_papers(tmp_path):
 def test_an_accelerator_gets_the_releases_load_and_a_cpu_little(plan):
     assert clips_for(plan, 8, "gpu") == {"warmup": 64, "rl": 16}
     assert clips_for(plan, 1, "gpu") == {"warmup": 8, "rl": 2}
-    assert clips_for(plan, 1, "cpu") == {"warmup": 2, "rl": 2}
+    assert clips_for(plan, 1, "cpu") == {"warmup": 1, "rl": 1}
     assert clips_for(plan, 8, "cpu") == {"warmup": 8, "rl": 8}
     assert clips_for(dataclasses.replace(plan, batch_size=32), 4, "gpu") == {"warmup": 32, "rl": 8}
     with pytest.raises(UserError, match="--batch-size is 6: give a multiple of the 4 devices"):

@@ -47,7 +47,7 @@ def rehearsed(tmp_path_factory):
             processes, "relo", lambda argv, *rest: (in_a_process if is_warmup(argv) else run_here)(argv, *rest)
         )
         with open(printed, "w") as output, contextlib.redirect_stdout(output):
-            runner.rehearse(make_plan("b256", workdir, fields=FIELDS))
+            runner.rehearse(make_plan("b256", workdir, batch_size=2, fields=FIELDS))
     return workdir, printed.read_text()
 
 
@@ -83,7 +83,8 @@ def test_both_stages_train_the_real_recipe_from_the_weights_before_them(rehearse
     assert warmup["init_from"].endswith("fast_itpn.pt") and rl["init_from"] == str(workdir / "warmup")
     assert warmup["data"]["name"] == rl["data"]["name"] == "coco+got10k+lasot+trackingnet+vasttrack"
     assert (warmup["warmup"]["search_frames"], warmup["optimizer"]["clip_norm"]) == (2, 0.1)
-    assert (warmup["total_steps"], rl["total_steps"], rl["batch_size"]) == (6, 3, 2)
+    assert warmup["batch_size"] == 2
+    assert (warmup["total_steps"], rl["total_steps"], rl["batch_size"]) == (6, 3, 1)
 
 
 def test_all_seven_benchmarks_are_in_the_table(rehearsed):
