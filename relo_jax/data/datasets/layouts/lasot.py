@@ -57,10 +57,12 @@ def _sequence_folders(root: Path, base: str = "") -> Iterator[tuple[str, str]]:
     for folder in list_folders(f"{root}/{base}"):
         inside = list_folders(f"{root}/{base}{folder}")
         of_class = [name for name in inside if name.rpartition("-")[0] == folder]
-        yield from ((name, f"{base}{folder}/{name}") for name in of_class)
-        if not of_class and folder.lower() in _WRAPPERS and base.count("/") < 2:
+        # LaSOT has a class train: a folder train with other folders besides is that of a split.
+        if folder.lower() in _WRAPPERS and len(of_class) < len(inside) and base.count("/") < 2:
             wrappers.append(f"{base}{folder}/")
-        elif not of_class and re.fullmatch(r"[A-Za-z]+-\d+", folder):
+        elif of_class:
+            yield from ((name, f"{base}{folder}/{name}") for name in of_class)
+        elif re.fullmatch(r"[A-Za-z]+-\d+", folder):
             flat.append((folder, f"{base}{folder}"))
     yield from flat
     for wrapper in wrappers:
