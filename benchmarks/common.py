@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from relo_jax.model import RELO
+from relo_jax.profiling.efficiency import processor
 
 RESULTS = Path(__file__).parent / "results"
 DTYPES = ["float32", "bfloat16"]
@@ -76,7 +77,7 @@ def machine() -> dict:
     """Processor, cores, load by other programs, and the accelerator."""
     device = jax.devices()[0]
     return {
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 1),
         "system": platform.system(),
@@ -124,14 +125,6 @@ def memory_gib(compiled: jax.stages.Compiled) -> dict[str, float]:
     peak = arguments + memory.output_size_in_bytes - memory.alias_size_in_bytes + temporary
     sizes = {"peak_gib": peak, "arguments_gib": arguments, "temporary_gib": temporary}
     return {name: round(size / _GIB, 3) for name, size in sizes.items()}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _commit() -> str:

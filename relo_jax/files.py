@@ -1,4 +1,4 @@
-"""Atomic output files: written under a temporary name and renamed when they are complete."""
+"""Output files and folders. A file is atomic: written under a temporary name and renamed when it is complete."""
 
 import contextlib
 import json
@@ -48,6 +48,14 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path | str) -> None:
+    """Makes a folder for output, and those above it, unless it exists. Raises UserError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be made: {error.strerror}") from None
 
 
 @contextlib.contextmanager

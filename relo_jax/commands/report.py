@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import relo_jax
 from relo_jax.commands.arguments import add_dataset
 from relo_jax.errors import UserError, did_you_mean
+from relo_jax.files import make_folder
 
 if TYPE_CHECKING:
     from relo_jax.eval.report.comparison import Comparison
@@ -71,10 +72,7 @@ def run(args: argparse.Namespace) -> None:
     attributes = {}
     if args.dataset in layouts.NAMES:
         attributes = attributes_of(layouts.dataset_layout(args.dataset), args.data_root, comparison.names)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made: {error.strerror}") from None
+    make_folder(out)
     if (out / SUMMARY_FILE).is_file():
         _clear_earlier(out)
     facts = _facts(comparison, args.data_root)

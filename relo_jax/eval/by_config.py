@@ -30,6 +30,7 @@ from relo_jax.eval.benchmarks import Benchmark, open_benchmark
 from relo_jax.eval.evaluation import Evaluation
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import write_release_files
+from relo_jax.files import make_folder
 from relo_jax.model import RELO, VARIANTS
 
 
@@ -268,10 +269,7 @@ def _of_dataset(config: ConfigDict, dataset: Dataset, loaded: Loaded, options: d
 
 def _write_config(folder: Path, values: dict) -> None:
     """Writes the config of several datasets into the folder of their folders. Raises UserError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made: {error.strerror}") from None
+    make_folder(folder)
     runner.write_config(folder, values)
 
 

@@ -25,7 +25,7 @@ from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval import runner, standing
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.eval.evaluation import Evaluation
-from relo_jax.files import atomic_write
+from relo_jax.files import atomic_write, make_folder
 
 JSON_FILE, PAGE_FILE = "reproduce.json", "reproduce.md"
 MEASURED, SERVER, ABSENT, FAILED = "measured", "server", "absent", "failed"
@@ -185,10 +185,7 @@ def _remark(row: dict) -> str:
 
 def _write(out: Path, variant: str, about: dict, rows: dict[str, dict]) -> None:
     """Writes the JSON and the page; `about` has the checkpoint's card and the dtype. Raises UserError."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made: {error.strerror}") from None
+    make_folder(out)
     content = {"variant": variant, **about, "boxes": _BOXES, "session": provenance.session(), "datasets": rows}
     with atomic_write(out / JSON_FILE) as file:
         file.write_text(json.dumps(content, indent=2) + "\n")

@@ -23,7 +23,7 @@ from relo_jax.checkpoints import provenance
 from relo_jax.config import published_tables as paper
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
-from relo_jax.files import atomic_write
+from relo_jax.files import atomic_write, make_folder
 from relo_jax.model import RELO, init_variables
 from relo_jax.profiling import counts, frame
 
@@ -70,7 +70,7 @@ def measure(
       UserError: no such variant, the folder cannot be written, or a variant does not fit into the device's memory.
     """
     models = {variant: RELO.from_variant(variant, dtype=dtype) for variant in variants}
-    _make(out)
+    make_folder(out)
     content: dict[str, Any] = {
         "dtype": dtype,
         "frame": f"{width}x{height}",
@@ -122,7 +122,7 @@ def machine() -> dict[str, Any]:
     """The first device, the processor, the number of its cores that this process may use, and its load by others."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-    return {"device": frame.device(), "processor": _processor(), "cores": cores, "load_before": load}
+    return {"device": frame.device(), "processor": processor(), "cores": cores, "load_before": load}
 
 
 def table(content: Mapping) -> str:
@@ -227,19 +227,13 @@ def _how(content: Mapping) -> str:
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made: {error.strerror}") from None
 
 
 def _write(out: Path, content: dict) -> None:

@@ -24,7 +24,7 @@ from relo_jax.config.renamed import with_current_names
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.eval.metrics import whole_numbers
-from relo_jax.files import atomic_write
+from relo_jax.files import atomic_write, make_folder
 from relo_jax.model import RELO
 
 RUN_FILE = "run.json"
@@ -63,10 +63,7 @@ class ResultFolder:
             return
         if path.exists() and (not path.is_dir() or any(path.glob("*.txt"))):
             raise UserError(f"{path} exists and is not a folder of results (it has no {RUN_FILE}): name another one")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{path} cannot be made: {error.strerror}") from error
+        make_folder(path)
         with atomic_write(run) as file:
             file.write_text(json.dumps(made_by, indent=2) + "\n")
 
@@ -116,10 +113,7 @@ def write_release_files(folder: Path, boxes: Mapping[str, np.ndarray], dataset: 
       UserError: cannot be written.
     """
     out = folder / RELEASE_FOLDER
-    try:
-        out.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made: {error.strerror}") from None
+    make_folder(out)
     for name, boxes_xywh in boxes.items():
         own = f"{_RELEASE_PREFIXES.get(dataset or '', '')}{name}"
         times = folder / f"{name}_time.txt"
