@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from relo_jax.config.fields import PAPER_DATA, base, steps
-from relo_jax.config.validation import check_value
+from relo_jax.config.validation import check_stage
 from relo_jax.errors import UserError, did_you_mean
 
 
@@ -14,9 +14,9 @@ def paper(stage: str) -> ConfigDict:
       UserError: neither `warmup` nor `rl`.
     """
     config = base()
-    check_value("stage", stage, str)
     if stage == "eval":
-        raise UserError("config.stage is 'eval': relo_jax.config.evaluation, not paper or starter, makes its config")
+        raise UserError("config.stage is 'eval': relo_jax.config.evaluation makes the config of an evaluation")
+    check_stage(stage)
     config.stage = stage
     if stage == "rl":
         config.batch_size = config.optimizer.reference_batch = 16  # release: 2 a GPU on 8 GPUs

@@ -15,7 +15,6 @@ from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError, did_you_mean
 
 _CHOICES = {
-    "stage": ("warmup", "rl", "eval"),
     **{f"model.{name}": known for name, known in MODEL_CHOICES.items()},
     "eval.rules": ("plain", "lasot", "lasot_ext", "uav123"),
     "batch_norm": ("batch", "frame"),
@@ -69,6 +68,7 @@ def validate(config: ConfigDict) -> None:
     if "eval" in config or config.get("stage") == "eval":
         raise UserError("config.stage is 'eval', for relo eval: the stages of training are warmup and rl")
     check_fields(config, base())
+    check_stage(config["stage"])
     if config["optimizer"]["warmup_steps"] >= config["total_steps"]:
         raise UserError(f"config.optimizer.warmup_steps={config['optimizer']['warmup_steps']} leaves none of "
                         f"config.total_steps={config['total_steps']} for training")  # fmt: skip
@@ -276,6 +276,11 @@ def check_value(name: str, value: Any, kind: type[Any], where: Path | str = "con
         return
     if kind in (int, float) and name != "mesh.data" and (not math.isfinite(value) or value < 0):
         raise wrong("a finite number, not negative")
+
+
+def check_stage(stage: str) -> None:
+    """Raises UserError unless it is a stage of training; names the nearest."""
+    _check_choice("stage", stage, ("warmup", "rl"), "config")
 
 
 def _check_choice(name: str, value: str, known: Iterable[str], where: Path | str, more: str = "") -> None:
