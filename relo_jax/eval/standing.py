@@ -30,12 +30,16 @@ def ranking(dataset: str, name: str, numbers: Mapping[str, float]) -> list[tuple
 
 
 def line(dataset: str, name: str, numbers: Mapping[str, float]) -> str:
-    """The measured row's place, between its neighbours: `place 3 of 8: RELO-B256 70.0 > 69.8 > ARTrack-L384 67.9`."""
+    """The measured row's place, between its neighbours: `place 3 of 9: RELO-B256 70.0 > 69.8 > ARTrack-L384 67.9`."""
     rows = ranking(dataset, name, numbers)
     place = next(index for index, row in enumerate(rows) if row[0] == name)
-    shown = [f"{row[0]} {row[1][0]:.1f}" for row in rows[max(place - 1, 0) : place + 2]]
-    shown[min(place, 1)] = f"{rows[place][1][0]:.1f}"
-    return f"place {place + 1} of {len(rows)}: {' > '.join(shown)}"
+    shown = f"{rows[place][1][0]:.1f}"
+    if place > 0:
+        above, best = rows[place - 1][0], f"{rows[place - 1][1][0]:.1f}"
+        shown = f"{above} {best} {'=' if best == shown else '>'} {shown}"
+    if place + 1 < len(rows):
+        shown += f" > {rows[place + 1][0]} {rows[place + 1][1][0]:.1f}"
+    return f"place {place + 1} of {len(rows)}: {shown}"
 
 
 def text(name: str, measured: Mapping[str, Mapping[str, float]]) -> str:

@@ -11,7 +11,7 @@ def test_a_measured_number_has_its_place_between_its_neighbours():
 
 
 def test_it_follows_those_that_print_the_same():
-    assert standing.line("nfs", "measured", {"auc": 70.04}) == "place 3 of 9: RELO-B256 70.0 > 70.0 > ARTrack-L384 67.9"
+    assert standing.line("nfs", "measured", {"auc": 70.04}) == "place 3 of 9: RELO-B256 70.0 = 70.0 > ARTrack-L384 67.9"
 
 
 def test_the_ranking_is_by_the_first_column():
