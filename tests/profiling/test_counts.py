@@ -11,7 +11,7 @@ from relo_jax.model import RELO
 from relo_jax.profiling import counts
 from relo_jax.profiling.flops import matmul_flops
 
-# Millions of the release's checkpoints: encoder, regression, policy, value (../shared/spec/released_system.md).
+# Millions of the release's checkpoints: encoder, regression, policy, value.
 RELEASE = {
     "t256": (23.89, 3.82, 1.27, 1.27), "b256": (84.41, 4.70, 1.57, 1.57), "l256": (311.40, 6.47, 2.16, 2.16),
 }  # fmt: skip

@@ -19,8 +19,6 @@ from relo_jax.errors import UserError
 
 # Some of the archives spell the first name in lower case.
 _FILES = ("Groundtruth.txt", "groundtruth.txt", "imgs", "img")
-
-
 RELEASE_LIST = "vasttrack_train_split.txt"
 
 
