@@ -37,8 +37,8 @@ def notes(content: dict) -> list[str]:
     lines = []
     if clips:
         lines.append(
-            f"A clip is assumed to cost the same in the real batch as in this one (of {clips['warmup']} in the warm-up, "
-            f"of {clips['rl']} in the RL stage); --batch-size measures a larger one."
+            f"A clip is assumed to cost the same in the real batch as in this one ({clips['warmup']} in the warm-up, "
+            f"{clips['rl']} in the RL stage); --batch-size measures a larger one."
         )
     slower = "evaluation" if content["data_root"] else "evaluation and loader"
     lines.append(f"Miniature frames are small: reading real ones costs {slower} more.")

@@ -125,9 +125,8 @@ class Rehearsal:
         self.machine = json.loads(log.read_text().strip().splitlines()[-1])
         self.machine["devices"] = f"{self.machine['count']} x {self.machine['kind']}"
         self.clips = clips_for(self.plan, self.machine["count"], self.machine["platform"])
-        return (
-            f"{self.machine['devices']}: {self.clips['warmup']} clips a step in the warm-up, {self.clips['rl']} in RL"
-        )
+        batches = f"batches of {self.clips['warmup']} in the warm-up, of {self.clips['rl']} in the RL stage"
+        return f"{self.machine['devices']}: {batches}"
 
     def _own_data(self) -> str:
         assert self.plan.data_root is not None
