@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from relo_jax.config.fields import PAPER_DATA, base, steps
-from relo_jax.config.validation import check_stage
+from relo_jax.config.validation import STAGES
 from relo_jax.errors import UserError, did_you_mean
 
 
@@ -16,7 +16,8 @@ def paper(stage: str) -> ConfigDict:
     config = base()
     if stage == "eval":
         raise UserError("config.stage is 'eval': relo_jax.config.evaluation makes the config of an evaluation")
-    check_stage(stage)
+    if stage not in STAGES:
+        raise UserError(f"config.stage is {stage!r}{did_you_mean(stage, (*STAGES, 'eval'), cutoff=0.5)}")
     config.stage = stage
     if stage == "rl":
         config.batch_size = config.optimizer.reference_batch = 16  # release: 2 a GPU on 8 GPUs
@@ -60,7 +61,7 @@ def recipe(name: str) -> ConfigDict:
     """
     known = ("warmup", "rl", "warmup_release", "rl_release")
     if name not in known:
-        raise UserError(f"config.stage is {name!r}{did_you_mean(name, known, cutoff=0.5)}")
+        raise UserError(f"config.stage is {name!r}{did_you_mean(name, (*known, 'eval'), cutoff=0.5)}")
     if name.endswith("_release"):
         return release(name.removesuffix("_release"))
     config = paper(name)

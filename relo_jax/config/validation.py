@@ -14,6 +14,7 @@ from relo_jax.config.model_config import CHOICES as MODEL_CHOICES
 from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError, did_you_mean
 
+STAGES = ("warmup", "rl")  # of training
 _CHOICES = {
     **{f"model.{name}": known for name, known in MODEL_CHOICES.items()},
     "eval.rules": ("plain", "lasot", "lasot_ext", "uav123"),
@@ -51,7 +52,8 @@ def unknown_field(name: str, where: Path | str = "config", known: ConfigDict | N
     training = flatten(base())
     names = list(training if known is None else flatten(known))
     same_last_part = [k for k in names if k.split(".")[-1] == name.split(".")[-1]]
-    nearest = same_last_part or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    cutoff = 0.0 if same_last_part else 0.5
+    nearest = difflib.get_close_matches(name, same_last_part or names, n=1, cutoff=cutoff)
     if name in training and name not in names:
         return UserError(f"{where} has no field {name!r}: it is one of training; see relo_jax/config/evaluation.py")
     file = "evaluation" if known is not None and "eval" in known else "fields"
@@ -68,7 +70,7 @@ def validate(config: ConfigDict) -> None:
     if "eval" in config or config.get("stage") == "eval":
         raise UserError("config.stage is 'eval', for relo eval: the stages of training are warmup and rl")
     check_fields(config, base())
-    check_stage(config["stage"])
+    _check_choice("stage", config["stage"], STAGES, "config")
     if config["optimizer"]["warmup_steps"] >= config["total_steps"]:
         raise UserError(f"config.optimizer.warmup_steps={config['optimizer']['warmup_steps']} leaves none of "
                         f"config.total_steps={config['total_steps']} for training")  # fmt: skip
@@ -276,11 +278,6 @@ def check_value(name: str, value: Any, kind: type[Any], where: Path | str = "con
         return
     if kind in (int, float) and name != "mesh.data" and (not math.isfinite(value) or value < 0):
         raise wrong("a finite number, not negative")
-
-
-def check_stage(stage: str) -> None:
-    """Raises UserError unless it is a stage of training; names the nearest."""
-    _check_choice("stage", stage, ("warmup", "rl"), "config")
 
 
 def _check_choice(name: str, value: str, known: Iterable[str], where: Path | str, more: str = "") -> None:

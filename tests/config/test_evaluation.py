@@ -79,6 +79,10 @@ def test_a_bad_value_is_named_with_its_field(field, value, message):
     [
         ({"eval": {"btch": 8}}, "mine.json has no field 'eval.btch': did you mean 'eval.batch'"),
         ({"eval": {}, "batch_size": 8}, "mine.json has no field 'batch_size': it is one of training"),
+        (
+            {"eval": {}, "benchmarks": {"lasot_ex": {"window_power": 1.0}}},
+            "did you mean 'benchmarks.lasot_ext.window_power'",
+        ),
         ({"eval": {}, "tracker": {"window_powr": 1.0}}, "did you mean 'tracker.window_power'"),
     ],
 )

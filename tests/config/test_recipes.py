@@ -106,7 +106,8 @@ def test_the_releases_recipe_has_its_constants_and_differs_from_the_papers_only_
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("rl_relase", "'rl_release'"), ("finetune", "known: warmup, rl, warmup_release")]
+    ("name", "hint"),
+    [("rl_relase", "'rl_release'"), ("evl", "'eval'"), ("finetune", "known: warmup, rl, warmup_release")],
 )
 def test_an_unknown_recipe_names_the_nearest(name, hint):
     with pytest.raises(UserError, match=hint):
