@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     efficiency.add_argument("--frames", type=int, metavar="N", help="number to measure with (default 10)")
     efficiency.add_argument("--size", metavar="WxH", help="of a frame (default 640x480)")
     add_batch(parser)
+    parser.set_defaults(batch=None)
     add_dtype(parser)
 
 
@@ -43,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
     from relo_jax.eval.reproduce import reproduce
 
     reproduce(
-        args.variant, args.checkpoint, args.data_root, out=args.out, batch=args.batch, datasets=args.dataset,
-        dtype=args.dtype,
+        args.variant, args.checkpoint, args.data_root, out=args.out, datasets=args.dataset, dtype=args.dtype,
+        batch=8 if args.batch is None else args.batch,
     )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def _run_efficiency(args: argparse.Namespace) -> None:
     from relo_jax.config.published_tables import COST
     from relo_jax.profiling import efficiency
 
-    _refuse(args, ("checkpoint", "data_root", "dataset"), "is not read with --efficiency: weights do not matter there")
+    _refuse(args, ("checkpoint", "data_root", "dataset", "batch"), "is not read with --efficiency")
     frames = 10 if args.frames is None else args.frames
     if frames < 1:
         raise UserError(f"relo reproduce: --frames is {frames}: give at least 1")

@@ -35,6 +35,7 @@ def test_efficiency_takes_one_variant_and_its_own_flags(calls):
         (["--efficiency", "--checkpoint=b"], "--checkpoint is not read with --efficiency"),
         (["--efficiency", "--data-root=/data"], "--data-root is not read with --efficiency"),
         (["--efficiency", "--dataset=lasot"], "--dataset is not read with --efficiency"),
+        (["--efficiency", "--batch=2"], "--batch is not read with --efficiency"),
         (["--efficiency", "--frames=0"], "--frames is 0: give at least 1"),
         (["--efficiency", "--size=big"], "--size is 'big': give WIDTHxHEIGHT"),
     ],
