@@ -39,7 +39,7 @@ def evaluation(variant: str | None = None, checkpoint: str = "", datasets: str =
     config.eval.datasets = datasets or "+".join(RESULTS.get(variant or "", DATASETS))
     config.eval.batch = 8  # sequences at a time; 32 or more on a GPU
     config.eval.rules = config_dict.placeholder(str)  # how frames without a target count; open: the dataset's
-    config.eval.out = ""  # folder of the results, of several datasets a folder each in it; "": results/CHECKPOINT
+    config.eval.out = ""  # folder of the results; several datasets get a folder each in it; "": results/CHECKPOINT
     config.eval.release_files = False  # also write the files as the release does, into the folder "release"
     config.eval.count = config_dict.placeholder(int)  # of "procedural": number of sequences; open: 20
     config.eval.seed = config_dict.placeholder(int)  # of "procedural"; open: 0

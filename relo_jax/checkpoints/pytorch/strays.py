@@ -1,6 +1,6 @@
 """Tensors of a checkpoint that the model has no place for: counted, explained, and refused until the user names them.
 
-The release loads a pretrained encoder with `strict=False`, which drops them without a word; so would a mistake be.
+The release loads a pretrained encoder with `strict=False`, which drops them without a word, and a misspelt one too.
 Fast-iTPN's pre-training leaves a mask token, a feature pyramid with a decoder, and a head that predicts the teacher's
 features; its fine-tuning a classifier.
 """
