@@ -5,6 +5,7 @@ The rehearsal itself computes on the CPU, so that the processes have the acceler
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shlex
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -30,6 +31,16 @@ class StepFailed(UserError):
 def leave_accelerators() -> None:
     """Makes this process compute on the CPU. Call it before anything is computed."""
     jax.config.update("jax_platforms", "cpu")
+
+
+@contextlib.contextmanager
+def ended_together() -> Iterator[None]:
+    """While it lasts, SIGTERM ends the running command with this process, as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def shown(argv: Sequence[object]) -> str:
@@ -88,6 +99,7 @@ class _Process(subprocess.Popen):
         except BaseException:
             if self.poll() is None:
                 os.killpg(self.pid, signal.SIGKILL)
+                super().wait()
             raise
 
 

@@ -220,7 +220,8 @@ def rehearse(plan: Plan) -> dict:
     start = time.perf_counter()
     print(f"a rehearsal of {plan.variant} in {plan.workdir}", flush=True)
     rehearsal = Rehearsal(plan)
-    rehearsal.run()
+    with processes.ended_together():
+        rehearsal.run()
     content = rehearsal.content() | {"seconds": round(time.perf_counter() - start, 1)}
     write(plan.workdir, content)
     print(
