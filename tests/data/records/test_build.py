@@ -207,6 +207,6 @@ def test_clips_from_tiles_equal_those_from_the_folder_to_the_byte(lasot, monkeyp
 @needs_jpegtran
 def test_tiles_and_original_files_are_not_mixed(lasot):
     lasot.build(tiles=True)
-    with pytest.raises(UserError, match="with another --shard-mib or --tiles: remove it"):
+    with pytest.raises(UserError, match="with another --shard-mib, --tiles or --smallest-side: remove it"):
         lasot.build(tiles=False)
     assert "kept" in str(lasot.build(tiles=True))
