@@ -21,6 +21,8 @@ from relo_jax.errors import UserError, did_you_mean
 STAGE = "eval"
 # Fields of the network that only training reads.
 _OF_TRAINING = ("drop_path", "layer_scale", "init_scheme", "remat", "remat_policy")
+# Options of the tracker that change neither boxes nor scores.
+_OF_NO_RESULT = ("found_threshold",)
 
 
 def evaluation(variant: str | None = None, checkpoint: str = "", datasets: str = "") -> ConfigDict:
@@ -58,7 +60,8 @@ def evaluation(variant: str | None = None, checkpoint: str = "", datasets: str =
     training = base()
     config.tracker = ConfigDict()  # the tracker's options on all datasets; open: see `benchmarks`
     for name in training.tracker:
-        config.tracker[name] = config_dict.placeholder(training.tracker.get_type(name))
+        if name not in _OF_NO_RESULT:
+            config.tracker[name] = config_dict.placeholder(training.tracker.get_type(name))
     config.benchmarks = training.benchmarks  # on single ones; open: the checkpoint's config, then as published
     return config
 

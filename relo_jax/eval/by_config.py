@@ -248,7 +248,7 @@ def _check_same_dataset(folder: Path, dataset: Dataset) -> None:
 
 
 def _of_dataset(config: ConfigDict, dataset: Dataset, loaded: Loaded, options: dict, folder: Path) -> dict:
-    """The config with which one dataset is evaluated, as it is saved beside the results: with all options in place.
+    """The config with which one dataset is evaluated, as it is saved beside the results: with all its options in place.
 
     Options that differ between datasets go to the section of this one in `benchmarks`, so that another dataset can
     still be evaluated with the same file.
@@ -260,7 +260,8 @@ def _of_dataset(config: ConfigDict, dataset: Dataset, loaded: Loaded, options: d
         section |= dict.fromkeys(section)
     for name, value in options.items():
         section = own[dataset.name] if name in own.get(dataset.name, {}) else values["tracker"]
-        section[name] = value
+        if name in section:  # not `found_threshold`
+            section[name] = value
     values["eval"] |= {"datasets": dataset.whole_name, "out": str(folder) if config.eval.out else ""}
     if dataset.name == "procedural":
         values["eval"] |= {"count": len(benchmark), "seed": config.eval.seed or 0}

@@ -57,7 +57,7 @@ def test_a_config_survives_json():
         ("eval__datasets", "nfs+got10k/val+nfs", "nfs is there twice"),
         ("model__dtype", "float8", "config.model.dtype is 'float8'"),
         ("tracker__window_power", -1.0, "config.tracker.window_power is -1.0"),
-        ("tracker__found_threshold", 2.0, "config.tracker.found_threshold is 2.0"),
+        ("tracker__score_value", -2.0, "config.tracker.score_value is -2.0"),
         ("benchmarks__nfs__update_interval", -1, "config.benchmarks.nfs.update_interval is -1"),
         ("stage", "rl", "config.stage is 'rl'"),
     ],
@@ -84,6 +84,7 @@ def test_a_bad_value_is_named_with_its_field(field, value, message):
             "did you mean 'benchmarks.lasot_ext.window_power'",
         ),
         ({"eval": {}, "tracker": {"window_powr": 1.0}}, "did you mean 'tracker.window_power'"),
+        ({"eval": {}, "tracker": {"found_threshold": 0.5}}, "'tracker.found_threshold': it is one of training"),
     ],
 )
 def test_an_unknown_field_names_the_nearest_known_one(given, message):
