@@ -62,14 +62,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _fields(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Splits arguments into the `--config.*` flags, each with its value if that is apart, and all others."""
+    if not arguments:
+        return [], []
+    from relo_jax.config.command_line import is_flag
+
     fields: list[str] = []
     others: list[str] = []
     takes_value = False
     for argument in arguments:
-        is_flag = argument.startswith(("--config.", "--noconfig."))
-        is_value = takes_value and not argument.startswith("-")
-        (fields if is_flag or is_value else others).append(argument)
-        takes_value = is_flag and "=" not in argument
+        is_field = argument.startswith(("--config.", "--noconfig."))
+        is_value = takes_value and not is_flag(argument)
+        (fields if is_field or is_value else others).append(argument)
+        takes_value = is_field and "=" not in argument
     return fields, others
 
 

@@ -46,9 +46,14 @@ def read_config(
     return _parsed(program, values, argv, Path(config or program))
 
 
+def is_flag(argument: str) -> bool:
+    """Whether an argument is a flag. Others are values of the flag before them; a negative number is a value."""
+    return argument.startswith("-") and not re.match(r"-\.?\d", argument)
+
+
 def given_fields(program: str, fields: Iterable[str], known: ConfigDict) -> set[str]:
     """The names of the fields that flags `--config.field=value` set. Raises UserError for one that `known` lacks."""
-    current = [_current_name(program, argument, known) for argument in fields if argument.startswith("-")]
+    current = [_current_name(program, argument, known) for argument in fields if is_flag(argument)]
     return {flag.partition("=")[0].partition("config.")[2] for flag in current}
 
 
@@ -92,7 +97,7 @@ def _current_name(program: str, argument: str, known: ConfigDict) -> str:
     flag, equals, value = argument.partition("=")
     negated = flag.lstrip("-").startswith("noconfig.")
     name = flag.lstrip("-").removeprefix("no" if negated else "")
-    if not argument.startswith("-"):  # the value of the flag before it
+    if not is_flag(argument):
         return argument
     if not name.startswith("config."):
         raise UserError(f"{program}: unexpected argument {argument!r}: fields of the config are --config.field=value")

@@ -159,6 +159,12 @@ def test_a_mistake_on_the_command_line_is_one_line(argv, message, tmp_path, monk
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("value", ["-1", "-0.5", "-.25", "-2e1"])
+def test_a_negative_number_may_stand_apart_from_its_field(value):
+    config = resolved("--config.tracker.update_threshold", value, "--config.eval.batch", "2")
+    assert (config.tracker.update_threshold, config.eval.batch) == (float(value), 2)
+
+
 def test_the_same_value_as_a_flag_and_as_a_field_is_no_contradiction():
     assert resolved("--batch=5", "--config.eval.batch=5").eval.batch == 5
 

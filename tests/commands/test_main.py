@@ -136,6 +136,7 @@ def test_a_mistake_in_a_process_leaves_no_traceback(tmp_path):
     [
         (["eval", "--wndow-power=3", "--config.eval.batch=3"], "--wndow-power=3"),
         (["eval", "--config.eval.batch", "3", "4"], "4"),
+        (["eval", "--config.tracker.update_threshold", "-3", "-4"], "-4"),
         (["train", "--config=configs/relo_tiny.py", "--wrkdir=x", "more"], "--wrkdir=x more"),
         (["report", "a", "--config.eval.batch=3"], "--config.eval.batch=3"),
     ],
