@@ -36,7 +36,12 @@ def leave_accelerators() -> None:
 @contextlib.contextmanager
 def ended_together() -> Iterator[None]:
     """While it lasts, SIGTERM ends the running command with this process, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    def stop(*_: object) -> None:
+        print("\nrelo: stopped by SIGTERM", file=sys.stderr, flush=True)
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
