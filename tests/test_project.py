@@ -83,7 +83,13 @@ def test_a_test_file_is_named_after_its_module():
 
 def test_rooms_hold_modules_that_can_be_read():
     """Folders in the package's own folder, files below 330 lines, functions of at most 60 (the base config aside)."""
-    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "errors", "files", "compilation_cache"}
+    loose = {path.stem for path in PACKAGE.glob("*.py")} - {
+        "__init__",
+        "errors",
+        "files",
+        "tables",
+        "compilation_cache",
+    }
     assert not loose
     long = [str(p.relative_to(ROOT)) for p in PACKAGE.rglob("*.py") if len(p.read_text().splitlines()) >= 330]
     for path in PACKAGE.rglob("*.py"):

@@ -6,6 +6,8 @@ It is Markdown with a header for the Hugging Face hub. All of its content comes 
 
 from typing import Any
 
+from relo_jax import tables
+
 
 def page(card: dict[str, Any], metrics: dict[str, Any] | None = None) -> str:
     """The card as Markdown."""
@@ -22,11 +24,10 @@ def page(card: dict[str, Any], metrics: dict[str, Any] | None = None) -> str:
         lines += ["## Training", "", steps, f"Started from {_parent(card['parent'])}.", ""]
     if metrics:
         lines += ["## Numbers", "", f"After {metrics['step']:,} steps, on clips, not on a benchmark:", ""]
-        lines += ["| | held out | training |", "|---|---|---|"]
-        for name in sorted({*metrics["held_out"], *metrics["train"]}):
-            cells = (metrics[split].get(name) for split in ("held_out", "train"))
-            lines.append(f"| {name} | {' | '.join('' if c is None else f'{c:.4g}' for c in cells)} |")
-        lines.append("")
+        held_out, train = metrics["held_out"], metrics["train"]
+        cell = lambda number: "" if number is None else f"{number:.4g}"
+        rows = [[name, cell(held_out.get(name)), cell(train.get(name))] for name in sorted({*held_out, *train})]
+        lines += [tables.markdown(["", "held out", "training"], rows), ""]
     lines += ["## Limits", "", *_limits(card), "", "## Made with", ""]
     lines += [f"- {_session(session)}" for session in card.get("sessions", [])]
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relo_jax import tables
 from relo_jax.errors import UserError
 from relo_jax.files import json_file
 
@@ -93,10 +94,7 @@ def run_stats(args: argparse.Namespace) -> None:
         described = [stats.describe(layout, args.root, args.cache) for layout in chosen]
         rows = [row for split_rows, _ in described for row in split_rows]
         write(rows)
-    cells = [STATS_COLUMNS, *map(stats_cells, rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(tables.terminal([STATS_COLUMNS, *map(stats_cells, rows)], "l" * len(STATS_COLUMNS)))
     print("box side: sqrt(w h); 5, 50 and 95 %. Frame size and disk: from a sample of images.")
     for layout, (_, unopened) in zip(chosen, described, strict=True):
         for split, reason in unopened.items():

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from relo_jax import tables
 from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checkpoints import model_card
 from relo_jax.checkpoints.load import Loaded
@@ -129,7 +130,7 @@ def check_network(config: ConfigDict, loaded: Loaded) -> None:
 
 def overview(datasets: list[Dataset]) -> str:
     """A line for each dataset: how many of its sequences are evaluated, frames/s, and the mean numbers."""
-    rows = []
+    rows = [("dataset", "sequences", "frames/s", "")]
     for dataset in datasets:
         evaluation = dataset.evaluation
         if evaluation is None:
@@ -146,9 +147,7 @@ def overview(datasets: list[Dataset]) -> str:
         count = f"{len(evaluation.boxes)} of {benchmark.published or len(benchmark)}"
         speed = evaluation.frames_per_second
         rows.append((benchmark.title, count, "-" if math.isnan(speed) else f"{speed:.1f}", numbers))
-    names, counts = (max(len(row[k]) for row in [("dataset", "sequences"), *rows]) for k in (0, 1))
-    form = f"{{:<{names}}}  {{:>{counts}}}  {{:>8}}  {{}}"
-    return "\n".join(form.format(*row).rstrip() for row in [("dataset", "sequences", "frames/s", ""), *rows])
+    return tables.terminal(rows, "lrrl")
 
 
 def _opened(config: ConfigDict) -> list[Dataset]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax import __version__
+from relo_jax import __version__, tables
 from relo_jax.checkpoints import run_directory
 from relo_jax.checkpoints.load import Loaded
 from relo_jax.config.data_options import Options
@@ -256,11 +256,10 @@ def table(result: Calibration, false_alarms: float) -> str:
     lines = [
         f"{result.measured[0]} sequences ({result.measured[1]:,} frames, box right in "
         f"{result.figures[AFTER]['right']:.0%}), each measured by a fit to the others:",
-        f"{'':<14}" + "".join(f"{name:>14}" for name in columns.values()),
     ]
-    for label, row in result.figures.items():
-        numbers = "".join(f"{'-' if row[k] is None else format(row[k], '.3f'):>14}" for k in columns)
-        lines.append(f"{f'score {label}':<14}{numbers}")
+    number = lambda value: "-" if value is None else f"{value:.3f}"
+    rows = [[f"score {label}", *(number(row[name]) for name in columns)] for label, row in result.figures.items()]
+    lines.append(tables.terminal([["", *columns.values()], *rows], "l" + "r" * len(columns)))
     low, high = result.interval
     lines.append(
         f"found means score >= {result.options['found_threshold']:g}, chosen to hold for {false_alarms:.3g} of the "

@@ -16,6 +16,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from relo_jax import tables
 from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checkpoints import model_card, provenance
 from relo_jax.config import published
@@ -98,10 +99,7 @@ def reproduce(
 
 def table(variant: str, rows: dict[str, dict]) -> str:
     """The rows as text for a terminal."""
-    form = "{:<14}{:>7}{:>14}{:>12}{:>13}{:>10}  {}"
-    lines = [form.format(f"RELO-{variant.upper()}", *_HEADS)]
-    lines += [form.format(layouts.dataset_layout(name).title, *_cells(row), _remark(row)) for name, row in rows.items()]
-    return "\n".join([*lines, _BOXES])
+    return f"{tables.terminal([[f'RELO-{variant.upper()}', *_HEADS], *_rows(rows)], 'lrrrrrl')}\n{_BOXES}"
 
 
 def markdown(variant: str, card: dict, dtype: str, rows: dict[str, dict]) -> str:
@@ -112,10 +110,8 @@ def markdown(variant: str, card: dict, dtype: str, rows: dict[str, dict]) -> str
         f"Checkpoint `{card['name']}`{digest}, computed in {dtype}. AUC in per cent, for GOT-10k AO. The "
         "published numbers are those of the paper's tables, the tracker's options those that the authors published "
         "for each dataset (see its `summary.json`).", "", _BOXES,
-        "", f"| dataset | {' | '.join(_HEADS)} |", f"|{'---|' * (1 + len(_HEADS))}",
+        "", tables.markdown(["dataset", *_HEADS], _rows(rows)),
     ]  # fmt: skip
-    for name, row in rows.items():
-        lines.append(f"| {' | '.join([layouts.dataset_layout(name).title, *_cells(row), _remark(row)])} |")
     whole = _of_whole_datasets(rows)
     lines += ["", f"## {standing.HEADING}"] if whole else []
     for name, numbers in whole.items():
@@ -159,6 +155,11 @@ def _of_whole_datasets(rows: dict[str, dict]) -> dict[str, dict[str, float]]:
 
 def _measured_name(variant: str) -> str:
     return f"RELO-{variant.upper()}, measured"
+
+
+def _rows(rows: dict[str, dict]) -> list[list[str]]:
+    """The cells of the table, without its headings."""
+    return [[layouts.dataset_layout(name).title, *_cells(row), _remark(row)] for name, row in rows.items()]
 
 
 def _cells(row: dict) -> tuple[str, str, str, str, str]:

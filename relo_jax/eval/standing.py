@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from relo_jax import tables
 from relo_jax.config.published_tables import COLUMNS, TRACKERS, Numbers
 from relo_jax.data.datasets import layouts
 
@@ -44,9 +45,8 @@ def line(dataset: str, name: str, numbers: Mapping[str, float]) -> str:
 
 def text(name: str, measured: Mapping[str, Mapping[str, float]]) -> str:
     """The places on all datasets, for a terminal; `measured` has the numbers of each dataset."""
-    lines = [f"{HEADING}:"]
-    lines += [f"{layouts.dataset_layout(data).title:<14}{line(data, name, row)}" for data, row in measured.items()]
-    return "\n".join(lines)
+    rows = [[layouts.dataset_layout(data).title, line(data, name, row)] for data, row in measured.items()]
+    return f"{HEADING}:\n{tables.terminal(rows, 'll')}"
 
 
 def markdown(dataset: str, name: str | None = None, numbers: Mapping[str, float] | None = None) -> str:
@@ -55,8 +55,6 @@ def markdown(dataset: str, name: str | None = None, numbers: Mapping[str, float]
     if name is not None and numbers is not None:
         rows = ranking(dataset, name, numbers)
     heads = [layouts.dataset_layout(dataset).title, *COLUMNS[dataset].values()]
-    lines = [f"| {' | '.join(heads)} |", "|:--|" + "--:|" * (len(heads) - 1)]
-    for tracker, row in rows:
-        cells = [tracker, *("-" if number is None else f"{number:.1f}" for number in row)]
-        lines.append("| " + " | ".join(f"**{cell}**" if tracker == name else cell for cell in cells) + " |")
-    return "\n".join(lines)
+    cells = [[tracker, *("-" if number is None else f"{number:.1f}" for number in row)] for tracker, row in rows]
+    cells = [[f"**{cell}**" for cell in row] if row[0] == name else row for row in cells]
+    return tables.markdown(heads, cells, "l" + "r" * (len(heads) - 1))

@@ -17,6 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from relo_jax import config as config_lib
+from relo_jax import tables
 from relo_jax.data.clips import pipeline, read
 from relo_jax.data.clips.plan import clip_rng, plan_clip
 from relo_jax.data.clips.source import ClipSource
@@ -161,9 +162,10 @@ def table(row: dict) -> str:
     """The figures of `measure` as text."""
     stage_ms, rate, steps = row["stage_ms_a_clip"], row["pipeline_clips_per_second"], row["training"]
     total = sum(stage_ms.values())
-    lines = [f"{'stage':<10}{'ms a clip':>11}{'clips/s':>10}{'share':>8}"]
-    for name, ms in [*stage_ms.items(), ("all", total)]:
-        lines.append(f"{name:<10}{ms:>11.3f}{1e3 / ms:>10.1f}{ms / total:>8.1%}")
+    rows = [
+        [name, f"{ms:.3f}", f"{1e3 / ms:.1f}", f"{ms / total:.1%}"] for name, ms in [*stage_ms.items(), ("all", total)]
+    ]
+    lines = [tables.terminal([["stage", "ms a clip", "clips/s", "share"], *rows], "lrrr")]
     lines.append(f"\npipeline: {rate:.1f} clips/s")
     if steps:
         lines.append(

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 
+from relo_jax import tables
 from relo_jax.checkpoints import provenance
 from relo_jax.config import published_tables as paper
 from relo_jax.data.datasets import layouts
@@ -127,14 +128,11 @@ def machine() -> dict[str, Any]:
 
 def table(content: Mapping) -> str:
     """The tables as text for a terminal."""
-    rows, lines = content["variants"], []
-    for title, labels in _sections(content):
-        lines.append(f"{title:<44}" + "".join(f"{variant:>9}" for variant in rows))
-        lines += [f"  {label:<42}" + "".join(f"{cell(r):>9}" for r in _with_names(rows)) for label, cell in labels]
-        lines.append("")
+    cost: list[list[str]] = []
+    for heads, body in _sections(content):
+        cost += [heads, *([f"  {label}", *cells] for label, *cells in body), []]
     heads, body = _edge(content)
-    lines.append(f"{heads[0]:<20}" + "".join(f"{head:>13}" for head in heads[1:]))
-    lines += [f"{name:<20}" + "".join(f"{cell:>13}" for cell in cells) for name, *cells in body]
+    lines = [tables.terminal(table, _align(heads)) for table, heads in ((cost, cost[0]), ([heads, *body], heads))]
     lines += textwrap.wrap(f"here: {_here(content)}, {_how(content)}", 100)
     lines += ["", *textwrap.wrap(WHY.replace("*", ""), 100)]
     return "\n".join(lines)
@@ -142,26 +140,36 @@ def table(content: Mapping) -> str:
 
 def markdown(content: Mapping) -> str:
     """The tables as a Markdown page."""
-    rows, session = content["variants"], content["session"]
+    session = content["session"]
     code = session["code"]
     lines = ["# Cost of RELO: the paper, the release and relo_jax", ""]
-    for title, labels in _sections(content):
-        lines += [f"| {title} | {' | '.join(rows)} |", "|:--|" + "--:|" * len(rows)]
-        lines += [f"| {label} | {' | '.join(cell(row) for row in _with_names(rows))} |" for label, cell in labels]
-        lines.append("")
+    for heads, body in _sections(content):
+        lines += [tables.markdown(heads, body, _align(heads)), ""]
     lines += [*textwrap.wrap(f"*Here*: {_here(content)}, {_how(content)}.", 120), "", *textwrap.wrap(WHY, 120), ""]
     lines += ["## Edge devices", ""]
     lines += ["AUC in per cent (GOT-10k: AO) and frames/s, as the paper has them, and RELO-T256 on this machine.", ""]
     heads, body = _edge(content)
-    lines += [f"| {' | '.join(heads)} |", "|:--|" + "--:|" * (len(heads) - 1)]
-    lines += [f"| {' | '.join(row)} |" for row in body]
+    lines += [tables.markdown(heads, body, _align(heads))]
     lines += ["", f"`{session['command']}`, {session['date']}, relo_jax {code['relo_jax']}, jax "
               f"{session['packages']['jax']}, Python {session['packages']['python']}"]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _sections(content: Mapping) -> list[Section]:
-    """The rows of the table of cost: title, and (label, cell of a variant)."""
+def _align(heads: list[str]) -> str:
+    return "l" + "r" * (len(heads) - 1)
+
+
+def _sections(content: Mapping) -> list[tuple[list[str], list[list[str]]]]:
+    """Headings and rows of each part of the table of cost."""
+    rows = [{"name": name, **row} for name, row in content["variants"].items()]
+    return [
+        ([title, *content["variants"]], [[label, *map(cell, rows)] for label, cell in labels])
+        for title, labels in _cells(content)
+    ]
+
+
+def _cells(content: Mapping) -> list[Section]:
+    """The parts of the table of cost: title, and (label, cell of a variant)."""
     tracking = ("encoder", "regression", "policy")
     millions = lambda kind, *parts: lambda row: f"{sum(row[kind][part] for part in parts) / 1e6:.1f}"
     billions = lambda number: lambda row: f"{number(row) / 1e9:.1f}"
@@ -193,10 +201,6 @@ def _sections(content: Mapping) -> list[Section]:
             ("here, seconds of compiling", measured("compile_seconds", ".1f")),
         ]),
     ]  # fmt: skip
-
-
-def _with_names(rows: Mapping[str, dict]) -> list[dict]:
-    return [{"name": name, **row} for name, row in rows.items()]
 
 
 def _edge(content: Mapping) -> tuple[list[str], list[list[str]]]:

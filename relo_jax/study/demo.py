@@ -212,7 +212,7 @@ def reliability(workdir: Path) -> str:
 def table(scores: dict[str, dict[str, float]]) -> str:
     """The scores as text."""
     columns = {name: metrics.HEADINGS[name] for name in next(iter(scores.values()))}
-    return tables.as_text(f"{'on sequences never seen':<24}", columns, scores)
+    return tables.as_text("on sequences never seen", columns, scores)
 
 
 def farewell(workdir: Path, result: dict) -> str:

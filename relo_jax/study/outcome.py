@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from relo_jax import tables
 from relo_jax.eval.bootstrap import crossed_interval, draw
 from relo_jax.eval.metrics import NEVER_MOVES
 from relo_jax.study.arm import Run
@@ -106,12 +107,8 @@ def table(name: str, study: Study, numbers: dict, scale: float) -> str:
 
 def _auc_table(title, arms, still):
     first, (*_, last) = next(iter(arms)), arms.values()
-    seeds = "".join(f" seed {seed} |" for seed in range(len(last["seeds"])))
-    lines = [
-        f"AUC on {last['sequences']} sequences ({title}); of a {NEVER_MOVES}: {still:.3f}", "",
-        f"| arm | AUC | 95 % |{seeds} minus {first} | 95 % | seeds above |",
-        "|---|---|---|" + "---|" * len(last["seeds"]) + "---|---|---|",
-    ]  # fmt: skip
+    seeds = [f"seed {seed}" for seed in range(len(last["seeds"]))]
+    heads, rows = ["arm", "AUC", "95 %", *seeds, f"minus {first}", "95 %", "seeds above"], []
     for arm, row in arms.items():
         cells = [arm, f"{row['auc']:.3f}", _interval(row, ".3f"), *(f"{auc:.3f}" for auc in row["seeds"])]
         if "difference" in row:
@@ -120,8 +117,9 @@ def _auc_table(title, arms, still):
             cells += [f"{less['mean']:+.3f}", _interval(less, "+.3f"), f"{above} of {len(less['seeds'])}"]
         else:
             cells += ["", "", ""]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        rows.append(cells)
+    title = f"AUC on {last['sequences']} sequences ({title}); of a {NEVER_MOVES}: {still:.3f}"
+    return [title, "", tables.markdown(heads, rows)]
 
 
 def _interval(row, form):
@@ -129,12 +127,10 @@ def _interval(row, form):
 
 
 def _steps_table(steps, first):
-    lines = [f"Steps until the held-out AUC reached a share of the final AUC of {first}, by seed (-: never)", ""]
-    lines += ["| arm |" + "".join(f" {share} |" for share in steps), "|---|" + "---|" * len(steps)]
-    for arm in next(iter(steps.values())):
-        cells = [", ".join("-" if step is None else str(step) for step in steps[share][arm]) for share in steps]
-        lines.append(f"| {arm} | {' | '.join(cells)} |")
-    return lines
+    title = f"Steps until the held-out AUC reached a share of the final AUC of {first}, by seed (-: never)"
+    cell = lambda found: ", ".join("-" if step is None else str(step) for step in found)
+    rows = [[arm, *(cell(steps[share][arm]) for share in steps)] for arm in next(iter(steps.values()))]
+    return [title, "", tables.markdown(["arm", *map(str, steps)], rows)]
 
 
 def _notes(arms, scale):

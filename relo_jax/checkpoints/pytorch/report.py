@@ -1,5 +1,6 @@
 """The account of a conversion as text: what was taken from a file, and what was not."""
 
+from relo_jax import tables
 from relo_jax.checkpoints.pytorch.convert import Conversion, describe_fresh
 from relo_jax.model import RELO
 
@@ -13,8 +14,8 @@ def account(conversion: Conversion, model: RELO) -> str:
     ]
     if conversion.around not in ("", "net."):  # the second is the release's
         lines.append(f"its names begin with {conversion.around!r}")
-    lines.append(f"{'part':<12}{'tensors':>8}{'parameters':>14}")
-    lines += [f"{part:<12}{tensors:>8}{count:>14,}" for part, (tensors, count) in conversion.mapped.items()]
+    rows = [[part, str(tensors), f"{count:,}"] for part, (tensors, count) in conversion.mapped.items()]
+    lines.append(tables.terminal([["part", "tensors", "parameters"], *rows], "lrr"))
     lines += [
         f"{count} tensors in {dtype}, converted to float32 {'with rounding' if dtype == 'float64' else 'exactly'}"
         for dtype, count in conversion.dtypes.items()

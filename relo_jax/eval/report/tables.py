@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from relo_jax import tables
 from relo_jax.files import atomic_write
 
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
@@ -25,10 +26,8 @@ def as_text(heading: str, columns: Mapping[str, str], rows: Mapping[str, Mapping
       columns: name of a number -> its heading.
       rows: label -> numbers by name.
     """
-    width = max(map(len, [heading, *rows]))
-    lines = [f"{heading:<{width}}" + "".join(f"{title:>8}" for title in columns.values())]
-    lines += [f"{label:<{width}}" + "".join(f"{numbers[c]:8.3f}" for c in columns) for label, numbers in rows.items()]
-    return "\n".join(lines)
+    cells = [[label, *(f"{numbers[name]:.3f}" for name in columns)] for label, numbers in rows.items()]
+    return tables.terminal([[heading, *columns.values()], *cells], "l" + "r" * len(columns))
 
 
 def write_csv(path: Path, heads: Sequence[str], rows: Iterable[Sequence]) -> None:

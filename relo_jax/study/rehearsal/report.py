@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from relo_jax import tables
 from relo_jax.files import atomic_write
 from relo_jax.study.rehearsal.forecast import amount, duration
 
@@ -13,16 +14,14 @@ JSON_FILE, PAGE_FILE = "rehearsal.json", "rehearsal.md"
 
 def terminal(content: dict) -> str:
     """The forecast and the disk as text."""
-    lines = [f"the real {content['variant']} on this machine ({content['machine'].get('devices', 'devices unknown')}):"]
-    form = "  {:<24}{:>16}  {:<26}{}"
-    for row in content["forecast"]["time"]:
-        lines.append(form.format(row["what"], duration(row["seconds"]), _at(row), row["work"]).rstrip())
+    title = f"the real {content['variant']} on this machine ({content['machine'].get('devices', 'devices unknown')}):"
+    rows = [[row["what"], duration(row["seconds"]), _at(row), row["work"]] for row in content["forecast"]["time"]]
     total = content["forecast"]["seconds"]
     if total is not None:
-        lines.append(form.format("all", duration(total), "", "").rstrip())
-    disk = content["forecast"]["disk"]
-    lines += ["", *(f"  {row['what']:<24}{amount(row['bytes']):>16}  {row['why']}" for row in disk)]
-    return "\n".join(lines + ["", *notes(content)])
+        rows.append(["all", duration(total)])
+    disk = [[row["what"], amount(row["bytes"]), row["why"]] for row in content["forecast"]["disk"]]
+    found = [tables.terminal(rows, "lrll", indent="  "), "", tables.terminal(disk, "lrl", indent="  ")]
+    return "\n".join([title, *found, "", *notes(content)])
 
 
 def _at(row: dict) -> str:
@@ -61,15 +60,14 @@ def write(workdir: Path, content: dict) -> None:
 def markdown(content: dict) -> str:
     """The page."""
     session, machine = content["session"], content["machine"]
+    seconds = lambda step: "" if step["seconds"] is None else f"{step['seconds']:.0f} s"
+    steps = [[step["name"], step["state"], seconds(step), step["remark"]] for step in content["steps"]]
     lines = [
         f"# A rehearsal of RELO-{content['variant'].upper()}", "",
         f"`{content['command']}`, {session['date']}, {machine.get('devices', 'devices unknown')}, "
         f"relo_jax {session['code']['relo_jax']}. Everything is made up: datasets in miniature and random weights.", "",
-        "| step | state | time | |", "|---|---|---|---|",
+        tables.markdown(["step", "state", "time", ""], steps),
     ]  # fmt: skip
-    for step in content["steps"]:
-        seconds = f"{step['seconds']:.0f} s" if step["seconds"] is not None else ""
-        lines.append(f"| {step['name']} | {step['state']} | {seconds} | {_cell(step['remark'])} |")
     lines += ["", f"Peak memory of a process: {content['peak_gib']:.1f} GiB ({content['peak_step']}). This directory: "
               f"{amount(content['workdir_bytes'])}; it can be removed."]  # fmt: skip
     if "forecast" in content:
@@ -80,20 +78,20 @@ def markdown(content: dict) -> str:
 
 def _forecast(content: dict) -> list[str]:
     forecast = content["forecast"]
-    lines = ["", "## The real thing on this machine", "", "| | time | rate | work |", "|---|---|---|---|"]
-    for row in forecast["time"]:
-        work = f"{row['work']}: {row['count']:,} {row['unit']}"
-        lines.append(f"| {row['what']} | {duration(row['seconds'])} | {_at(row)} | {work} |")
-    lines += [f"| all | {duration(forecast['seconds'])} | | |", "", "| disk | | |", "|---|---|---|"]
-    lines += [f"| {row['what']} | {amount(row['bytes'])} | {row['why']} |" for row in forecast["disk"]]
-    lines += ["", *(f"- {note}" for note in notes(content))]
-    lines += ["", "| benchmark | frames | source |", "|---|---|---|"]
-    lines += [f"| {name} | {row['amount']:,} | {row['source']} |" for name, row in forecast["benchmark_frames"].items()]
-    lines += ["", "| dataset | size | source |", "|---|---|---|"]
-    for name, row in forecast["datasets"].items():
-        lines.append(f"| {name} | {amount(row['amount']) if row['amount'] else '-'} | {row['source']} |")
-    return lines
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    time = [
+        [row["what"], duration(row["seconds"]), _at(row), f"{row['work']}: {row['count']:,} {row['unit']}"]
+        for row in forecast["time"]
+    ]
+    time.append(["all", duration(forecast["seconds"]), "", ""])
+    disk = [[row["what"], amount(row["bytes"]), row["why"]] for row in forecast["disk"]]
+    frames = [[name, f"{row['amount']:,}", row["source"]] for name, row in forecast["benchmark_frames"].items()]
+    sizes = [
+        [name, amount(row["amount"]) if row["amount"] else "-", row["source"]]
+        for name, row in forecast["datasets"].items()
+    ]
+    return [
+        "", "## The real thing on this machine", "", tables.markdown(["", "time", "rate", "work"], time),
+        "", tables.markdown(["disk", "", ""], disk), "", *(f"- {note}" for note in notes(content)),
+        "", tables.markdown(["benchmark", "frames", "source"], frames),
+        "", tables.markdown(["dataset", "size", "source"], sizes),
+    ]  # fmt: skip

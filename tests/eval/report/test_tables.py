@@ -8,9 +8,9 @@ from relo_jax.eval.report import tables
 def test_a_table_for_a_terminal_is_aligned():
     rows = {"a": {"auc": 0.5, "ao": 0.25}, "longer name": {"auc": 1.0, "ao": float("nan")}}
     assert tables.as_text("tracker", {"auc": "AUC", "ao": "AO"}, rows).splitlines() == [
-        "tracker         AUC      AO",
-        "a             0.500   0.250",
-        "longer name   1.000     nan",
+        "tracker        AUC     AO",
+        "a            0.500  0.250",
+        "longer name  1.000    nan",
     ]
 
 

@@ -1,0 +1,42 @@
+"""Tables of text: Markdown for pages, aligned columns for a terminal.
+
+Columns are aligned by a string with a letter for each: "l" (left) or "r" (right).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+_RULES = {"l": ":--", "r": "--:"}
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
+    """A Markdown table.
+
+    Args:
+      heads: headings.
+      rows: cells, one a heading; `|` is escaped in them.
+      align: a letter for each column; "": the default of whoever shows the page.
+    """
+    rules = [_RULES[letter] for letter in align] or ["---"] * len(heads)
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (heads, *rows)]
+    head, *body = [f"| {' | '.join(row)} |" for row in escaped]
+    return "\n".join([head, f"|{'|'.join(rules)}|", *body])
+
+
+def terminal(rows: Iterable[Sequence[str]], align: str, indent: str = "") -> str:
+    """A table for a terminal: columns as wide as their longest cell, two spaces apart.
+
+    Args:
+      rows: cells, also those of the headings; a row may be shorter than `align`.
+      align: a letter for each column.
+      indent: begins each line.
+    """
+    padded = [[*row, *[""] * (len(align) - len(row))] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*padded, strict=True)]
+    lines = []
+    for row in padded:
+        columns = zip(row, widths, align, strict=True)
+        cells = [cell.rjust(width) if letter == "r" else cell.ljust(width) for cell, width, letter in columns]
+        lines.append((indent + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
