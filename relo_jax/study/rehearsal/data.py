@@ -93,7 +93,7 @@ def loader(plan: Plan, root: Path, batch_size: int, log: Path) -> tuple[list, fl
     argv = [
         "profile", "data", "--config", plan.config_name("warmup"), "--clips", _LOADER_CLIPS, "--steps", 0,
         "--json", report, f"--config.data.root={root}", f"--config.data.name={plan.data_name('warmup')}",
-        f"--config.batch_size={batch_size}", "--config.group_size=0", *plan.fields,
+        f"--config.batch_size={batch_size}", *plan.fields, "--config.group_size=0",
     ]  # fmt: skip
     processes.relo(argv, plan.workdir, log)
     return argv, json.loads(report.read_text())["pipeline_clips_per_second"]

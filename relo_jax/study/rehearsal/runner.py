@@ -9,6 +9,7 @@ import json
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -97,13 +98,21 @@ class Rehearsal:
                 start = time.perf_counter()
                 try:
                     done.remark = action()
-                except (UserError, OSError) as error:
-                    done.state, done.remark = FAILED, str(error)
+                except Exception as error:  # later steps and the report must not be lost to any of them
+                    done.state, done.remark = FAILED, self._why(name, error)
                 done.seconds = round(time.perf_counter() - start, 1)
                 if (peak := processes.peak_gib()) > self.peak[0]:
                     self.peak = peak, name
             seconds = "" if done.seconds is None else f"{done.seconds:.0f} s"
             print(f"{done.state:<8}{seconds:>6}  {done.remark}", flush=True)
+
+    def _why(self, name: str, error: Exception) -> str:
+        """What went wrong in a step, in one line; an error that nobody foresaw leaves its traceback in a log."""
+        if isinstance(error, (UserError, OSError)):
+            return str(error)
+        log = self._log(f"{name} error".replace(" ", "_"))
+        log.write_text(traceback.format_exc())
+        return f"{type(error).__name__}: {error} (a bug in relo_jax, please report it with {log})"
 
     def _log(self, name: str) -> Path:
         return self.plan.workdir / "logs" / f"{name}.log"

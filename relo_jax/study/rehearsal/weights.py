@@ -22,13 +22,18 @@ _CLASSES = 1_000
 
 
 def write_imagenet(path: Path, model: RELO, seed: int = 0) -> None:
+    """Writes an `imagenet` encoder as its authors do, below `model`."""
+    writer.save(path, {"model": imagenet(model, seed)})
+
+
+def imagenet(model: RELO, seed: int = 0) -> dict[str, np.ndarray]:
     """A Fast-iTPN: the encoder without RELO's tokens, one square table of positions, and a classifier."""
     rng, width = np.random.default_rng(seed), model.config.width
     encoder = {name.removeprefix(PREFIX): shape for name, shape in _shapes(model).items() if name.startswith(PREFIX)}
     encoder = {n: shape for n, shape in encoder.items() if not any(fnmatch.fnmatchcase(n, own) for own in _OWN)}
     encoder["pos_embed"] = (1, _POSITIONS**2, width)
     encoder |= {"head.weight": (_CLASSES, width), "head.bias": (_CLASSES,)}
-    writer.save(path, {"model": {name: _values(rng, name, shape) for name, shape in encoder.items()}})
+    return {name: _values(rng, name, shape) for name, shape in encoder.items()}
 
 
 def write_released(path: Path, model: RELO, seed: int = 1) -> None:

@@ -130,3 +130,15 @@ def test_a_failed_step_stops_only_those_that_need_it(tmp_path, monkeypatch, caps
     assert states["RL stage"] == ("not run", "it needs: warm-up, continued")
     printed = capsys.readouterr().out
     assert "its step failed" in printed and "not run" in (plan.workdir / runner.PAGE_FILE).read_text()
+
+
+def test_a_bug_in_a_step_is_one_line_and_the_others_run(tmp_path, monkeypatch):
+    rehearsal = runner.Rehearsal(make_plan("b256", tmp_path / "run", fields=FIELDS))
+    steps = [("one", (), lambda: {}["rows"]), ("two", ("one",), lambda: "ran"), ("three", (), lambda: "ran")]
+    monkeypatch.setattr(rehearsal, "steps", lambda: steps)
+    rehearsal.run()
+    one, two, three = rehearsal.done.values()
+    assert (one.state, two.state, three.state) == ("failed", "not run", "ok")
+    log = rehearsal.plan.workdir / "logs" / "one_error.log"
+    assert one.remark.startswith("KeyError: 'rows'") and str(log) in one.remark
+    assert "Traceback" in log.read_text()
