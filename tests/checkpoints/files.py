@@ -1,26 +1,10 @@
-"""Made-up checkpoints of other people: a Fast-iTPN as pre-training leaves it, and broken safetensors files."""
+"""Tensors and files of other people: what pre-training leaves beside an encoder, and broken safetensors files."""
 
 import json
 import struct
 
 import ml_dtypes
 import numpy as np
-
-from relo_jax.checkpoints.pytorch import parameter_map
-
-OWN = ("ttokens", "pos_embed_ttoken", "search_token", "template_foreground_token", "template_background_token")
-
-
-def fast_itpn(model, side=14, seed=0):
-    """A pretrained encoder that fits `model`: small numbers, without RELO's own tokens, one table of side x side."""
-    rng = np.random.default_rng(seed)
-    prefix = parameter_map.PREFIX
-    names = {name: source for source in parameter_map.sources(model) for name in source.names}
-    shapes = {n.removeprefix(prefix): s.release_shape for n, s in names.items() if n.startswith(prefix)}
-    shapes = {name: shape for name, shape in shapes.items() if name not in (*OWN, "pos_embed")}
-    shapes["pos_embed"] = (1, side * side, model.config.width)
-    return {name: rng.normal(0, 0.02, shape).astype(np.float32) for name, shape in shapes.items()}
-
 
 # What pre-training and fine-tuning of Fast-iTPN add, by their names, with other shapes.
 CLASSIFIER = {"head.weight": np.zeros((10, 8), np.float32), "head.bias": np.zeros(10, np.float32)}

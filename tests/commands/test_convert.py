@@ -10,8 +10,9 @@ from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch import convert, parameter_map, reader, writer
 from relo_jax.errors import UserError
 from relo_jax.model import RELO
+from relo_jax.study.rehearsal import weights
 from tests import command
-from tests.checkpoints.files import CLASSIFIER, fast_itpn, half, prefixed
+from tests.checkpoints.files import half, prefixed
 
 
 def test_fields_of_a_model_may_be_words(fixtures, tmp_path, capsys):
@@ -64,7 +65,7 @@ def test_tensors_without_a_place_are_refused_until_they_are_named(tmp_path, caps
     monkeypatch.setattr(convert, "_initialise", zeros)  # which compiles
     size = ["--set", "heads=2", "--set", "head_width=8"]
     path = tmp_path / "fast_itpn.pt"
-    writer.save(path, {"model": prefixed(half(fast_itpn(model) | CLASSIFIER), "module.")})
+    writer.save(path, {"model": prefixed(half(weights.imagenet(model)), "module.")})
     with pytest.raises(UserError, match=r"no place for: head\.\* \(2, classifier\); .* --ignore 'head\.\*'$"):
         command.run("convert", path, tmp_path / "out", *size)
     command.run("convert", path, tmp_path / "out", *size, "--ignore", "head.*")

@@ -19,8 +19,8 @@ from relo_jax.checkpoints.pytorch import convert, parameter_map, reader, report,
 from relo_jax.errors import UserError
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO, VARIANTS
+from relo_jax.study.rehearsal import weights
 from tests.checkpoints.checks import assert_same
-from tests.checkpoints.files import CLASSIFIER, fast_itpn
 from tests.golden import FIELDS
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -250,9 +250,9 @@ def test_weights_must_be_real_numbers(dtype, model, state_dict):
     ],
 )
 def test_a_pretrained_file_of_another_size_is_described_by_its_size(fields, size, model):
-    other = fast_itpn(RELO.from_variant("tiny", **GOLDEN | fields))
+    other = weights.imagenet(RELO.from_variant("tiny", **GOLDEN | fields))
     with pytest.raises(UserError) as error:
-        convert.from_torch(other | CLASSIFIER, model)  # said before the classifier
+        convert.from_torch(other, model)  # said before the classifier
     assert f"(pretrained Fast-iTPN) has {size}" in str(error.value)
 
 
