@@ -15,8 +15,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
-
 from relo_jax.checkpoints.model_card_page import page
 from relo_jax.checkpoints.provenance import session
 from relo_jax.checkpoints.run_directory import CHECKPOINTS, STARTERS
@@ -29,14 +27,6 @@ CARD_FILE, METRICS_SUMMARY_FILE, PAGE_FILE = "card.json", "metrics.json", "MODEL
 _PARTS = {"regression": "regression head", "policy": "policy head", "value": "value head"}
 
 
-def count_parameters(variables: dict) -> dict[str, int]:
-    """Number of parameters of each part of the network."""
-    return {
-        _PARTS.get(part, part): sum(leaf.size for leaf in jax.tree.leaves(tree))
-        for part, tree in variables["params"].items()
-    }
-
-
 def begin_training(
     workdir: Path | str, config: dict[str, Any], parameters: dict[str, int], clips: str, held_out: str, first_step: int
 ) -> None:
@@ -45,7 +35,7 @@ def begin_training(
     Args:
       workdir: run directory.
       config: the run's.
-      parameters: see `count_parameters`.
+      parameters: see `relo_jax.model.count_parameters`.
       clips, held_out: fingerprints of the clips of training and evaluation (`ClipSource.fingerprint`).
       first_step: number of steps done before.
 
@@ -58,7 +48,7 @@ def begin_training(
         "kind": "trained",
         "variant": config["model"]["variant"],
         "stage": config["stage"],
-        "parameters": parameters,
+        "parameters": _named(parameters),
         "total_steps": config["total_steps"],
         "batch_size": config["batch_size"],
         "data": {**data, "fingerprint": clips, "held_out_fingerprint": held_out},
@@ -88,8 +78,8 @@ def of_converted(path: Path | str, model: RELO, parameters: dict[str, int], kind
     """The card of a checkpoint that was converted from a PyTorch file of some `kind`."""
     source = {"name": Path(path).name, "sha256": _sha256(path), "kind": kind}
     return {
-        "kind": "converted", "variant": model.config.variant, "stage": None, "parameters": parameters, "source": source,
-        "parent": None, "sessions": [session()],
+        "kind": "converted", "variant": model.config.variant, "stage": None, "parameters": _named(parameters),
+        "source": source, "parent": None, "sessions": [session()],
     }  # fmt: skip
 
 
@@ -141,6 +131,10 @@ def write(folder: Path | str, card: dict[str, Any], metrics: dict[str, Any] | No
 def read(folder: Path | str) -> dict[str, Any]:
     """The card of a folder; {} if there is none, or it cannot be read."""
     return _read_json(Path(folder) / CARD_FILE) or {}
+
+
+def _named(parameters):
+    return {_PARTS.get(part, part): count for part, count in parameters.items()}
 
 
 def _sha256(path):

@@ -85,7 +85,7 @@ def _from_file(args, to_file):
     from relo_jax.checkpoints import load, model_card
     from relo_jax.checkpoints.pytorch import convert, export, report
     from relo_jax.errors import UserError
-    from relo_jax.model import RELO
+    from relo_jax.model import RELO, count_parameters
     from relo_jax.tracking import confidence
 
     overrides = dict(args.set)
@@ -103,7 +103,7 @@ def _from_file(args, to_file):
         print(report.account(conversion, model))
         print(f"written to {args.output}")
         return
-    parameters = model_card.count_parameters(conversion.variables)
+    parameters = count_parameters(conversion.variables)
     card = model_card.of_converted(args.input, model, parameters, conversion.kind)
     load.save_variables(args.output, model, conversion.variables, config["tracker"], card)
     print(report.account(conversion, model))

@@ -203,6 +203,11 @@ def init_variables(model: RELO, key: PRNGKeyArray) -> dict:
     return jax.jit(init)(key)
 
 
+def count_parameters(variables: Mapping[str, Any]) -> dict[str, int]:
+    """Number of parameters of each part: encoder, regression, policy, value. `variables` may be shapes."""
+    return {part: sum(leaf.size for leaf in jax.tree.leaves(tree)) for part, tree in variables["params"].items()}
+
+
 def _start_as_matcher(encoder, key):
     """Makes every head of every block start as a matcher: tokens that look alike attend to each other.
 

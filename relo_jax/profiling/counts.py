@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from relo_jax.config.model_config import STRIDE, ModelConfig
-from relo_jax.model import RELO, init_variables
+from relo_jax.model import RELO, count_parameters, init_variables
 from relo_jax.profiling.flops import matmul_flops
 from relo_jax.tracking import programs
 
@@ -34,20 +34,15 @@ def variable_shapes(model: RELO) -> dict:
     return jax.eval_shape(functools.partial(init_variables, model), jax.random.key(0))
 
 
-def parameters(variables: dict) -> dict[str, int]:
-    """Numbers of parameters of each part: encoder, regression, policy, value. `variables` may be shapes."""
-    return {part: _size(tree) for part, tree in variables["params"].items()}
-
-
 def called_parameters(variables: dict) -> dict[str, int]:
-    """`parameters` of the layers that the release calls."""
+    """`count_parameters` of the layers that the release calls."""
     encoder = variables["params"]["encoder"]
     blocks, attention = encoder["blocks"], encoder["blocks"]["attn"]
     unseen = [attention[name] for name in ("q_proj", "k_proj", "v_proj", "q_bias", "v_bias")]
     unseen += [blocks["gamma1"], blocks["gamma2"]]
     unseen += [leaf for leaf in encoder.values() if not isinstance(leaf, dict)]
-    counts = parameters(variables)
-    return counts | {"encoder": counts["encoder"] - _size(unseen)}
+    counts = count_parameters(variables)
+    return counts | {"encoder": counts["encoder"] - sum(leaf.size for leaf in jax.tree.leaves(unseen))}
 
 
 def release_multiply_adds(config: ModelConfig) -> dict[str, int]:
@@ -94,10 +89,6 @@ def frame_arguments(model: RELO, variables: dict) -> tuple[Any, ...]:
     target = jax.eval_shape(functools.partial(programs.begin, model, window_power=1.0), variables, *view)
     sides = np.full(1, size, np.int32), np.full((1, 2), size, np.int32)
     return variables, target, np.zeros((1, size, size, 3), np.uint8), *sides
-
-
-def _size(tree: Any) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def _cells(config: ModelConfig, stride: int) -> int:

@@ -25,7 +25,7 @@ from relo_jax.config import published_tables as paper
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.files import atomic_write, make_folder
-from relo_jax.model import RELO, init_variables
+from relo_jax.model import RELO, count_parameters, init_variables
 from relo_jax.profiling import counts, frame
 
 JSON_FILE, PAGE_FILE = "efficiency.json", "efficiency.md"
@@ -94,7 +94,7 @@ def count(model: RELO) -> dict[str, Any]:
     """Parameters and multiply-adds of a model by part, see `counts`; from shapes."""
     shapes = counts.variable_shapes(model)
     return {
-        "release_parameters": counts.parameters(shapes),
+        "release_parameters": count_parameters(shapes),
         "called_parameters": counts.called_parameters(shapes),
         "release_multiply_adds": counts.release_multiply_adds(model.config),
         "called_multiply_adds": counts.called_multiply_adds(model.config),

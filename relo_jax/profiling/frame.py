@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax.model import RELO, init_variables
+from relo_jax.model import RELO, count_parameters, init_variables
 from relo_jax.profiling import counts
 from relo_jax.tracking import programs
 from relo_jax.tracking.tracker import Tracker
@@ -100,7 +100,7 @@ def measure(
         with jax.profiler.trace(str(trace)):
             for _ in range(min(frames, 10)):
                 update()
-    flops, limit, parts = frame_flops(tracker), matmul_rate(dtype), counts.parameters(variables)
+    flops, limit, parts = frame_flops(tracker), matmul_rate(dtype), count_parameters(variables)
     return {
         "variant": variant,
         "dtype": dtype,

@@ -26,7 +26,7 @@ from relo_jax.checkpoints import model_card
 from relo_jax.checkpoints.run_directory import CHECKPOINTS
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
-from relo_jax.model import RELO
+from relo_jax.model import RELO, count_parameters
 from relo_jax.train import checkpoints, distributed, metrics_log, rl, warmup
 from relo_jax.train.feed import Feed
 from relo_jax.train.initialise import first_state
@@ -71,7 +71,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str) -> dict[str, flo
         feed = stack.enter_context(Feed(clips, mesh, position, config.data.epoch))
         if jax.process_index() == 0 and first_step < config.total_steps:
             fingerprints = clips.source.fingerprint(), held_out.source.fingerprint()
-            parameters = model_card.count_parameters(variables_of(state))
+            parameters = count_parameters(variables_of(state))
             model_card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
         logger = metrics_log.opened(workdir, config.stage, first_step, config.total_steps, config.batch_size)
         run = Run(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax.model import RELO, init_variables
+from relo_jax.model import RELO, count_parameters, init_variables
 from relo_jax.tracking.step import init_state, step
 from tests.model.small import CLIPS, FRAMES, clips, fresh_variables, reference, run_clip, small, variables
 
@@ -62,6 +62,13 @@ def test_comparing_initialisation_ties_query_and_key_at_the_start_only():
     attention = released["blocks"]["attn"]
     assert (attention["q_proj"]["kernel"] != attention["k_proj"]["kernel"]).any()
     assert not released["search_token"].any()
+
+
+def test_parameters_are_counted_by_part():
+    counts = count_parameters(variables())
+    assert set(counts) == {"encoder", "regression", "policy", "value"}
+    assert sum(counts.values()) == sum(np.size(leaf) for leaf in jax.tree.leaves(variables()["params"]))
+    assert counts["policy"] == counts["value"] < counts["regression"]
 
 
 def test_a_model_is_its_config():
