@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from relo_jax.commands.arguments import add_batch, add_dataset, add_procedural, add_tracker
+from relo_jax.config import RULES
 from relo_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = "folder of results (default results/CHECKPOINT/DATASET)"
     parser.add_argument("--out", metavar="DIR", help=out)
     add_batch(parser)
-    rules = ["plain", "lasot", "lasot_ext", "uav123"]
-    parser.add_argument("--rules", choices=rules, help="how frames without a target count (default: the dataset's)")
+    parser.add_argument("--rules", choices=RULES, help="how frames without a target count (default: the dataset's)")
     release = "also write the files as the release does: whole numbers, tabs (into the folder release of the results)"
     parser.add_argument("--release-files", action="store_true", help=release)
     add_tracker(parser)

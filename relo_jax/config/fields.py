@@ -19,6 +19,7 @@ DATASETS = (
     "uav123", "vasttrack", "vot",
 )  # fmt: skip
 BENCHMARKS = tuple(name for name in DATASETS if name not in ("procedural", "photos", "folder", "coco"))
+RULES = ("plain", "lasot", "lasot_ext", "uav123")  # of an evaluation, see relo_jax/eval/metrics.py
 PAPER_DATA = "coco+got10k+lasot+trackingnet+vasttrack"  # in equal parts
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from relo_jax.config.fields import DATASETS, base, flatten
+from relo_jax.config.fields import DATASETS, RULES, base, flatten
 from relo_jax.config.model_config import CHOICES as MODEL_CHOICES
 from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError, did_you_mean
@@ -17,7 +17,7 @@ from relo_jax.errors import UserError, did_you_mean
 STAGES = ("warmup", "rl")  # of training
 _CHOICES = {
     **{f"model.{name}": known for name, known in MODEL_CHOICES.items()},
-    "eval.rules": ("plain", "lasot", "lasot_ext", "uav123"),
+    "eval.rules": RULES,
     "batch_norm": ("batch", "frame"),
     "warmup.decode_at": ("center", "argmax"),
     "warmup.heatmap_peak": ("rounded", "cell"),

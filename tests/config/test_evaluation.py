@@ -32,7 +32,8 @@ def test_each_variant_has_a_config_that_leaves_the_options_of_the_tracker_open(v
 
 
 def test_its_choices_are_those_of_the_evaluation():
-    for rules in metrics.RULES:
+    assert relo_config.RULES == tuple(metrics.RULES)
+    for rules in relo_config.RULES:
         relo_config.validate_evaluation(change(eval__rules=rules))
     for name in benchmarks.NAMES:
         relo_config.validate_evaluation(change(eval__datasets=name))
