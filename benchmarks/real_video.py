@@ -3,8 +3,9 @@
     python -m benchmarks.real_video --root otb_mini
     python -m benchmarks.real_video --root otb_mini --checkpoint runs/demo --films films/
 
-All trackers get the same frames and first boxes in the same run, and the same metrics. `--films` writes videos of the
-checkpoint's best and worst sequence, with the ground truth drawn in white.
+All trackers get the same frames and first boxes in the same run, and the same metrics. OpenCV's trackers return whole
+numbers, so the checkpoint's boxes are measured twice: with their fractions, and truncated (`whole_numbers`). `--films`
+writes videos of the checkpoint's best and worst sequence, with the ground truth drawn in white.
 
 KCF and CSRT are in OpenCV's contributed modules, which cannot be installed beside the OpenCV package that relo_jax
 needs. Install them for this program alone, by `pip install --no-deps --target DIR
@@ -12,7 +13,6 @@ opencv-contrib-python-headless==4.13.0.92`, and run it with PYTHONPATH=DIR. The 
 """
 
 import argparse
-import math
 import statistics
 import sys
 import time
@@ -23,6 +23,7 @@ import numpy as np
 import tqdm
 
 from benchmarks import common
+from relo_jax import tables
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
@@ -33,6 +34,7 @@ from relo_jax.tracking.tracker import Result, Tracker
 
 OPENCV = ("KCF", "MIL", "CSRT")
 STILL = "never moves"
+WHOLE_NUMBERS = "whole_numbers"  # column of the checkpoint's truncated boxes
 
 
 class OpenCV:
@@ -88,8 +90,12 @@ def film(path: Path, sequence: Sequence, results: list[Result]) -> None:
 
 
 def measure(trackers: dict[str, OpenCV | Ours], sequences: list[Sequence]) -> tuple[dict, dict]:
-    """Curves by tracker and sequence, and the median seconds of an update by tracker, a number a sequence."""
-    curves: dict[str, dict[str, metrics.Curves]] = {name: {} for name in (*trackers, STILL)}
+    """Curves by tracker and sequence, and the median seconds of an update by tracker, a number a sequence.
+
+    The curves have a checkpoint twice: truncated boxes are in the column `WHOLE_NUMBERS`.
+    """
+    columns = [c for name, t in trackers.items() for c in ([name, WHOLE_NUMBERS] if isinstance(t, Ours) else [name])]
+    curves: dict[str, dict[str, metrics.Curves]] = {name: {} for name in (*columns, STILL)}
     seconds: dict[str, list[float]] = {name: [] for name in trackers}
     for sequence in tqdm.tqdm(sequences, unit=" sequences", disable=None):
         frames = [sequence.read_frame(index) for index in range(len(sequence))]
@@ -99,6 +105,8 @@ def measure(trackers: dict[str, OpenCV | Ours], sequences: list[Sequence]) -> tu
             curves[name][sequence.name] = metrics.measure(boxes, sequence.boxes_xywh)
             seconds[name].append(median)
             if isinstance(tracker, Ours):
+                whole = metrics.whole_numbers(boxes)
+                curves[WHOLE_NUMBERS][sequence.name] = metrics.measure(whole, sequence.boxes_xywh)
                 tracker.results_by_sequence[sequence.name] = tracker.results
     return curves, seconds
 
@@ -127,22 +135,20 @@ def main() -> None:
     common.record("real_video", {
         "of": args.root.name, "sequences": len(sequences), "frames": sum(map(len, sequences)),
         "opencv": cv2.__version__, "not_there": [f"OpenCV {name}" for name in OPENCV if name not in available],
-        "mean_auc": {name: round(auc, 4) for name, auc in means.items()},
+        "mean_auc": {name: round(auc, 6) for name, auc in means.items()},
         "frames_per_second": {name: round(1 / statistics.median(s), 1) for name, s in seconds.items()},
-        "auc": {name: {key: round(c.auc, 4) for key, c in of.items()} for name, of in curves.items()},
+        "auc": {name: {key: round(c.auc, 6) for key, c in of.items()} for name, of in curves.items()},
     })  # fmt: skip
 
 
 def table(curves: dict[str, dict], means: dict[str, float], seconds: dict[str, list[float]]) -> str:
     """AUC by sequence and tracker, the mean, and frames a second, as text."""
-    width = max(map(len, next(iter(curves.values()))), default=0) + 2
-    lines = [" " * width + "".join(f"{name:>14}" for name in curves)]
-    for key in next(iter(curves.values())):
-        lines.append(f"{key:<{width}}" + "".join(f"{of[key].auc:>14.3f}" for of in curves.values()))
-    lines.append(f"{'mean':<{width}}" + "".join(f"{auc:>14.3f}" for auc in means.values()))
-    rates = [1 / statistics.median(seconds[name]) if name in seconds else math.inf for name in curves]
-    lines.append(f"{'frames/s':<{width}}" + "".join(f"{'-' if math.isinf(r) else format(r, '.0f'):>14}" for r in rates))
-    return "\n".join(lines)
+    rows = [["", *curves]]
+    rows += [[key, *(f"{of[key].auc:.3f}" for of in curves.values())] for key in next(iter(curves.values()))]
+    rows.append(["mean", *(f"{auc:.3f}" for auc in means.values())])
+    rate = lambda name: f"{1 / statistics.median(seconds[name]):.0f}" if name in seconds else "-"
+    rows.append(["frames/s", *map(rate, curves)])
+    return tables.terminal(rows, "l" + "r" * len(curves))
 
 
 if __name__ == "__main__":

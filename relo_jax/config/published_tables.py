@@ -3,8 +3,8 @@
 Sources, read in November 2026. Each number stands in at least one of them:
 - two public summaries of the paper (arXiv 2605.07379) quote its cost, its edge devices and rows of its main tables;
 - the table of a later paper by the same first author ("Learning to Track from Privileged Target Appearances") has these
-  rows with all columns, and `LATER` besides. Where both have a number, they agree, except for LoRAT-L224 on NFS and
-  UAV123: 66.6 and 71.9 in the summaries, which stand here, 66.0 and 73.3 in the later paper;
+  rows with all columns, and a few that the summaries lack. Where both have a number, they agree, except for
+  LoRAT-L224 on NFS and UAV123: 66.6 and 71.9 in the summaries, which stand here, 66.0 and 73.3 in the later paper;
 - the rows of SUTrack, ODTrack-L384 and LoRAT-L224 also agree with SUTrack's model zoo and with the table of SAMURAI,
   those of AsymTrack-B and SUTrack-T224 on edge devices with the figures that their authors publish.
 """
@@ -58,12 +58,6 @@ COLUMNS: dict[str, dict[str, str]] = {
     "lasot": _OVERLAP, "lasot_ext": _OVERLAP, "trackingnet": _OVERLAP, "got10k": _GOT10K,
     "tnl2k": _AUC, "nfs": _AUC, "uav123": _AUC,
 }  # fmt: skip
-
-# Rows of the later paper's tables that the summaries of RELO's tables lack.
-LATER = (
-    "SwinTrack-B384", "OneTracker-B384", "MixFormer-L320", "SimTrack-L224", "ARTrackV2-L384", "TrDiMP", "TransT",
-    "SimTrack", "OSTrack", "SeqTrack-L256",
-)  # fmt: skip
 
 TRACKERS: dict[str, dict[str, Numbers]] = {
     "lasot": {

@@ -27,10 +27,6 @@ def test_columns_are_in_their_order():
         assert half is None or three_quarters < half
 
 
-def test_every_later_row_is_in_a_table():
-    assert set(paper.LATER) <= {name for table in paper.TRACKERS.values() for name in table}
-
-
 def test_the_rows_of_edge_devices_go_from_the_fastest_to_the_most_accurate():
     rows = list(paper.EDGE.values())
     for faster, slower in zip(rows, rows[1:], strict=False):
