@@ -47,15 +47,15 @@ class BoxRule:
         """What is measured and why."""
         if self.differ:
             return self._of_both()
+        if self._labels(WHOLE):
+            return "Whole-number boxes, as in the files and as those behind published numbers."
+        if self.whole:
+            return "Whole-number boxes: all are truncated, as those behind published numbers are."
         if self._labels(FLOAT):
-            if self.whole:
-                return "Whole-number boxes: all are truncated, as those behind published numbers are."
             return (
                 "Float boxes, as in the files. Published numbers are those of whole-number boxes, and lower, above "
                 "all for small targets: --boxes whole gives them."
             )
-        if self._labels(WHOLE) or self.whole:
-            return "Whole-number boxes, as in the files and as those behind published numbers."
         return "Float boxes."
 
     def warning(self) -> str | None:

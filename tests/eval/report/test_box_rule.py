@@ -33,6 +33,12 @@ def test_boxes_of_one_kind_are_measured_as_they_are():
     assert whole.sentence().startswith("Whole-number boxes, as in the files")
 
 
+def test_boxes_too_few_to_tell_are_truncated_on_request():
+    rule = choose([tracker(UNKNOWN)], "whole")
+    assert rule.whole and rule.sentence().startswith("Whole-number boxes: all are truncated")
+    assert choose([tracker(UNKNOWN)]).sentence() == "Float boxes."
+
+
 def test_boxes_of_two_kinds_are_truncated_and_it_is_said():
     rule = choose([tracker(FLOAT), tracker(WHOLE)])
     assert rule.whole and rule.name == "whole-number boxes" and rule.warning() == rule.sentence()
