@@ -70,13 +70,13 @@ def measure(
     Raises:
       UserError: no such variant, the folder cannot be written, or a variant does not fit into the device's memory.
     """
+    about = machine()  # its load before, without ours
     models = {variant: RELO.from_variant(variant, dtype=dtype) for variant in variants}
     make_folder(out)
     content: dict[str, Any] = {
         "dtype": dtype,
         "frame": f"{width}x{height}",
         "frames": frames,
-        "machine": machine(),
         "variants": {},
     }
     for variant, model in models.items():
@@ -84,7 +84,7 @@ def measure(
         content["variants"][variant] = row
         print(f"{variant}: compiling and tracking {frames} frames", flush=True)
         row["measured"] = speed(model, frames, height, width)
-        content["session"] = provenance.session()
+        content["session"] = {**provenance.session(), "machine": about}
         _write(out, content)
     print(f"\n{table(content)}\n\nwritten to {out}: {JSON_FILE}, {PAGE_FILE}")
     return content
@@ -120,10 +120,16 @@ def speed(model: RELO, frames: int, height: int, width: int) -> dict[str, float]
 
 
 def machine() -> dict[str, Any]:
-    """The first device, the processor, the number of its cores that this process may use, and its load by others."""
+    """System, first device, processor, the number of its cores that this process may use, and its load by others."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-    return {"device": frame.device(), "processor": processor(), "cores": cores, "load_before": load}
+    return {
+        "system": platform.system(),
+        "device": frame.device(),
+        "processor": processor(),
+        "cores": cores,
+        "load_before": load,
+    }
 
 
 def table(content: Mapping) -> str:
@@ -218,7 +224,7 @@ def _edge(content: Mapping) -> tuple[list[str], list[list[str]]]:
 
 
 def _here(content: Mapping) -> str:
-    about = content["machine"]
+    about = content["session"]["machine"]
     load = "" if about["load_before"] is None else f", load before {about['load_before']}"
     cpu = f"{about['processor']}, {about['cores']} cores{load}"
     return cpu if about["device"].startswith("cpu") else f"{about['device']} ({cpu})"
