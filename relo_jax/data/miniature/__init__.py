@@ -2,7 +2,8 @@
 
     MAKERS["lasot"](root)      # writes the dataset; the caller chooses the name of the root
 
-`relo rehearse` runs the paper's pipeline on them, and the tests read them.
+`relo rehearse` runs the paper's pipeline on the five training sets and on `lasot_ext`, `tnl2k`, `nfs` and `uav123`. The
+tests read these too, and they alone read `otb100` and `vot`.
 """
 
 from relo_jax.data.miniature.benchmarks import lasot_ext, nfs, otb100, tnl2k, uav123, vot
