@@ -150,6 +150,34 @@ def overview(datasets: list[Dataset]) -> str:
     return tables.terminal(rows, "lrrl")
 
 
+def of_dataset(config: ConfigDict, dataset: Dataset, loaded: Loaded, options: dict, folder: Path) -> dict:
+    """The config with which one dataset is evaluated, as it is saved beside the results: with all its options in place.
+
+    Options that differ between datasets go to the section of this one in `benchmarks`, so that another dataset can
+    still be evaluated with the same file.
+
+    Args:
+      config: of the evaluation.
+      dataset: opened.
+      loaded: the checkpoint.
+      options: all options of the tracker on the dataset.
+      folder: of the results.
+    """
+    values, benchmark = resolved(config, loaded.model.config), dataset.benchmark
+    assert benchmark is not None
+    own = {name: values["benchmarks"][name] for name in values["benchmarks"] if name == dataset.name}
+    for section in values["benchmarks"].values():
+        section |= dict.fromkeys(section)
+    for name, value in options.items():
+        section = own[dataset.name] if name in own.get(dataset.name, {}) else values["tracker"]
+        if name in section:  # not `found_threshold`
+            section[name] = value
+    values["eval"] |= {"datasets": dataset.whole_name, "out": str(folder) if config.eval.out else ""}
+    if dataset.name == "procedural":
+        values["eval"] |= {"count": len(benchmark), "seed": config.eval.seed or 0}
+    return values
+
+
 def _opened(config: ConfigDict) -> list[Dataset]:
     """The datasets, opened. Reports those that are not there; raises UserError if none is."""
     datasets = [Dataset(*names) for names in datasets_of(config)]
@@ -214,7 +242,7 @@ def _evaluate(config: ConfigDict, dataset: Dataset, loaded: Loaded, card: dict, 
     print(f"{benchmark.title}: {len(benchmark)} sequences; {published.describe(values, source)}", flush=True)
     evaluation = dataset.evaluation = runner.evaluate(
         benchmark, loaded, folder, batch=config.eval.batch, options=options, rules=config.eval.rules, name=name,
-        card=card, config=_of_dataset(config, dataset, loaded, values, folder),
+        card=card, config=of_dataset(config, dataset, loaded, values, folder),
     )  # fmt: skip
     print(evaluation.table())
     if not math.isnan(evaluation.frames_per_second):
@@ -244,27 +272,6 @@ def _check_same_dataset(folder: Path, dataset: Dataset) -> None:
         names.add(dataset.name)
     if before not in names:
         raise UserError(f"{folder} has results on {before}: name another folder for {dataset.whole_name} with --out")
-
-
-def _of_dataset(config: ConfigDict, dataset: Dataset, loaded: Loaded, options: dict, folder: Path) -> dict:
-    """The config with which one dataset is evaluated, as it is saved beside the results: with all its options in place.
-
-    Options that differ between datasets go to the section of this one in `benchmarks`, so that another dataset can
-    still be evaluated with the same file.
-    """
-    values, benchmark = resolved(config, loaded.model.config), dataset.benchmark
-    assert benchmark is not None
-    own = {name: values["benchmarks"][name] for name in values["benchmarks"] if name == dataset.name}
-    for section in values["benchmarks"].values():
-        section |= dict.fromkeys(section)
-    for name, value in options.items():
-        section = own[dataset.name] if name in own.get(dataset.name, {}) else values["tracker"]
-        if name in section:  # not `found_threshold`
-            section[name] = value
-    values["eval"] |= {"datasets": dataset.whole_name, "out": str(folder) if config.eval.out else ""}
-    if dataset.name == "procedural":
-        values["eval"] |= {"count": len(benchmark), "seed": config.eval.seed or 0}
-    return values
 
 
 def _write_config(folder: Path, values: dict) -> None:

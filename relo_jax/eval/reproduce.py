@@ -3,9 +3,10 @@
     relo reproduce --variant b256 --checkpoint relo_b256.pth.tar --data-root /data
 
 Each dataset that is there is evaluated as by `relo eval`, with the published options and into the same folders; a
-missing one is named with the reason. Published numbers are those of whole-number boxes, so these are measured first
-("as published"), and float boxes beside them. Finished sequences are not run again, so that the same command continues
-after an interruption. For GOT-10k and TrackingNet, which their servers measure, it produces the boxes.
+missing one is named with the reason. `relo eval --config OUT/DATASET/config.json` repeats one. Published numbers are
+those of whole-number boxes, so these are measured first ("as published"), and float boxes beside them. Finished
+sequences are not run again, so that the same command continues after an interruption. For GOT-10k and TrackingNet,
+which their servers measure, it produces the boxes.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from pathlib import Path
 from relo_jax import tables
 from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checkpoints import model_card, provenance
-from relo_jax.config import published
+from relo_jax.checkpoints.load import Loaded
+from relo_jax.config import evaluation, published
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.errors import UserError, did_you_mean
-from relo_jax.eval import runner, standing
-from relo_jax.eval.benchmarks import open_benchmark
+from relo_jax.eval import by_config, runner, standing
+from relo_jax.eval.benchmarks import Benchmark, open_benchmark
 from relo_jax.eval.evaluation import Evaluation
 from relo_jax.files import atomic_write, make_folder
 
@@ -80,8 +82,9 @@ def reproduce(
             rows[dataset] = {"state": ABSENT, "published": expected[dataset], "reason": str(error)}
             continue
         print(f"\n{benchmark.title}: {len(benchmark)} sequences", flush=True)
-        evaluation = runner.evaluate(benchmark, loaded, out / dataset, batch=batch, name=name, card=card)
-        rows[dataset] = _row(evaluation, expected[dataset], out / dataset)
+        config = _config(benchmark, loaded, checkpoint, root, batch, out / dataset)
+        evaluated = runner.evaluate(benchmark, loaded, out / dataset, batch=batch, name=name, card=card, config=config)
+        rows[dataset] = _row(evaluated, expected[dataset], out / dataset)
         _write(out, variant, about, rows)
     if all(row["state"] == ABSENT for row in rows.values()):
         print(table(variant, rows))
@@ -128,6 +131,18 @@ def _expected(variant: str, datasets: Collection[str]) -> dict[str, float]:
         if name not in rows:
             raise UserError(f"no result of {variant} is published for {name!r}{did_you_mean(name, rows)}")
     return {name: value for name, value in rows.items() if not datasets or name in datasets}
+
+
+def _config(
+    benchmark: Benchmark, loaded: Loaded, checkpoint: str | Path, root: str | Path, batch: int, folder: Path
+) -> dict:
+    """The config with which `relo eval` gives the same results."""
+    name = benchmark.name
+    assert name is not None
+    config = evaluation(checkpoint=str(checkpoint), datasets=name)
+    config.eval.batch, config.eval.out, config.data.root = batch, str(folder), str(root)
+    options, _ = runner.chosen_options(loaded, benchmark)
+    return by_config.of_dataset(config, by_config.Dataset(name, name, benchmark), loaded, options, folder)
 
 
 def _row(evaluation: Evaluation, expected: float, folder: Path) -> dict:

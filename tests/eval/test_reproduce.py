@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relo_jax import config as relo_config
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.data import miniature
 from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
-from relo_jax.eval import reproduce, runner
+from relo_jax.eval import by_config, reproduce, runner
 from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.model import RELO
 from tests.eval.test_evaluation import Oracle
@@ -148,6 +149,21 @@ def test_it_continues_where_it_was_stopped(root, tmp_path, monkeypatch):
     reproduce.reproduce("b256", "b.pth.tar", root)
     assert sorted(run) == sorted({*run}) and len(run) == 8  # 3 + 1 + 3 sequences, each once
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_config_beside_results_gives_them_again(root, tmp_path):
+    reproduce.reproduce("b256", "b.pth.tar", root, datasets=["lasot_ext"], batch=3)
+    folder = tmp_path / "results" / "b" / "lasot_ext"
+    config = relo_config.evaluation_from_dict(json.loads((folder / "config.json").read_text()))
+    assert (config.eval.checkpoint, config.eval.batch, config.model.variant) == ("b.pth.tar", 3, "b256")
+    first = json.loads((folder / "summary.json").read_text())
+    config.eval.out = "again"
+    by_config.evaluate_by_config(config)
+    again = json.loads((tmp_path / "again" / "summary.json").read_text())
+    assert again["options"] == first["options"] and set(again["options_from"].values()) == {"given"}
+    assert {**again, "options_from": None} == {**first, "options_from": None}
+    files = {path.name: path.read_bytes() for path in folder.glob("*.txt")}
+    assert files and files == {path.name: path.read_bytes() for path in (tmp_path / "again").glob("*.txt")}
 
 
 def test_failed_sequences_are_counted_and_the_exit_says_so(root, tmp_path, monkeypatch, capsys):
