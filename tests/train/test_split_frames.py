@@ -72,7 +72,8 @@ def test_updates_are_the_same_where_the_frames_of_clips_are_split(stage, data, f
 def test_a_clip_in_several_parts_has_the_tokens_of_its_neighbour(data, frames):
     rng = np.random.default_rng(0)
     current = rng.normal(size=(CLIPS, FRAMES, 2, 3)).astype(np.float32)
-    carried, first = rng.normal(size=(CLIPS, 2, 3)).astype(np.float32), np.array([True, False])
+    carried = jnp.asarray(rng.normal(size=(CLIPS, 2, 3)), jnp.float32)
+    first = np.array([True, False])
     weights = rng.normal(size=current.shape).astype(np.float32)
     loss = lambda current: jnp.sum(weights * temporal.previous_tokens(current, carried, first))
     both = lambda current: (temporal.previous_tokens(current, carried, first), jax.grad(loss)(current))
