@@ -12,14 +12,13 @@ import statistics
 from collections.abc import Callable
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from benchmarks import common
 from relo_jax import config as relo_config
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import rl
-from relo_jax.train.mesh import make_mesh, shardings
+from relo_jax.train.mesh import make_mesh, place, shardings
 from relo_jax.train.state import create_state, optimizer
 
 
@@ -30,7 +29,7 @@ def updater(model: RELO, config: ConfigDict, variables: dict, clips: dict, devic
     placement = shardings(jax.eval_shape(create, variables), mesh, config.mesh.shard_params)
     with jax.set_mesh(mesh):
         state = jax.jit(create, out_shardings=placement)(variables)
-    batch = jax.device_put(clips, NamedSharding(mesh, PartitionSpec("data")))
+    batch = place(clips, mesh)
     step = rl.make_step(model, config, optimizer(config))
 
     def update():
@@ -53,7 +52,7 @@ def main() -> None:
     model = RELO.from_variant(args.variant)
     variables = jax.device_get(init_variables(model, jax.random.key(0)))
     clips = common.random_clips(model, args.clips, args.frames)
-    counts = [n for n in (1, 2, 4, 8) if n <= jax.device_count() and args.clips % n == 0]
+    counts = [n for n in (1, 2, 4, 8) if n <= jax.device_count() and (args.clips * args.frames) % n == 0]
     seconds = common.times({n: updater(model, config, variables, clips, n) for n in counts}, args.repeats)
     rates = {n: args.clips / statistics.median(s) for n, s in seconds.items()}
     for n in counts:

@@ -137,7 +137,8 @@ def scaling() -> str:
     ]  # fmt: skip
     text = (
         "One update of the RL stage: the same batch on several devices. *Sharding*: of the parameters. Simulated "
-        "devices share the cores of one processor, so their rows show the cost of partitioning and no speed-up."
+        "devices share the cores of one processor, so their rows show the cost of partitioning and no speed-up. "
+        "Devices that the clips leave share the frames of clips: see [cluster.md](cluster.md)."
     )
     heads = ["variant", "clips", "frames", "sharding", "devices", "ms", "clips/s", "over one device"]
     return section("Several devices", text, found, heads, cells)

@@ -44,8 +44,9 @@ def base() -> ConfigDict:
     config.checkpoint_every = 1_000
     config.keep_checkpoints = 3
 
-    # The devices of all hosts, as data x model; clips are split over data.
-    config.mesh = ConfigDict({"data": -1, "model": 1})  # -1: all devices that model leaves
+    # The devices of all hosts, as data x frames: the clips of a batch are split over data, the frames of a clip over
+    # frames. -1: all devices that the other leaves. Both -1: as few devices a clip as the number of clips allows.
+    config.mesh = ConfigDict({"data": -1, "frames": -1})
     config.mesh.shard_params = "none"  # "fsdp": split large arrays over both axes, instead of a copy a device
 
     config.model = _model()

@@ -1,4 +1,4 @@
-"""Fields that were renamed. Configs, checkpoints and command lines with the old names are still read."""
+"""Fields that were renamed or removed. Configs, checkpoints and command lines with the old names are still read."""
 
 import sys
 from collections.abc import Mapping
@@ -10,11 +10,14 @@ RENAMED = {  # name in old files -> current name
     "tracker.score_likeness": "tracker.score_appearance_similarity",
     "tracker.score_nearness": "tracker.score_center_proximity",
 }
+REMOVED = {  # name in old files -> the value without an effect, and what to do about others
+    "mesh.model": (1, "its devices repeated the work of others; config.mesh.frames shares the frames of a clip"),
+}
 _reported: set[str] = set()
 
 
 def with_current_names(values: Mapping, where: Path | str) -> Mapping:
-    """A config with current names in place of old ones; reports each renamed field once, on stderr.
+    """A config with current names in place of old ones and without removed fields; reports each once, on stderr.
 
     Args:
       values: nested dict, such as a run's `config.json`. Not changed; anything but a dict is returned as it is.
@@ -25,6 +28,13 @@ def with_current_names(values: Mapping, where: Path | str) -> Mapping:
         if name in _section(values, section):
             values = _renamed(values, section.split("."), name, new.rsplit(".", 1)[1])
             report_new_name(old, where)
+    for old, (idle, advice) in REMOVED.items():
+        section, name = old.rsplit(".", 1)
+        if name in _section(values, section):
+            if _section(values, section)[name] != idle and old not in _reported:
+                print(f"{where}: the field {old} is ignored: {advice}", file=sys.stderr)
+                _reported.add(old)
+            values = _without(values, section.split("."), name)
     return values
 
 
@@ -39,6 +49,13 @@ def _section(values: object, path: str) -> Mapping:
     for name in path.split("."):
         values = values.get(name) if isinstance(values, dict) else None
     return values if isinstance(values, dict) else {}
+
+
+def _without(values: Mapping, path: list[str], name: str) -> dict:
+    """A copy without one field."""
+    if not path:
+        return {key: value for key, value in values.items() if key != name}
+    return {**values, path[0]: _without(values[path[0]], path[1:], name)}
 
 
 def _renamed(values: Mapping, path: list[str], old: str, new: str) -> dict:

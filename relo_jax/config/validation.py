@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from relo_jax.config.fields import DATASETS, RULES, base, flatten
 from relo_jax.config.model_config import CHOICES as MODEL_CHOICES
-from relo_jax.config.renamed import with_current_names
+from relo_jax.config.renamed import REMOVED, with_current_names
 from relo_jax.errors import UserError, did_you_mean
 
 STAGES = ("warmup", "rl")  # of training
@@ -32,7 +32,7 @@ _CHOICES = {
     "mesh.shard_params": ("none", "fsdp"),
 }
 _AT_LEAST_ONE = {
-    "batch_size", "accumulate_steps", "mesh.model", "optimizer.reference_batch", "total_steps",
+    "batch_size", "accumulate_steps", "optimizer.reference_batch", "total_steps",
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
     "warmup.search_frames", "rl.clip_length", "rl.train_blocks", "data.max_gap", "data.epoch",
     "data.procedural.width", "data.procedural.height", "data.procedural.num_frames", "data.procedural.bank_size",
@@ -40,15 +40,18 @@ _AT_LEAST_ONE = {
 }  # fmt: skip
 _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
                   "data.procedural.absence", "data.procedural.switch", "tracker.found_threshold"}  # fmt: skip
+_DEVICES = ("mesh.data", "mesh.frames")
 _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
-    "data.processes", "data.root", "data.epoch", "mesh.data", "mesh.model", "mesh.shard_params",
+    "data.processes", "data.root", "data.epoch", "mesh.data", "mesh.frames", "mesh.shard_params",
 }  # fmt: skip
 _SECTIONS_MAY_CHANGE_ON_RESUME = ("benchmarks.", "tracker.")
 
 
 def unknown_field(name: str, where: Path | str = "config", known: ConfigDict | None = None) -> UserError:
     """The UserError for a field that does not exist; names the nearest one of `known` (None: of a training's)."""
+    if name in REMOVED:
+        return UserError(f"{where} has no field {name!r} any more: {REMOVED[name][1]}")
     training = flatten(base())
     names = list(training if known is None else flatten(known))
     same_last_part = [k for k in names if k.split(".")[-1] == name.split(".")[-1]]
@@ -272,11 +275,11 @@ def check_value(name: str, value: Any, kind: type[Any], where: Path | str = "con
         raise wrong("at least 1")
     if name in _PROBABILITIES and not 0 <= value <= 1:
         raise wrong("a number from 0 to 1")
-    if name == "mesh.data" and (value == 0 or value < -1):
-        raise wrong("a number of devices, or -1 for all that config.mesh.model leaves")
+    if name in _DEVICES and (value == 0 or value < -1):
+        raise wrong("a number of devices, or -1 for all that the other axis leaves")
     if name.endswith((".score_bias", ".update_threshold")) and math.isfinite(value):  # of logits: may be negative
         return
-    if kind in (int, float) and name != "mesh.data" and (not math.isfinite(value) or value < 0):
+    if kind in (int, float) and name not in _DEVICES and (not math.isfinite(value) or value < 0):
         raise wrong("a finite number, not negative")
 
 

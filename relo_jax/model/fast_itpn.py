@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Real
 
 from relo_jax.config.model_config import STRIDE, ModelConfig
+from relo_jax.model import split
 from relo_jax.model.layers import Attention, SwiGLU, drop_path, kernel_init, layer_norm
+from relo_jax.model.linear import Conv, Dense, spread
 from relo_jax.model.temporal import previous_tokens
 
 # PyTorch's default for convolutions: Kaiming-uniform with a = sqrt(5), that is a variance of 1 / (3 fan_in).
@@ -32,7 +34,7 @@ class ConvBlock(nn.Module):
     def __call__(self, x: Float[Array, "B T H W C"], train: bool) -> Float[Array, "B T H W C"]:
         """Applies the block, with drop path in training."""
         width = x.shape[-1]
-        dense = lambda features, name: nn.Dense(features, dtype=self.dtype, kernel_init=conv_init, name=name)
+        dense = lambda features, name: Dense(features, dtype=self.dtype, kernel_init=conv_init, name=name)
         y = layer_norm(self.dtype, "norm")(x)
         y = nn.gelu(dense(3 * width, "fc1")(y), approximate=False)
         y = dense(width, "fc2")(layer_norm(self.dtype, "ffn_norm")(y))
@@ -49,10 +51,11 @@ class PatchMerge(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B T H//2 W//2 2*C"]:
         """Halves the map's sides and doubles its channels."""
-        x = layer_norm(self.dtype, "norm")(x)
-        return nn.Conv(
+        batch, x = len(x), split.flatten(layer_norm(self.dtype, "norm")(x))
+        x = Conv(
             2 * x.shape[-1], (2, 2), (2, 2), padding="VALID", dtype=self.dtype, kernel_init=conv_init, name="reduction"
         )(x)
+        return split.unflatten(x, batch)
 
 
 class Block(nn.Module):
@@ -88,26 +91,24 @@ class Block(nn.Module):
         """
         drop_rate, carried = layer
         config, dtype = self.config, self.config.dtype
-        batch, frames, _, width = x.shape
         current = memory = x[:, :, -config.temporal_tokens :]
         if config.propagation == "layer_aligned":
             memory = previous_tokens(current, carried.astype(x.dtype), first)
-        flat = lambda y: y.reshape(batch * frames, -1, width)
 
         norm1 = layer_norm(dtype, "norm1")
-        own = context = norm1(flat(x))
+        own = context = norm1(split.flatten(x))
         if config.propagation != "deep_to_shallow":
-            context = jnp.concatenate([own, norm1(flat(memory))], axis=1)
+            context = jnp.concatenate([own, norm1(split.flatten(memory))], axis=1)
         attended = Attention(config.heads, dtype, name="attn")(own[:, :keep], context)
         x = x[:, :, :keep]
-        x = x + self._branch("gamma1", attended.reshape(x.shape), drop_rate, train)
+        x = x + self._branch("gamma1", split.unflatten(attended, len(x)), drop_rate, train)
         hidden = SwiGLU(dtype, name="mlp")(layer_norm(dtype, "norm2")(x))
         x = x + self._branch("gamma2", hidden, drop_rate, train)
         return x, current
 
     def _branch(self, name, y, drop_rate, train):
         gamma = self.param(name, nn.initializers.constant(self.config.layer_scale), (y.shape[-1],))
-        y = y * gamma.astype(y.dtype)
+        y = y * spread(gamma, y)
         return drop_path(y, drop_rate, self.make_rng("drop_path")) if train else y
 
 
@@ -125,7 +126,7 @@ class Encoder(nn.Module):
         rates = [float(r) for r in np.linspace(0.0, config.drop_path, sum(config.stem_blocks) + config.depth)]
         self.main_rates = np.asarray(rates[sum(config.stem_blocks) :], np.float32)
 
-        self.patch_embed = nn.Conv(width // 4, (4, 4), (4, 4), padding="VALID", dtype=dtype, kernel_init=conv_init)
+        self.patch_embed = Conv(width // 4, (4, 4), (4, 4), padding="VALID", dtype=dtype, kernel_init=conv_init)
         first, second = config.stem_blocks
         self.stage1 = [ConvBlock(rates[i], dtype) for i in range(first)]
         self.merge1 = PatchMerge(dtype)
@@ -164,7 +165,7 @@ class Encoder(nn.Module):
         Returns:
           N = (S / 16)^2 tokens, row-major.
         """
-        x = self.patch_embed(normalise(images).astype(self.config.dtype))
+        x = split.unflatten(self.patch_embed(split.flatten(normalise(images).astype(self.config.dtype))), len(images))
         for block in self.stage1:
             x = block(x, train)
         x = self.merge1(x)
@@ -188,11 +189,10 @@ class Encoder(nn.Module):
 
         Returns M = K (s / 16)^2 tokens.
         """
-        dtype = self.config.dtype
-        x = self.stem(images, train) + self.pos_embed[self.search_count :].astype(dtype)
-        share = foreground_share(boxes_xywh_norm, self.config.template_size)[..., None].astype(dtype)
+        x = self.stem(images, train)
+        share = foreground_share(boxes_xywh_norm, self.config.template_size)[..., None].astype(x.dtype)
         kind = share * self.template_foreground_token + (1 - share) * self.template_background_token
-        x = x + kind.astype(dtype)
+        x = x + spread(self.pos_embed[self.search_count :], x) + kind.astype(x.dtype)
         return x.reshape(x.shape[0], -1, self.config.width)
 
     def __call__(
@@ -218,10 +218,10 @@ class Encoder(nn.Module):
         Returns:
           Features of the search tokens, and the temporal tokens of each frame as in `carried`.
         """
-        dtype = self.config.dtype
-        x = self.stem(search, train) + (self.pos_embed[: self.search_count] + self.search_token).astype(dtype)
-        batch, frames = x.shape[:2]
-        repeat = lambda y: jnp.broadcast_to(y.astype(dtype), (batch, frames, *y.shape[-2:]))
+        x = self.stem(search, train)
+        x = x + spread(self.pos_embed[: self.search_count] + self.search_token, x)
+        shape = lambda y: jax.ShapeDtypeStruct((*x.shape[:2], *y.shape[-2:]), x.dtype)
+        repeat = lambda y: jnp.broadcast_to(spread(y, shape(y)), shape(y).shape)
         temporal = repeat(self.ttokens + self.pos_embed_ttoken)
         lean = no_gradient and not train and not self.is_initializing()
         if self.config.propagation == "deep_to_shallow":

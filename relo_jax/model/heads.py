@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from relo_jax.config.model_config import ModelConfig
-from relo_jax.model.layers import BatchNorm
+from relo_jax.model import split
+from relo_jax.model.batch_norm import BatchNorm
+from relo_jax.model.linear import Conv
 
 xavier = nn.initializers.xavier_uniform()
 
@@ -30,7 +32,7 @@ class ConvTower(nn.Module):
         dtype = self.config.dtype
         for i in range(4):
             width = self.config.head_width >> i
-            conv = nn.Conv(width, (3, 3), padding=padding, dtype=dtype, kernel_init=xavier, name=f"conv{i}")
+            conv = Conv(width, (3, 3), padding=padding, dtype=dtype, kernel_init=xavier, name=f"conv{i}")
             x = nn.relu(BatchNorm(dtype, name=f"bn{i}")(conv(x), train))
             if inside is not None:
                 inside = inside[:, 1:-1, 1:-1]
@@ -110,6 +112,15 @@ def clamped_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def as_map(features: Float[Array, "*frames N D"]) -> Float[Array, "F H W D"]:
-    """Features of N = H x W cells, row-major, as maps; F is the product of the leading axes."""
+    """Features of N = H x W cells, row-major, as maps; F is the product of the leading axes (see `split.flatten`)."""
     side = math.isqrt(features.shape[-2])
+    if features.ndim == 4:
+        features = split.flatten(features)
     return features.reshape(-1, side, side, features.shape[-1])
+
+
+def of_frames(out: Float[Array, "F ..."], features: Float[Array, "*frames N D"]) -> Float[Array, "..."]:
+    """A head's output for `as_map(features)`, with the leading axes of the features."""
+    if features.ndim == 4:
+        return split.unflatten(out, len(features))
+    return out.reshape(*features.shape[:-2], *out.shape[1:])

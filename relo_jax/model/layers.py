@@ -1,4 +1,4 @@
-"""Layers that Flax does not ship as the release defines them: drop path, attention with biases, SwiGLU, batch norm.
+"""Layers that Flax does not ship as the release defines them: drop path, attention with biases, SwiGLU.
 
 All of them make parameters in float32 and compute in `dtype`; softmax and the statistics of every norm are float32.
 Where nothing learns, kernels may be held in `dtype` (`precision.py`).
@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from relo_jax.model.linear import Dense, spread
 
 LN_EPS = 1e-6
 
@@ -78,15 +80,14 @@ class Attention(nn.Module):
         """What each token of `x` reads from `context`."""
         batch, _, width = x.shape
         split = lambda y: y.reshape(batch, -1, self.heads, width // self.heads)
-        dense = lambda name: nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=kernel_init(), name=name)
+        dense = lambda name: Dense(width, use_bias=False, dtype=self.dtype, kernel_init=kernel_init(), name=name)
         q_bias = self.param("q_bias", nn.initializers.zeros, (width,))
         v_bias = self.param("v_bias", nn.initializers.zeros, (width,))
-        query = dense("q_proj")(x) + q_bias.astype(self.dtype)
-        key = dense("k_proj")(context)
-        value = dense("v_proj")(context) + v_bias.astype(self.dtype)
+        query, key, value = dense("q_proj")(x), dense("k_proj")(context), dense("v_proj")(context)
+        query, value = query + spread(q_bias, query), value + spread(v_bias, value)
         scale = (width // self.heads) ** -0.5
         out = dot_product_attention(split(query * scale), split(key), split(value))
-        return nn.Dense(width, dtype=self.dtype, kernel_init=kernel_init(), name="proj")(out.reshape(x.shape))
+        return Dense(width, dtype=self.dtype, kernel_init=kernel_init(), name="proj")(out.reshape(x.shape))
 
 
 class SwiGLU(nn.Module):
@@ -98,45 +99,10 @@ class SwiGLU(nn.Module):
     def __call__(self, x: Float[Array, "*tokens D"]) -> Float[Array, "*tokens D"]:
         """Each token by itself."""
         width = x.shape[-1]
-        dense = lambda features, name: nn.Dense(features, dtype=self.dtype, kernel_init=kernel_init(), name=name)
+        dense = lambda features, name: Dense(features, dtype=self.dtype, kernel_init=kernel_init(), name=name)
         hidden = nn.silu(dense(3 * width, "w1")(x)) * dense(3 * width, "w2")(x)
         hidden = layer_norm(self.dtype, "norm")(hidden)
         return dense(width, "w3")(hidden)
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation over all leading axes, with PyTorch's running statistics.
-
-    Flax's own feeds the biased variance into the running one; PyTorch, and so the release, the unbiased one. Under
-    `jit` with a sharded batch the means below are those of the global batch, whatever the number of devices.
-    """
-
-    dtype: str = "float32"
-    momentum: float = 0.9
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "*batch C"], train: bool) -> Float[Array, "*batch C"]:
-        """Normalises; with `train` by the statistics of the batch, which then move the running ones."""
-        channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
-        var = self.variable("batch_stats", "var", jnp.ones, (channels,))
-        x = x.astype(jnp.float32)
-        if train:
-            axes = tuple(range(x.ndim - 1))
-            count = x.size // channels
-            batch_mean = x.mean(axes)
-            batch_var = jnp.square(x - batch_mean).mean(axes)
-            if not self.is_initializing():
-                unbiased = batch_var * (count / max(count - 1, 1))
-                mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
-                var.value = self.momentum * var.value + (1 - self.momentum) * unbiased
-        else:
-            batch_mean, batch_var = mean.value, var.value
-        out = (x - batch_mean) * (jax.lax.rsqrt(batch_var + self.epsilon) * scale) + bias
-        return out.astype(self.dtype)
 
 
 def kernel_init() -> nn.initializers.Initializer:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Real
 from relo_jax.config.model_config import ModelConfig
 from relo_jax.model import variants
 from relo_jax.model.fast_itpn import Encoder
-from relo_jax.model.heads import MapHead, RegressionHead, ValueHead, as_map
+from relo_jax.model.heads import MapHead, RegressionHead, ValueHead, as_map, of_frames
 from relo_jax.model.temporal import carried_rows
 
 
@@ -118,19 +118,18 @@ class RELO(nn.Module):
 
     def policy_logits(self, features: Float[Array, "*frames N D"], train: bool = False) -> Float[Array, "*frames N"]:
         """Logits of the categorical policy over the cells."""
-        return self.policy(as_map(features), train).reshape(features.shape[:-1])
+        return of_frames(self.policy(as_map(features), train), features).reshape(features.shape[:-1])
 
     def value(self, features: Float[Array, "*frames N D"], train: bool = False) -> Float[Array, "*frames"]:
         """The expected reward of each frame."""
-        return self.value_head(as_map(features), train).reshape(features.shape[:-2])
+        return of_frames(self.value_head(as_map(features), train), features)
 
     def boxes(
         self, features: Float[Array, "*frames N D"], train: bool = False
     ) -> tuple[Float[Array, "*frames H W 2"], Float[Array, "*frames H W 2"]]:
         """(size, offset) of a box for every cell: size relative to the crop, offset in cells."""
-        shape = (*features.shape[:-2], self.config.grid, self.config.grid, 2)
         size, offset = self.regression.boxes(as_map(features), train)
-        return size.reshape(shape), offset.reshape(shape)
+        return of_frames(size, features), of_frames(offset, features)
 
     def box_at(
         self, features: Float[Array, "B N D"], action: Int[Array, " B"]
@@ -140,8 +139,7 @@ class RELO(nn.Module):
 
     def center(self, features: Float[Array, "*frames N D"], train: bool = False) -> Float[Array, "*frames H W"]:
         """The release's centre map, in (0, 1)."""
-        grid = self.config.grid
-        return self.regression.centers(as_map(features), train).reshape(*features.shape[:-2], grid, grid)
+        return of_frames(self.regression.centers(as_map(features), train), features)
 
     def clip(
         self,

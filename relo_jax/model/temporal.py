@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from relo_jax.config.model_config import ModelConfig
+from relo_jax.model import split
 
 
 def carried_rows(config: ModelConfig) -> int:
@@ -38,5 +39,9 @@ def previous_tokens(
       first: there was no frame before. P of frame 0 is then a second copy of T that stays equal to T at every layer,
         gradient included, so T itself stands in for it.
     """
+    if split.devices(*current.shape[:2])[1] > 1:  # frame 0 is on one device only, and is not sent to the others
+        own = jnp.where(first[:, None, None, None], current, carried[:, None])
+        is_first = (jnp.arange(current.shape[1]) == 0)[:, None, None]
+        return jnp.where(is_first, own, split.from_previous_frame(jax.lax.stop_gradient(current)))
     before = jnp.where(first[:, None, None], current[:, 0], carried)
     return jnp.concatenate([before[:, None], jax.lax.stop_gradient(current[:, :-1])], axis=1)

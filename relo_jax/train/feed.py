@@ -1,4 +1,4 @@
-"""Moves batches to the devices: reads them, counts failures, and splits the clips along the mesh axis `data`."""
+"""Moves batches to the devices: reads them, counts failures, and splits clips and frames over the mesh."""
 
 import dataclasses
 import sys
@@ -7,12 +7,13 @@ from typing import Self
 import grain
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from relo_jax.data.clips.failures import ReadFailures
 from relo_jax.data.clips.pipeline import Batches
 from relo_jax.train.distributed import assert_same_on_hosts
+from relo_jax.train.mesh import batch_sharding, rows_of_host
 
 
 @dataclasses.dataclass
@@ -20,7 +21,7 @@ class Batch:
     """A batch on the devices, with its clips and its position in the data."""
 
     arrays: dict[str, jax.Array]
-    index: np.ndarray  # [B / hosts], the clips of this host
+    index: np.ndarray  # [B], the clips
     position_before: dict
     position_after: dict
 
@@ -30,7 +31,7 @@ class Feed:
 
     Args:
       batches: as `relo_jax.data.clips.pipeline.make_dataset` returns them.
-      mesh: its axis `data` takes the clips.
+      mesh: see `relo_jax.train.mesh.make_mesh`.
       position: where to continue, the `position_after` of a Batch; None starts at the beginning.
       epoch: number of clips after which a report of the clips read is printed, as it is at the end; the data sets are
         reported at the beginning. None prints nothing.
@@ -40,7 +41,7 @@ class Feed:
     """
 
     def __init__(self, batches: Batches, mesh: Mesh, position: dict | None = None, epoch: int | None = None):
-        self._sharding = NamedSharding(mesh, PartitionSpec("data"))
+        self._mesh, self._rows = mesh, rows_of_host(mesh, batches.batch_size)
         self._next = position["next_index"] if position else 0
         self._data = batches.source.fingerprint()
         assert_same_on_hosts(
@@ -72,18 +73,29 @@ class Feed:
     def __next__(self) -> Batch:
         """Reads and places a batch. Raises UserError if too many clips failed, see `ReadFailures.add`."""
         if self._iterator is None:  # not earlier: a finished run reads nothing
-            self._iterator = self._batches.starting_at(self._next)
+            self._iterator = self._batches.starting_at(self._next, self._rows)
         arrays = dict(next(self._iterator))
-        index = arrays.pop("index")
+        del arrays["index"]
         before, self._next = self._next, self._next + 1
         self._failures.add(*(arrays.pop(name) for name in ("dataset", "failed", "note")))
         if self._epoch and self._epochs(self._next) > self._epochs(before):
             self._report("done")
-        place = lambda x: jax.make_array_from_process_local_data(self._sharding, x)
         with jax.transfer_guard_host_to_device("allow"):  # with several hosts the guard would forbid this transfer
-            placed = {name: place(x) for name, x in arrays.items()}
+            placed = {name: self._place(name, x) for name, x in arrays.items()}
         position = lambda batches: {"next_index": batches, "data": self._data}
+        index = before * self._batch_size + np.arange(self._batch_size)
         return Batch(placed, index, position(before), position(self._next))
+
+    def _place(self, name, local):
+        """The array of all hosts' clips, of which `local` has those of this host, each with all of its frames."""
+
+        def part(index):
+            rows = range(self._batch_size)[index[0]]
+            first = int(np.searchsorted(self._rows, rows[0]))  # the clips of a device are neighbours
+            return local[(slice(first, first + len(rows)), *index[1:])]
+
+        shape = (self._batch_size, *local.shape[1:])
+        return jax.make_array_from_callback(shape, batch_sharding(name, self._mesh), part)
 
     def _epochs(self, batches):
         return batches * self._batch_size // self._epoch

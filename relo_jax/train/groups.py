@@ -14,7 +14,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from relo_jax.model import RELO
-from relo_jax.model.layers import BatchNorm
+from relo_jax.model.batch_norm import BatchNorm
+from relo_jax.model.split import devices, flatten, unflatten
+from relo_jax.train.mesh import constrain
 from relo_jax.train.state import merge, split
 
 Tree = TypeVar("Tree")
@@ -54,10 +56,21 @@ def apply_heads(
         outputs, updated = model.apply(zeros, features, method=heads, mutable=["batch_stats"])
         return outputs, updated["batch_stats"]
 
+    parts = split_groups(features, config.group_size)  # [G, size, T, N, D]
     by_frame = config.batch_norm == "frame"
-    of_group = jax.vmap(one_part, in_axes=1, out_axes=(1, 0)) if by_frame else one_part
-    outputs, shares = jax.vmap(of_group)(split_groups(features, config.group_size))
+    outputs, shares = _over_frames(one_part, parts) if by_frame else jax.vmap(one_part)(parts)
     shares = jax.tree.map(lambda x: x[0] if by_frame else x[:1], shares)  # of the first group, in order of frames
+    shares = constrain(shares, "none")  # gathered here, not in the loop
     move = lambda old, share: jax.tree.map(lambda a, b: BatchNorm.momentum * a + b, old, share)
     running, _ = jax.lax.scan(lambda old, share: (move(old, share), None), running, shares)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs), merge(batch_stats, running)
+
+
+def _over_frames(one_part, parts):
+    """`one_part` of each frame of each group `[G, size, T, *]`: outputs `[G, size, T, *]`, statistics `[G, T, *]`."""
+    if devices(len(parts), parts.shape[2])[1] == 1:
+        return jax.vmap(jax.vmap(one_part, in_axes=1, out_axes=(1, 0)))(parts)
+    by_frame = lambda x: jnp.moveaxis(x, 2, 1)  # and back
+    outputs, shares = jax.vmap(one_part)(flatten(by_frame(parts)))
+    of_groups = lambda tree: jax.tree.map(lambda x: unflatten(x, len(parts)), tree)
+    return jax.tree.map(by_frame, of_groups(outputs)), of_groups(shares)

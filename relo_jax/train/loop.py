@@ -17,7 +17,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
@@ -184,17 +183,12 @@ def fetch_finite(run: Run, pending: list[Pending], state: TrainState) -> list[di
             run.manager.wait_until_finished()
             cache = Path(run.workdir).parent / "data_index"
             source = pipeline.clip_source(run.config, run.model.config, run.config.stage, cache=cache)
-            names = [source.describe(int(index)) for index in np.sort(of_all_hosts(item.index))]
+            names = [source.describe(int(index)) for index in item.index]
             raise UserError(
                 f"step {item.step}: loss {row['loss']}, gradient norm {row['grad_norm']}; clips {', '.join(names)}; "
                 f"the last good state is checkpoint {item.step - 1} of {run.workdir}"
             )
     return rows
-
-
-def of_all_hosts(values: np.ndarray) -> np.ndarray:
-    """`[B / hosts]` -> `[B]`."""
-    return np.ravel(multihost_utils.process_allgather(values)) if jax.process_count() > 1 else values
 
 
 def mean(rows: list[dict[str, np.ndarray]]) -> dict[str, float]:

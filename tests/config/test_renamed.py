@@ -1,6 +1,7 @@
 """Old names of fields are read wherever users have them, and the new name is printed once."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -48,6 +49,18 @@ def test_a_flag_under_the_old_name_sets_the_field(old, new, capsys):
     config = read_config("relo train", TINY, [f"--config.{old}={VALUE}"])
     assert relo_config.flatten(config)[new] == VALUE
     assert capsys.readouterr().err == f"--config.{old}: the field {old} is now called {new}\n"
+
+
+def test_a_run_with_a_removed_field_continues(capsys):
+    old = relo_config.to_dict(relo_config.base())
+    for value, line in ((1, ""), (2, "a/config.json: the field mesh.model is ignored: .*config.mesh.frames shares")):
+        saved = {**old, "mesh": {"data": 4, "model": value, "shard_params": "none"}}
+        relo_config.check_same_run(saved, relo_config.to_dict(relo_config.base()), "a/config.json", step=9)
+        assert relo_config.from_dict(saved, "a/config.json").mesh.data == 4
+        assert re.match(line, printed := capsys.readouterr().err) and printed.count("\n") == (value == 2)
+    with pytest.raises(UserError, match="no field 'mesh.model' any more: .*config.mesh.frames") as error:
+        read_config("relo train", TINY, ["--config.mesh.model=2"])
+    assert "\n" not in str(error.value)
 
 
 def test_with_both_names_the_new_one_counts():

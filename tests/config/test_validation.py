@@ -48,7 +48,8 @@ def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
         ("data__name", "folder"),  # without a root
         ("model__depth", 2.5),
         ("mesh__data", 0),
-        ("mesh__model", 0),
+        ("mesh__frames", 0),
+        ("mesh__frames", -2),
         ("mesh__shard_params", "zero"),
         ("accumulate_steps", 0),
         ("optimizer__scaling", "root"),
@@ -123,7 +124,7 @@ def test_a_run_continues_only_with_its_own_config():
         relo_config.check_same_run(saved, change(data__max_gap=5), "config.json", 9)
     with pytest.raises(UserError, match="total_steps"):
         relo_config.check_same_run(saved, change(total_steps=5), "config.json", 9)
-    spread = dict(mesh__data=4, mesh__model=2, mesh__shard_params="fsdp", optimizer__reference_batch=7)
+    spread = dict(mesh__data=4, mesh__frames=2, mesh__shard_params="fsdp", optimizer__reference_batch=7)
     relo_config.check_same_run(saved, change(**spread), "config.json", 9)
     with pytest.raises(UserError, match="optimizer.scaling='none', not 'sqrt'"):
         relo_config.check_same_run(saved, change(optimizer__scaling="sqrt"), "config.json", 9)

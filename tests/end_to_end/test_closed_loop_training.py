@@ -148,7 +148,7 @@ def run_steps(batch, steps, devices=1, parts=1):
     with jax.set_mesh(where):
         current = state.create_state(run, jax.tree.map(jnp.asarray, variables()), jax.random.key(3))[0]
         current = jax.device_put(current, NamedSharding(where, PartitionSpec()))
-        placed = jax.device_put(batch, NamedSharding(where, PartitionSpec("data")))
+        placed = mesh.place(batch, where)
         for _ in range(steps):
             current, metrics = step(current, placed)
             history.append(metrics)

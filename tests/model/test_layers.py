@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax.model.layers import BatchNorm, drop_path
+from relo_jax.model.batch_norm import BatchNorm
+from relo_jax.model.layers import drop_path
 
 
 def test_batch_norm_keeps_pytorchs_unbiased_running_variance():

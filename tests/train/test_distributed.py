@@ -44,14 +44,14 @@ def get_config(stage="warmup"):
 """
 
 
-def start(workdir, init_from, code=("", "")):
+def start(workdir, init_from, code=("", ""), **more):
     """Starts two processes of one run of the RL stage; `code` runs before, in each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     file = workdir.with_suffix(".py")
     file.write_text(CONFIG)
-    fields = runs.FIELDS | FIELDS | {"init_from": init_from}
+    fields = runs.FIELDS | FIELDS | {"init_from": init_from} | more
     shared = [f"--config.{name}={value}" for name, value in fields.items()]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     environment |= {"PYTHONPATH": str(REPO), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
@@ -136,7 +136,7 @@ def test_two_processes_and_one_continue_each_others_run(alone, warm, tmp_path, m
     assert "Traceback" not in line
     assert max(checkpoints(run)) < STEPS
 
-    pair = start(run, warm)
+    pair = start(run, warm, **{"mesh.data": 1})  # each has one of the two frames of every clip
     wait_for_step(run, 32, pair)
     for process in pair:
         process.terminate()  # SIGTERM

@@ -36,7 +36,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def mesh():
-    return jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+    return jax.make_mesh((1, 1), ("data", "frames"), devices=jax.devices()[:1])
 
 
 def test_a_feed_places_the_batches_and_knows_its_position(source, mesh):

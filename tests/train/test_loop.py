@@ -90,8 +90,8 @@ class Interrupted:
     def __getattr__(self, name):
         return getattr(self.dataset, name)
 
-    def starting_at(self, batch):
-        inner, outer = self.dataset.starting_at(batch), self
+    def starting_at(self, batch, rows):
+        inner, outer = self.dataset.starting_at(batch, rows), self
 
         class Iterator:
             count = 0

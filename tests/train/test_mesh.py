@@ -1,12 +1,13 @@
 """The mesh of a run does not change it: losses and parameters are the same, up to float rounding."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from relo_jax import config as config_lib
 from relo_jax.errors import UserError
@@ -47,11 +48,11 @@ def begin(run, devices):
 
 def update(current, where, run, batches):
     """State and metrics, on the host, after one step a batch."""
-    clips, history = NamedSharding(where, PartitionSpec("data")), []
+    history = []
     with jax.set_mesh(where):
         step = STAGES[run.stage].make_step(tiny.model(**SIZES), run, state.optimizer(run))
         for one in batches:
-            current, metrics = step(current, jax.device_put(one, clips))
+            current, metrics = step(current, mesh.place(one, where))
             history.append(metrics)
     return current, jax.device_get(history)
 
@@ -80,7 +81,7 @@ def assert_same_run(one, other, rtol=1e-5):
         assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(a) + slack, name
 
 
-FSDP = {"mesh__shard_params": "fsdp", "mesh__model": 2}
+FSDP = {"mesh__shard_params": "fsdp", "mesh__frames": 2}
 GROUPS = {"group_size": 4, "batch_norm": "frame"}  # two groups on four or eight devices
 RELEASE = {"warmup__center_focal_weight": 1.0, "warmup__decode_at": "argmax"} | GROUPS
 RL = {"rl__normalize_advantage": True}
@@ -110,7 +111,7 @@ def test_fsdp_splits_every_large_array_over_the_devices():
     large = [x for x in jax.tree.leaves((current.params, current.opt_state)) if x.size >= mesh.SMALLEST]
     assert len(large) > 20
     for x in large:
-        assert x.addressable_shards[0].data.size <= x.size / 4  # data x model is 4 x 2; some divide only by the 4
+        assert x.addressable_shards[0].data.size <= x.size / 4  # data x frames is 4 x 2; some divide only by the 4
     assert sum(x.addressable_shards[0].data.size * 8 == x.size for x in large) > len(large) / 2
     replicated, _ = trained("rl", 8, **RL)
     assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(replicated))
@@ -190,31 +191,62 @@ def test_joined_parts_are_the_batch():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"batch_size": 6}, "batch_size=6 does not divide over 8 devices: give a multiple of 8"),
+        ({"batch_size": 6}, "batch_size=6 does not divide over 8 devices: give a multiple of 4"),
+        ({"batch_size": 6, "model__propagation": "deep_to_shallow"}, "over 8 devices: give a multiple of 8"),
         ({"accumulate_steps": 3}, "batch_size=8 does not divide over 8 devices times accumulate_steps=3"),
-        ({"mesh__model": 3}, "mesh.data=-1 times config.mesh.model=3 is not 8"),
-        ({"mesh__data": 2}, "mesh.data=2 times config.mesh.model=1 is not 8"),
-        ({"mesh__data": 4, "mesh__model": 4}, "mesh.data=4 times config.mesh.model=4 is not 8"),
+        ({"mesh__frames": 3}, "mesh.data=-1 times config.mesh.frames=3 is not 8"),
+        ({"mesh__data": 3}, "mesh.data=3 times config.mesh.frames=-1 is not 8"),
+        ({"mesh__data": 16}, "mesh.data=16 times config.mesh.frames=-1 is not 8"),
+        ({"mesh__data": 4, "mesh__frames": 4}, "mesh.data=4 times config.mesh.frames=4 is not 8"),
+        ({"mesh__data": 2}, "mesh.frames=4 does not divide config.warmup.search_frames=2.*give 1 or 2"),
+        ({"stage": "rl", "mesh__frames": 2, "rl__path": "frame"}, "frames=2 splits.*rl.path=frame.*: set it to 1"),
+        ({"stage": "rl", "mesh__frames": 2, "rl__rollout": "closed_loop"}, "frames=2 splits.*closed_loop.*set it to 1"),
     ],
 )
 def test_an_impossible_mesh_is_refused(fields, message):
-    with pytest.raises(UserError, match=message):
-        on(config("warmup", **fields), 8)
+    with pytest.raises(UserError, match=message) as error:
+        on(config(**{"stage": "warmup"} | fields), 8)
+    assert "\n" not in str(error.value)
 
 
 def test_the_mesh_has_the_shape_of_the_config():
-    run = config("warmup", mesh__model=2)
-    assert dict(on(run, 8).shape) == {"data": 4, "model": 2}
-    run = config("warmup", mesh__data=1, mesh__model=8)
-    assert dict(on(run, 8).shape) == {"data": 1, "model": 8}
+    shape = lambda devices=8, **fields: tuple(on(config("rl", **fields), devices).shape.values())
+    assert shape() == shape(mesh__data=8) == shape(mesh__frames=1) == (8, 1)
+    assert shape(mesh__frames=2) == shape(mesh__data=4) == (4, 2)
+    assert shape(mesh__data=1) == (1, 8)
+
+
+def test_devices_that_clips_leave_share_the_frames_of_clips():
+    shape = lambda clips, **fields: tuple(on(config("rl", batch_size=clips, **fields), 8).shape.values())
+    assert [shape(clips) for clips in (16, 4, 2, 6, 1)] == [(8, 1), (4, 2), (2, 4), (2, 4), (1, 8)]
+    assert shape(8, accumulate_steps=4) == (2, 4)
+    assert shape(8, rl__path="frame") == shape(8, rl__rollout="closed_loop") == (8, 1)
+    assert shape(4, rl__path="frame", rl__train="all") == (4, 2)  # an encoder that learns takes the clip path
+
+
+def hosts(count, of_each):
+    """Devices of several hosts, as far as a mesh looks at them; every other one is on the first half of the hosts."""
+    made = [SimpleNamespace(process_index=host, id=host * of_each + k) for host in range(count) for k in range(of_each)]
+    return made[::2] + made[1::2]
+
+
+def test_a_host_reads_the_clips_of_its_devices(monkeypatch):
+    monkeypatch.setattr(mesh, "Mesh", lambda devices, *_, **__: SimpleNamespace(devices=devices))
+    monkeypatch.setattr(jax, "process_index", lambda: 3)
+    of_a_pod = mesh.make_mesh(config("rl", batch_size=16), hosts(32, 4))  # 16 clips of 8 frames on 128 devices
+    assert of_a_pod.devices.shape == (16, 8)
+    assert mesh.rows_of_host(of_a_pod, 16) == [1]  # with host 2, which has the other half of its frames
+    assert mesh.rows_of_host(mesh.make_mesh(config("rl", batch_size=8), hosts(4, 4)), 8) == [6, 7]
+    everything = SimpleNamespace(devices=np.array(hosts(4, 2)).reshape(8, 1))  # in the order of a network
+    assert mesh.rows_of_host(everything, 16) == [6, 7, 14, 15]
 
 
 def test_only_large_arrays_are_split_along_their_largest_axes():
-    run = config("warmup", mesh__model=2)
+    run = config("warmup", mesh__frames=2)
     where, by = on(run, 8), "fsdp"  # 4 x 2
-    assert mesh.spec((6, 32, 96), where, by) == PartitionSpec(None, "model", "data")
+    assert mesh.spec((6, 32, 96), where, by) == PartitionSpec(None, "frames", "data")
     assert mesh.spec((5, 7, 64), where, by) == PartitionSpec(None, None, "data")
-    assert mesh.spec((6, 333), where, by) == PartitionSpec("model", None)
+    assert mesh.spec((6, 333), where, by) == PartitionSpec("frames", None)
     assert mesh.spec((511,), where, by) == PartitionSpec(None)
     assert mesh.spec((6, 32, 96), where, "none") == PartitionSpec(None, None, None)
     assert mesh.spec((), where, by) == PartitionSpec()
@@ -225,6 +257,6 @@ def test_constrain_places_every_array_by_its_spec():
     where = on(run, 8)
     with jax.set_mesh(where):
         made = jax.jit(lambda x: mesh.constrain({"large": x * 2, "small": x[0, 0]}, "fsdp"))(np.ones((32, 96)))
-        assert made["large"].sharding.spec == PartitionSpec("model", "data")
+        assert made["large"].sharding.spec == PartitionSpec("frames", "data")
         assert made["small"].sharding.is_fully_replicated
     assert mesh.constrain(np.ones((32, 96)), "fsdp").shape == (32, 96)  # without a mesh it does nothing

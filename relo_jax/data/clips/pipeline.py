@@ -4,8 +4,8 @@
     for batch in batches.starting_at(step): ...
 
 Every clip is a function of (seed, index) and draws its frames at random, so no further shuffling is needed. Batch k
-consists of clips k B to (k + 1) B - 1, and each host reads its share of them. The number of batches is therefore the
-whole position of a run in its data, whatever the number of hosts, threads or worker processes.
+consists of clips k B to (k + 1) B - 1, and each host reads those that its devices need. The number of batches is
+therefore the whole position of a run in its data, whatever the number of hosts, threads or worker processes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cv2
 import grain
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -45,7 +44,7 @@ HELDOUT_SEED = 7_919  # held-out clips do not depend on `data.seed`, so that run
 
 @dataclass(frozen=True)
 class Batches:
-    """Endless batches of a clip source: dicts of numpy arrays with a leading axis B / hosts, for this host.
+    """Endless batches of a clip source: dicts of numpy arrays with a leading axis of clips, for this host.
 
     Attributes:
       source: the clips.
@@ -69,14 +68,18 @@ class Batches:
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return self.starting_at(0)
 
-    def starting_at(self, batch: int) -> grain.DatasetIterator:
+    def starting_at(self, batch: int, rows: Sequence[int] | None = None) -> grain.DatasetIterator:
         """Iterates over batches (dicts of arrays) from number `batch` on.
 
         Starts threads and processes, which the iterator's `close()` ends.
+
+        Args:
+          batch: number of the first.
+          rows: the clips of each batch to read, see `relo_jax.train.mesh.rows_of_host`; None: all.
         """
-        hosts, host = jax.process_count(), jax.process_index()
-        share = self.batch_size // hosts
-        dataset = grain.MapDataset.source(HostShard(self.source, self.batch_size, batch, host, hosts))
+        rows = tuple(range(self.batch_size) if rows is None else rows)
+        share = len(rows)
+        dataset = grain.MapDataset.source(HostShard(self.source, self.batch_size, batch, rows))
         if not self.processes:
             _disable_opencv_threads()
             ahead = max(2 * self.threads, share) if self.threads else 0
@@ -96,7 +99,7 @@ class Batches:
 
 @dataclass(frozen=True)
 class HostShard:
-    """The clips of one host: its block of rows of every batch from number `batch` on.
+    """The clips of one host: its rows of every batch from number `batch` on.
 
     A clip therefore has the same row of the batch with any number of hosts, and the same random numbers in the model.
     """
@@ -104,16 +107,14 @@ class HostShard:
     source: ClipSource
     batch_size: int
     batch: int
-    host: int
-    hosts: int
+    rows: tuple[int, ...]
 
     def __len__(self) -> int:
-        return (len(self.source) // self.batch_size - self.batch) * (self.batch_size // self.hosts)
+        return (len(self.source) // self.batch_size - self.batch) * len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        share = self.batch_size // self.hosts
-        batch, row = divmod(int(index), share)
-        return self.source[(self.batch + batch) * self.batch_size + self.host * share + row]
+        batch, row = divmod(int(index), len(self.rows))
+        return self.source[(self.batch + batch) * self.batch_size + self.rows[row]]
 
 
 def make_dataset(
@@ -127,7 +128,7 @@ def make_dataset(
     """The batches of a run's config, of `config.batch_size` clips over all hosts. Arguments as of `clip_source`.
 
     Raises:
-      UserError: see `clip_source` and `batches`.
+      UserError: see `clip_source`.
     """
     source = clip_source(config, model, stage, train=train, cache=cache)
     # Threads read the few held-out clips: a second set of worker processes has hung in busy runs.
@@ -135,13 +136,7 @@ def make_dataset(
 
 
 def batches(source: ClipSource, batch_size: int, threads: int, processes: int = 0) -> Batches:
-    """Batches of a clip source, `batch_size` over all hosts.
-
-    Raises:
-      UserError: the batch size is not divisible by the number of hosts.
-    """
-    if batch_size % jax.process_count():
-        raise UserError(f"config.batch_size={batch_size} is not divisible by {jax.process_count()} processes")
+    """Batches of a clip source, `batch_size` over all hosts."""
     return Batches(source, batch_size, threads, processes)
 
 
