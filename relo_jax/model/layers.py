@@ -4,12 +4,13 @@ All of them make parameters in float32 and compute in `dtype`; softmax and the s
 Where nothing learns, kernels may be held in `dtype` (`precision.py`).
 """
 
-from typing import Literal
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from relo_jax.model import platform
+from relo_jax.model.platform import Implementation
 
 LN_EPS = 1e-6
 
@@ -30,12 +31,6 @@ def drop_path(
     return jnp.where(mask, x / jnp.asarray(keep, x.dtype), jnp.zeros((), x.dtype))
 
 
-# By backend. Measured on a CPU by benchmarks/attention.py; "cudnn" and "xla" have not been measured on a GPU, where
-# they may well be quicker (cudnn takes only bfloat16, on cards since Ampere).
-Implementation = Literal["plain", "xla", "cudnn"]
-ATTENTION: dict[str, Implementation] = {"cpu": "plain", "gpu": "plain", "tpu": "plain"}
-
-
 def dot_product_attention(
     query: Float[Array, "B Q h d"],
     key: Float[Array, "B K h d"],
@@ -47,12 +42,12 @@ def dot_product_attention(
     Args:
       query: already scaled by d^-0.5.
       key, value: what it attends to.
-      implementation: "plain", or "xla" and "cudnn" of `jax.nn.dot_product_attention`; None takes that of `ATTENTION`.
+      implementation: "plain", or "xla" and "cudnn" of `jax.nn.dot_product_attention`; None takes the platform's.
 
     Returns:
       The values' weighted sums, in their dtype.
     """
-    implementation = implementation or ATTENTION.get(jax.default_backend(), "plain")
+    implementation = implementation or platform.attention(len(query), query.dtype.name, query.shape[-1])
     if implementation != "plain":
         return jax.nn.dot_product_attention(query, key, value, scale=1.0, implementation=implementation)
     # Heads first, and the division by the sum of weights last: it divides d numbers a query instead of K.
@@ -146,4 +141,4 @@ def kernel_init() -> nn.initializers.Initializer:
 
 def layer_norm(dtype: str, name: str) -> nn.LayerNorm:
     """The encoder's LayerNorm: eps 1e-6 everywhere."""
-    return nn.LayerNorm(epsilon=LN_EPS, dtype=dtype, name=name)
+    return nn.LayerNorm(epsilon=LN_EPS, dtype=dtype, name=name, use_fast_variance=platform.choices().one_pass_variance)

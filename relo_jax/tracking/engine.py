@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from relo_jax.model import RELO
-from relo_jax.model.precision import cast_kernels
+from relo_jax.model.inference import for_tracking
 from relo_jax.tracking import confidence, programs
 from relo_jax.tracking.options import checked_options
 
@@ -42,7 +42,7 @@ class Engine:
         self.model, self.options = model, checked_options(options or {}, model)
         # Everything is committed to one device, so that programs are compiled for the placement in use.
         self.device = jax.local_devices()[0]
-        self.variables = self.put(confidence.with_weights(cast_kernels(model, variables), self.options))
+        self.variables = self.put(confidence.with_weights(for_tracking(model, variables), self.options))
         self.update_rule = programs.Updates.of(self.options) if self.options["update_interval"] else None
         self._updates = self.put(self.update_rule)
         self.state: programs.TrackState  # set by the owner, see `begin`
