@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from relo_jax.profiling.compiled.hlo import Computation, Instruction, Module
 
@@ -70,8 +71,10 @@ def base_opcode(module: Module, instruction: Instruction) -> str | None:
 
 
 def longest_chain(module: Module) -> int:
-    """Most collectives of which each needs the result of the one before; a loop's count as often as it runs."""
-    return _chain(module, module.entry)
+    """Most collectives of which each needs the result of the one before."""
+    walk = _Chains(module)
+    walk.through(module.entry, [0] * len(module.computations[module.entry].parameters))
+    return walk.longest
 
 
 def by_kind(found: Iterable[Collective]) -> dict[str, dict[str, int]]:
@@ -107,24 +110,63 @@ def _group(instruction: Instruction, devices: int) -> int:
     return devices
 
 
-def _chain(module: Module, name: str) -> int:
-    """`longest_chain` of one computation."""
-    computation = module.computations[name]
-    length: dict[str, int] = {}
-    for instruction in computation.values():
-        before = max((length.get(operand, 0) for operand in instruction.operands), default=0)
-        length[instruction.name] = before + _links(module, instruction)
-    return max(length.values(), default=0)
+Links = Any  # how many collectives are behind an array; a list of those of a tuple
 
 
-def _links(module: Module, instruction: Instruction) -> int:
-    """The longest chain within one instruction."""
-    if instruction.opcode.removesuffix("-start") in KINDS:
-        return 1
-    if instruction.opcode == "while":
-        return module.trips(instruction) * _chain(module, instruction.called["body"])
-    if instruction.opcode == "conditional":
-        return max(_chain(module, branch) for branch in instruction.branches)
-    if instruction.opcode in ("call", "fusion", "async-start"):
-        return _chain(module, instruction.called.get("calls") or instruction.called["to_apply"])
-    return 0
+class _Chains:
+    """Follows every array of a program from collective to collective, loops iteration by iteration.
+
+    Attributes:
+      longest: chain so far.
+    """
+
+    def __init__(self, module: Module):
+        self.longest = 0
+        self._module = module
+        self._talks: dict[str, bool] = {}
+
+    def through(self, name: str, arguments: list[Links]) -> Links:
+        """The links of a computation's result, given those of its arguments."""
+        computation = self._module.computations[name]
+        links: dict[str, Links] = {}
+        for instruction in computation.values():
+            links[instruction.name] = self._step(instruction, [links[o] for o in instruction.operands], arguments)
+        return links[computation.root.name]
+
+    def _step(self, instruction: Instruction, operands: list[Links], arguments: list[Links]) -> Links:
+        opcode = instruction.opcode
+        if opcode == "parameter":
+            return arguments[int(instruction.text)]
+        if opcode == "tuple":
+            return operands
+        if opcode == "get-tuple-element" and isinstance(operands[0], list):
+            index = re.search(r"index=(\d+)", instruction.attributes)
+            return operands[0][int(index[1])] if index else _most(operands)
+        if opcode.removesuffix("-start") in KINDS:
+            self.longest = max(self.longest, _most(operands) + 1)
+            return _most(operands) + 1
+        if opcode == "while" and self._any_collective(instruction.called["body"]):
+            for _ in range(self._module.trips(instruction)):
+                operands = [self.through(instruction.called["body"], operands)]
+            return operands[0]
+        if opcode == "conditional" and any(map(self._any_collective, instruction.branches)):
+            pairs = zip(instruction.branches, operands[1:], strict=True)
+            return _most([self.through(branch, [operand]) for branch, operand in pairs])
+        inner = instruction.called.get("calls") or instruction.called.get("to_apply")
+        if opcode in ("call", "fusion", "async-start") and inner and self._any_collective(inner):
+            return self.through(inner, operands)
+        return operands[0] if opcode in ("while", "opt-barrier") else _most(operands)
+
+    def _any_collective(self, name: str) -> bool:
+        """Whether a computation does one, itself or in what it calls."""
+        if name not in self._talks:
+            self._talks[name] = any(
+                i.opcode.removesuffix("-start") in KINDS
+                or any(map(self._any_collective, (*i.called.values(), *i.branches)))
+                for i in self._module.computations[name].values()
+            )
+        return self._talks[name]
+
+
+def _most(links: Links) -> int:
+    return max(map(_most, links), default=0) if isinstance(links, list) else links

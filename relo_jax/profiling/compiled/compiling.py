@@ -63,7 +63,8 @@ def compile_for(target: Target, program: Program, effort: float = 0.0) -> Compil
             raise UserError(f"{target.name}: the compiler refuses the program: {first}") from None
         seconds = time.perf_counter() - start
         text = compiled.as_text() or ""
-        found = launches.read(Path(folder), hlo.parse(text).loops()) if on_gpu else None
+        listed = launches.file(Path(folder))
+        found = launches.parse(listed.read_text(), hlo.parse(text).loops()) if listed else None
     memory = compiled.memory_analysis()
     held, temporary = memory.argument_size_in_bytes, memory.temp_size_in_bytes
     # Donated buffers count as arguments and as outputs.

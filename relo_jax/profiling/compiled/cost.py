@@ -87,8 +87,8 @@ def traffic(module: Module, computation: Computation, instruction: Instruction) 
     if instruction.opcode == "async-start" and "calls" in instruction.called:
         inner = module.computations[instruction.called["calls"]]
         return traffic(module, inner, inner.root)
-    if instruction.opcode in ("copy-start", "slice-start"):  # result: copy, original, context
-        moved = instruction.shapes[0]
+    if instruction.opcode in ("copy-start", "slice-start"):  # results: copy, original; or original, slice; a context
+        moved = instruction.shapes[0 if instruction.opcode == "copy-start" else len(names)]
         source = computation[names[0]].shapes[0]
         return moved.traffic + (moved.bytes if source.in_memory else 0)
     if instruction.opcode == "fusion":

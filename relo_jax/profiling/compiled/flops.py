@@ -35,9 +35,9 @@ def _of(computation: Computation, instruction: Instruction) -> int:
         return 0
     operands = [computation[name].shapes[0] for name in instruction.operands if computation[name].shapes]
     if opcode == "dot":
-        return _product(
-            instruction, operands[0], _numbers(instruction.attributes, r"lhs_contracting_dims=\{([\d,]*)\}")
-        )
+        found = _CONTRACTED.search(instruction.attributes)
+        contracted = [int(number) for number in found[1].split(",") if number] if found else []
+        return _product(instruction, operands[0], contracted)
     if target.startswith(("__cublas$", "__cudnn$fmha")):
         config = _backend_config(instruction)
         return _cublas(instruction, operands, config) if "cublas" in target else _attention(target, operands, config)

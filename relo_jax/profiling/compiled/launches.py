@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _THUNK = re.compile(r"( *)\d+: (k\w+)")
-_CONTROL = ("kWhile", "kConditional", "kSequential")
-FILES = "*thunk_sequence_after_thunk_passes.txt"
+_CONTROL = ("kWhile", "kConditional", "kSequential", "kDynamicSliceFusion")  # start other thunks, which count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +33,12 @@ class Launches:
         return self.graphs + self.outside
 
 
-def read(folder: Path, trips: Sequence[int] = ()) -> Launches | None:
-    """The launches of the largest program that was dumped into a folder; None if none was.
-
-    Args:
-      folder: of `--xla_dump_to`.
-      trips: see `parse`.
-    """
-    files = sorted(folder.glob(FILES), key=lambda path: path.stat().st_size)
-    return parse(files[-1].read_text(), trips) if files else None
+def file(folder: Path) -> Path | None:
+    """The list of thunks of the largest program that was dumped into a folder; None if none was."""
+    for ending in ("after_thunk_passes.txt", ".txt"):  # the first is missing where the passes changed nothing
+        if files := sorted(folder.glob(f"*.thunk_sequence*{ending}"), key=lambda path: path.stat().st_size):
+            return files[-1]
+    return None
 
 
 def parse(text: str, trips: Sequence[int] = ()) -> Launches:
