@@ -12,10 +12,11 @@ matrix products on the chip, so a real card may choose others.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
+
+import jax
 
 from benchmarks import common
 from relo_jax.profiling.compiled import targets
@@ -82,9 +83,8 @@ def isolated(args: argparse.Namespace, target: targets.Target, variant: str, pro
     """Compiles one case in a process of its own. Returns its row, or `{"failure": ...}`."""
     command = [sys.executable, "-m", "benchmarks.compiled", "--targets", target.name, "--variants", variant, "--only"]
     command += [program, "--dtype", args.dtype, "--here", *["--fast"] * args.fast]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=args.limit, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=args.limit, check=False)
     except subprocess.TimeoutExpired:
         return {"failure": f"not compiled within {args.limit} s"}
     try:
@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=3600, help="seconds for each case (default 3600)")
     parser.add_argument("--here", action="store_true", help="compile a single case in this process and print its row")
     args = parser.parse_args()
+    jax.config.update("jax_platforms", "cpu")  # of this process; nothing runs on an accelerator
     effort = -1.0 if args.fast else 0.0
     if args.here:
         ((target, variant, program),) = cases(args)
