@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -105,6 +106,10 @@ def _group(instruction: Instruction, devices: int) -> int:
         return listed[1].count(",") + 1
     if counted := re.search(r"replica_groups=\[\d+,(\d+)\]", text):
         return int(counted[1])
+    if named := re.search(r"replica_groups=mesh\[(.*?)\]\s*\{(.*?)\}", text):  # mesh['a'=4,'b'=8] {'a','b':(2)4}
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
+        parts = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", named[2])
+        return math.prod(int(part or sizes[axis]) for axis, part in parts)
     if pairs := re.search(r"source_target_pairs=\{(.*?)\}\}", text):
         return pairs[1].count("{")
     return devices

@@ -128,9 +128,11 @@ def most_expensive(compiled: Compiled, chip: Chip, count: int) -> list[dict[str,
 @contextlib.contextmanager
 def _compiler_options(effort: float) -> Iterator[None]:
     """The compiler's effort, and no cache on disk: what is compiled for other devices cannot be loaded here."""
-    wanted = {"jax_enable_compilation_cache": False, "jax_exec_time_optimization_effort": effort,
-              "jax_memory_fitting_effort": effort}  # fmt: skip
-    kept = {name: getattr(jax.config, name) for name in wanted}
+    wanted = {
+        "jax_enable_compilation_cache": False, "jax_disable_most_optimizations": False,
+        "jax_exec_time_optimization_effort": effort, "jax_memory_fitting_effort": effort,
+    }  # fmt: skip
+    kept = {name: jax.config.values[name] for name in wanted}
     try:
         for name, value in wanted.items():
             jax.config.update(name, value)

@@ -17,6 +17,7 @@ from relo_jax.model.inference import FOLDED, fold
 from relo_jax.model.precision import cast_kernels
 from relo_jax.profiling.flops import matmul_flops
 from relo_jax.tracking import programs as tracking
+from relo_jax.tracking.patches import bucket_side
 from relo_jax.train import rl, warmup
 from relo_jax.train.mesh import DATA, make_mesh, shardings
 from relo_jax.train.state import create_state, optimizer
@@ -102,8 +103,8 @@ def frame(model: RELO, device: jax.Device, height: int = 480, width: int = 640) 
       device: to compile for.
       height, width: of the frame.
     """
-    sides = tracking.bucket(height, width)
-    arrays = jax.ShapeDtypeStruct((1, *sides, 3), np.uint8), jax.ShapeDtypeStruct((1, 2), np.int32)
+    pixels = jax.ShapeDtypeStruct((bucket_side(height * width), 3), np.uint8)
+    arrays = pixels, jax.ShapeDtypeStruct((1, len(tracking.PLACE)), np.int32)
     return _tracking(model, device, tracking.track_frame, 1, (*arrays, None))
 
 
