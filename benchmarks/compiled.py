@@ -11,6 +11,7 @@ matrix products on the chip, so a real card may choose others.
 """
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
@@ -21,17 +22,19 @@ import jax
 from benchmarks import common
 from relo_jax.profiling.compiled import targets
 
+# Of those of training, one update; clips of the RL stage have 8 frames.
 PROGRAMS = {
-    "frame": "one frame of 640 x 480 of one video",
-    "lockstep": "a search region of each of 64 videos",
-    "rl": "RL update, 16 clips, clip path",
-    "rl-frame-path": "RL update, 16 clips, frame path",
-    "rl-1": "RL update, 1 clip, clip path",
-    "rl-1-frame-path": "RL update, 1 clip, frame path",
-    "warmup": "warm-up update of the paper's batch",
+    "frame": "a frame of 640 x 480",
+    "lockstep": "64 videos, a frame of each",
+    "rl": "RL, 16 clips, clip path",
+    "rl-frame-path": "RL, 16 clips, frame path",
+    "rl-1": "RL, 1 clip, clip path",
+    "rl-1-frame-path": "RL, 1 clip, frame path",
+    "warmup": "warm-up, 64 clips of 2",
 }
 ON_SLICES = ("rl", "warmup")  # the others are for one chip
 _VIDEOS = 64
+_H200 = {"flops": 790e12, "bandwidth": 4.3e12}  # as measured on one; an H100 has less bandwidth
 
 
 def compile_case(program: str, variant: str, target: targets.Target, dtype: str, effort: float) -> dict:
@@ -64,7 +67,11 @@ def compile_case(program: str, variant: str, target: targets.Target, dtype: str,
             made = programs.update(config, devices)
     compiled = compiling.compile_for(target, made, effort)
     row = {"chips": made.devices, "model_tflop": round(made.model_flops / 1e12, 4)}
-    return row | compiling.figures(compiled, target.limits, made.devices)
+    row |= compiling.figures(compiled, target.limits, made.devices)
+    if target.platform == "gpu":
+        measured = dataclasses.replace(target.limits, **_H200)
+        row["roofline_ms_on_h200"] = compiling.figures(compiled, measured, made.devices)["roofline_ms"]
+    return row
 
 
 def cases(args: argparse.Namespace) -> Iterator[tuple[targets.Target, str, str]]:
@@ -109,7 +116,13 @@ def main() -> None:
         ((target, variant, program),) = cases(args)
         print(json.dumps(compile_case(program, variant, target, args.dtype, effort)))
         return
-    for target, variant, program in list(cases(args)):
+    wanted = list(cases(args))
+    for platform in {target.platform for target, _, _ in wanted}:
+        if not targets.is_installed(platform):
+            print(f"no compiler for {platform}: pip install 'relo-jax[plan-{platform}]'", file=sys.stderr)
+    for target, variant, program in wanted:
+        if not targets.is_installed(target.platform):
+            continue
         row = {"target": target.name, "variant": variant, "program": program, "dtype": args.dtype, "effort": effort}
         common.record("compiled", row | isolated(args, target, variant, program))
 
