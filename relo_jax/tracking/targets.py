@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from relo_jax.checkpoints import load as checkpoint_loading
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_windows, cut_host
 from relo_jax.model import RELO
@@ -56,7 +55,9 @@ class VideoTargets:
 
     @classmethod
     def _load(cls, path: str | Path, dtype: str | None, overrides: dict) -> tuple[RELO, dict, dict]:
-        loaded = checkpoint_loading.load_tracker(path, dtype)
+        from relo_jax.checkpoints.load import load_tracker  # with its Orbax, which a tracker of given variables lacks
+
+        loaded = load_tracker(path, dtype)
         return loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides}
 
     def _prepared_for(self, sizes: Sequence[tuple[int, int]]):
