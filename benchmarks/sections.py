@@ -1,6 +1,7 @@
 """The sections of docs/performance.md, a function each. A section without rows is empty."""
 
 from benchmarks.rows import is_gpu, latest, origin, place, rows, section
+from benchmarks.sections_card import card
 from benchmarks.sections_compiled import compiled
 
 ONLINE_AIM = 1.3  # times the frames/s of the port, for t256 in float32 on two cores
@@ -261,6 +262,6 @@ def estimators() -> str:
 
 
 SECTIONS = (
-    tracking, attention, evaluation, training, compiled, scaling, memory, compilation, input_pipeline, memory_of_clips,
-    datasets, frame_storage, estimators,
+    tracking, attention, evaluation, training, card, compiled, scaling, memory, compilation, input_pipeline,
+    memory_of_clips, datasets, frame_storage, estimators,
 )  # fmt: skip

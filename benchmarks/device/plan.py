@@ -47,11 +47,13 @@ def stages(variant: str, dtype: str, quick: bool) -> list[Stage]:
         Stage("warmup", "training:warmup", 60, 25, options=own),
         Stage("lockstep", "tracking:lockstep", 60, options=own, takes_winners=True),
     ]
-    for larger in ("mini",) if quick else LARGER:
-        more = {"variant": larger, **common}
-        found.append(Stage(f"online-{larger}", "tracking:online", 80, 25, more, takes_winners=True))
-        found.append(Stage(f"rl-{larger}", "training:rl_of_many", 90, 40, more))
-    return [*found, Stage("peer", "peer:network", 120, 25, own, environment=without_card)]
+    larger = {name: {"variant": name, **common} for name in (("mini",) if quick else LARGER)}
+    for name, options in larger.items():
+        found.append(Stage(f"online-{name}", "tracking:online", 80, 25, options, takes_winners=True))
+        found.append(Stage(f"rl-{name}", "training:rl_of_many", 90, 40, options))
+    for name, options in {"peer": own} | {f"peer-{name}": options for name, options in larger.items()}.items():
+        found.append(Stage(name, "peer:network", 90, 25, options, environment=without_card))
+    return found
 
 
 def winners(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
