@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Real
 
 from relo_jax.config.model_config import STRIDE, ModelConfig
-from relo_jax.model.layers import Attention, SwiGLU, drop_path, kernel_init, layer_norm
+from relo_jax.model.layers import Attention, SwiGLU, drop_path, gelu, kernel_init, layer_norm
 from relo_jax.model.temporal import previous_tokens
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in [0, 1]
@@ -35,7 +35,7 @@ class ConvBlock(nn.Module):
         width = x.shape[-1]
         dense = lambda features, name: nn.Dense(features, dtype=self.dtype, kernel_init=conv_init, name=name)
         y = layer_norm(self.dtype, "norm")(x)
-        y = nn.gelu(dense(3 * width, "fc1")(y), approximate=False)
+        y = gelu(dense(3 * width, "fc1")(y))
         y = dense(width, "fc2")(layer_norm(self.dtype, "ffn_norm")(y))
         if train and self.drop_rate:
             y = drop_path(y, self.drop_rate, self.make_rng("drop_path"))

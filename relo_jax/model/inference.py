@@ -27,7 +27,7 @@ from relo_jax.config.model_config import ModelConfig
 from relo_jax.model import platform
 from relo_jax.model.fast_itpn import IMAGE_MEAN, IMAGE_STD, foreground_share
 from relo_jax.model.heads import clamped_sigmoid, neighbourhood
-from relo_jax.model.layers import LN_EPS, BatchNorm, dot_product_attention
+from relo_jax.model.layers import LN_EPS, BatchNorm, dot_product_attention, gelu
 from relo_jax.model.precision import cast_kernels
 from relo_jax.model.relo import RELO
 
@@ -311,7 +311,7 @@ def _stem(stem: Stem, images: Array, config: ModelConfig) -> Array:
 
     def blocks(x: Array, stage: tuple[StemBlock, ...]) -> Array:
         for block in stage:
-            hidden = jax.nn.gelu(_linear(block.up, norm(x)).astype(jnp.float32), approximate=False)
+            hidden = gelu(_linear(block.up, norm(x)).astype(jnp.float32))
             x = x + _linear(block.down, norm(hidden))
         return x
 
