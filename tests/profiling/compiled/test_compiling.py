@@ -1,5 +1,6 @@
 """What a compiled program costs on each chip; and, where a compiler is installed, programs of the project."""
 
+import dataclasses
 import json
 
 import pytest
@@ -26,6 +27,15 @@ def test_the_roofline_has_kernels_and_collectives(compiled):
     assert limits["collectives"] == pytest.approx(1e3 * sent / CHIP.interconnect, abs=1e-4)
     assert row["roofline_ms"] == pytest.approx(sum(limits.values()), abs=3e-4)
     assert row["longest_chain"] == 7 and row["launches"] is None and json.dumps(row)
+
+
+def test_each_kernel_takes_the_longer_of_traffic_and_arithmetic(compiled):
+    """Slow products make products the limit, a slow memory the traffic."""
+    slow = dataclasses.replace(CHIP, flops=1e9)
+    limits = compiling.figures(compiled("h100"), slow, 1)["limited_by_ms"]
+    assert limits["arithmetic"] == pytest.approx(1e3 * 97.026e6 / 1e9, rel=1e-3) and 0 < limits["memory traffic"] < 0.1
+    limits = compiling.figures(compiled("h100"), dataclasses.replace(CHIP, bandwidth=1e6), 1)["limited_by_ms"]
+    assert limits["arithmetic"] == 0 and limits["memory traffic"] == pytest.approx(1e3 * 11.514e6 / 1e6, rel=1e-3)
 
 
 def test_a_program_that_is_larger_than_the_memory_does_not_fit(compiled):

@@ -25,6 +25,7 @@ ENTRY %main (a: f32[10,100], b: f32[1,100], i: s32[]) -> f32[10,100] {
   %near = f32[10,100]{1,0:S(1)} add(%fused, %fused)
   %slice = f32[2,100]{1,0} slice(%fused), slice={[0:2], [0:100]}
   %view = f32[1000]{0} bitcast(%fused)
+  %far = f32[10,100]{1,0} negate(%near)
   ROOT %copied = f32[1000]{0} copy(%view)
 }
 """
@@ -56,6 +57,7 @@ def test_an_update_in_place_costs_the_update():
     found = {kernel.name: kernel for kernel in cost.kernels(hlo.parse(UPDATE))}
     assert found["fused"].bytes == 400 + 4 + 400
     assert found["near"].bytes == 4000, "the result stays on the chip, outside the main memory"
+    assert found["far"].bytes == 4000, "and is read there"
     assert found["slice"].bytes == 2 * 800 and found["copied"].bytes == 2 * 4000
     assert "view" not in found and found["copied"].kind == found["slice"].kind == "copy"
 

@@ -67,6 +67,10 @@ def entry(line, *parameters):
         ('(f32[2,16,16,6]{3,2,1,0}, u8[0]{0}) custom-call(%p0, %p1), window={size=3x3 pad=1_1x1_1}, '
          'dim_labels=b01f_01io->b01f, custom_call_target="__cudnn$convBackwardInput"',
          ["f32[2,16,16,4]", "f32[3,3,6,4]"], 2 * 2 * INSIDE**2 * 6 * 4),
+        ('(bf16[2,64,4,32]{3,2,1,0}, u8[0]{0}) custom-call(%p0), custom_call_target="__cudnn$fmhaSoftmaxBackward", '
+         'backend_config={"cudnn_fmha_backend_config": {"intermediate_tensor_shape": {"dimensions": '
+         '["2", "4", "64", "48"]}}}',
+         ["bf16[2,64,4,32]"], 5 * 2 * (2 * 4) * 64 * 48 * 32),
         ('f32[2]{0} custom-call(%p0), custom_call_target="something"', ["f32[2]"], 0),
     ],
 )  # fmt: skip
