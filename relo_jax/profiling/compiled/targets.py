@@ -120,7 +120,9 @@ def devices(target: Target) -> list[jax.Device]:
         else:
             for name, value in _LIBTPU.items():
                 os.environ.setdefault(name, value)
-            found = topologies.get_topology_desc(platform="tpu", topology_name=target.name)
+            # JAX on a v4 has both cores of a chip as one device; libtpu has to be told.
+            options = {"chip_config_name": "megacore"} if target.chip == "v4" else {}
+            found = topologies.get_topology_desc(platform="tpu", topology_name=target.name, **options)
     except (RuntimeError, NotImplementedError) as error:
         raise UserError(f"--topology {target.name}: {str(error).splitlines()[0]}") from None
     return list(found.devices)
