@@ -192,7 +192,7 @@ class VideoTargets:
         def results() -> Iterator[list[Result]]:
             while sent in self._under_way:
                 self._settle_next()
-            return map(self._results, np.asarray(sent.answers)[: len(frames)])
+            return map(self._results, np.asarray(sent.answers))
 
         return results
 
@@ -234,9 +234,9 @@ class VideoTargets:
             ]
             whole = jax.device_get(self._engine.track_chunk(again, resumes=True))
             answers[missed] = whole[missed]
-        sent.answers = answers
         self._under_way.popleft()
-        self._remember(answers[: len(sent.frames)])
+        sent.answers, sent.frames = answers[: len(sent.frames)], ()  # the frames are in memory no longer than needed
+        self._remember(sent.answers)
         if missed.any():
             self._settle()  # the chunks behind it, before anything else moves these targets
 
