@@ -34,10 +34,10 @@ def card(dtype: str, quick: bool, rate: float | None = None) -> Iterator[Row]:
     memory = (device.memory_stats() or {}).get("bytes_limit")
     row = {"name": device.device_kind, "dtype": dtype, "jax_gib": memory and round(memory / 2**30, 1)}
     yield row | _driver() | {"matmul_tflops": round(matmul_rate(dtype) / 1e12, 3)}
-    x = jnp.zeros((2**25 if quick else 2**30) // 2, jnp.bfloat16)
+    x = jnp.zeros((2**25 if quick else 2**31) // 4, jnp.float32)
     copy = jax.jit(lambda x: x + 1)
     seconds = call_times(lambda: copy(x), 3 if quick else 30)["queued_ms"] / 1e3
-    yield {"copy_gib": round(x.nbytes / 2**30, 3), "copy_tb_per_second": round(2 * x.nbytes / seconds / 1e12, 3)}
+    yield {"copy_gib": round(x.nbytes / 2**30, 3), "copy_tb_per_second": round(2 * x.nbytes / seconds / 1e12, 5)}
 
 
 def attention(variant: str, dtype: str, quick: bool, rate: float | None = None) -> Iterator[Row]:

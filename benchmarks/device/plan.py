@@ -51,7 +51,7 @@ def stages(variant: str, dtype: str, quick: bool) -> list[Stage]:
     for name, options in larger.items():
         found.append(Stage(f"online-{name}", "tracking:online", 80, 25, options, takes_winners=True))
         found.append(Stage(f"rl-{name}", "training:rl_of_many", 90, 40, options))
-    for name, options in {"peer": own} | {f"peer-{name}": options for name, options in larger.items()}.items():
+    for name, options in {"peer": own, **{f"peer-{name}": options for name, options in larger.items()}}.items():
         found.append(Stage(name, "peer:network", 90, 25, options, environment=without_card))
     return found
 

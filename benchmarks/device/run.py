@@ -116,13 +116,13 @@ def _rows_of(
 
     timer = threading.Timer(seconds, lambda: (late.set(), kill()))
     timer.start()
+    remarks = []
     try:
         assert process.stdout is not None
         for line in process.stdout:
             row = _parsed(line)
             if row is None:
-                log.write(line)
-                log.flush()
+                remarks.append(line)
             else:
                 yield row
         status = process.wait()
@@ -130,14 +130,15 @@ def _rows_of(
         timer.cancel()
         kill()
         process.wait()
-    taken = time.monotonic() - start
-    if late.is_set():
-        yield {"failed": f"did not end within {seconds:.0f} s", "seconds": round(taken, 1)}
-    elif status:
-        log.flush()
         said = log_path.read_bytes()[before:].decode(errors="replace").strip().splitlines()
+        log.writelines(remarks)
+        log.flush()
+    taken = round(time.monotonic() - start, 1)
+    if late.is_set():
+        yield {"failed": f"did not end within {seconds:.0f} s", "seconds": taken}
+    elif status:
         reason = said[-1].strip() if said else "it printed nothing"
-        yield {"failed": f"status {status}: {reason[:300]}", "seconds": round(taken, 1)}
+        yield {"failed": f"status {status}: {reason[:300]}", "seconds": taken}
 
 
 def _parsed(line: str) -> Row | None:
