@@ -146,12 +146,12 @@ def _program_lines(row: dict) -> list[str]:
     memory, limits = row["memory_gib"], row["limited_by_ms"]
     fits = "fits" if row["fits"] else "DOES NOT FIT"
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in row["kernels_by_kind"].items())
-    useful = row["model_tflop"] / (row["tflop"] * row["chips"]) if row["tflop"] else 0.0
     longest = max(LIMITS, key=lambda name: limits[name])
     lines = [
         f"memory       {memory['peak']:.2f} GiB a chip of {memory['chip']:.0f} GiB: {fits} (arguments "
         f"{memory['arguments']:.2f}, temporaries {memory['temporary']:.2f})",
-        f"arithmetic   {row['tflop']:.3f} TFLOP a chip; the model asks for {useful:.0%} of that",
+        f"arithmetic   {row['tflop']:.3f} TFLOP a chip, {row['tflop'] * row['chips']:.3f} on all; "
+        f"the model's own count is {row['model_tflop']:.3f}",
         f"traffic      {row['gb']:.2f} GB a chip",
         f"kernels      {row['kernels']:,}: {kinds}",
     ]
