@@ -5,7 +5,8 @@
     python -m benchmarks.compiled --targets v5e:4x4,v5p:4x4x8 --only rl,warmup --fast
 
 Each case is compiled in a process of its own with a time limit, one after the other, and its row is written at once.
-A case that takes longer, does not fit or is refused by the compiler leaves a row that says so. It needs the compilers
+A case that takes longer or is refused by the compiler leaves a row that says so. A slice with more chips than the
+paper's batch can feed gets a larger batch. It needs the compilers
 of `relo plan` (docs/plan.md), and none of the devices. Kernels are those of a compiler that could not try variants of
 matrix products on the chip, so a real card may choose others.
 """
@@ -15,11 +16,13 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
+from ml_collections import ConfigDict
 
 from benchmarks import common
+from relo_jax.errors import UserError
 from relo_jax.profiling.compiled import targets
 
 # Of those of training, one update; clips of the RL stage have 8 frames.
@@ -32,7 +35,7 @@ PROGRAMS = {
     "rl-1-frame-path": "RL, 1 clip, frame path",
     "warmup": "warm-up, 64 clips of 2",
 }
-ON_SLICES = ("rl", "warmup")  # the others are for one chip
+ON_SLICES = ("frame", "lockstep", "rl", "warmup")  # on several chips; tracking on one of them
 _VIDEOS = 64
 _H200 = {"flops": 790e12, "bandwidth": 4.3e12}  # as measured on one; an H100 has less bandwidth
 
@@ -54,7 +57,7 @@ def compile_case(program: str, variant: str, target: targets.Target, dtype: str,
     from relo_jax.model import RELO
     from relo_jax.profiling.compiled import compiling, programs
 
-    devices = targets.devices(target)
+    devices, clips = targets.devices(target), None
     with targets.tracing_for(target):
         if program in ("frame", "lockstep"):
             model, device = RELO.from_variant(variant, dtype=dtype), devices[0]
@@ -63,15 +66,31 @@ def compile_case(program: str, variant: str, target: targets.Target, dtype: str,
             config = relo_config.paper("warmup" if program == "warmup" else "rl")
             config.model.variant, config.model.dtype = variant, dtype
             config.rl.path = "frame" if program.endswith("frame-path") else "clip"
-            config.batch_size = 1 if program.startswith("rl-1") else config.batch_size
+            config.batch_size = clips = _clips(program, config, devices)
             made = programs.update(config, devices)
     compiled = compiling.compile_for(target, made, effort)
-    row = {"chips": made.devices, "model_tflop": round(made.model_flops / 1e12, 4)}
+    row = {"chips": made.devices, "clips": clips, "model_tflop": round(made.model_flops / 1e12, 4)}
     row |= compiling.figures(compiled, target.limits, made.devices)
     if target.platform == "gpu":
         measured = dataclasses.replace(target.limits, **_H200)
         row["roofline_ms_on_h200"] = compiling.figures(compiled, measured, made.devices)["roofline_ms"]
     return row
+
+
+def _clips(program: str, config: ConfigDict, devices: Sequence[jax.Device]) -> int:
+    """The paper's batch, or as many times twice that as these devices need; 1 where the program says so."""
+    from relo_jax.train.mesh import make_mesh
+
+    clips, paper = 1 if program.startswith("rl-1") else config.batch_size, config.batch_size
+    while True:
+        config.batch_size = clips
+        try:
+            make_mesh(config, devices)
+            return clips
+        except UserError:
+            if clips >= paper * len(devices):
+                raise
+            clips *= 2
 
 
 def cases(args: argparse.Namespace) -> Iterator[tuple[targets.Target, str, str]]:

@@ -4,9 +4,12 @@ import json
 import subprocess
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from benchmarks import compiled, sections_compiled
+from relo_jax import config as relo_config
+from relo_jax.errors import UserError
 from relo_jax.profiling.compiled import targets
 
 MACHINE = {"cpu": "CPU", "cores": 2, "device": "cpu: cpu"}
@@ -18,20 +21,28 @@ ROW = {
     "memory_gib": {"peak": 0.83, "chip": 79.0}, "compile_seconds": 131.9, **ABOUT,
 }  # fmt: skip
 ON_TPU = {
-    **ROW, "target": "v5e:4x4", "effort": -1.0, "chips": 16, "launches": None, "longest_chain": 17,
+    **ROW, "target": "v5e:4x4", "effort": -1.0, "chips": 16, "clips": 16, "launches": None, "longest_chain": 17,
     "collectives": {"all-reduce": {"number": 17, "small": 15, "bytes": 5_112_500}},
 }  # fmt: skip
 CARD = {
     "stage": "rl", "variant": "t256", "dtype": "bfloat16", "clips": 16, "clip_path": {"ms": {"median": 20.67}},
     "machine": {**MACHINE, "device": "gpu: NVIDIA H200"},
 }  # fmt: skip
-ARGS = SimpleNamespace(targets="h100,v5e:4x4", variants="t256,b256", only="frame,rl", dtype="bfloat16", fast=1, limit=9)
+ARGS = SimpleNamespace(targets="h100,v5e:4x4", variants="t256,b256", only="rl-1,rl", dtype="bfloat16", fast=1, limit=9)
 
 
-def test_slices_of_several_chips_have_training_only():
+def test_single_clips_are_for_single_chips():
     found = [(target.name, variant, program) for target, variant, program in compiled.cases(ARGS)]
-    assert found[:2] == [("h100", "t256", "frame"), ("h100", "t256", "rl")]
+    assert found[:2] == [("h100", "t256", "rl-1"), ("h100", "t256", "rl")]
     assert found[4:] == [("v5e:4x4", "t256", "rl"), ("v5e:4x4", "b256", "rl")]
+
+
+@pytest.mark.parametrize(("program", "clips"), [("rl", 16), ("warmup", 64)])
+def test_a_slice_gets_clips_for_every_chip(program, clips):
+    config = relo_config.paper(program)
+    assert compiled._clips(program, config, jax.devices()) == clips
+    with pytest.raises(UserError, match="does not divide"):
+        compiled._clips(program, config, jax.devices()[:7])
 
 
 def test_a_case_that_fails_leaves_a_row_that_says_why(monkeypatch):
@@ -62,11 +73,11 @@ def test_the_page_has_compiled_beside_measured(monkeypatch):
     monkeypatch.setattr(sections_compiled, "rows", found.__getitem__)
     page = sections_compiled.compiled()
     assert "| t256 | h100 | 1,691 | 52 | 100 | 26.43 | 2.800 | 8.22 | 7.36 | 20.67 (NVIDIA H200) | 0.83 |" in page
-    assert "| v5e:4x4 | 16 | least | 26.43 | 2.800 | 8.22 | 17 | 5.11 | 17 | 0.83 of 79 | 132 |" in page
+    assert "| v5e:4x4 | 16 | 16 | least | 26.43 | 2.800 | 8.22 | 17 | 5.11 | 17 | 0.83 of 79 | 132 |" in page
     assert "Not compiled:\n\n- RL, 16 clips, clip path, l256, for h100: too slow\n" in page
 
 
-@pytest.mark.parametrize("name", ["h100", "v5e:1x1"])
+@pytest.mark.parametrize("name", ["h100", "v5e:2x2"])
 def test_a_short_case(name, monkeypatch, capsys):
     target = targets.parse(name)
     if not targets.is_installed(target.platform):
