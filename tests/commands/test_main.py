@@ -17,7 +17,8 @@ from relo_jax.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "demo", "train", "study", "profile", "eval", "calibrate", "report", "pack", "reproduce", "track", "convert", "data",
+    "demo", "train", "study", "profile", "plan", "eval", "calibrate", "report", "pack", "reproduce", "track", "convert",
+    "data",
 )  # fmt: skip
 
 
