@@ -32,10 +32,26 @@ def tracking() -> str:
         "several videos in one batch. *Share*: the network's arithmetic, as a share of the rate of a large matrix "
         "product."
     )
-    text += "".join(map(_short_of_aim, found)) + "".join(map(_on_gpu, found))
+    text += "".join(map(_short_of_aim, found)) + "".join(map(_on_gpu, found)) + _goes_up(found)
     heads = ["variant", "on", "dtype", "ms online", "frames/s", "port", "chunked", "lockstep (videos)", "GFLOP"]
     heads.append("share")
     return section("Tracking", text, found, heads, cells)
+
+
+def _goes_up(found: list[dict]) -> str:
+    """What goes up of a frame, and what a call costs before anything is computed, from the last row that has it."""
+    having = [row for row in found if "bytes_up_a_frame" in row]
+    if not having:
+        return ""
+    row = having[-1]
+    sent, call = row["bytes_up_a_frame"], row["dispatch_us"]
+    kilobytes = lambda name: f"{sent[name] / 1000:.0f} kB"
+    return (
+        f"\n\nOf a frame of {kilobytes('frame')}, {kilobytes('patches')} go up as a patch ({row['batch']} videos in "
+        f"lockstep, chunks of {row['chunk']}), {kilobytes('whole')} as a whole frame. A call with weights and state "
+        f"of {row['variant']}, {call['arrays']} arrays, takes the host {call['jit']:.0f} µs; compiled ahead of time "
+        f"{call['compiled']:.0f} µs, with the arrays as a flat list {call['flat_jit']:.0f} µs."
+    )
 
 
 def _short_of_aim(row: dict) -> str:

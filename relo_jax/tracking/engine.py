@@ -67,7 +67,7 @@ class Engine:
         self._frames, self._chunks = (
             Packer(compiled(track), is_tpu, parts) for track in (self._track_frame, self._track_chunk)
         )
-        self._held: dict[str, tuple[Any, Any]] = {}
+        self._held: tuple[np.ndarray, jax.Array] | None = None  # sizes of frames
         self.seconds_compiling = 0.0
         self.state: programs.TrackState  # set by the owner, see `begin`
 
@@ -89,11 +89,10 @@ class Engine:
         arrays = self.put((row, *view))
         self.state = programs.renew_template(self.model, self.variables, self.state, *arrays)
 
-    def track_crops(self, crops: np.ndarray, sides: np.ndarray | None, sizes: np.ndarray) -> jax.Array:
+    def track_crops(self, crops: np.ndarray, sides: programs.Array | None, sizes: np.ndarray) -> jax.Array:
         """One frame of every target from search crops that the host cut; see `programs.track_crop`."""
-        return self._advance(
-            programs.track_crop, self.put(crops), self._kept("sides", sides), self._kept("sizes", sizes)
-        )
+        sides = None if sides is None else self.put(sides)
+        return self._advance(programs.track_crop, self.put(crops), sides, self._sizes(sizes))
 
     def track_frame(
         self, frames: Sequence[np.ndarray | None], reached: np.ndarray | None = None, resumes: Any = False
@@ -151,12 +150,11 @@ class Engine:
     def _track_chunk(self, pixels: np.ndarray, place: np.ndarray) -> jax.Array:
         return self._advance(programs.track_chunk, *self.put((pixels, place)), self._updates)
 
-    def _kept(self, name: str, value: np.ndarray | None) -> jax.Array | None:
-        """An array on the device, put there again only if its value changed."""
-        before = self._held.get(name)
-        if before is None or not np.array_equal(before[0], value):
-            before = self._held[name] = (value, self.put(value))
-        return before[1]
+    def _sizes(self, sizes: np.ndarray) -> jax.Array:
+        """The sizes on the device, put there again only if they changed."""
+        if self._held is None or not np.array_equal(self._held[0], sizes):
+            self._held = sizes.copy(), self.put(sizes.copy())
+        return self._held[1]
 
     def _advance(self, program: Callable, *arrays: Any) -> jax.Array:
         self.state, answers = program(self.model, self.variables, self.state, *arrays)

@@ -23,7 +23,7 @@ RECENT = 16  # last boxes that `reach` looks at
 PARTS = (0.15, 0.3, 0.5, 1.0)  # shares of whole frames that an array has room for
 # Of a target of side s = sqrt(w h) whose centre moved at most m pixels from frame to frame: after j frames it is looked
 # for within (_STEPS m + _UNREST s) sqrt(j) pixels, in a window that grew alike. Where there is no frame to frame, m is
-# _UNKNOWN s. Chosen on real sequences (benchmarks/patches.py).
+# _UNKNOWN s. Chosen on real sequences: see `benchmarks/evaluation.py`.
 _STEPS, _UNREST, _GROWTH, _UNKNOWN = 2.0, 0.15, 0.03, 0.15
 _NEARLY_WHOLE = 0.8  # of the frame, from which a patch is the whole frame
 _BUFFERS = 2  # of each shape: one is filled while the device reads the other
@@ -56,9 +56,9 @@ def reach(recent_xywh: np.ndarray, ahead: np.ndarray) -> np.ndarray:
     boxes = np.asarray(recent_xywh, np.float64)
     centre, side = boxes[..., :2] + 0.5 * boxes[..., 2:], np.sqrt(boxes[..., 2] * boxes[..., 3])
     steps, growth = np.abs(np.diff(centre, axis=1)), np.abs(np.diff(np.log(side), axis=1))
-    farthest = np.fmax.reduce(steps, axis=1, initial=0.0)  # fmax passes over NaN
-    fastest = np.fmax.reduce(growth, axis=1, initial=0.0)
-    unknown = np.isnan(steps[..., 0]).all(1) if steps.shape[1] else np.ones(len(boxes), bool)
+    farthest: np.ndarray = np.fmax.reduce(steps, axis=1, initial=0.0)  # fmax passes over NaN
+    fastest: np.ndarray = np.fmax.reduce(growth, axis=1, initial=0.0)
+    unknown = ~np.isfinite(steps).any(axis=(1, 2))
     last = side[:, -1]
     farthest = np.where(unknown[:, None], _UNKNOWN * last[:, None], farthest)
     spread = np.sqrt(ahead - 1)[..., None]

@@ -221,18 +221,21 @@ def _covers(place: Array, window: Array) -> Array:
 
 
 def _cut(pixels: Array, place: Array, window: Array, out_size: int) -> jax.Array:
-    size, corner = place[:, HEIGHT : WIDTH + 1], place[:, LEFT : TOP + 1]
-    if pixels.ndim == 2:
-        arrays, axes = (pixels, place[:, FIRST : TOP + 1], window, size), (None, 0, 0, 0)
-        cut = functools.partial(crop_packed, out_size=out_size)
-    else:
-        arrays, axes = (pixels, window, size, corner), (0, 0, 0, 0)
-        cut = lambda image, window, size, corner: crop_device(image, window, size, out_size, corner)
-        if len(pixels) == 1:
-            arrays, axes = (pixels[0], *arrays[1:]), (None, 0, 0, 0)
+    """The crops of B targets, uint8 `[B, S, S, 3]`, from windows `[B, 3]`; pixels and place as in `_frame_step`."""
+    packed = pixels.ndim == 2
+    shared = packed or len(pixels) == 1
+
+    def cut(pixels: Array, place: Array, window: Array) -> jax.Array:
+        size = place[HEIGHT : WIDTH + 1]
+        if packed:
+            return crop_packed(pixels, place[FIRST : TOP + 1], window, size, out_size)
+        return crop_device(pixels, window, size, out_size, place[LEFT : TOP + 1])
+
+    if shared and not packed:
+        pixels = pixels[0]
     if len(window) == 1:  # a gather without a batch is faster on a CPU
-        return cut(*(x if axis is None else x[0] for x, axis in zip(arrays, axes, strict=True)))[None]
-    return jax.vmap(cut, axes)(*arrays)
+        return cut(pixels if shared else pixels[0], place[0], window[0])[None]
+    return jax.vmap(cut, (None if shared else 0, 0, 0))(pixels, place, window)
 
 
 _compiled = functools.partial(jax.jit, static_argnames="model", donate_argnames="target")

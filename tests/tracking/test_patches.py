@@ -173,11 +173,6 @@ def test_buckets_hold_their_lengths_and_are_few():
 
 
 @pytest.fixture(scope="module")
-def whole(model, variables):
-    return tracker.MultiTracker(model, variables, 2, UPDATING, device_crops=True, patches=False)
-
-
-@pytest.fixture(scope="module")
 def tight():
     """Patches are as small as they can be, in arrays as large as for whole frames: fewer programs for these tests."""
     with pytest.MonkeyPatch.context() as patch:
@@ -186,28 +181,58 @@ def tight():
 
 
 @pytest.fixture(scope="module")
-def parts(model, variables, tight):
-    tracked = tracker.MultiTracker(model, variables, 2, UPDATING, device_crops=True, patches=True)
-    tracked._engine._frames._parts = tracked._engine._chunks._parts = tight
-    return tracked
+def pair(model, variables, tight):
+    """A function that makes trackers of two targets: with whole frames, and with patches."""
+
+    def make(options):
+        made = [tracker.MultiTracker(model, variables, 2, options, device_crops=True, patches=p) for p in (False, True)]
+        made[1]._engine._frames._parts = made[1]._engine._chunks._parts = tight
+        return made
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def online(whole, jumping):
-    """Boxes `[F, 2, 4]`, frame by frame from whole frames."""
-    return boxes(follow.follow(whole, jumping, STARTS))
+def plain(pair):
+    return pair({"window_power": 1.0})
 
 
-def test_chunks_of_patches_give_the_boxes_of_whole_frames(whole, parts, jumping, monkeypatch):
-    """With template updates, and where targets halt in the middle of a chunk with the next one under way."""
-    again = resent(monkeypatch, parts)
-    expected = boxes(follow.follow(whole, jumping, STARTS, 4))
-    np.testing.assert_array_equal(boxes(follow.follow(parts, jumping, STARTS, 4)), expected)
-    assert again and np.ptp(expected[..., 0], axis=0).min() > 40
+@pytest.fixture(scope="module")
+def updating(pair):
+    return pair(UPDATING)
 
 
-def test_online_a_patch_is_the_window_of_the_next_crop(parts, jumping, online, monkeypatch):
+@pytest.fixture(scope="module")
+def in_chunks(plain, jumping):
+    """Boxes `[F, 2, 4]` from whole frames."""
+    plain[0]._device_crops = False  # nothing to compile for single frames
+    return boxes(follow.follow(plain[0], jumping, STARTS, 4))
+
+
+def test_chunks_of_patches_give_the_boxes_of_whole_frames(plain, jumping, in_chunks, monkeypatch):
+    """Also where targets halt in the middle of a chunk with the next one under way."""
+    plain[1]._device_crops = False
+    again = resent(monkeypatch, plain[1])
+    np.testing.assert_array_equal(boxes(follow.follow(plain[1], jumping, STARTS, 4)), in_chunks)
+    assert again and np.ptp(in_chunks[..., 0], axis=0).min() > 40
+
+
+def test_chunks_may_be_settled_late_and_in_any_order(plain, jumping, in_chunks):
+    """Results that are asked for after more frames were sent are those of their frames; short chunks move nothing."""
+    parts = plain[1]
+    parts.init(jumping[0], STARTS)
+    chunks = [parts.update_chunk(jumping[first : first + 3], 4) for first in (1, 4, 7, 10)]
+    last = list(chunks[3]())
+    chunks.append(parts.update_chunk(jumping[13:15], 4))
+    np.testing.assert_allclose(parts.boxes, in_chunks[14], rtol=0, atol=1e-3)
+    found = [result for chunk in chunks[:3] for result in chunk()] + last + list(chunks[4]())
+    np.testing.assert_allclose([[r.box for r in both] for both in found], in_chunks[1:15], rtol=0, atol=1e-3)
+
+
+def test_online_a_patch_is_the_window_of_the_next_crop(updating, jumping, monkeypatch):
     """The host knows the last box: only a template may be out of reach. Where it is wrong, nothing is lost."""
+    whole, parts = updating
+    online = boxes(follow.follow(whole, jumping, STARTS))
     again = resent(monkeypatch, parts)
     np.testing.assert_array_equal(boxes(follow.follow(parts, jumping, STARTS)), online)
     assert len(again) <= 2
@@ -215,16 +240,6 @@ def test_online_a_patch_is_the_window_of_the_next_crop(parts, jumping, online, m
     parts.init(jumping[0], STARTS)
     parts._recent[:, -1] = 400, 100, 20, 20
     assert [r.box for r in parts.update(jumping[1])] == [tuple(box) for box in online[1].tolist()] and again
-
-
-def test_chunks_may_be_settled_late_and_in_any_order(parts, jumping, online):
-    """Results that are asked for after more frames were tracked, by chunk and online, are those of their frames."""
-    parts.init(jumping[0], STARTS)
-    chunks = [parts.update_chunk(jumping[first : first + 3], 4) for first in (1, 4, 7, 10)]
-    last = list(chunks[3]())
-    assert [r.box for r in parts.update(jumping[13])] == [pytest.approx(box, abs=1e-3) for box in online[13].tolist()]
-    found = [result for chunk in chunks[:3] for result in chunk()] + last
-    np.testing.assert_allclose([[r.box for r in both] for both in found], online[1:13], rtol=0, atol=1e-3)
 
 
 def test_rows_in_lockstep_halt_by_themselves(model, variables, jumping, natural_image, tight, monkeypatch):
@@ -242,7 +257,7 @@ def test_rows_in_lockstep_halt_by_themselves(model, variables, jumping, natural_
     ]  # fmt: skip
     found, engines = [], {}
     for patched in (False, True):
-        engines[patched] = engine = Lockstep(model, variables, UPDATING, batch=2, chunk=4, patches=patched)
+        engines[patched] = engine = Lockstep(model, variables, {"window_power": 1.0}, batch=2, chunk=4, patches=patched)
         engine._engine._chunks._parts = tight
         done = []
         found.append({t.sequence.name: t for t in engine.run(videos, done.append)})
@@ -254,7 +269,8 @@ def test_rows_in_lockstep_halt_by_themselves(model, variables, jumping, natural_
     assert engines[False].halts == 0 < engines[True].halts
 
 
-def test_a_target_that_halts_stays_as_it_was(parts, jumping):
+def test_a_target_that_halts_stays_as_it_was(updating, jumping):
+    parts = updating[1]
     parts.init(jumping[0], [BOX, BOX])
     engine, frames = parts._engine, [jumping[1]] * 2
     before = jax.device_get(engine.state)
