@@ -34,8 +34,9 @@ PROGRAMS = {
     "rl-1": "RL, 1 clip, clip path",
     "rl-1-frame-path": "RL, 1 clip, frame path",
     "warmup": "warm-up, 64 clips of 2",
+    "warmup-remat": "warm-up with remat, 64 clips of 2",
 }
-ON_SLICES = ("frame", "lockstep", "rl", "warmup")  # on several chips; tracking on one of them
+ON_SLICES = ("frame", "lockstep", "rl", "warmup", "warmup-remat")  # on several chips; tracking on one of them
 _VIDEOS = 64
 _H200 = {"flops": 790e12, "bandwidth": 4.3e12}  # as measured on one; an H100 has less bandwidth
 
@@ -63,8 +64,8 @@ def compile_case(program: str, variant: str, target: targets.Target, dtype: str,
             model, device = RELO.from_variant(variant, dtype=dtype), devices[0]
             made = programs.frame(model, device) if program == "frame" else programs.crops(model, device, _VIDEOS)
         else:
-            config = relo_config.paper("warmup" if program == "warmup" else "rl")
-            config.model.variant, config.model.dtype = variant, dtype
+            config = relo_config.paper(program.split("-")[0])
+            config.model.variant, config.model.dtype, config.model.remat = variant, dtype, program.endswith("remat")
             config.rl.path = "frame" if program.endswith("frame-path") else "clip"
             config.batch_size = clips = _clips(program, config, devices)
             made = programs.update(config, devices)
@@ -116,7 +117,8 @@ def isolated(args: argparse.Namespace, target: targets.Target, variant: str, pro
     try:
         return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        return {"failure": (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1][-300:]}
+        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        return {"failure": last.removeprefix("relo_jax.errors.UserError: ")[-300:]}
 
 
 def main() -> None:

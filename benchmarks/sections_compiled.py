@@ -59,7 +59,7 @@ def _measured(row: dict) -> str:
     """The ms that a card took for the program of a compiled row; "-" if no row of a card has it."""
     program = row["program"]
     name, stage = ("track", None) if program == "frame" else ("train_step", program.split("-")[0])
-    clips = {"warmup": 64, "lockstep": None}.get(program, 1 if program.startswith("rl-1") else 16)
+    clips = {"warmup": 64, "warmup-remat": None, "lockstep": None}.get(program, 1 if program.startswith("rl-1") else 16)
     part = "network_ms" if program == "frame" else "frame_path" if program.endswith("frame-path") else "clip_path"
     found = [
         r

@@ -53,12 +53,14 @@ def test_a_case_that_fails_leaves_a_row_that_says_why(monkeypatch):
         if len(commands) == 1:
             raise subprocess.TimeoutExpired(command, timeout)
         return SimpleNamespace(
-            stdout="" if len(commands) == 2 else 'noise\n{"kernels": 3}\n', stderr="a\nrelo: no\n", returncode=1
+            stdout="" if len(commands) == 2 else 'noise\n{"kernels": 3}\n',
+            stderr="a\nrelo_jax.errors.UserError: no\n",
+            returncode=1,
         )
 
     monkeypatch.setattr(compiled.subprocess, "run", run)
     rows = [compiled.isolated(ARGS, target, "t256", "rl") for _ in range(3)]
-    assert rows == [{"failure": "not compiled within 9 s"}, {"failure": "relo: no"}, {"kernels": 3}]
+    assert rows == [{"failure": "not compiled within 9 s"}, {"failure": "no"}, {"kernels": 3}]
     assert commands[0][-1] == "--fast" and "v5e:4x4" in commands[0]
 
 

@@ -60,7 +60,9 @@ def compile_for(target: Target, program: Program, effort: float = 0.0) -> Compil
             compiled = lowered.compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:
             first = str(error).strip().splitlines()[0]
-            raise UserError(f"{target.name}: the compiler refuses the program: {first}") from None
+            remedy = ": more chips, config.model.remat=True or config.accumulate_steps save memory"
+            remedy = remedy if first.startswith("RESOURCE_EXHAUSTED") else ""
+            raise UserError(f"{target.name}: the compiler refuses the program: {first.rstrip('.')}{remedy}") from None
         seconds = time.perf_counter() - start
         text = compiled.as_text() or ""
         listed = launches.file(Path(folder))

@@ -59,7 +59,8 @@ def test_what_a_compiler_refuses_is_one_line():
     program = programs.Program(Refused(), (), None, 1, 0)
     with pytest.raises(UserError) as raised:
         compiling.compile_for(targets.parse("v5e:4x4"), program)
-    assert str(raised.value) == "v5e:4x4: the compiler refuses the program: RESOURCE_EXHAUSTED: it needs 20G of 16G"
+    refused = "v5e:4x4: the compiler refuses the program: RESOURCE_EXHAUSTED: it needs 20G of 16G"
+    assert str(raised.value).startswith(f"{refused}: more chips, config.model.remat=True or")
 
 
 @pytest.mark.parametrize("name", ["h100", "v5e:2x2"])
