@@ -31,7 +31,7 @@ class Engine:
       variables: its variables.
       options: fields of the config's section "tracker"; the config's defaults where not given.
       patches: whether patches of frames go up where they suffice; None: except on a CPU, where nothing is to be gained.
-      parts: see `Packer`.
+      parts, shared: see `Packer`.
 
     Attributes:
       options: all options.
@@ -53,6 +53,7 @@ class Engine:
         options: dict | None,
         patches: bool | None = None,
         parts: Sequence[float] = PARTS,
+        shared: bool = False,
     ):
         self.model, self.options = model, checked_options(options or {}, model)
         # Everything is committed to one device, so that programs are compiled for the placement in use.
@@ -65,7 +66,7 @@ class Engine:
         parts = parts if self.sends_patches else (1.0,)
         compiled = lambda track: functools.partial(self.compile, track)
         self._frames, self._chunks = (
-            Packer(compiled(track), is_tpu, parts) for track in (self._track_frame, self._track_chunk)
+            Packer(compiled(track), is_tpu, parts, shared) for track in (self._track_frame, self._track_chunk)
         )
         self._held: tuple[np.ndarray, jax.Array] | None = None  # sizes of frames
         self.seconds_compiling = 0.0
@@ -124,7 +125,7 @@ class Engine:
         return self._chunks.sent(self._track_chunk(*self._chunks.pack(frames, reached, resumes, pool)))
 
     def prepare(self, height: int, width: int, chunk: int | None = None) -> None:
-        """Compiles `track_frame`, or `track_chunk` for chunks of a length, for frames that all targets share."""
+        """Compiles `track_frame`, or `track_chunk` for chunks of a length, for frames of a size."""
         rows = len(self.state.frames)
         if chunk is None:
             self._frames.prepare(height, width, 1, rows)

@@ -58,7 +58,7 @@ def reach(recent_xywh: np.ndarray, ahead: np.ndarray) -> np.ndarray:
     steps, growth = np.abs(np.diff(centre, axis=1)), np.abs(np.diff(np.log(side), axis=1))
     farthest: np.ndarray = np.fmax.reduce(steps, axis=1, initial=0.0)  # fmax passes over NaN
     fastest: np.ndarray = np.fmax.reduce(growth, axis=1, initial=0.0)
-    unknown = ~np.isfinite(steps).any(axis=(1, 2))
+    unknown = np.isfinite(steps).sum(axis=(1, 2)) == 0
     last = side[:, -1]
     farthest = np.where(unknown[:, None], _UNKNOWN * last[:, None], farthest)
     spread = np.sqrt(ahead - 1)[..., None]
@@ -83,10 +83,11 @@ class Packer:
       compile: called with an array of a new shape and its places, before frames wait for it.
       uniform: whether every patch has a rectangle of its own of one size, for devices on which a gather is slow.
       parts: shares of whole frames that arrays have room for, ascending; the last is 1.
+      shared: whether all targets are in one video.
     """
 
-    def __init__(self, compile: Compile, uniform: bool = False, parts: Sequence[float] = PARTS):
-        self._compile, self._uniform, self._parts = compile, uniform, tuple(parts)
+    def __init__(self, compile: Compile, uniform: bool = False, parts: Sequence[float] = PARTS, shared: bool = False):
+        self._compile, self._uniform, self._parts, self._shared = compile, uniform, tuple(parts), shared
         # Shapes for whole frames, by the length of a chunk and whether there are several; each holds those before it.
         self._shapes: dict[tuple[int, int], list[Shape]] = {}
         self._compiled: set[tuple[int, ...]] = set()
@@ -95,10 +96,8 @@ class Packer:
         self.bytes_up = 0  # of all arrays so far
 
     def prepare(self, height: int, width: int, length: int, rows: int) -> None:
-        """Compiles for frames of a size that all targets share, whole and in the smallest part."""
-        sizes, counted = np.array([[[width, height]] * rows] * length), np.zeros((length, rows), bool)
-        counted[:, 0] = True
-        whole = self._whole(sizes, counted)
+        """Compiles for frames of a size, whole and in the smallest part."""
+        whole = self._whole(np.array([[[width, height]] * rows] * length), 1 if self._shared else rows)
         self._ready(whole, length, rows)
         if not self._uniform:
             self._ready((int(self._parts[0] * whole[0]), 3), length, rows)
@@ -120,12 +119,13 @@ class Packer:
         length, rows = len(frames), len(frames[0])
         sizes = np.array([[(0, 0) if f is None else f.shape[1::-1] for f in step] for step in frames])
         there = sizes[..., 0] > 0
-        same = np.array([all(f is step[0] for f in step) for step in frames])
-        rectangles = _rectangles(reached, sizes, same)
+        rectangles = _rectangles(reached, sizes, self._shared)
         counted = there & ~_repeated(frames, rectangles)
-        if self._uniform and counted.sum(axis=1).max() > 1:
-            counted = there
-        shape = self._shape(rectangles, sizes, counted)
+        slots = 1 if self._shared else rows
+        if self._uniform:
+            slots = 1 if self._shared and counted.sum(axis=1).max() <= 1 else rows
+            counted = there if slots > 1 else counted
+        shape = self._shape(rectangles, sizes, counted, slots)
         self._ready(shape, length, rows)
         rectangles = self._grown(rectangles, sizes, counted, shape)
         place = np.zeros((length, rows, len(programs.PLACE)), np.int32)
@@ -152,9 +152,9 @@ class Packer:
         self._filled.answers = answers
         return answers
 
-    def _shape(self, rectangles: np.ndarray, sizes: np.ndarray, counted: np.ndarray) -> Shape:
-        """The shape of one step's pixels with room for all rectangles."""
-        whole = self._whole(sizes, counted)
+    def _shape(self, rectangles: np.ndarray, sizes: np.ndarray, counted: np.ndarray, slots: int) -> Shape:
+        """The shape of one step's pixels with room for all rectangles, of so many frames."""
+        whole = self._whole(sizes, slots)
         if self._uniform:
             side = bucket_side(int((rectangles[..., 2:] - rectangles[..., :2]).max()))
             part = whole[0], min(whole[1], side), min(whole[2], side), 3
@@ -162,9 +162,8 @@ class Packer:
         needed = np.where(counted, _area(rectangles), 0).sum(axis=1).max()
         return next((room, 3) for part in self._parts if (room := int(part * whole[0])) >= needed)
 
-    def _whole(self, sizes: np.ndarray, counted: np.ndarray) -> Shape:
+    def _whole(self, sizes: np.ndarray, slots: int) -> Shape:
         """The shape with room for all frames as they are: one in use, or a new one that holds those in use too."""
-        slots = sizes.shape[1] if counted.sum(axis=1).max() > 1 else 1
         in_use = self._shapes.setdefault((len(sizes), slots), [])
         width, height = sizes.max(axis=(0, 1)).tolist()
         needed: Shape = slots * bucket_side(int(sizes.prod(axis=-1).max())), 3
@@ -231,10 +230,10 @@ class Packer:
         return buffers[-1]
 
 
-def _rectangles(reached: np.ndarray | None, sizes: np.ndarray, same: np.ndarray) -> np.ndarray:
+def _rectangles(reached: np.ndarray | None, sizes: np.ndarray, shared: bool) -> np.ndarray:
     """int64 `[C, B, 4]`: what is reached of each frame, or the whole frame, where a target may leave it.
 
-    Where the targets share a frame (`same`, bool `[C]`), it goes up whole if their patches together are not smaller.
+    A frame that the targets share goes up once if one of them needs it whole, or their patches are hardly smaller.
     """
     whole = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
     if reached is None:
@@ -243,7 +242,10 @@ def _rectangles(reached: np.ndarray | None, sizes: np.ndarray, same: np.ndarray)
     outward = np.concatenate([np.floor(reached[..., :2]), np.ceil(reached[..., 2:])], axis=-1)
     inside = np.clip(np.nan_to_num(outward, posinf=0.0, neginf=0.0), 0, limit).astype(np.int64)
     area, limit = _area(inside), _NEARLY_WHOLE * sizes.prod(axis=-1)
-    enough = (area > 0) & (area < limit) & ~(same & (area.sum(axis=1) >= limit.max(axis=1)))[:, None]
+    enough = (area > 0) & (area < limit) | (limit == 0)
+    if shared:
+        together = enough.all(axis=1) & (area.sum(axis=1) < limit.max(axis=1))
+        enough &= together[:, None]
     return np.where(enough[..., None], inside, whole)
 
 

@@ -67,7 +67,7 @@ class VideoTargets:
         device_crops: bool | None = None,
         patches: bool | None = None,
     ):
-        self._engine, self._count = Engine(model, variables, options, patches, PARTS), count
+        self._engine, self._count = Engine(model, variables, options, patches, PARTS, shared=True), count
         self._device_crops = self._engine.device.platform != "cpu" if device_crops is None else device_crops
         self._begun = False
         self._recent = np.full((count, RECENT, 4), np.nan)  # last boxes that the host knows
