@@ -119,7 +119,7 @@ class Frame(nn.Module):
 
     def prepared(self, dtype: torch.dtype, device: torch.device) -> "Frame":
         """Itself on a device, everything in a dtype but the pixels' statistics and what is float32 by design."""
-        self.to(device=device, dtype=dtype)
+        self.to(device=device, dtype=dtype, memory_format=torch.channels_last)
         for part in (self.policy.out, self.size.out, self.offset.out):
             part.float()
         self.mean, self.std, self.window = self.mean.float(), self.std.float(), self.window.float()

@@ -33,15 +33,17 @@ OPTIONS = {"window_power": 1.0}
 # Kinds of command that XLA gathers in a CUDA graph. Loops and branches are not among its own choice.
 _GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION"
 _LOOPS = {"xla_gpu_enable_command_buffer": f"{_GRAPHS},WHILE,CONDITIONAL"}
-GPU_FLAGS: tuple[dict[str, Any], ...] = (
-    {},
-    _LOOPS,
-    _LOOPS | {"xla_gpu_command_buffer_unroll_loops": True},
-    {"xla_gpu_enable_while_loop_unrolling": "WHILE_LOOP_UNROLLING_FULL_UNROLL"},
-    {"xla_gpu_enable_command_buffer": ""},
-    {"xla_gpu_graph_min_graph_size": 1},
-    {"xla_gpu_enable_triton_gemm": False},
-    {"xla_gpu_exhaustive_tiling_search": True},
+# Form of the network (True: folded) and flags. Only the stacked form has loops.
+FLAGS: tuple[tuple[bool, dict[str, Any]], ...] = (
+    (True, {}),
+    (False, {}),
+    (False, _LOOPS),
+    (False, _LOOPS | {"xla_gpu_command_buffer_unroll_loops": True}),
+    (True, {"xla_gpu_enable_triton_gemm": False}),
+    (True, {"xla_gpu_enable_command_buffer": ""}),
+    (True, {"xla_gpu_graph_min_graph_size": 1}),
+    (True, {"xla_gpu_exhaustive_tiling_search": True}),
+    (False, {"xla_gpu_enable_while_loop_unrolling": "WHILE_LOOP_UNROLLING_FULL_UNROLL"}),
 )
 
 
@@ -105,24 +107,24 @@ def online(
 
 def forms(variant: str, dtype: str, quick: bool, rate: float | None = None) -> Iterator[Row]:
     """The network alone: stacked and folded, by implementation of attention, for one video and for many."""
-    many, ways = 2 if quick else 64, ATTENTION if jax.default_backend() == "gpu" else ATTENTION[:2]
-    ways = ways[:1] if quick else ways
-    for videos, folded, way in itertools.product((1, many), (True, False), ways):
-        with forced(folded, (way, way)):
-            model, variables, about = _model(variant, dtype)
-            about |= {"videos": videos, "attention": way}
-            calls = 3 if quick else 100 if videos == 1 else 20
-            yield attempt(about, functools.partial(_network, model, variables, videos, calls, rate))
+    ways = ATTENTION if jax.default_backend() == "gpu" else ATTENTION[:1]
+    for videos in (1, 2 if quick else 64):
+        stacked = platform.choices().attention[videos > 1]
+        for folded, way in [*itertools.product([True], ways), (False, stacked)]:
+            with forced(folded, (way, way)):
+                model, variables, about = _model(variant, dtype)
+                about |= {"videos": videos, "attention": way}
+                calls = 3 if quick else 100 if videos == 1 else 20
+                yield attempt(about, functools.partial(_network, model, variables, videos, calls, rate))
 
 
 def flags(variant: str, dtype: str, quick: bool, rate: float | None = None) -> Iterator[Row]:
-    """The network alone for one video, with flags of XLA, in both forms."""
-    for options in GPU_FLAGS if jax.default_backend() == "gpu" else GPU_FLAGS[:1]:
-        for folded in (True, False):
-            with forced(folded):
-                model, variables, about = _model(variant, dtype)
-                measure = functools.partial(_network, model, variables, 1, 3 if quick else 100, rate, options)
-                yield attempt(about | {"videos": 1, "flags": options}, measure)
+    """The network alone for one video, with flags of XLA."""
+    for folded, options in FLAGS if jax.default_backend() == "gpu" else FLAGS[:2]:
+        with forced(folded):
+            model, variables, about = _model(variant, dtype)
+            measure = functools.partial(_network, model, variables, 1, 3 if quick else 100, rate, options)
+            yield attempt(about | {"videos": 1, "flags": options}, measure)
 
 
 def lockstep(
