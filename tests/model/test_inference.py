@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from relo_jax.model import inference, platform
+from relo_jax.model.folding import fold
 from relo_jax.model.temporal import carried_rows
 from relo_jax.tracking import programs, step
 from relo_jax.tracking.tracker import Tracker
@@ -35,7 +36,7 @@ def both(model, values):
     tokens = jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
     stacked = jax.jit(lambda values: model.apply(values, method=lambda network: outputs(network, tokens)))(values)
     folded = jax.jit(lambda folded: outputs(inference.Network(config, folded), tokens))
-    return stacked, folded(inference.fold(config, values))
+    return stacked, folded(fold(config, values))
 
 
 def distance(x, y):
@@ -105,7 +106,7 @@ def test_a_tracker_gives_the_same_boxes_in_both_forms(on_an_accelerator, monkeyp
 def test_no_loop_is_left_in_the_compiled_frame():
     """On a GPU the host would launch each of its iterations."""
     model = small.small()
-    config, folded = model.config, inference.fold(model.config, small.variables())
+    config, folded = model.config, fold(model.config, small.variables())
     view = np.zeros((1, 32, 32, 3), np.uint8), np.full((1, 4), 0.3, np.float32), np.ones((1, 4), np.float32)
     values = {inference.FOLDED: folded}
     target = jax.eval_shape(
