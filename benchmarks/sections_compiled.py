@@ -5,7 +5,7 @@ from benchmarks.rows import is_gpu, latest, place, rows, section
 
 
 def compiled() -> str:
-    found = latest(rows("compiled"), "target", "variant", "program", "dtype")
+    found = latest(rows("compiled"), "target", "variant", "program", "dtype", "effort")
     on_gpu = [r for r in found if "kernels" in r and r["launches"] is not None]
     on_tpu = [r for r in found if "kernels" in r and r["launches"] is None]
     cells = [
