@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from relo_jax.data.clips.plan import CANVAS_FACTOR
 from relo_jax.geometry.crop import SEARCH_FACTOR
 from relo_jax.model import RELO, init_variables, platform
-from relo_jax.model.inference import FOLDED, fold
+from relo_jax.model.folding import fold
+from relo_jax.model.inference import FOLDED
 from relo_jax.model.precision import cast_kernels
 from relo_jax.profiling.flops import matmul_flops
 from relo_jax.tracking import programs as tracking
