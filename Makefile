@@ -6,6 +6,7 @@
 #     make demo-full  the demo with both training stages from random weights: runs/demo-full/
 #     make lint       linter, formatter and type checker, as CONTRIBUTING.md says
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
+#     make compiled   what programs cost on an H100 and on TPU slices, without any (docs/plan.md); takes hours
 #
 # The first command that needs the environment .venv makes it; later ones update it when requirements.txt has changed.
 
@@ -17,7 +18,7 @@ READY := .venv/relo-jax-is-installed
 TOOLKITS := .venv-toolkits
 TOOLKITS_READY := $(TOOLKITS)/toolkits-are-installed
 
-.PHONY: demo demo-full test toolkits lint bench
+.PHONY: demo demo-full test toolkits lint bench compiled
 
 # Training frees and allocates the same large buffers in every step. If the allocator keeps them, in huge pages, the
 # kernel need not clear them each time: a quarter to a third less processor time with glibc, no difference elsewhere.
@@ -50,6 +51,12 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.train_step --variant tiny --stage warmup --frames 2
 	$(BIN)/python -m benchmarks.scaling --variant tiny
 	$(BIN)/python -m benchmarks.memory --variant tiny
+	$(BIN)/python -m benchmarks.tables
+
+# Targets whose compiler is not in .venv are left out, with a line that says so.
+compiled: $(READY)
+	$(BIN)/python -m benchmarks.compiled
+	$(BIN)/python -m benchmarks.compiled --targets v5e:4x4,v5p:4x4x8,v6e:16x16 --only rl,warmup
 	$(BIN)/python -m benchmarks.tables
 
 # An existing environment is completed, never replaced. pip is only needed where uv is missing.

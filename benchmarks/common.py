@@ -86,22 +86,29 @@ def machine() -> dict:
     }
 
 
-def record(name: str, row: dict) -> None:
-    """Prints a row and appends it to the results of the benchmark `name`."""
-    versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
-    row = {
-        "benchmark": name,
-        **row,
+def about(command: str) -> dict:
+    """What a row says of its origin: machine, versions, commit, command, date."""
+    return {
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "commit": _commit(),
-        "command": f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip(),
+        "command": command,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def record(name: str, row: dict) -> None:
+    """Prints a row and appends it to the results of the benchmark `name`."""
+    row = {"benchmark": name, **row, **about(f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip())}
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row))
+
+
+def noise_frames(count: int, height: int = 480, width: int = 640) -> list[np.ndarray]:
+    """Frames of noise, uint8 `[H, W, 3]`. The pixels do not change the cost."""
+    return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8))
 
 
 def random_clips(model: RELO, clips: int, frames: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -125,6 +132,13 @@ def memory_gib(compiled: jax.stages.Compiled) -> dict[str, float]:
     peak = arguments + memory.output_size_in_bytes - memory.alias_size_in_bytes + temporary
     sizes = {"peak_gib": peak, "arguments_gib": arguments, "temporary_gib": temporary}
     return {name: round(size / _GIB, 3) for name, size in sizes.items()}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # as a build of the distribution's own
+        return None
 
 
 def _commit() -> str:

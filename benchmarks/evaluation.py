@@ -4,7 +4,8 @@
     python -m benchmarks.evaluation                                           # held-out procedural sequences
 
 Times are those of a whole pass, with reading and decoding and without compilation and loading, in turn. The row also
-has the largest difference between the boxes of both.
+has the largest difference between the boxes of both; and what went up with patches of frames instead of whole frames,
+how often a row halted, and how far those boxes are apart.
 """
 
 import statistics
@@ -59,7 +60,10 @@ def main() -> None:
             spent, boxes[batch] = one_pass(engine, sequences)
             seconds[batch] += [spent] if repeat else []
     apart = max(np.abs(boxes[1][name] - other).max() for name, other in boxes[rows].items())
+    patched = Lockstep(loaded.model, loaded.variables, options, rows, patches=True)
+    _, again = one_pass(patched, sequences)
     frames = sum(map(len, sequences))
+    whole_bytes = engines[rows].bytes_up / (args.repeats + 1)
     median = {batch: statistics.median(values) for batch, values in seconds.items()}
     row = {
         "variant": loaded.model.config.variant, "checkpoint": args.checkpoint, "sequences": len(sequences),
@@ -68,6 +72,9 @@ def main() -> None:
         "one_at_a_time_frames_per_second": round(frames / median[1], 1),
         "in_lockstep_frames_per_second": round(frames / median[rows], 1),
         "ratio": round(median[1] / median[rows], 2), "largest_difference_px": float(f"{apart:.2g}"),
+        "bytes_up_a_frame": {"whole": round(whole_bytes / frames), "patches": round(patched.bytes_up / frames)},
+        "halts": patched.halts,
+        "patches_largest_difference_px": max(float(np.abs(boxes[rows][name] - again[name]).max()) for name in again),
     }  # fmt: skip
     if args.root:  # the recorded command names the folder without its path
         sys.argv = [arg.replace(args.root, Path(args.root).name) for arg in sys.argv]

@@ -36,7 +36,7 @@ def section(title: str, text: str, found: list[dict], heads: list, cells: list[l
     """A section of the document with its text, its table and the origin of its rows; empty if there are no rows."""
     if not found:
         return ""
-    return f"\n## {title}\n\n{wrapped(text)}\n\n{_table(heads, cells)}\n\n{origin(found)}\n"
+    return f"\n## {title}\n\n{wrapped(text)}\n\n{table(heads, cells)}\n\n{origin(found)}\n"
 
 
 def wrapped(text: str) -> str:
@@ -61,7 +61,7 @@ def _device(row: dict) -> str:
     return row["machine"].get("device", "") if isinstance(row["machine"], dict) else ""
 
 
-def _table(heads: list, cells: list[list]) -> str:
+def table(heads: list, cells: list[list]) -> str:
     """Markdown; the first column is aligned left, the others right."""
     lines = [heads, [":--" if k == 0 else "--:" for k in range(len(heads))], *cells]
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

@@ -1,6 +1,8 @@
 """The sections of docs/performance.md, a function each. A section without rows is empty."""
 
 from benchmarks.rows import is_gpu, latest, origin, place, rows, section
+from benchmarks.sections_card import card
+from benchmarks.sections_compiled import compiled
 
 ONLINE_AIM = 1.3  # times the frames/s of the port, for t256 in float32 on two cores
 # On a GPU: frames/s online; share of a matrix product's rate; time of the frame path over that of the clip path.
@@ -30,10 +32,26 @@ def tracking() -> str:
         "several videos in one batch. *Share*: the network's arithmetic, as a share of the rate of a large matrix "
         "product."
     )
-    text += "".join(map(_short_of_aim, found)) + "".join(map(_on_gpu, found))
+    text += "".join(map(_short_of_aim, found)) + "".join(map(_on_gpu, found)) + _goes_up(found)
     heads = ["variant", "on", "dtype", "ms online", "frames/s", "port", "chunked", "lockstep (videos)", "GFLOP"]
     heads.append("share")
     return section("Tracking", text, found, heads, cells)
+
+
+def _goes_up(found: list[dict]) -> str:
+    """What goes up of a frame, and what a call costs before anything is computed, from the last row that has it."""
+    having = [row for row in found if "bytes_up_a_frame" in row]
+    if not having:
+        return ""
+    row = having[-1]
+    sent, call = row["bytes_up_a_frame"], row["dispatch_us"]
+    kilobytes = lambda name: f"{sent[name] / 1000:.0f} kB"
+    return (
+        f"\n\nOf a frame of {kilobytes('frame')}, {kilobytes('patches')} go up as a patch ({row['batch']} videos in "
+        f"lockstep, chunks of {row['chunk']}), {kilobytes('whole')} as a whole frame. A call with weights and state "
+        f"of {row['variant']}, {call['arrays']} arrays, takes the host {call['jit']:.0f} µs; compiled ahead of time "
+        f"{call['compiled']:.0f} µs, with the arrays as a flat list {call['flat_jit']:.0f} µs."
+    )
 
 
 def _short_of_aim(row: dict) -> str:
@@ -261,6 +279,6 @@ def estimators() -> str:
 
 
 SECTIONS = (
-    tracking, attention, evaluation, training, scaling, memory, compilation, input_pipeline, memory_of_clips, datasets,
-    frame_storage, estimators,
+    tracking, attention, evaluation, training, card, compiled, scaling, memory, compilation, input_pipeline,
+    memory_of_clips, datasets, frame_storage, estimators,
 )  # fmt: skip

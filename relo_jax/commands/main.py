@@ -20,6 +20,7 @@ COMMANDS = {  # name of the module -> its line in `relo --help`
     "rehearse": "run the whole paper in miniature, and forecast the time and disk of the real thing",
     "study": "compare small trainings that differ in one thing, over several seeds",
     "profile": "measure the cost of tracking a frame, or of a training clip (relo profile data)",
+    "plan": "say what training or tracking costs on a GPU or a TPU slice that is not there",
     "eval": "evaluate a tracker on a benchmark by its own rules, or on a folder of sequences",
     "calibrate": "fit a checkpoint's score on held-out sequences",
     "report": "compare the result files of any trackers: one page, plots and tables",

@@ -5,7 +5,7 @@ device's repeats OpenCV's fixed-point arithmetic under jit, where the next crop 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import jax
@@ -129,6 +129,7 @@ def crop_device(
     window: Integer[Array | np.ndarray, "3"],
     frame_size: Integer[Array | np.ndarray, "2"],
     out_size: int,
+    corner: Integer[Array | np.ndarray, "2"] | None = None,
 ) -> UInt8[Array, "S S 3"]:
     """`cut_host` in XLA, for use under jit and vmap and in the body of a `lax.scan`.
 
@@ -136,21 +137,64 @@ def crop_device(
     divisions differently in the last bit, which now and then costs one grey level.
 
     Args:
-      image: holds the frame in its upper left corner; the rest is ignored.
+      image: holds the frame in its upper left corner, or the patch of it that `corner` names; the rest is ignored.
       window: x1, y1 and side in pixels; may be traced.
       frame_size: height and width of the frame; may be traced.
       out_size: S, side of the result.
+      corner: column and row of the frame where the patch begins, which has all pixels of the window that belong to the
+        frame; may be traced. None is the whole frame.
+    """
+    left, top = (0, 0) if corner is None else corner
+
+    def rows(index: Array) -> Callable[[Array], Array]:
+        picked = _pick(image, index - top, 0)
+        return lambda columns: _pick(picked, columns - left, 1)
+
+    return _interpolated(rows, window, frame_size, out_size)
+
+
+def crop_packed(
+    pixels: UInt8[Array | np.ndarray, "N 3"],
+    place: Integer[Array | np.ndarray, "4"],
+    window: Integer[Array | np.ndarray, "3"],
+    frame_size: Integer[Array | np.ndarray, "2"],
+    out_size: int,
+) -> UInt8[Array, "S S 3"]:
+    """`crop_device` of a patch that lies in a row with patches of other frames, each row after row.
+
+    Args:
+      pixels: of all patches.
+      place: index of the patch's first pixel; pixels from one of its rows to the next; and the column and row of the
+        frame where it begins. May be traced. The patch has all pixels of the window that belong to the frame.
+      window, frame_size, out_size: see `crop_device`.
+    """
+    first, pitch, left, top = place
+
+    def rows(index: Array) -> Callable[[Array], Array]:
+        start = first + (index - top) * pitch - left
+        return lambda columns: jnp.take(pixels, start[:, None] + columns, axis=0, mode="clip")
+
+    return _interpolated(rows, window, frame_size, out_size)
+
+
+def _interpolated(rows: Callable[[Array], Callable[[Array], Array]], window, frame_size, out_size: int) -> Array:
+    """The crop from picked pixels.
+
+    Args:
+      rows: gives, for the numbers of S rows, a function that gives their pixels `[S, S, 3]` in S columns; anything
+        where a number lies outside the frame.
+      window, frame_size, out_size: see `crop_device`.
     """
     columns, across, inside_x = _taps(window[0], window[2], frame_size[1], out_size)
-    rows, down, inside_y = _taps(window[1], window[2], frame_size[0], out_size)
+    numbers, down, inside_y = _taps(window[1], window[2], frame_size[0], out_size)
     end_x, end_y = window[0] + window[2] - 1, window[1] + window[2] - 1
-    columns, rows = jnp.clip(columns, window[0], end_x), jnp.clip(rows, window[1], end_y)
+    columns, numbers = jnp.clip(columns, window[0], end_x), jnp.clip(numbers, window[1], end_y)
 
     def interpolated_along_x(i):
         """The upper (0) or lower (1) row of pixels that each row of the crop is mixed from: int32 `[S, S, 3]`."""
-        picked = _pick(image, rows[i], 0)
-        taps = (_pick(picked, columns[j], 1).astype(jnp.int32) * across[j][:, None] for j in (0, 1))
-        inside = inside_y(rows[i])[:, None, None]
+        picked = rows(numbers[i])
+        taps = (picked(columns[j]).astype(jnp.int32) * across[j][:, None] for j in (0, 1))
+        inside = inside_y(numbers[i])[:, None, None]
         return sum(jnp.where(inside & inside_x(columns[j])[:, None], tap, 0) for j, tap in enumerate(taps))
 
     mixed = sum(((interpolated_along_x(i) >> 4) * down[i][:, None, None]) >> 16 for i in (0, 1))

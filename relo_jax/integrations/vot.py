@@ -54,7 +54,7 @@ class Objects:
         keep_compiled_programs()  # before JAX is imported: a toolkit may start a process for every sequence
         from relo_jax.checkpoints import load as checkpoints
         from relo_jax.checkpoints import run_directory
-        from relo_jax.model.precision import cast_kernels
+        from relo_jax.model.inference import for_tracking
         from relo_jax.tracking import tracker
 
         known = checkpoint in run_directory.STARTERS or Path(checkpoint).is_absolute() or Path(checkpoint).exists()
@@ -63,7 +63,7 @@ class Objects:
             raise UserError(f"{checkpoint}: no such checkpoint in {here}: give its whole path")
         loaded = checkpoints.load_tracker(checkpoint, dtype)
         options = {**loaded.config.get("tracker", {}), **(options or {})}
-        variables = cast_kernels(loaded.model, loaded.variables)  # once, so that all objects share them
+        variables = for_tracking(loaded.model, loaded.variables)  # once, so that all objects share them
         self._make = lambda: tracker.Tracker(loaded.model, variables, options)
         self._trackers, self._count = [self._make()], 0
         for height, width in sizes:

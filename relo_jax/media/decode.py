@@ -76,7 +76,7 @@ def read_container(container: InputContainer, name: str) -> Frames:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     rate = stream.average_rate or DEFAULT_RATE
-    frames = Frames(name, _header_count(stream, rate), rate, iter(()))
+    frames = Frames(name, _header_count(stream, rate), rate, iter(()), stored=True)
     frames.frames = _read(container, frames)
     return frames
 

@@ -28,6 +28,7 @@ class Frames:
       count: expected number of frames; None if unknown (a camera). Comes from the header until the file is read.
       rate: frames a second.
       live: the source does not wait; frames that nobody takes in time are dropped.
+      stored: the frames lie on a disk, so that nobody notices if one is read before it is asked for.
       stop: ends the iteration of a live source; any thread may set it.
 
     Updated while the video is read:
@@ -43,6 +44,7 @@ class Frames:
     rate: Fraction
     frames: Iterator[np.ndarray | Unreadable]
     live: bool = False
+    stored: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     damaged: int = 0
     dropped: int = 0

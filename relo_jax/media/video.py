@@ -84,7 +84,7 @@ def _open_folder(path: Path) -> Iterator[Frames]:
         raise UserError(f"{path}: {unsupported[0]}{more} cannot be read: convert to one of {known}, or remove them")
     if not images:
         raise UserError(f"{path} has no images ({known}): give a folder of frames, or a video file")
-    yield Frames(str(path), len(images), DEFAULT_RATE, _read(images))
+    yield Frames(str(path), len(images), DEFAULT_RATE, _read(images), stored=True)
 
 
 def _read(images: list[Path]) -> Iterator[np.ndarray | Unreadable]:

@@ -11,10 +11,11 @@ from jaxtyping import Array, Bool, Float, Real
 
 from relo_jax.config.model_config import STRIDE, ModelConfig
 from relo_jax.model import split
-from relo_jax.model.layers import Attention, SwiGLU, drop_path, kernel_init, layer_norm
+from relo_jax.model.layers import Attention, SwiGLU, drop_path, gelu, kernel_init, layer_norm
 from relo_jax.model.linear import Conv, Dense, spread
 from relo_jax.model.temporal import previous_tokens
 
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in [0, 1]
 # PyTorch's default for convolutions: Kaiming-uniform with a = sqrt(5), that is a variance of 1 / (3 fan_in).
 conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 # What of a block is stored for the backward pass: nothing, or products with weights; those of attention are too large.
@@ -36,7 +37,7 @@ class ConvBlock(nn.Module):
         width = x.shape[-1]
         dense = lambda features, name: Dense(features, dtype=self.dtype, kernel_init=conv_init, name=name)
         y = layer_norm(self.dtype, "norm")(x)
-        y = nn.gelu(dense(3 * width, "fc1")(y), approximate=False)
+        y = gelu(dense(3 * width, "fc1")(y))
         y = dense(width, "fc2")(layer_norm(self.dtype, "ffn_norm")(y))
         if train and self.drop_rate:
             y = drop_path(y, self.drop_rate, self.make_rng("drop_path"))
@@ -300,8 +301,7 @@ def normalise(images: Real[Array | np.ndarray, "*batch 3"]) -> Float[Array, "*ba
     """uint8 RGB to ImageNet-normalised float32; floats are taken to be normalised already."""
     if images.dtype != jnp.uint8:
         return jnp.asarray(images)
-    mean = jnp.asarray([0.485, 0.456, 0.406], jnp.float32)
-    std = jnp.asarray([0.229, 0.224, 0.225], jnp.float32)
+    mean, std = jnp.asarray(IMAGE_MEAN, jnp.float32), jnp.asarray(IMAGE_STD, jnp.float32)
     return (jnp.asarray(images, jnp.float32) / 255.0 - mean) / std
 
 

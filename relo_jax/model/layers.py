@@ -4,14 +4,14 @@ All of them make parameters in float32 and compute in `dtype`; softmax and the s
 Where nothing learns, kernels may be held in `dtype` (`precision.py`).
 """
 
-from typing import Literal
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from relo_jax.model import platform
 from relo_jax.model.linear import Dense, spread
+from relo_jax.model.platform import Implementation
 
 LN_EPS = 1e-6
 
@@ -32,12 +32,6 @@ def drop_path(
     return jnp.where(mask, x / jnp.asarray(keep, x.dtype), jnp.zeros((), x.dtype))
 
 
-# By backend. Measured on a CPU by benchmarks/attention.py; "cudnn" and "xla" have not been measured on a GPU, where
-# they may well be quicker (cudnn takes only bfloat16, on cards since Ampere).
-Implementation = Literal["plain", "xla", "cudnn"]
-ATTENTION: dict[str, Implementation] = {"cpu": "plain", "gpu": "plain", "tpu": "plain"}
-
-
 def dot_product_attention(
     query: Float[Array, "B Q h d"],
     key: Float[Array, "B K h d"],
@@ -49,12 +43,12 @@ def dot_product_attention(
     Args:
       query: already scaled by d^-0.5.
       key, value: what it attends to.
-      implementation: "plain", or "xla" and "cudnn" of `jax.nn.dot_product_attention`; None takes that of `ATTENTION`.
+      implementation: "plain", or "xla" and "cudnn" of `jax.nn.dot_product_attention`; None takes the platform's.
 
     Returns:
       The values' weighted sums, in their dtype.
     """
-    implementation = implementation or ATTENTION.get(jax.default_backend(), "plain")
+    implementation = implementation or platform.attention(len(query), query.dtype.name, query.shape[-1])
     if implementation != "plain":
         return jax.nn.dot_product_attention(query, key, value, scale=1.0, implementation=implementation)
     # Heads first, and the division by the sum of weights last: it divides d numbers a query instead of K.
@@ -63,6 +57,18 @@ def dot_product_attention(
     weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
     summed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
     return jnp.swapaxes(summed / weights.sum(-1, keepdims=True), 1, 2).astype(value.dtype)
+
+
+def gelu(x: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    """GELU without an approximation (Hendrycks and Gimpel, 2016): x times the share of the normal distribution below x.
+
+    The platform chooses how. "erfc" is JAX's way, in `x`'s dtype. "erf" is one operation of float32, which XLA fuses
+    with what follows; it is off by at most 1e-7 |x|.
+    """
+    if platform.choices().gelu == "erfc":
+        return jax.nn.gelu(x, approximate=False)
+    wide = x.astype(jnp.float32)
+    return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
 
 
 class Attention(nn.Module):
@@ -112,4 +118,4 @@ def kernel_init() -> nn.initializers.Initializer:
 
 def layer_norm(dtype: str, name: str) -> nn.LayerNorm:
     """The encoder's LayerNorm: eps 1e-6 everywhere."""
-    return nn.LayerNorm(epsilon=LN_EPS, dtype=dtype, name=name)
+    return nn.LayerNorm(epsilon=LN_EPS, dtype=dtype, name=name, use_fast_variance=platform.choices().one_pass_variance)

@@ -23,11 +23,23 @@ from relo_jax.tracking.tracker import Tracker
 
 
 def matmul_rate(dtype: str) -> float:
-    """FLOPs per second of a large matrix product on this machine: the limit."""
-    size = 2048 if jax.default_backend() == "cpu" else 8192
+    """FLOPs per second of large matrix products on this machine: the limit.
+
+    An accelerator makes a chain of them in one program. A single product is over so soon that its dispatch counts: an
+    H200 seems to reach 500 TFLOP/s by one, and reaches 790 in a chain.
+    """
+    size, products = (2048, 1) if jax.default_backend() == "cpu" else (8192, 20)
     a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
-    product = jax.jit(lambda a: jnp.dot(a, a, preferred_element_type=jnp.float32).astype(a.dtype))
-    return 2 * size**3 / timed(lambda: product(a), 5)
+    a = a / size**0.5 if products > 1 else a  # powers of it stay finite
+
+    @jax.jit
+    def chain(a: jax.Array) -> jax.Array:
+        x = a
+        for _ in range(products):
+            x = jnp.dot(x, a, preferred_element_type=jnp.float32).astype(a.dtype)
+        return x
+
+    return products * 2 * size**3 / timed(lambda: chain(a), 5)
 
 
 def timed(run: Callable[[], object], repeats: int, warmup: int = 2) -> float:

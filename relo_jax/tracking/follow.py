@@ -5,14 +5,17 @@ as frames. Where the picture changes its size, the box is scaled with it if the 
 to another resolution), and stays where it is in pixels otherwise. A line says so, the first time.
 
 In chunks, three things happen at once: a thread reads chunk k + 2, the device tracks chunk k + 1, and the results of
-chunk k are handed out. At most three chunks of frames are in memory, however long the video is. A chunk has C readable
-frames of one size. One that a change of size cuts short goes frame by frame, since a padded chunk moves its target on.
+chunk k are handed out. At most two chunks of frames are in memory, however long the video is: the thread reads a frame
+when one is handed out. A chunk has C readable frames of one size. One that a change of size cuts short goes frame by
+frame. Frame by frame, a thread reads one frame ahead if they lie on a disk.
 """
 
+import collections
 import contextlib
 import dataclasses
 import itertools
 import math
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +31,7 @@ from relo_jax.tracking.options import check_frame
 from relo_jax.tracking.targets import Box, Result
 from relo_jax.tracking.tracker import MultiTracker, Tracker, open_tracker
 
+_OVER = object()  # in place of a frame where there is none
 SAME_SHAPE = 0.01  # relative difference of width / height up to which it is the same picture, scaled
 Results = Result | list[Result]  # of one target, or of K
 Frame = np.ndarray | Unreadable
@@ -63,13 +67,18 @@ def track(
     """
     with video.open_frames(source) as frames:
         tracker = open_tracker(checkpoint, len(box) if has_several_boxes(box) else None, **options)
-        with contextlib.closing(follow(tracker, frames, box, None if frames.live else chunk)) as followed:
+        followed = follow(tracker, frames, box, None if frames.live else chunk, frames.stored)
+        with contextlib.closing(followed):
             for _, result in followed:
                 yield result
 
 
 def follow(
-    tracker: Tracker | MultiTracker, frames: Iterable[Frame], box: Box | Sequence[Box], chunk: int | None = None
+    tracker: Tracker | MultiTracker,
+    frames: Iterable[Frame],
+    box: Box | Sequence[Box],
+    chunk: int | None = None,
+    ahead: bool = False,
 ) -> Generator[tuple[np.ndarray, Results], None, None]:
     """Goes through an iterable of frames.
 
@@ -78,6 +87,7 @@ def follow(
       frames: uint8 `[H, W, 3]`, or Unreadable.
       box: as `tracker.init` takes it.
       chunk: see `track`.
+      ahead: whether the next frame is read while one is tracked, where chunk is None.
 
     Yields:
       (frame, what `tracker.update` gives) for every frame. The first frame's result is the given box with score 1. In
@@ -97,7 +107,8 @@ def follow(
         yield first, results
         warnings = FrameWarnings(tracker)
         if chunk is None:
-            yield from _one_by_one(tracker, frames, warnings, first)
+            with contextlib.closing(_read_ahead(frames)) if ahead else contextlib.nullcontext(frames) as frames:
+                yield from _one_by_one(tracker, frames, warnings, first)
         else:
             tracker.prepare(first.shape[0], first.shape[1], chunk)
             yield from _in_chunks(tracker, frames, chunk, warnings, first, results)
@@ -165,6 +176,34 @@ def _one_by_one(
             yield frame, tracker.update(frame)
 
 
+def _read_ahead(frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+    """The same frames; a thread reads the next one while the caller works on one. Errors come after the frames."""
+    with ThreadPoolExecutor(1) as pool:
+        reading: Future = pool.submit(next, frames, _OVER)
+        while (frame := reading.result()) is not _OVER:
+            reading = pool.submit(next, frames, _OVER)
+            yield frame
+
+
+class _Room:
+    """Room for a number of frames, which the reading thread waits for."""
+
+    def __init__(self, count: int):
+        self._free, self.closed = threading.Semaphore(count), False
+
+    def take(self) -> bool:
+        """Waits for room; False if nobody wants frames any more."""
+        self._free.acquire()
+        return not self.closed
+
+    def give(self) -> None:
+        self._free.release()
+
+    def close(self) -> None:
+        self.closed = True
+        self.give()
+
+
 @dataclass
 class _Chunk:
     """What the reading thread read.
@@ -176,7 +215,7 @@ class _Chunk:
       over: nothing comes after them.
     """
 
-    items: list[Frame] = field(default_factory=list)
+    items: collections.deque[Frame] = field(default_factory=collections.deque)
     held: np.ndarray | None = None
     error: Exception | None = None
     over: bool = False
@@ -200,22 +239,26 @@ def _in_chunks(
     """
     last, shape = (shown, results), shown.shape
 
-    def hand_out(items: list[Frame], answers: Iterator[Results]) -> Iterator[tuple[np.ndarray, Results]]:
+    def hand_out(items: collections.deque[Frame], answers: Iterator[Results]) -> Iterator[tuple[np.ndarray, Results]]:
         nonlocal last
-        for item in items:
+        while items:
+            item = items.popleft()
             if isinstance(item, Unreadable):
                 yield last[0], warnings.carry(item, last[1])
             else:
                 last = (item, next(answers))
                 yield last
+                room.give()
 
-    with ThreadPoolExecutor(1) as pool:
-        reading: Future | None = pool.submit(_read, frames, length, shape)
+    room = _Room(2 * length)
+    # The room is closed before the thread is waited for.
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(room):
+        reading: Future | None = pool.submit(_read, frames, room, length, shape)
         under_way = None
         while reading is not None:
             chunk = reading.result()
             before, shape = shape, chunk.held.shape if chunk.held is not None else shape
-            reading = None if chunk.over else pool.submit(_read, frames, length, shape, chunk.held)
+            reading = None if chunk.over else pool.submit(_read, frames, room, length, shape, chunk.held)
             answers: Callable[[], Iterator[Results]] = lambda: iter(())
             if chunk.held is None and chunk.frames:
                 answers = tracker.update_chunk(chunk.frames, length)
@@ -232,18 +275,21 @@ def _in_chunks(
             raise chunk.error
 
 
-def _read(frames: Iterator[Frame], length: int, shape: tuple[int, ...], held: np.ndarray | None = None) -> _Chunk:
+def _read(
+    frames: Iterator[Frame], room: _Room, length: int, shape: tuple[int, ...], held: np.ndarray | None = None
+) -> _Chunk:
     """The next `length` readable frames of a shape, `held` first; fewer at the end and before another shape."""
-    chunk = _Chunk([] if held is None else [held])
+    chunk = _Chunk(collections.deque([] if held is None else [held]))
     readable = len(chunk.items)
     try:
         while readable < length:
-            try:
-                frame = next(frames)
-            except StopIteration:
+            frame: Any = next(frames, _OVER) if room.take() else _OVER
+            if frame is _OVER:
                 chunk.over = True
                 break
-            if not isinstance(frame, Unreadable):
+            if isinstance(frame, Unreadable):
+                room.give()
+            else:
                 check_frame(frame)
                 if frame.shape != shape:
                     chunk.held = frame

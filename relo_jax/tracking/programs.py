@@ -2,15 +2,15 @@
 "Inference").
 
 What a video carries from frame to frame stays on the device: templates, tokens, the last box and the window of the next
-crop. A frame goes up as uint8; one row of six numbers comes back. Every way to track (frame by frame, in chunks, in
-lockstep) runs these functions, geometry included, so that all give the same boxes.
+crop. Frames, or patches of them, go up as uint8 (`patches.py`); one row of numbers comes back. Every way to track
+(frame by frame, in chunks, in lockstep) runs these functions, geometry included, so that all give the same boxes.
 
-Videos come in many sizes, compiled programs in few: a frame is padded to a bucket, whose sides are rounded up, and its
-true size is an argument.
+A target whose next crop needs a pixel that is not in its patch halts: it stays as it was before that frame, through all
+frames that follow, until the host sends the frame again.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -25,6 +25,7 @@ from relo_jax.geometry.crop import (
     box_from_crop,
     box_to_crop_norm,
     crop_device,
+    crop_packed,
     crop_window,
     crop_windows,
     cut_host,
@@ -34,8 +35,12 @@ from relo_jax.tracking.step import ModelState, init_state, replace_template, ste
 
 Array = jax.Array | np.ndarray
 
-# Columns of an answer. The evidence of the score is there if the variables have the score's weights.
-BOX, RESPONSE, SCORE, EVIDENCE = slice(0, 4), 4, 5, slice(6, None)
+# Columns of an answer. The evidence of the score is there if the variables have the score's weights. MOVED, which is
+# not there if the host cuts the crops, is 1 where the target was tracked, 0 where it halted or had no frame.
+BOX, RESPONSE, SCORE, EVIDENCE, MOVED = slice(0, 4), 4, 5, slice(6, 10), -1
+# Columns of a place: index of the patch's first pixel and pixels from row to row (0: there is no frame); first column
+# and row of the frame in it, and those behind its last; height and width of the frame; whether a halted target goes on.
+FIRST, PITCH, LEFT, TOP, RIGHT, BOTTOM, HEIGHT, WIDTH, RESUMES = PLACE = range(9)
 
 
 class TrackState(flax.struct.PyTreeNode):
@@ -45,6 +50,7 @@ class TrackState(flax.struct.PyTreeNode):
     box_xywh: Array  # [B, 4] float32, pixels
     crop_window: Array  # [B, 3] int32, x, y, side of the next search region
     frames: Array  # [B] int32, number of search frames so far
+    halted: Array  # [B] bool, waits for a frame to be sent again
 
 
 class Updates(flax.struct.PyTreeNode):
@@ -66,21 +72,8 @@ class Updates(flax.struct.PyTreeNode):
 # The batch axis of each field.
 BATCH_AXES: Any = TrackState(
     ModelState(templates=0, tokens=1, first=0, window=0, reference=0),  # type: ignore[arg-type]
-    box_xywh=0, crop_window=0, frames=0,  # type: ignore[arg-type]
+    box_xywh=0, crop_window=0, frames=0, halted=0,  # type: ignore[arg-type]
 )  # fmt: skip
-
-
-def bucket_side(length: int) -> int:
-    """The smallest of 128, 160, 192, 256, 320, 384, 512 ... (4, 5 or 6 times a power of two) that holds a length."""
-    scale = 32
-    while 6 * scale < length:
-        scale *= 2
-    return next(k * scale for k in (4, 5, 6) if k * scale >= length)
-
-
-def bucket(height: int, width: int) -> tuple[int, int]:
-    """Sides of the bucket for frames of a size; at most a third longer than the frame's."""
-    return bucket_side(height), bucket_side(width)
 
 
 ReadCrop = Callable[[np.ndarray, float, int], tuple[np.ndarray, float]]
@@ -123,29 +116,6 @@ def cropper(frame: np.ndarray) -> ReadCrop:
     return read_crop
 
 
-def pad_to_bucket(
-    slots: Sequence[Sequence[np.ndarray]], length: int, sides: tuple[int, int] = (1, 1)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of several videos as `track_chunk` takes them.
-
-    Args:
-      slots: B lists of at most C frames, uint8 `[H, W, 3]` of any size.
-      length: C.
-      sides: smallest height and width of the bucket.
-
-    Returns:
-      frames uint8 `[C, B, H, W, 3]` with anything outside them, and sizes int32 `[C, B, 2]`, their heights and widths.
-    """
-    shapes = [sides, *(frame.shape for frames in slots for frame in frames)]
-    batch = np.empty((length, len(slots), *bucket(*(max(shape[k] for shape in shapes) for k in (0, 1))), 3), np.uint8)
-    size = np.ones((length, len(slots), 2), np.int32)
-    for row, frames in enumerate(slots):
-        for index, frame in enumerate(frames):
-            size[index, row] = height, width = frame.shape[:2]
-            batch[index, row, :height, :width] = frame
-    return batch, size
-
-
 @functools.partial(jax.jit, static_argnames=("model", "window_power"))
 def begin(
     model: RELO,
@@ -158,11 +128,12 @@ def begin(
 ) -> TrackState:
     """The state of B targets before the first search frame; arguments of `init_state` and `first_view`."""
     state = init_state(model, variables, template_crops, template_boxes_xywh_norm, window_power)
-    return TrackState(state, box_xywh, crop_window, jnp.zeros(len(box_xywh), jnp.int32))
+    none = jnp.zeros(len(box_xywh), jnp.int32)
+    return TrackState(state, box_xywh, crop_window, none, none > 0)
 
 
 def _crop_step(
-    model: RELO, variables: dict, target: TrackState, crops: Array, side: Array, size: Array
+    model: RELO, variables: dict, target: TrackState, crops: Array, side: Array | None, size: Array
 ) -> tuple[TrackState, jax.Array]:
     """One frame of B targets whose crops are cut: the network, the box in the image, and the next search region.
 
@@ -171,57 +142,100 @@ def _crop_step(
       variables: its variables.
       target: state of the B targets.
       crops: uint8 `[B, S, S, 3]`.
-      side: int32 `[B]`, side of each search region in pixels of the frame.
+      side: int32 `[B]`, side of each search region in pixels of the frame; None: as in `crop_window`.
       size: int32 `[B, 2]`, heights and widths of the frames.
 
     Returns:
       the new state, and answers float32 `[B, 6]`: box_xywh in pixels, response, score; `[B, 10]` with the evidence.
     """
     state, result = step(model, variables, target.state, crops)
+    side = target.crop_window[:, 2] if side is None else side
     resize_factor = model.config.search_size / side[:, None].astype(jnp.float32)
     box = box_from_crop(result.box_cxcywh_norm, target.box_xywh, resize_factor, model.config.search_size)
     box = clip_box_xywh(box, *size.astype(jnp.float32).T)
     numbers = [box, result.response[:, None], result.score[:, None]]
     answer = jnp.concatenate(numbers if result.evidence is None else [*numbers, result.evidence], axis=1)
-    return TrackState(state, box, crop_windows(box, SEARCH_FACTOR), target.frames + 1), answer
+    target = target.replace(
+        state=state, box_xywh=box, crop_window=crop_windows(box, SEARCH_FACTOR), frames=target.frames + 1
+    )
+    return target, answer
 
 
 def _frame_step(
-    model: RELO, variables: dict, target: TrackState, frames: jax.Array, size: jax.Array, updates: Updates | None
+    model: RELO, variables: dict, target: TrackState, pixels: jax.Array, place: jax.Array, updates: Updates | None
 ) -> tuple[TrackState, jax.Array]:
     """One frame of B targets: cuts the crops, tracks, and replaces the templates that are due.
 
     Args:
-      model, variables, target, size: see `_crop_step`.
-      frames: uint8 `[B, H, W, 3]`, padded to a bucket; or `[1, H, W, 3]`, one that all targets share.
+      model, variables, target: see `_crop_step`.
+      pixels: uint8 `[N, 3]`, patches row after row; or `[P, h, w, 3]`, P patches (one that all targets share, or B).
+      place: int32 `[B, 9]`, where the patch of each target lies, in the columns named above.
       updates: when templates are replaced; None compiles nothing for it.
 
     Returns:
-      as `_crop_step`.
+      as `_crop_step`, the answers with the column MOVED.
     """
-    crops = _cut(frames, target.crop_window, size, model.config.search_size)
-    target, answer = _crop_step(model, variables, target, crops, target.crop_window[:, 2], size)
-    if updates is None:
-        return target, answer
-    due = updates.due(target.frames, answer[:, RESPONSE])
+    there = place[:, PITCH] > 0
+    moves = there & (~target.halted | (place[:, RESUMES] > 0)) & _covers(place, target.crop_window)
+    crops = _cut(pixels, place, target.crop_window, model.config.search_size)
+    after, answer = _crop_step(model, variables, target, crops, None, place[:, HEIGHT : WIDTH + 1])
+    if updates is not None:
+        window = crop_windows(after.box_xywh, TEMPLATE_FACTOR)
+        due = updates.due(after.frames, answer[:, RESPONSE])
+        moves &= ~due | _covers(place, window)
+        renew = functools.partial(_renew, model, variables, pixels, place, window, due & moves)
+        after = jax.lax.cond((due & moves).any(), renew, lambda target: target, after)
+    # Templates are replaced only where a target moves.
+    before = target.replace(state=target.state.replace(templates=after.state.templates))
+    target = jax.tree.map(functools.partial(_where, moves), after, before, BATCH_AXES)
+    target = target.replace(halted=jnp.where(there, ~moves, target.halted))
+    return target, jnp.concatenate([answer, moves[:, None].astype(answer.dtype)], axis=1)
 
-    def renew(state: ModelState) -> ModelState:
-        window, side = crop_windows(target.box_xywh, TEMPLATE_FACTOR), model.config.template_size
-        resize_factor = side / window[:, 2:].astype(jnp.float32)
-        box_norm = box_to_crop_norm(target.box_xywh, target.box_xywh, resize_factor, side)
-        new = replace_template(model, variables, state, _cut(frames, window, size, side), box_norm)
-        return state.replace(templates=jnp.where(due[:, None, None], new.templates, state.templates))
 
-    return target.replace(state=jax.lax.cond(due.any(), renew, lambda state: state, target.state)), answer
+def _renew(
+    model: RELO, variables: dict, pixels: Array, place: Array, window: Array, due: Array, target: TrackState
+) -> TrackState:
+    """The targets with the templates replaced that are due, bool `[B]`, from windows `[B, 3]`."""
+    side = model.config.template_size
+    resize_factor = side / window[:, 2:].astype(jnp.float32)
+    box_norm = box_to_crop_norm(target.box_xywh, target.box_xywh, resize_factor, side)
+    new = replace_template(model, variables, target.state, _cut(pixels, place, window, side), box_norm)
+    templates = jnp.where(due[:, None, None], new.templates, target.state.templates)
+    return target.replace(state=target.state.replace(templates=templates))
 
 
-def _cut(frames: Array, crop_window: Array, size: Array, out_size: int) -> jax.Array:
-    cut = functools.partial(crop_device, out_size=out_size)
-    if len(crop_window) == 1:  # a gather without a batch is faster on a CPU
-        return cut(frames[0], crop_window[0], size[0])[None]
-    if len(frames) == 1:
-        return jax.vmap(functools.partial(cut, frames[0]))(crop_window, size)
-    return jax.vmap(cut)(frames, crop_window, size)
+def _where(moves: Array, after: Array, before: Array, axis: int) -> Array:
+    """`after` in the rows of an axis that move, `before` in the others."""
+    return (
+        after
+        if after is before
+        else jnp.where(jnp.expand_dims(moves, [k for k in range(after.ndim) if k != axis]), after, before)
+    )
+
+
+def _covers(place: Array, window: Array) -> Array:
+    """Whether the patch of each target has all pixels of its window that belong to the frame, bool `[B]`."""
+    x, y, side = window.T
+    across = (place[:, LEFT] <= jnp.maximum(x, 0)) & (jnp.minimum(x + side, place[:, WIDTH]) <= place[:, RIGHT])
+    return across & (place[:, TOP] <= jnp.maximum(y, 0)) & (jnp.minimum(y + side, place[:, HEIGHT]) <= place[:, BOTTOM])
+
+
+def _cut(pixels: Array, place: Array, window: Array, out_size: int) -> jax.Array:
+    """The crops of B targets, uint8 `[B, S, S, 3]`, from windows `[B, 3]`; pixels and place as in `_frame_step`."""
+    packed = pixels.ndim == 2
+    shared = packed or len(pixels) == 1
+
+    def cut(pixels: Array, place: Array, window: Array) -> jax.Array:
+        size = place[HEIGHT : WIDTH + 1]
+        if packed:
+            return crop_packed(pixels, place[FIRST : TOP + 1], window, size, out_size)
+        return crop_device(pixels, window, size, out_size, place[LEFT : TOP + 1])
+
+    if shared and not packed:
+        pixels = pixels[0]
+    if len(window) == 1:  # a gather without a batch is faster on a CPU
+        return cut(pixels if shared else pixels[0], place[0], window[0])[None]
+    return jax.vmap(cut, (None if shared else 0, 0, 0))(pixels, place, window)
 
 
 _compiled = functools.partial(jax.jit, static_argnames="model", donate_argnames="target")
@@ -231,10 +245,10 @@ track_frame = _compiled(_frame_step)
 
 @_compiled
 def track_chunk(
-    model: RELO, variables: dict, target: TrackState, frames: jax.Array, size: jax.Array, updates: Updates | None
+    model: RELO, variables: dict, target: TrackState, pixels: jax.Array, place: jax.Array, updates: Updates | None
 ) -> tuple[TrackState, jax.Array]:
-    """`track_frame` over the C frames of a chunk: frames `[C, B, H, W, 3]`, size `[C, B, 2]` -> answers `[C, B, 6]`."""
-    return jax.lax.scan(lambda target, x: _frame_step(model, variables, target, *x, updates), target, (frames, size))
+    """`track_frame` over the C frames of a chunk: an axis C before those of pixels, place and answers."""
+    return jax.lax.scan(lambda target, x: _frame_step(model, variables, target, *x, updates), target, (pixels, place))
 
 
 @_compiled

@@ -171,7 +171,7 @@ def _work(
         if shown is not None:
             opened = [*opened, _window_writer(shown, tracker)]
         images = _chained(first, frames)
-        followed = follow(tracker, images, boxes if count > 1 else boxes[0], chunk)
+        followed = follow(tracker, images, boxes if count > 1 else boxes[0], chunk, frames.stored)
         return _run(followed, frames, opened, interrupted)
 
 

@@ -7,6 +7,7 @@ where they lie in the image.
 map that a focal loss taught to look like a Gaussian at the target's centre, as in OSTrack (Ye et al., 2022).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -17,6 +18,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from relo_jax.mdp.action import decode_box, greedy
 from relo_jax.model import RELO
+from relo_jax.model.inference import FOLDED, Network
 from relo_jax.tracking import confidence
 
 
@@ -91,7 +93,7 @@ def step(
       crops: search regions around the last boxes.
     """
 
-    def localise(module: RELO) -> tuple[jax.Array, jax.Array, StepResult]:
+    def localise(module: RELO | Network) -> tuple[jax.Array, jax.Array, StepResult]:
         features, tokens = module.frame(state.templates, jnp.asarray(crops), state.tokens, state.first)
         is_heatmap = module.config.localizer == "heatmap"
         scores = module.center(features).reshape(state.window.shape) if is_heatmap else module.policy_logits(features)
@@ -110,8 +112,7 @@ def step(
         probability = confidence.probability(evidence, variables)
         return tokens, reference, StepResult(box, response.max(-1), probability, evidence)
 
-    localised: Any = model.apply(variables, method=localise)
-    tokens, reference, result = localised
+    tokens, reference, result = _on_network(model, variables, localise)
     state = state.replace(tokens=tokens, first=jnp.zeros_like(state.first), reference=reference)
     return state, result
 
@@ -132,5 +133,12 @@ def replace_template(
 def _encode_template(
     model: RELO, variables: dict, crops: Array | np.ndarray, boxes_xywh_norm: Array | np.ndarray
 ) -> Array:
-    tokens: Any = model.apply(variables, crops[:, None], boxes_xywh_norm[:, None], method="encode_templates")
-    return tokens
+    encode = lambda network: network.encode_templates(crops[:, None], boxes_xywh_norm[:, None])
+    return _on_network(model, variables, encode)
+
+
+def _on_network(model: RELO, variables: dict, function: Callable[[Any], Any]) -> Any:
+    """What a function of the network returns, with the variables in either form."""
+    if FOLDED in variables:
+        return function(Network(model.config, variables[FOLDED]))
+    return model.apply(variables, method=function)

@@ -1,8 +1,11 @@
 """K targets of one video, advanced together: what `Tracker` (K = 1) and `MultiTracker` share.
 
-A frame is sent to the device once, whatever K is: the crops are cut from it on the host (on a CPU) or on the device.
+The crops are cut on the host (on a CPU) or on the device. There, what goes up of a frame are patches around the targets
+or the whole frame, once, whatever K is. Where a patch was too small, the targets that halted get their frames again,
+whole, before anything else is sent.
 """
 
+import collections
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,14 +15,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from relo_jax.checkpoints import load as checkpoint_loading
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_windows, cut_host
 from relo_jax.model import RELO
 from relo_jax.tracking import confidence, programs
 from relo_jax.tracking.engine import EMPTY_BOX, Engine
 from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame
+from relo_jax.tracking.patches import RECENT, reach
 
+PARTS = (0.3, 1.0)  # see `patches.Packer`; both are compiled before the first frame, so that no frame waits
 Box = Sequence[float] | np.ndarray  # x, y, w, h in pixels
 
 
@@ -42,21 +46,39 @@ class Result:
     carried: bool = False
 
 
+@dataclass(eq=False)
+class _Sent:
+    """A chunk on the device: its frames, how many it is padded to, and the answers `[C, K, 7]`."""
+
+    frames: Sequence[np.ndarray]
+    length: int
+    answers: jax.Array | np.ndarray
+
+
 class VideoTargets:
-    """See `Tracker` and `MultiTracker`, whose arguments these are; count is K."""
+    """See `Tracker` and `MultiTracker`, whose arguments these are; count is K, and `patches` is the engine's."""
 
     def __init__(
-        self, model: RELO, variables: dict, count: int, options: dict | None = None, device_crops: bool | None = None
+        self,
+        model: RELO,
+        variables: dict,
+        count: int,
+        options: dict | None = None,
+        device_crops: bool | None = None,
+        patches: bool | None = None,
     ):
-        self._engine, self._count = Engine(model, variables, options), count
+        self._engine, self._count = Engine(model, variables, options, patches, PARTS, shared=True), count
         self._device_crops = self._engine.device.platform != "cpu" if device_crops is None else device_crops
         self._begun = False
-        self._prepared: set[tuple[int, int, int | None]] = set()
+        self._recent = np.full((count, RECENT, 4), np.nan)  # last boxes that the host knows
+        self._under_way: collections.deque[_Sent] = collections.deque()  # chunks whose answers it does not know
         self._warm_up()
 
     @classmethod
     def _load(cls, path: str | Path, dtype: str | None, overrides: dict) -> tuple[RELO, dict, dict]:
-        loaded = checkpoint_loading.load_tracker(path, dtype)
+        from relo_jax.checkpoints.load import load_tracker  # with its Orbax, which a tracker of given variables lacks
+
+        loaded = load_tracker(path, dtype)
         return loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides}
 
     def _prepared_for(self, sizes: Sequence[tuple[int, int]]):
@@ -83,6 +105,7 @@ class VideoTargets:
     def boxes(self) -> np.ndarray:
         """The last box_xywh of every target, in pixels, float32 `[K, 4]`. Waits for the device."""
         self._check_begun("boxes")
+        self._settle()
         return jax.device_get(self._engine.state.box_xywh)
 
     def prepare(self, height: int, width: int, chunk: int | None = None) -> None:
@@ -92,12 +115,8 @@ class VideoTargets:
           height, width: of the frames.
           chunk: C of `update_chunk`; None prepares `update`.
         """
-        key = *programs.bucket(height, width), chunk
-        if key in self._prepared or (chunk is None and not self._device_crops):
-            return
-        frames, sizes = programs.pad_to_bucket([[]], chunk or 1, (height, width))
-        self._engine.compile(functools.partial(self._track, chunk=chunk), frames, sizes)
-        self._prepared.add(key)
+        if chunk is not None or self._device_crops:
+            self._engine.prepare(height, width, chunk)
 
     def rescale(self, across: float, down: float) -> None:
         """Scales the boxes with the picture; templates and tokens stay.
@@ -105,7 +124,8 @@ class VideoTargets:
         Args:
           across, down: new width and height of the picture over the old ones.
         """
-        boxes = self.boxes * np.array([across, down, across, down], np.float32)
+        scale = np.array([across, down, across, down], np.float32)
+        boxes, self._recent = self.boxes * scale, self._recent * scale
         windows = np.asarray(crop_windows(boxes, SEARCH_FACTOR), np.int32)
         boxes, windows = self._engine.put((boxes, windows))
         self._engine.state = self._engine.state.replace(box_xywh=boxes, crop_window=windows)
@@ -114,11 +134,18 @@ class VideoTargets:
         check_frame(frame)
         boxes = [check_box(box, frame) for box in boxes_xywh]
         self.prepare(*frame.shape[:2])
+        self._settle()
         self._engine.state, self._begun = self._engine.begin(self._first_views(frame, boxes)), True
+        self._recent[:] = np.nan
+        self._recent[:, -1] = boxes
 
     def _init_one(self, row: int, frame: np.ndarray, box_xywh: Box) -> None:
         check_frame(frame)
-        self._engine.begin_row(row, self._first_views(frame, [check_box(box_xywh, frame)]))
+        box = check_box(box_xywh, frame)
+        self._settle()
+        self._engine.begin_row(row, self._first_views(frame, [box]))
+        self._recent[row] = np.nan
+        self._recent[row, -1] = box
 
     def _first_views(self, frame: np.ndarray, boxes: Sequence[np.ndarray]) -> tuple[programs.Array, ...]:
         read_crop = functools.partial(crop_host, frame)
@@ -128,13 +155,16 @@ class VideoTargets:
     def _update(self, frame: np.ndarray) -> list[Result]:
         self._check_begun("update")
         check_frame(frame)
+        self._settle()
         if self._device_crops:
-            return self._results(jax.device_get(self._track(*programs.pad_to_bucket([[frame]], 1))))
+            return self._results(self._track_frame(frame))
         windows = jax.device_get(self._engine.state.crop_window)
         crops = np.stack([cut_host(frame, window, self.model.config.search_size) for window in windows.tolist()])
         sizes = np.array([frame.shape[:2]] * self._count, np.int32)
-        answers = jax.device_get(self._engine.track_crops(crops, windows[:, 2], sizes))
+        answers = jax.device_get(self._engine.track_crops(crops, None, sizes))
         results = self._results(answers)
+        if self._engine.sends_patches:
+            self._remember(answers[None])
         if self._engine.update_rule is not None:
             self._renew_templates(self._engine.update_rule, frame, answers)
         return results
@@ -154,19 +184,66 @@ class VideoTargets:
         length = length or len(frames)
         if len(frames) > length:
             raise UserError(f"update_chunk has {len(frames)} frames for length={length}: give no more than that")
-        answers = self._track(*programs.pad_to_bucket([frames], length), chunk=length)
-        return lambda: map(self._results, jax.device_get(answers)[: len(frames)])
+        answers = self._engine.track_chunk(self._padded(frames, length), self._reached(length))
+        answers.copy_to_host_async()
+        sent = _Sent(list(frames), length, answers)
+        self._under_way.append(sent)
 
-    def _track(self, frames: np.ndarray, sizes: np.ndarray, chunk: int | None = None) -> jax.Array:
-        """One dispatch over frames `[C, 1, H, W, 3]` that all targets share, sizes `[C, 1, 2]`.
+        def results() -> Iterator[list[Result]]:
+            while sent in self._under_way:
+                self._settle_next()
+            return map(self._results, np.asarray(sent.answers))
 
-        Returns:
-          answers `[C, K, 6]`, still on the device; `[K, 6]` of the one frame where chunk is None.
-        """
-        sizes = np.repeat(sizes, self._count, axis=1)
-        if chunk is None:
-            return self._engine.track_frame(frames[0], sizes[0])
-        return self._engine.track_chunk(frames, sizes)
+        return results
+
+    def _padded(self, frames: Sequence[np.ndarray | None], length: int) -> list[list[np.ndarray | None]]:
+        return [[frame] * self._count for frame in [*frames, *[None] * (length - len(frames))]]
+
+    def _reached(self, length: int) -> np.ndarray | None:
+        """What goes up of the next frames; None: all."""
+        if not self._engine.sends_patches:
+            return None
+        ahead = sum(len(sent.frames) for sent in self._under_way) + np.arange(1, length + 1)
+        return reach(self._recent, np.repeat(ahead[:, None], self._count, axis=1))
+
+    def _track_frame(self, frame: np.ndarray) -> np.ndarray:
+        """Answers `[K, 7]` of one frame; the device cuts the crops."""
+        answers = jax.device_get(self._engine.track_frame([frame] * self._count, self._reached(1)))
+        halted = answers[:, programs.MOVED] == 0
+        if halted.any():
+            again = self._engine.track_frame([frame if halts else None for halts in halted], resumes=True)
+            answers = np.where(halted[:, None], jax.device_get(again), answers)
+        self._remember(answers[None])
+        return answers
+
+    def _settle(self) -> None:
+        """Waits for all chunks under way, whose results may still be asked for."""
+        while self._under_way:
+            self._settle_next()
+
+    def _settle_next(self) -> None:
+        """Waits for the chunk that was sent first, and sends again what halted targets missed."""
+        sent = self._under_way[0]
+        answers = np.array(jax.device_get(sent.answers))
+        missed = answers[..., programs.MOVED] == 0
+        missed[len(sent.frames) :] = False
+        if missed.any():
+            frames = self._padded(sent.frames, sent.length)
+            again = [
+                [one if m else None for one, m in zip(*rows, strict=True)] for rows in zip(frames, missed, strict=True)
+            ]
+            whole = jax.device_get(self._engine.track_chunk(again, resumes=True))
+            answers[missed] = whole[missed]
+        self._under_way.popleft()
+        sent.answers, sent.frames = answers[: len(sent.frames)], ()  # the frames are in memory no longer than needed
+        self._remember(sent.answers)
+        if missed.any():
+            self._settle()  # the chunks behind it, before anything else moves these targets
+
+    def _remember(self, answers: np.ndarray) -> None:
+        """The boxes of answers `[F, K, 7]` are known."""
+        boxes = np.concatenate([self._recent, answers[..., programs.BOX].swapaxes(0, 1)], axis=1)
+        self._recent = boxes[:, -RECENT:]
 
     def _results(self, answers: np.ndarray) -> list[Result]:
         return [self._result(answer) for answer in answers]
@@ -195,7 +272,7 @@ class VideoTargets:
             return
         if engine.update_rule is not None:
             engine.renew_template(0, tuple(part[:1] for part in self._empty_views()[:2]))
-        crops, sides = np.zeros((self._count, size, size, 3), np.uint8), np.full(self._count, size, np.int32)
+        crops = np.zeros((self._count, size, size, 3), np.uint8)
         for _ in range(2):
-            answers = engine.track_crops(crops, sides, np.full((self._count, 2), size, np.int32))
+            answers = engine.track_crops(crops, None, np.full((self._count, 2), size, np.int32))
         jax.block_until_ready(answers)

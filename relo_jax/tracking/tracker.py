@@ -30,13 +30,22 @@ class Tracker(VideoTargets):
         which the template is updated; `found_threshold`, score from which a result counts as found.
       device_crops: whether the device cuts the crops, so that a frame is one dispatch. None does so except on a CPU,
         where OpenCV is faster. The boxes are the same.
+      patches: whether only patches around the target go to the device where they suffice, and whole frames where they
+        do not. None does so except on a CPU, where nothing is to be gained. The boxes are the same.
 
     Raises:
       UserError: an option that does not exist or makes no sense.
     """
 
-    def __init__(self, model: RELO, variables: dict, options: dict | None = None, device_crops: bool | None = None):
-        super().__init__(model, variables, 1, options, device_crops)
+    def __init__(
+        self,
+        model: RELO,
+        variables: dict,
+        options: dict | None = None,
+        device_crops: bool | None = None,
+        patches: bool | None = None,
+    ):
+        super().__init__(model, variables, 1, options, device_crops, patches)
 
     @classmethod
     def from_pretrained(
@@ -89,7 +98,7 @@ class Tracker(VideoTargets):
         Args:
           frames: uint8 `[H, W, 3]`, RGB; sizes may differ.
           length: C, frames that the compiled program takes; None: the number of frames. A shorter chunk is padded to
-            it and must be the last one, since the padding moves the target on.
+            it.
 
         Returns:
           a function that waits for the device and yields a Result a frame. It raises UserError where the network's box
@@ -126,10 +135,11 @@ class MultiTracker(VideoTargets):
         targets: int,
         options: dict | None = None,
         device_crops: bool | None = None,
+        patches: bool | None = None,
     ):
         if isinstance(targets, bool) or not isinstance(targets, int) or targets < 1:
             raise UserError(f"targets is {targets!r}: give the number of targets, at least 1")
-        super().__init__(model, variables, targets, options, device_crops)
+        super().__init__(model, variables, targets, options, device_crops, patches)
 
     @classmethod
     def from_pretrained(

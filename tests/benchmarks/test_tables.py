@@ -64,6 +64,15 @@ def test_an_aim_that_was_missed_is_named_with_its_reason(row, reason, write):
     assert reason is None or reason in text
 
 
+def test_what_goes_up_of_a_frame_is_said_where_it_was_counted(write):
+    sent = {"frame": 921_600, "whole": 983_076, "patches": 294_948}
+    calls = {"jit": 89.8, "compiled": 91.8, "flat_jit": 63.9, "arrays": 194}
+    text = " ".join(write("track", {**TRACK, "bytes_up_a_frame": sent, "dispatch_us": calls}).split())
+    assert "Of a frame of 922 kB, 295 kB go up as a patch" in text and "983 kB as a whole frame" in text
+    assert "194 arrays, takes the host 90 µs; compiled ahead of time 92 µs" in text
+    assert "go up" not in write("track", TRACK)
+
+
 def test_rows_of_a_gpu_are_compared_with_the_aims(write):
     cpu = {**TRACK, "dtype": "bfloat16", "network_ms": {"median": 20.0}, "lockstep_share_of_matmul": 0.07}
     text = write("track", cpu, {**cpu, **GPU})

@@ -17,8 +17,8 @@ from relo_jax.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "demo", "train", "study", "profile", "eval", "calibrate", "report", "pack", "reproduce", "rehearse", "track",
-    "convert", "data",
+    "demo", "train", "study", "profile", "plan", "eval", "calibrate", "report", "pack", "reproduce", "rehearse",
+    "track", "convert", "data",
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from relo_jax.geometry.crop import crop_host
 from relo_jax.model import RELO
 from relo_jax.tracking import programs
 from relo_jax.tracking.follow import follow
+from relo_jax.tracking.patches import bucket_side
 from relo_jax.tracking.tracker import Tracker
 from tests.golden import FIELDS as GOLDEN
 
@@ -142,13 +143,13 @@ def test_videos_of_six_sizes_take_no_more_programs_than_buckets(loaded, natural_
         return Sequence(f"video {k}", np.tile([50.5, 40.25, 30 + k, 24], (len(frames), 1)), None, frames.__getitem__)
 
     videos = [video(k) for k in range(20)]
-    buckets = {programs.bucket(*v.read_frame(0).shape[:2]) for v in videos}
+    buckets = {bucket_side(height * width) for height, width in sizes}
     before = programs.track_chunk._cache_size()
     start = time.perf_counter()
     engine = Lockstep(loaded.model, loaded.variables, {"window_power": 1.0}, batch=3, chunk=2)
     found = {t.sequence.name: t for t in engine.run(videos)}
     wall = time.perf_counter() - start
-    assert 1 <= programs.track_chunk._cache_size() - before <= len(buckets) < 20
+    assert 1 <= programs.track_chunk._cache_size() - before <= len(buckets) < 6
     tracker = Tracker(loaded.model, loaded.variables, {"window_power": 1.0})
     for sequence in videos:
         frames = map(sequence.read_frame, range(len(sequence)))
@@ -158,26 +159,6 @@ def test_videos_of_six_sizes_take_no_more_programs_than_buckets(loaded, natural_
         assert (tracked.seconds > 0).all()
         wall -= tracked.seconds.sum()
     assert not found and 0 < engine.seconds_compiling < wall  # the frames' seconds and compilation are within the whole
-
-
-def test_each_bucket_in_use_contains_the_one_before(loaded, monkeypatch):
-    """So there is a bucket for a batch of any mixture, and a new size makes one new program at most."""
-    engine = Lockstep(loaded.model, loaded.variables, {"window_power": 1.0}, batch=2)
-    compiled = []
-    monkeypatch.setattr(engine, "_compile", lambda track, frames, sizes: compiled.append(frames.shape[2:4]))
-    frame = lambda *shape: np.empty((*shape, 3), np.uint8)
-    wide, tall = frame(100, 250), frame(250, 100)
-    assert engine._bucket([[wide], []]) == (128, 256)
-    assert engine._bucket([[tall], []]) == (256, 256)
-    assert engine._bucket([[wide], [tall, wide]]) == (256, 256)
-    assert engine._bucket([[wide], [frame(90, 90)]]) == (128, 256)
-    assert compiled == [(128, 256), (256, 256)]
-
-
-def test_buckets_hold_their_frames_and_are_few():
-    sides = [programs.bucket_side(length) for length in range(1, 4097)]
-    assert all(length <= side <= max(128, 4 / 3 * length) for length, side in enumerate(sides, start=1))
-    assert len(set(sides)) == 16 and programs.bucket(480, 854) == (512, 1024)
 
 
 def test_sequences_that_draw_crops_are_asked_only_for_crops(loaded, folder):

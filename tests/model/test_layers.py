@@ -3,9 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import scipy.stats
 
 from relo_jax.model.batch_norm import BatchNorm
-from relo_jax.model.layers import drop_path
+from relo_jax.model.layers import drop_path, gelu
+from relo_jax.model.platform import compiling_for
 
 
 def test_batch_norm_keeps_pytorchs_unbiased_running_variance():
@@ -24,3 +27,23 @@ def test_drop_path_drops_whole_frames_and_keeps_the_mean():
     assert set(np.unique(out)) == {np.float32(0), np.float32(1 / 0.75)}
     assert (out == out[:, :, :1, :1]).all()
     assert abs(out.mean() - 1) < 0.05
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu", "tpu"])
+def test_gelu_is_the_same_function_on_every_platform(name):
+    x = np.linspace(-9, 9, 2001, dtype=np.float32)
+    exact = x * scipy.stats.norm.cdf(x.astype(np.float64))
+    with compiling_for(name):
+        np.testing.assert_allclose(gelu(jnp.asarray(x)), exact, rtol=0, atol=2e-6)
+        half = gelu(jnp.asarray(x, jnp.bfloat16))
+    # bfloat16 has 8 bits, and JAX's way rounds the argument of erfc too.
+    np.testing.assert_allclose(half.astype(np.float32), exact, rtol=2e-2, atol=2e-2)
+    assert half.dtype == jnp.bfloat16
+
+
+def test_on_a_gpu_gelu_is_one_erf_of_float32():
+    x = jnp.ones(3, jnp.bfloat16)
+    assert "erfc" in str(jax.make_jaxpr(gelu)(x))
+    with compiling_for("gpu"):
+        operations = str(jax.make_jaxpr(lambda x: gelu(x) + 0)(x))
+    assert "erf " in operations and "erfc" not in operations and "f32" in operations

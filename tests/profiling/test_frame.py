@@ -3,9 +3,12 @@
 import json
 import re
 
+import jax.numpy as jnp
 import pytest
 
 from relo_jax.commands import main as cli
+from relo_jax.profiling import frame
+from relo_jax.profiling.flops import matmul_flops
 
 
 def test_the_command_prints_the_cost_of_a_frame(tmp_path, capsys):
@@ -41,3 +44,12 @@ def test_the_command_prints_the_cost_of_a_frame(tmp_path, capsys):
 def test_a_mistake_is_one_line(arguments, message, capsys):
     assert cli.main(["profile", *arguments]) == 1
     assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("platform", "size", "products"), [("cpu", 2048, 1), ("gpu", 8192, 20), ("tpu", 8192, 20)])
+def test_the_rate_of_an_accelerator_is_that_of_chained_products(platform, size, products, monkeypatch):
+    counted = []
+    monkeypatch.setattr(frame.jax, "default_backend", lambda: platform)
+    monkeypatch.setattr(frame.jax.random, "normal", lambda key, shape: jnp.zeros(shape, "bfloat16"))
+    monkeypatch.setattr(frame, "timed", lambda run, repeats: counted.append(matmul_flops(run)) or 2.0)
+    assert frame.matmul_rate("bfloat16") == counted[0] / 2.0 == products * size**3

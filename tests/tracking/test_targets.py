@@ -9,7 +9,8 @@ import pytest
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.errors import UserError
 from relo_jax.media import overlay, video
-from relo_jax.tracking import follow, programs, tracker
+from relo_jax.tracking import follow, tracker
+from relo_jax.tracking.patches import bucket_side
 from relo_jax.tracking.session import track_to_files
 
 BOXES = [(100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)]
@@ -56,8 +57,8 @@ def test_on_an_accelerator_the_frame_goes_over_once_whatever_their_number(model,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "device_put", lambda x, *a, **k: copies.append(x) or device_put(x, *a, **k))
         on_device.update(frames[0])
-    ((frame, sizes, _),) = copies
-    assert frame.shape == (1, *programs.bucket(240, 320), 3) and sizes.shape == (3, 2)
+    ((pixels, place),) = copies
+    assert pixels.shape == (bucket_side(240 * 320), 3) and place.shape == (3, 9)
 
 
 def test_in_chunks_too(three, frames, alone):
