@@ -61,11 +61,7 @@ def _spread(x, shape, dtype):
 def _spread_backward(shape, dtype, like, grad):
     added = len(shape) - like.ndim
     axes = [axis for axis in range(len(shape)) if axis < added or like.shape[axis - added] < shape[axis]]
-    total = grad.astype(jnp.float32).sum(axes).reshape(like.shape)
-    if like.dtype == jnp.float32:
-        return (total,)
-    # XLA would round the terms too, if nothing but the rounding of their sum followed.
-    return (jax.lax.optimization_barrier(total).astype(like.dtype),)
+    return (grad.astype(jnp.float32).sum(axes).reshape(like.shape).astype(like.dtype),)
 
 
 @jax.tree_util.register_static
