@@ -284,3 +284,17 @@ def test_a_target_that_halts_stays_as_it_was(updating, jumping):
     row = lambda state: jax.tree.map(lambda x, axis: np.take(x, 0, axis), state, programs.BATCH_AXES).replace(halted=0)
     jax.tree.map(np.testing.assert_array_equal, row(before), row(after))
     assert jax.device_get(engine.track_frame(frames, resumes=True))[:, programs.MOVED].tolist() == [1, 1]
+
+
+def test_a_template_that_is_out_of_reach_halts_its_target_too(updating, jumping):
+    """The next template is cut around the new box, which may lie at the border of the patch."""
+    parts = updating[1]
+    parts.init(jumping[0], STARTS)
+    engine = parts._engine
+    small = np.array([[[96, 96, 112, 112]] * 2], float)
+    for frames, moved in ((2, 0), (1, 1)):  # the template is replaced with the third frame
+        window, count = np.array([[100, 100, 8]] * 2, np.int32), np.full(2, frames, np.int32)
+        window, count, halted = engine.put((window, count, np.zeros(2, bool)))
+        engine.state = engine.state.replace(crop_window=window, frames=count, halted=halted)
+        answers = jax.device_get(engine.track_frame([jumping[1]] * 2, small))
+        assert answers[:, programs.MOVED].tolist() == [moved, moved]

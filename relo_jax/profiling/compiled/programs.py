@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import Mesh, SingleDeviceSharding
 from ml_collections import ConfigDict
 
 from relo_jax.data.clips.plan import CANVAS_FACTOR
@@ -20,7 +20,7 @@ from relo_jax.profiling.flops import matmul_flops
 from relo_jax.tracking import programs as tracking
 from relo_jax.tracking.patches import bucket_side
 from relo_jax.train import rl, warmup
-from relo_jax.train.mesh import DATA, make_mesh, shardings
+from relo_jax.train.mesh import batch_sharding, make_mesh, shardings
 from relo_jax.train.state import create_state, optimizer
 
 _STAGES = {"warmup": warmup, "rl": rl}
@@ -63,8 +63,7 @@ def update(config: ConfigDict, devices: Sequence[jax.Device]) -> Program:
         start = lambda: create_state(config, init_variables(model, key), key)[0]
         state = jax.eval_shape(start)
         state = jax.tree.map(_placed, state, shardings(state, mesh, config.mesh.shard_params))
-        where = NamedSharding(mesh, PartitionSpec(DATA))  # as in train/feed.py
-        clips = jax.tree.map(lambda x: _placed(x, where), batch(config, model))
+        clips = {name: _placed(x, batch_sharding(name, mesh)) for name, x in batch(config, model).items()}
         step = _STAGES[config.stage].make_step(model, config, optimizer(config))
         return Program(step, (state, clips), mesh, len(devices), matmul_flops(step, state, clips))
 

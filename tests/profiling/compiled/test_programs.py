@@ -11,7 +11,6 @@ from relo_jax.model import RELO
 from relo_jax.model.inference import FOLDED
 from relo_jax.model.platform import compiling_for
 from relo_jax.profiling.compiled import programs
-from relo_jax.profiling.flops import matmul_flops
 from tests.model.small import SMALL
 
 
@@ -36,35 +35,26 @@ def test_a_batch_has_the_shapes_of_the_pipelines(stage, rollout, config):
     assert shapes(programs.batch(config, model)) == shapes(made)
 
 
-def test_clips_are_split_over_the_devices_and_parameters_are_not(config):
+def test_the_update_is_that_of_the_run(config):
+    """Clips are split over the devices, parameters are not, and it lowers for the devices of this machine."""
     program = programs.update(config, jax.devices())
     state, clips = program.arguments
-    assert program.devices == 8 and dict(program.mesh.shape) == {"data": 8, "model": 1}
+    assert program.devices == 8 and dict(program.mesh.shape) == {"data": 8, "model": 1} and program.model_flops > 1e6
     assert clips["search_images"].sharding.shard_shape(clips["search_images"].shape)[0] == 1
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state.params))
+    with jax.set_mesh(program.mesh):
+        lowered = program.function.trace(*program.arguments).lower()
+    assert "mhlo.num_partitions = 8" in lowered.as_text()[:500]
     config.batch_size = 12
     with pytest.raises(UserError, match="does not divide over 8 devices"):
         programs.update(config, jax.devices())
-
-
-def test_the_update_is_that_of_the_run(config):
-    """It compiles for the devices of this machine, and asks for the FLOPs that the benchmark counts."""
-    program = programs.update(config, jax.devices())
-    with jax.set_mesh(program.mesh):
-        lowered = program.function.trace(*program.arguments).lower()
-        assert program.model_flops == matmul_flops(program.function, *program.arguments) > 1e6
-    assert "mhlo.num_partitions = 8" in lowered.as_text()[:500]
 
 
 def test_tracking_has_the_form_of_its_platform():
     model, device = RELO.from_variant("tiny", **SMALL), jax.devices()[0]
     here = programs.crops(model, device, 1)
     with compiling_for("gpu"):
-        one, many = (programs.crops(model, device, videos) for videos in (1, 5))
-        frame = programs.frame(model, device)
-    assert FOLDED in one.arguments[1] and FOLDED not in here.arguments[1]
-    assert many.arguments[2].box_xywh.shape == (5, 4)
-    assert many.model_flops == pytest.approx(5 * one.model_flops, rel=0.01)
-    assert FOLDED in frame.arguments[1] and frame.arguments[2].box_xywh.shape == (1, 4)
-    with compiling_for("gpu"):
-        frame.function.trace(*frame.arguments)
+        many, frame = programs.crops(model, device, 5), programs.frame(model, device)
+    assert FOLDED in many.arguments[1] and FOLDED not in here.arguments[1]
+    assert many.arguments[2].box_xywh.shape == (5, 4) and frame.arguments[2].box_xywh.shape == (1, 4)
+    assert many.model_flops == pytest.approx(5 * here.model_flops, rel=0.05) and frame.model_flops > here.model_flops
