@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from relo_jax.model import RELO
-from relo_jax.profiling.efficiency import processor
+from relo_jax.profiling.machine import processor
 
 RESULTS = Path(__file__).parent / "results"
 DTYPES = ["float32", "bfloat16"]

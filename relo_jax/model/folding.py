@@ -129,7 +129,7 @@ def _behind_norm(norm: dict, kernel: np.ndarray, bias: np.ndarray | float) -> Li
     return Linear(norm["scale"][:, None] * kernel, norm["bias"] @ kernel + bias)
 
 
-def _fold_stem(encoder: dict, config: ModelConfig) -> tuple[Stem, np.ndarray]:
+def _fold_stem(encoder: dict, config: ModelConfig) -> tuple[Stem, Array | np.ndarray]:
     """The stem, and the bias of its last layer."""
     embed = encoder["patch_embed"]
     std, mean = np.asarray(IMAGE_STD, np.float32), np.asarray(IMAGE_MEAN, np.float32)

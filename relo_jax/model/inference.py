@@ -129,7 +129,7 @@ def _normalised(x: Array) -> Array:
     return centered * jax.lax.rsqrt(jnp.square(centered).mean(-1, keepdims=True) + LN_EPS)
 
 
-def _stem(stem: Stem, images: Array, config: ModelConfig) -> Array:
+def _stem(stem: Stem, images: Array | np.ndarray, config: ModelConfig) -> Array:
     """uint8 `[B, K, S, S, 3]` to tokens `[B, K, N, D]`, without the bias of the last layer."""
     norm = lambda x: _normalised(x).astype(config.dtype)
 

@@ -27,6 +27,7 @@ from relo_jax.errors import UserError
 from relo_jax.files import atomic_write, make_folder
 from relo_jax.model import RELO, count_parameters, init_variables
 from relo_jax.profiling import counts, frame
+from relo_jax.profiling.machine import processor
 
 JSON_FILE, PAGE_FILE = "efficiency.json", "efficiency.md"
 
@@ -235,15 +236,6 @@ def _how(content: Mapping) -> str:
         f"{content['dtype']}, frames of {content['frame']}, median of {content['frames']}, random weights, one video, "
         "crop and copies included"
     )
-
-
-def processor() -> str:
-    """The name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _write(out: Path, content: dict) -> None:

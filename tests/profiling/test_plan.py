@@ -38,13 +38,13 @@ def compiler(fixtures, monkeypatch):
 def test_the_schedule_follows_from_the_roofline_and_the_table_says_what_limits_it(config, compiler):
     row = plan.training(config, targets.parse("v5e:2x4"), fast=True, kernels=2)
     seconds, schedule = row["roofline_ms"] / 1e3, row["schedule"]
-    assert row["chips"] == 8 and row["mesh"] == {"data": 8, "model": 1} and row["hosts"] == 1
+    assert row["chips"] == 8 and row["mesh"] == {"data": 8, "frames": 1} and row["hosts"] == 1
     assert schedule["clips_per_second"] == pytest.approx(8 / seconds, rel=1e-3)
     assert schedule["hours"] == pytest.approx(1e9 * seconds / 3600, rel=1e-2)
     assert schedule["chip_hours"] == pytest.approx(8 * 1e9 * seconds / 3600, rel=1e-2)
     assert row["fits"] is False and compiler == [-1.0] and json.dumps(row)
     text = plan.training_table(row)
-    assert "rl of tiny, float32: 8 clips of 8 frames\non 8 x TPU v5e (v5e:2x4), mesh data 8 x model 1" in text
+    assert "rl of tiny, float32: 8 clips of 8 frames\non 8 x TPU v5e (v5e:2x4), mesh data 8 x frames 1" in text
     assert "17.00 GiB a chip of 16 GiB: DOES NOT FIT" in text
     assert "9 all-reduce, 0.20 MB; 6 below 8 KiB" in text and "7 collectives that wait for each other" in text
     assert "limited by collectives" in text and "1,000,000,000 steps: at least" in text

@@ -39,13 +39,18 @@ def test_the_update_is_that_of_the_run(config):
     """Clips are split over the devices, parameters are not, and it lowers for the devices of this machine."""
     program = programs.update(config, jax.devices())
     state, clips = program.arguments
-    assert program.devices == 8 and dict(program.mesh.shape) == {"data": 8, "model": 1} and program.model_flops > 1e6
+    assert program.devices == 8 and dict(program.mesh.shape) == {"data": 8, "frames": 1} and program.model_flops > 1e6
     assert clips["search_images"].sharding.shard_shape(clips["search_images"].shape)[0] == 1
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state.params))
     with jax.set_mesh(program.mesh):
         lowered = program.function.trace(*program.arguments).lower()
     assert "mhlo.num_partitions = 8" in lowered.as_text()[:500]
-    config.batch_size = 12
+    config.batch_size, config.rl.clip_length = 4, 8
+    clips = programs.update(config, jax.devices()).arguments[1]
+    shards = {name: x.sharding.shard_shape(x.shape)[:2] for name, x in clips.items()}
+    assert shards["search_images"] == shards["search_boxes_xywh"] == (1, 4), "two devices share the frames of a clip"
+    assert shards["template_images"][0] == 1
+    config.batch_size, config.rl.path = 12, "frame"
     with pytest.raises(UserError, match="does not divide over 8 devices"):
         programs.update(config, jax.devices())
 
