@@ -137,8 +137,8 @@ def test_relo_convert_writes_a_run_and_a_report(tmp_path, model, variables, caps
     out = tmp_path / "checkpoints" / "golden"
     command.run("convert", CHECKPOINT, out, "--set", "heads=3", "--set", "templates=2")
     text = capsys.readouterr().out
-    for line in ("RELO checkpoint, variant tiny", "encoder           97       416,952", "and 19 more (counts batches"):
-        assert line in text
+    for words in ("RELO checkpoint, variant tiny", "encoder 97 416,952", "and 19 more (counts batches"):
+        assert words in " ".join(text.split())
     loaded = checkpoint.load(out)
     assert loaded.model == model
     assert_same(loaded.variables, variables)
