@@ -1,4 +1,4 @@
-"""The section of docs/performance.md on programs that were compiled for absent chips."""
+"""The sections of docs/performance.md on programs for accelerators: compiled for absent chips, and run on a CPU."""
 
 from benchmarks.compiled import PROGRAMS
 from benchmarks.rows import is_gpu, latest, place, rows, section
@@ -71,3 +71,24 @@ def _measured(row: dict) -> str:
         return "-"
     ms = found[-1][part] if program == "frame" else found[-1][part]["ms"]
     return f"{ms['median']:.2f} ({place(found[-1])})"
+
+
+def forms() -> str:
+    found = latest(rows("forms"), "checkpoint", "dtype", "root", "frames")
+    number = lambda values, form: f"{values[form]:.4f}" if values else "-"
+    cells = [
+        [
+            r["checkpoint"], r["dtype"], r["root"], str(r["frames"]), f"{r['largest_px']:.4f}",
+            number(r.get("auc"), "stacked"), number(r.get("auc"), "folded"),
+            f"{r['update_ms']['stacked']['median']:.1f}", f"{r['update_ms']['folded']['median']:.1f}",
+        ]
+        for r in found
+    ]  # fmt: skip
+    text = (
+        "Accelerators run the folded network (`relo_jax/model/inference.py`), CPUs the stacked model. Here both track "
+        "the same real sequences by `python -m benchmarks.forms`. *Apart*: the largest difference of their boxes in "
+        "pixels; each follows its own, so one rounding may grow from frame to frame. *ms*: of an update, in the same "
+        "run."
+    )
+    heads = ["checkpoint", "dtype", "sequences", "frames", "apart", "AUC, stacked", "AUC, folded", "ms, stacked"]
+    return section("Two forms of the network", text, found, [*heads, "ms, folded"], cells)
