@@ -1,13 +1,14 @@
 """The benchmark of the network's two forms runs both, on the same frames, and keeps them apart."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from benchmarks import common, forms, rows, sections_compiled
-from relo_jax.model import RELO, inference
+from relo_jax.model import inference
 from relo_jax.tracking.tracker import Tracker
 from tests.model import small
 
@@ -27,7 +28,7 @@ def root(tmp_path, natural_image):
 def test_both_forms_track_the_same_frames(root, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(rows, "RESULTS", tmp_path)
-    monkeypatch.setattr(RELO, "from_variant", lambda name, **fields: small.small(**fields))
+    monkeypatch.setattr(forms, "RELO", SimpleNamespace(from_variant=lambda name, **fields: small.small(**fields)))
     monkeypatch.setattr(forms, "init_variables", lambda model, key: small.variables())
     made = []
     monkeypatch.setattr(forms, "Tracker", lambda *args: made.append(Tracker(*args)) or made[-1])
