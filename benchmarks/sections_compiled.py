@@ -87,8 +87,9 @@ def forms() -> str:
     text = (
         "Accelerators run the folded network (`relo_jax/model/inference.py`), CPUs the stacked model. Here both track "
         "the same real sequences by `python -m benchmarks.forms`. *Apart*: the largest difference of their boxes in "
-        "pixels; each follows its own, so one rounding may grow from frame to frame. *ms*: of an update, in the same "
-        "run."
+        "pixels; each follows its own, so one rounding may grow from frame to frame. In bfloat16 both round at every "
+        "layer, in different places, and on hard sequences their paths part, as each parts from that of float32. *ms*: "
+        "of an update, in the same run."
     )
     heads = ["checkpoint", "dtype", "sequences", "frames", "apart", "AUC, stacked", "AUC, folded", "ms, stacked"]
     return section("Two forms of the network", text, found, [*heads, "ms, folded"], cells)
