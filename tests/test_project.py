@@ -205,6 +205,13 @@ def test_citation_names_the_paper_and_the_readme_the_commands():
     assert re.search(r"^make demo\b", first_screen, re.M) and re.search(r"^make test\b", first_screen, re.M)
 
 
+def test_every_folder_of_code_is_installed():
+    """In a checkout all of them are found, in a wheel only those that are listed."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    code = {".".join(file.parent.relative_to(ROOT).parts) for file in PACKAGE.rglob("__init__.py")}
+    assert code == {name for name in listed if not name.startswith("relo_jax_datasets")}
+
+
 def test_modules_say_what_they_are():
     silent = [path for path in PACKAGE.rglob("*.py") if not ast.get_docstring(ast.parse(path.read_text()))]
     assert not silent
