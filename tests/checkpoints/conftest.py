@@ -5,19 +5,9 @@ import shutil
 import pytest
 
 from relo_jax.checkpoints import load as checkpoint
-from relo_jax.checkpoints.pytorch import convert
-from relo_jax.model import RELO
-from tests.golden import FIELDS
+from tests.golden import model, variables
 
-
-@pytest.fixture(scope="module")
-def model():
-    return RELO.from_variant("tiny", **FIELDS)
-
-
-@pytest.fixture(scope="module")
-def variables(model, fixtures):
-    return convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
+__all__ = ["model", "variables"]
 
 
 @pytest.fixture(scope="module")
