@@ -19,6 +19,7 @@ _HOME: dict[str, tuple[str, str | None]] = {  # public name -> (module, name in 
     "MultiTracker": ("relo_jax.tracking.tracker", "MultiTracker"),
     "track": ("relo_jax.tracking.follow", "track"),
     "evaluate": ("relo_jax.eval.runner", "evaluate"),
+    "get_config": ("relo_jax.config.summary", "get_config"),
     "train_and_evaluate": ("relo_jax.train.loop", "train_and_evaluate"),
     "UserError": ("relo_jax.errors", "UserError"),
     "checkpoint": ("relo_jax.checkpoints.load", None),

@@ -25,9 +25,9 @@ FIELDS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo eval`."""
-    parser.usage = "relo eval [--config FILE] [--config.field=value ...] [flags]"
-    text = "a file of configs/ with :eval, or the config.json beside results; flags replace its values"
-    parser.add_argument("--config", metavar="FILE[:eval]", help=text)
+    parser.usage = "relo eval [--config NAME] [--config.field=value ...] [flags]"
+    text = "such as b256:eval, a file, or the config.json beside results; flags replace its values"
+    parser.add_argument("--config", metavar="NAME[:eval]", help=text)
     parser.add_argument("--print-config", action="store_true", help="print the resolved config as JSON and exit")
     add_dataset(parser, "folder", several=True)
     add_procedural(parser, count=20, seed=0)

@@ -8,8 +8,8 @@ from relo_jax.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo plan`."""
-    parser.usage = "relo plan --config FILE[:stage] --topology NAME [--config.field=value ...] [--track] [--json]"
-    parser.add_argument("--config", metavar="FILE[:stage]", help="a file of configs/, and the stage: warmup or rl")
+    parser.usage = "relo plan --config NAME[:stage] --topology NAME [--config.field=value ...] [--track] [--json]"
+    parser.add_argument("--config", metavar="NAME[:stage]", help="such as b256:rl, or a file of yours: FILE.py:rl")
     parser.add_argument(
         "--topology", metavar="NAME", help="devices: h100, h100:8, v4:2x2x4, v5e:4x4, v5p:4x4x8 or v6e:16x16, say"
     )

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     frame.add_argument("--size", metavar="WxH", help="of a frame (default 640x480)")
     frame.add_argument("--trace", type=Path, metavar="DIR", help="write a trace of ten frames for TensorBoard")
     clip = parser.add_argument_group("a training clip", "--config and --config.field=value are as in relo train.")
-    clip.add_argument("--config", metavar="FILE[:stage]", help="a file of configs/")
+    clip.add_argument("--config", metavar="NAME[:stage]", help="such as b256:rl, or a file of yours: FILE.py:rl")
     clip.add_argument("--clips", type=int, metavar="N", help="number to measure with (default 64)")
     clip.add_argument("--steps", type=int, metavar="N", help="training steps to measure; 0: none (default 10)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")

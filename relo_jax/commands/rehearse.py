@@ -7,7 +7,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo rehearse`."""
     parser.usage = "relo rehearse --variant NAME [--workdir DIR] [options] [--config.field=value ...]"
-    parser.add_argument("--variant", required=True, metavar="NAME", help="such as b256, with a file in configs/")
+    parser.add_argument("--variant", required=True, metavar="NAME", help="such as b256")
     workdir = "a new directory for everything (default runs/rehearsal-VARIANT)"
     parser.add_argument("--workdir", type=Path, metavar="DIR", help=workdir)
     preset = "paper, or release: the choices of the authors' code, as in configs/ (default paper)"

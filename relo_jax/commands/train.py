@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo train`."""
-    parser.usage = "relo train --config FILE[:stage] --workdir DIR [--config.field=value ...] [--distributed]"
-    parser.add_argument("--config", metavar="FILE[:stage]", help="a file of configs/, and the stage: warmup or rl")
+    parser.usage = "relo train --config NAME[:stage] --workdir DIR [--config.field=value ...] [--distributed]"
+    parser.add_argument("--config", metavar="NAME[:stage]", help="such as b256:rl, or a file of yours: FILE.py:rl")
     parser.add_argument("--workdir", metavar="DIR", help="run directory; a run of the same config in it continues")
     parser.add_argument("--print-config", action="store_true", help="print the resolved config as JSON and exit")
     parser.epilog = (

@@ -1,6 +1,7 @@
 """The config of a training run: its fields (`fields`), recipes over them (`recipes`) and their checks (`validation`).
 
-A file in `configs/` is a `get_config(stage)` over `base()`; `--config.field=value` changes single fields.
+A file in `configs/` is a `get_config(stage)` over `base()`; `--config.field=value` changes single fields. `named` finds
+these files, `command_line` reads them, and `summary` prints a config in a notebook.
 """
 
 from relo_jax.config.evaluation import evaluation, evaluation_from_dict, validate_evaluation

@@ -1,4 +1,4 @@
-"""A config from the command line: a file of `configs/`, and `--config.field=value` for single fields."""
+"""A config from the command line: a name or a file, and `--config.field=value` for single fields."""
 
 import ast
 import json
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict, config_flags
 
 from relo_jax.config.evaluation import evaluation_from_dict
 from relo_jax.config.fields import base, flatten
+from relo_jax.config.named import find_config
 from relo_jax.config.renamed import RENAMED, report_new_name
 from relo_jax.config.validation import from_dict, unknown_field
 from relo_jax.errors import UserError
@@ -20,11 +21,11 @@ from relo_jax.errors import UserError
 def read_config(
     program: str, config: str | None, fields: Iterable[str] = (), default: ConfigDict | None = None
 ) -> ConfigDict:
-    """Reads a config file and replaces fields. Does not validate the result.
+    """Reads a config and replaces fields. Does not validate the result.
 
     Args:
       program: the command, for messages, such as "relo train".
-      config: "FILE.py", "FILE.py:stage" or a saved "config.json"; None if the user gave none.
+      config: "NAME:stage" such as "b256:rl", "FILE.py:stage" or a saved "config.json"; None if the user gave none.
       fields: the flags `--config.field=value`.
       default: the config if the user gave none; the file must have the same fields. None: `base()`, and a file must be
         given.
@@ -36,10 +37,10 @@ def read_config(
     fields = [_current_name(program, argument, known) for argument in fields]
     if config is None and default is None:
         raise UserError(f"{program}: --config is missing; see {program} --help")
-    made = known if config is None else _of_file(program, config)
+    made = known if config is None else open_config(program, config)
     if ("eval" in made) != ("eval" in known):
         stages = ":eval, or the config.json beside results" if "eval" in known else ":warmup or :rl"
-        raise UserError(f"{program}: {config} is of stage {made.get('stage')!r}: give FILE.py{stages}")
+        raise UserError(f"{program}: {config} is of stage {made.get('stage')!r}: give NAME{stages}")
     argv = [program, *fields]
     values = flags.FlagValues()
     config_flags.DEFINE_config_dict("config", made, flag_values=values, sys_argv=argv)
@@ -57,14 +58,16 @@ def given_fields(program: str, fields: Iterable[str], known: ConfigDict) -> set[
     return {flag.partition("=")[0].partition("config.")[2] for flag in current}
 
 
-def _of_file(program: str, config: str) -> ConfigDict:
-    """The config that a file makes or has. Raises UserError."""
-    file = Path(config if Path(config).suffix == ".json" else config.split(":")[0])
-    if not file.is_file():
-        raise UserError(f"config file {file} does not exist: the files of configs/ are examples")
+def open_config(program: str, config: str) -> ConfigDict:
+    """The config that a file makes or has; see `read_config`.
+
+    Raises:
+      UserError: no such name or file; a file that is broken.
+    """
+    file, stage = find_config(config)
     if file.suffix == ".json":
         return _of_json(file)
-    argv = [program, f"--config={config}"]
+    argv = [program, f"--config={file}{stage}"]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "config file", flag_values=values, sys_argv=argv)
     return _parsed(program, values, argv, file)

@@ -73,7 +73,7 @@ def validate_evaluation(config: ConfigDict) -> None:
       UserError: names the field, its value and what is allowed; for an unknown field the nearest known one.
     """
     if STAGE not in config:
-        raise UserError(f"this is a config of stage {config.get('stage')!r}, for relo train: relo eval takes FILE:eval")
+        raise UserError(f"this is a config of stage {config.get('stage')!r}, for relo train: relo eval takes NAME:eval")
     check_fields(config, evaluation())
     if config.stage != STAGE:
         raise UserError(f"config.stage is {config.stage!r}: the config of an evaluation has {STAGE!r}")

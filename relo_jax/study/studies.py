@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-import relo_jax
+from relo_jax.config.named import config_file
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.study.recipe import Arm, config_of
 
@@ -71,18 +71,15 @@ def find(name: str) -> Study:
 
 
 def all_arms() -> dict[str, Arm]:
-    """The table of arms: name -> Arm.
+    """The table of arms: name -> Arm. `configs/ablations.py` in the working directory replaces that of the package.
 
     Raises:
-      UserError: the file is missing, as where only the package is installed, or has no table.
+      UserError: the file has no table.
     """
-    beside_package = Path(relo_jax.__file__).parents[1] / FILE
-    file = next((path for path in (FILE, beside_package) if path.is_file()), None)
-    if file is None:
-        raise UserError(f"{FILE} is not here: run the studies in a copy of the repository, which has it")
+    file = FILE if FILE.is_file() else config_file("ablations")
     arms = runpy.run_path(str(file)).get("ARMS")
     if arms is None:
-        raise UserError(f"{file} has no table ARMS: run the studies in a copy of the repository, or restore the file")
+        raise UserError(f"{file} has no table ARMS: restore the file, or install relo_jax again")
     return arms
 
 

@@ -49,7 +49,7 @@ def test_two_command_lines_in_one_process_do_not_mix():
         (["--config=configs/missing.py", "--workdir=x"], "configs/missing.py does not exist"),
         ([f"--config={TINY}"], "--workdir is missing"),
         (["--workdir=x"], "--config is missing"),
-        ([f"--config={TINY}:eval", "--workdir=x"], "relo_tiny.py:eval is of stage 'eval': give FILE.py:warmup or :rl"),
+        ([f"--config={TINY}:eval", "--workdir=x"], "relo_tiny.py:eval is of stage 'eval': give NAME:warmup or :rl"),
         ([f"--config={TINY}", "--config.stage=eval", "--print-config"], "config.stage is 'eval', for relo eval"),
     ],
 )

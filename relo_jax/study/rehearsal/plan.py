@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-import relo_jax
 from relo_jax import config as relo_config
 from relo_jax.checkpoints.pytorch.parameter_map import sources
 from relo_jax.checkpoints.run_directory import check_free
 from relo_jax.config.command_line import read_config
+from relo_jax.config.named import config_file
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.model import RELO, VARIANTS
 from relo_jax.study.rehearsal.processes import leave_accelerators
@@ -107,7 +107,7 @@ def make_plan(
         raise UserError(f"--data-root {data_root}: no such folder")
     workdir = Path(workdir or f"runs/rehearsal-{variant}").absolute()
     root = None if data_root is None else Path(data_root).absolute()
-    plan = Plan(variant, _config_file(variant), workdir, preset, steps, batch_size, root, tuple(fields))
+    plan = Plan(variant, config_file(variant), workdir, preset, steps, batch_size, root, tuple(fields))
     for stage in STAGES:
         plan.config(stage)
     check_free(workdir)
@@ -148,12 +148,3 @@ def check_space(plan: Plan) -> None:
             f"no space left for a rehearsal in {plan.workdir}: it needs {needed / 2**30:.1f} GiB, "
             f"{free / 2**30:.1f} are free: give another --workdir"
         )
-
-
-def _config_file(variant: str) -> Path:
-    """The variant's file of `configs/`, below the working directory or beside the package. Raises UserError."""
-    name = f"relo_{variant}.py"
-    for folder in (Path.cwd(), Path(relo_jax.__file__).parents[1]):
-        if (folder / "configs" / name).is_file():
-            return folder / "configs" / name
-    raise UserError(f"configs/{name} does not exist: run relo rehearse from a checkout of relo_jax")
