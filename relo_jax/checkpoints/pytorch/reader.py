@@ -1,30 +1,31 @@
 """Reads files of `torch.save` without PyTorch, and without running anything that they contain.
 
 Such a file is a pickle whose tensors refer to raw storages: members of a zip archive (PyTorch 1.6 and newer), or bytes
-appended to the pickles (older). A pickle is a program that may call any importable function, so unpickling a downloaded
-checkpoint runs whatever its author put there. Here only a short list of names is real: ordered dicts, storages, and the
-functions that build a tensor. Every other class or function in the file becomes an inert stand-in: nothing is imported,
-a call returns another stand-in, and its state is dropped. `stats` and `settings` of the release's checkpoints become
-such stand-ins.
+appended to the pickles (older). `pickles` interprets it: dicts, lists, numbers and texts are as they are, tensors are
+`Tensor`, all else is `Inert`, such as `stats` and `settings` of the release's checkpoints.
 
-Tensors are read on first use, so the optimiser state in a file costs nothing.
+Tensors are read on first use, so the optimiser state in a file costs nothing. Sizes in the file are not believed: a
+storage has to be as long as its tensors say, and a tensor has to lie within it.
 """
 
-import collections
+import io
 import math
-import pickle
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 
+from relo_jax.checkpoints.pytorch import pickles
+from relo_jax.checkpoints.pytorch.pickles import Inert
 from relo_jax.errors import UserError
+
+__all__ = ["Inert", "Storage", "Tensor", "load"]
 
 STORAGES = {
     "FloatStorage": np.float32,
@@ -40,34 +41,9 @@ STORAGES = {
 }
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
-
-
-class Inert:
-    """A stand-in for any class or function that is not needed: accepts every call and state, and does nothing."""
-
-    def __new__(cls, *args: object, **kwargs: object) -> "Inert":
-        return object.__new__(cls)
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        pass
-
-    def __call__(self, *args: object, **kwargs: object) -> "Inert":
-        return Inert()
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-    def __setitem__(self, key: object, value: object) -> None:
-        pass
-
-    def append(self, item: object) -> None:
-        pass
-
-    def extend(self, items: object) -> None:
-        pass
-
-    def add(self, item: object) -> None:
-        pass
+MAX_DIMENSIONS = 32  # NumPy allows 64, PyTorch's own reader more; networks have 5
+MAX_EXPANDED = 1 << 24  # elements of a tensor that repeats those of its storage (stride 0)
+MAX_RATIO = 100  # of a compressed member; torch.save compresses nothing
 
 
 class Storage:
@@ -91,12 +67,18 @@ class Tensor:
     """A strided view of a storage, with shape and dtype known before its elements are read."""
 
     def __init__(self, storage: Storage, offset: int, shape: Sequence[int], strides: Sequence[int]):
+        if not isinstance(storage, Storage):
+            raise UserError(f"a tensor has a {type(storage).__name__} in place of a storage")
+        if not all(isinstance(sizes, (tuple, list)) and len(sizes) <= MAX_DIMENSIONS for sizes in (shape, strides)):
+            raise UserError(f"a tensor has more than {MAX_DIMENSIONS} dimensions, or none that can be read")
         numbers = (offset, *shape, *strides)
-        if not all(type(n) is int and n >= 0 for n in numbers) or len(shape) != len(strides):
+        if not all(type(n) is int and 0 <= n < 2**63 for n in numbers) or len(shape) != len(strides):
             raise UserError(f"a tensor has offset {offset}, shape {shape} and strides {strides}")
         last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
         if math.prod(shape) and last >= storage.count:
             raise UserError(f"a tensor of shape {shape} reaches element {last} of a storage of {storage.count}")
+        if math.prod(shape) > max(storage.count, MAX_EXPANDED):
+            raise UserError(f"a tensor of shape {shape} repeats the {storage.count} elements of its storage")
         self.storage, self.offset, self.shape, self.strides = storage, offset, tuple(shape), tuple(strides)
 
     @property
@@ -111,52 +93,53 @@ class Tensor:
         return np.array(view, dtype)
 
 
-class _Unpickler(pickle.Unpickler):
-    """Unpickles plain data, ordered dicts and tensors; all else is inert. `read(key) -> bytes` reads a storage."""
+class _Storages:
+    """The storages of a file by key. `read(key, size) -> bytes` reads one of `size` bytes."""
 
-    def __init__(self, file: IO[bytes], read: Callable[[str], bytes] | None = None):
-        super().__init__(file, encoding="utf-8")
+    def __init__(self, read: Callable[[str, int], bytes]):
         self.read = read
-        self.storages: dict[str, Storage] = {}
-        # Bound methods, since a pickle can set attributes on objects that it names, and these refuse them.
-        self.real = {
-            ("collections", "OrderedDict"): collections.OrderedDict,
-            ("torch", "Size"): tuple,
-            ("torch._utils", "_rebuild_tensor"): self.rebuild_tensor,
-            ("torch._utils", "_rebuild_tensor_v2"): self.rebuild_tensor,
-            ("torch._utils", "_rebuild_parameter"): self.rebuild_parameter,
-            ("torch._utils", "_rebuild_parameter_with_state"): self.rebuild_parameter,
-        }
+        self.by_key: dict[str, Storage] = {}
 
-    def find_class(self, module, name):
-        if (module, name) in self.real:
-            return self.real[module, name]
-        # A storage's class is only an argument of persistent ids, so its name is enough.
-        if module == "torch" and name in STORAGES:
-            return name
-        return type(name.rpartition(".")[2], (Inert,), {"__module__": module})
-
-    def persistent_load(self, reference):
-        kind, *rest = reference
-        if kind != "storage":
-            return Inert()  # ("module", class, source file, source): a whole module pickled by an old version
-        name, key, _location, count, *view = rest
-        if name not in STORAGES:
-            name = getattr(name, "__name__", name)  # UntypedStorage: of float8, uint16 and others
-            raise UserError(f"a tensor is of a type that is not read ({name}): save it again as float32")
-        if type(count) is not int or count < 0:
+    def persistent(self, reference: Any) -> Any:
+        """What a pickle refers to outside itself: a `Storage`."""
+        if not isinstance(reference, tuple) or len(reference) < 5 or reference[0] != "storage":
+            return Inert("torch", "module")  # ("module", class, source file, source): a whole module, of old versions
+        _, kind, key, _location, count, *view = reference
+        if not isinstance(kind, Inert) or not isinstance(key, str):
+            raise UserError("a tensor refers to a storage without a type or a name")
+        if kind.module != "torch" or kind.name not in STORAGES:  # UntypedStorage: of float8, uint16 and others
+            raise UserError(f"a tensor is of a type that is not read ({kind.name[:40]}): save it again as float32")
+        if type(count) is not int or not 0 <= count < 2**60:
             raise UserError(f"a storage has {count} elements")
-        if key not in self.storages:
-            self.storages[key] = Storage(STORAGES[name], count, lambda: self.read(key))
         if view and view[0] is not None:
             raise UserError("it was written before PyTorch 0.4: load and save it again with a newer one")
-        return self.storages[key]
+        dtype = np.dtype(STORAGES[kind.name])
+        known = self.by_key.setdefault(key, Storage(dtype, count, lambda: self.read(key, count * dtype.itemsize)))
+        if (known.dtype, known.count) != (dtype, count):
+            raise UserError(f"two tensors disagree about the type or the length of storage {key[:40]!r}")
+        return known
 
-    def rebuild_tensor(self, storage, offset, shape, strides, *_):
-        return Tensor(storage, offset, shape, strides)
 
-    def rebuild_parameter(self, tensor, *_):
-        return tensor
+def _ordered_dict(items=()):
+    return dict(items)
+
+
+def _tensor(storage, offset, shape, strides, *_):
+    return Tensor(storage, offset, shape, strides)
+
+
+def _parameter(tensor, *_):
+    return tensor
+
+
+CALLS: pickles.Calls = {
+    ("collections", "OrderedDict"): _ordered_dict,
+    ("torch", "Size"): tuple,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+}
 
 
 def load(path: Path | str) -> Any:
@@ -184,28 +167,47 @@ def load(path: Path | str) -> Any:
 
 def _load_zip(path):
     archive = zipfile.ZipFile(path)
-    pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
-    if len(pickles) != 1:
+    members = {member.filename: member for member in archive.infolist()}
+    described = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
+    if len(described) != 1:
         raise UserError("a zip archive without data.pkl")
-    root = pickles[0].removesuffix("data.pkl")
-    order = root + "byteorder"
-    if order in archive.namelist() and archive.read(order) != b"little":
+    root = described[0].removesuffix("data.pkl")
+    if root + "byteorder" in members and _member(archive, members[root + "byteorder"], 16) != b"little":
         raise UserError("its numbers are big-endian: save it again on a little-endian machine")
-    with archive.open(pickles[0]) as file:
-        return _Unpickler(file, lambda key: archive.read(f"{root}data/{key}")).load()
+
+    def read(key, size):
+        member = members[f"{root}data/{key}"]
+        if member.file_size > size:
+            raise UserError(f"storage {key[:40]!r} has {member.file_size} bytes, and its tensors say {size}")
+        return _member(archive, member, size)
+
+    description = _member(archive, members[described[0]], pickles.MAX_BYTES)
+    return pickles.load(io.BytesIO(description), CALLS, _Storages(read).persistent)
+
+
+def _member(archive, member, most):
+    """The bytes of a member, which may be at most `most`."""
+    if member.file_size > most:
+        raise UserError(f"{member.filename[-40:]!r} in it has {member.file_size} bytes, more than {most}")
+    if member.file_size > max(MAX_RATIO * member.compress_size, 1 << 20):
+        raise UserError(f"{member.filename[-40:]!r} in it is compressed more than {MAX_RATIO}-fold: unpack it first")
+    return archive.read(member)
 
 
 def _load_legacy(path):
     data = {}
     with open(path, "rb") as file:
-        if _Unpickler(file).load() != LEGACY_MAGIC or _Unpickler(file).load() != LEGACY_PROTOCOL:
+        if pickles.load(file, CALLS) != LEGACY_MAGIC or pickles.load(file, CALLS) != LEGACY_PROTOCOL:
             raise UserError("neither a zip archive nor the older format of torch.save")
-        _Unpickler(file).load()  # byte order and type sizes of the machine that wrote it
-        unpickler = _Unpickler(file, data.__getitem__)
-        result = unpickler.load()
-        for key in _Unpickler(file).load():
+        pickles.load(file, CALLS)  # byte order and type sizes of the machine that wrote it
+        storages = _Storages(lambda key, size: data[key])
+        result = pickles.load(file, CALLS, storages.persistent)
+        for key in pickles.load(file, CALLS):
             (count,) = struct.unpack("<q", file.read(8))
-            size = count * unpickler.storages[key].dtype.itemsize
+            storage = storages.by_key[key]
+            if count != storage.count:
+                raise UserError(f"storage {key[:40]!r} has {count} elements, and its tensors say {storage.count}")
+            size = count * storage.dtype.itemsize
             data[key] = file.read(size)
             if len(data[key]) < size:
                 raise UserError(f"it ends {size - len(data[key])} bytes early")

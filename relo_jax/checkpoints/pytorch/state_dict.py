@@ -10,7 +10,7 @@ tensors to leave out.
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ RELO_KIND, WARMUP, PRETRAINED = "RELO checkpoint", "warm-up checkpoint", "pretra
 _OWN = ("policy_model.", "value_model.", "decoder.conv1_", PREFIX + "ttokens")  # of RELO, not of a pretrained encoder
 _EMBEDDING = "patch_embed.proj.weight"
 _BLOCK = re.compile(r"(.*?)blocks\.\d+\.(?:attn\.q_proj|mlp\.ffn_ln|reduction)\.weight")
+MAX_DEPTH, MAX_NAME = 20, 1000  # of dicts within dicts; of characters
 _OUTSIDE = "outside "  # begins the key of a tensor beside the network, so that it is nobody's name
 
 
@@ -67,7 +68,7 @@ def find(source: Path | str | StateDict, ignore: Iterable[str] | str = (), optio
     """
     where, loaded = ("the state dict", source) if isinstance(source, Mapping) else (str(source), load(source))
     patterns = split_patterns(ignore, option)
-    groups = list(_groups(loaded))
+    groups = _groups(where, loaded)
     if not groups:
         raise UserError(f"{where} has no tensors{_what_else(loaded)}")
     networks = [(path, prefix) for path, values in groups for prefix in _prefixes(path, values, patterns)]
@@ -113,19 +114,24 @@ def matching(names: Iterable[str], patterns: Iterable[str]) -> str | None:
     return next((p for p in patterns if any(fnmatch.fnmatchcase(name, p) for name in names)), None)
 
 
-def _groups(
-    loaded: Any, path: tuple[str, ...] = (), seen: set[int] | None = None
-) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Yields (keys that lead to it, dict) once for each dict with tensors, however deep."""
-    seen = set() if seen is None else seen
-    if not isinstance(loaded, Mapping) or id(loaded) in seen:  # a pickle can put a dict into itself
-        return
-    seen.add(id(loaded))
-    named = {name: value for name, value in loaded.items() if isinstance(name, str)}
-    if any(hasattr(value, "shape") for value in named.values()):
-        yield path, named
-    for name, value in named.items():
-        yield from _groups(value, (*path, name), seen)
+def _groups(where: str, loaded: Any) -> list[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """(keys that lead to it, dict) once for each dict with tensors, in the order of the file."""
+    groups, seen = [], set()
+    left: list[tuple[tuple[str, ...], Any]] = [((), loaded)]
+    while left:
+        path, values = left.pop()
+        if not isinstance(values, Mapping) or id(values) in seen:  # a pickle can put a dict into itself
+            continue
+        if len(path) > MAX_DEPTH:
+            raise UserError(f"{where}: its dicts are nested more than {MAX_DEPTH} deep")
+        seen.add(id(values))
+        named = {name: value for name, value in values.items() if isinstance(name, str)}
+        if long := next((name for name in named if len(name) > MAX_NAME), None):
+            raise UserError(f"{where}: a name in it has {len(long)} characters: {long[:40]!r}...")
+        if any(hasattr(value, "shape") for value in named.values()):
+            groups.append((path, named))
+        left += [((*path, name), value) for name, value in reversed(named.items())]
+    return groups
 
 
 def _prefixes(path, values, patterns):
@@ -155,7 +161,7 @@ def _named(where, path, prefix, values, patterns):
         if isinstance(value, Mapping):
             continue
         if not hasattr(value, "shape"):
-            others[shown] = type(value).__name__
+            others[shown] = value.name if isinstance(value, reader.Inert) else type(value).__name__
             continue
         key = (shown if is_relo else PREFIX + shown) if inside else _OUTSIDE + shown
         names[key] = (shown, name, ".".join((*path, name)))
@@ -186,5 +192,5 @@ def _what_else(loaded):
     if isinstance(loaded, Mapping):
         return f": found {', '.join(map(repr, list(loaded)[:3])) or 'nothing'}"
     if isinstance(loaded, reader.Inert):
-        return f": it holds a whole object ({type(loaded).__name__}); save its state_dict() in PyTorch"
+        return f": it holds a whole object ({loaded.name[:40]}); save its state_dict() in PyTorch"
     return f": it holds a {type(loaded).__name__}; save a state_dict() in PyTorch"

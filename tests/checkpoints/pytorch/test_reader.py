@@ -7,6 +7,7 @@ import builtins
 import os
 import pickle
 import struct
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -56,8 +57,8 @@ def test_views_shared_storages_and_dtypes(name):
 def test_objects_of_unknown_classes_are_inert():
     loaded = reader.load(FIXTURES / "relo_tiny.pth.tar")
     meter = loaded["stats"]["train"]["Loss/Total"]
-    assert isinstance(meter, reader.Inert) and type(meter).__name__ == "AverageMeter"
-    assert isinstance(loaded["settings"], reader.Inert) and vars(loaded["settings"]) == {}
+    assert isinstance(meter, reader.Inert) and meter.name == "AverageMeter"
+    assert isinstance(loaded["settings"], reader.Inert) and loaded["settings"].name == "Settings"
     assert "lib" not in sys.modules
     assert loaded["epoch"] == 90
 
@@ -194,3 +195,100 @@ def test_other_files_are_refused_by_name(tmp_path):
         archive.writestr("photo.txt", "x")
     with pytest.raises(UserError, match="without data.pkl"):
         reader.load(tmp_path / "photos.zip")
+
+
+def tensor(shape=(2, 2), strides=(2, 1), count=4, key="0", state=b""):
+    """A tensor of a float32 storage as opcodes; `state` is set on it, if the reader lets it."""
+    numbers = [b"(" + b"".join(b"\x8a\x08" + struct.pack("<q", n) for n in sizes) + b"t" for sizes in (shape, strides)]
+    storage = [b"(", text("storage"), b"ctorch\nFloatStorage\n", text(key), text("cpu"), b"\x8a\x08"]
+    storage += [struct.pack("<q", count), b"tQ"]
+    return b"".join([b"ctorch._utils\n_rebuild_tensor_v2\n(", *storage, b"K\0", *numbers, b"\x89NtR", state])
+
+
+def write_tensors(path, *tensors, stored=16):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        named = b"".join(text(f"t{i}") + tensor for i, tensor in enumerate(tensors))
+        archive.writestr("archive/data.pkl", opcodes(b"}(", named, b"u"))
+        archive.writestr("archive/data/0", np.arange(stored // 4, dtype=np.float32).tobytes())
+
+
+@pytest.mark.parametrize("attribute", ["strides", "shape", "offset", "storage", "__class__"])
+def test_a_file_sets_no_attribute(tmp_path, attribute):
+    """The opcode BUILD gives an object a state: strides of 10^9, after they were checked, read outside the storage."""
+    value = b"(" + (b"\x8a\x08" + struct.pack("<q", 10**9)) * 2 + b"t"
+    in_dict, in_slots = b"}" + text(attribute) + value + b"s", b"N}" + text(attribute) + value + b"s\x86"
+    for state in (in_dict, in_slots):
+        write_tensors(tmp_path / "file.pt", tensor(state=state + b"b"))
+        np.testing.assert_array_equal(reader.load(tmp_path / "file.pt")["t0"], [[0, 1], [2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("tensors", "stored", "message"),
+    [
+        ([tensor((10**10,), (0,))], 16, r"shape \(10000000000,\) repeats the 4 elements"),
+        ([tensor((1,) * 100, (0,) * 100)], 16, "more than 32 dimensions"),
+        ([tensor((2, -2))], 16, "shape"),
+        ([tensor((2, 2), (2**62, 1))], 16, "reaches element"),
+        ([tensor(), tensor((2,), (1,), count=2)], 16, "disagree about the type or the length of storage '0'"),
+    ],
+)
+def test_impossible_tensors_are_one_line(tmp_path, tensors, stored, message):
+    write_tensors(tmp_path / "file.pt", *tensors, stored=stored)
+    with pytest.raises(UserError, match=rf"file\.pt .*{message}"):
+        reader.load(tmp_path / "file.pt")
+
+
+def write_big(name, size):
+    """Writes `size` zeros as a member of a zip archive, compressed a thousandfold."""
+
+    def write(path):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            if name != "archive/data.pkl":
+                archive.writestr("archive/data.pkl", opcodes(b"}", text("t0"), tensor(), b"s"))
+            with archive.open(name, "w", force_zip64=True) as member:
+                for _ in range(size >> 20):
+                    member.write(bytes(1 << 20))
+
+    return write
+
+
+def nested_key():
+    """A dict whose key is a tuple of two equal tuples of two equal tuples ...: its hash takes for ever."""
+    doubled = b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(100))
+    return opcodes(b"}K\1K\1\x86", doubled, b"Ns")
+
+
+BOMBS = {
+    "memo": lambda path: write_zip(path, opcodes(b"Nr" + struct.pack("<I", 2**28))),
+    "data.pkl": write_big("archive/data.pkl", 200 << 20),
+    "byteorder": write_big("archive/byteorder", 200 << 20),
+    "storage": write_big("archive/data/0", 200 << 20),
+    "lists": lambda path: write_zip(path, opcodes(b"(" + b"]" * 20_000_000 + b"l")),
+    "lists, older format": lambda path: write_legacy(path, opcodes(b"(" + b"]" * 20_000_000 + b"l")),
+    "key": lambda path: write_zip(path, nested_key()),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_small_files_need_small_memory(tmp_path, bomb):
+    """Read by a process with a limit of memory and of time."""
+    path = tmp_path / "bomb.pt"
+    BOMBS[bomb](path)
+    script = f"""
+import resource, numpy
+from relo_jax.checkpoints.pytorch import reader
+from relo_jax.errors import UserError
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+try:
+    loaded = reader.load({str(path)!r})
+    [numpy.asarray(tensor) for tensor in (loaded or dict()).values()]
+    print("read")
+except UserError as error:
+    print("refused", error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout.count("\n") == 1 and "MemoryError" not in done.stdout
+    assert done.stdout.startswith("read" if bomb == "memo" else "refused"), done.stdout

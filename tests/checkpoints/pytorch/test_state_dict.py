@@ -111,7 +111,7 @@ def test_a_bad_pattern_is_one_line(ignore, message):
         ({}, "has no tensors: found nothing"),
         ({"layers": [1], "epoch": 3}, "has no tensors: found 'layers', 'epoch'"),
         (
-            type("Model", (reader.Inert,), {})(),
+            reader.Inert("lib.models", "Model"),
             r"has no tensors: it holds a whole object \(Model\); save its state_dict\(\)",
         ),
         ({"conv1.weight": np.zeros(3)}, "has neither RELO nor Fast-iTPN.*found conv1.weight"),
@@ -120,3 +120,12 @@ def test_a_bad_pattern_is_one_line(ignore, message):
 def test_a_file_without_a_network_is_one_line(content, message, monkeypatch):
     monkeypatch.setattr(state_dict, "load", lambda path: content)
     one_line(state_dict.find, "file.pt", match=f"^file.pt {message}")
+
+
+def test_nesting_and_names_are_bounded(monkeypatch):
+    deep = {"weight": np.zeros(1)}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    for content, message in ((deep, "nested more than 20 deep"), ({"n" * 5000: np.zeros(1)}, "5000 characters")):
+        monkeypatch.setattr(state_dict, "load", lambda path, content=content: content)
+        one_line(state_dict.find, "file.pt", match=f"^file.pt.*{message}")
