@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax import __version__, tables
+from relo_jax.bars import progress
 from relo_jax.checkpoints import run_directory
 from relo_jax.checkpoints.load import Loaded
 from relo_jax.config.data_options import Options
@@ -26,7 +27,6 @@ from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, calibration
 from relo_jax.eval.lockstep import Lockstep, batch_for
-from relo_jax.eval.progress import progress
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import fingerprint
 from relo_jax.files import atomic_write

@@ -18,6 +18,7 @@ from typing import cast
 
 import numpy as np
 
+from relo_jax.bars import progress
 from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.checkpoints.load import Loaded
@@ -29,7 +30,6 @@ from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, default_split
 from relo_jax.eval.evaluation import Evaluation
 from relo_jax.eval.lockstep import Lockstep, batch_for
-from relo_jax.eval.progress import progress
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import ResultFolder, check_names, fingerprint
 from relo_jax.eval.tracker_results import TrackerResults, as_whole_numbers, measure, never_moves

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
-from tqdm import tqdm
+
+from relo_jax.bars import tqdm
 
 DEFAULT_RATE = Fraction(30)
 

@@ -4,21 +4,20 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 
-from relo_jax.eval.report.plots import COLOURS, STYLE, save
+from relo_jax.media.figures import COLOURS, STYLE, Figure, save
 
 CURVES_FILE = "curves.png"
 
 
-def write_curves(path: Path, curves: dict[str, list[list[tuple[int, int, float]]]]) -> None:
+def write_curves(path: Path | None, curves: dict[str, list[list[tuple[int, int, float]]]]) -> Figure:
     """Draws the mean over the seeds as a line, in a band from the worst seed to the best.
 
     The x axis counts the frames through the encoder, the cost that all arms share; the curve of an arm's second stage
     begins where the first stage ended.
 
     Args:
-      path: file to write.
+      path: file to write, or None.
       curves: arm -> for each seed a list of (step, frames, AUC). Points that not all seeds of an arm have are left out.
 
     Raises:
@@ -38,4 +37,4 @@ def write_curves(path: Path, curves: dict[str, list[list[tuple[int, int, float]]
         title = f"mean of {count} seeds, in a band from worst to best" if count > 1 else "one seed"
         axes.set(xlabel="search frames through the encoder (thousands)", ylabel="AUC on held-out clips", title=title)
         axes.legend()
-        save(figure, path)
+        return save(figure, path)

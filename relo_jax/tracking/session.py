@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from relo_jax.bars import tqdm
 from relo_jax.errors import UserError
 from relo_jax.files import discard_stdout
 from relo_jax.media import streams, video, window

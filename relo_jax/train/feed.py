@@ -8,8 +8,8 @@ import grain
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
+from relo_jax.bars import tqdm
 from relo_jax.data.clips.failures import ReadFailures
 from relo_jax.data.clips.pipeline import Batches
 from relo_jax.train.distributed import assert_same_on_hosts

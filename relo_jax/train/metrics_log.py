@@ -14,10 +14,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import tensorboardX
-import tqdm
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from relo_jax.bars import redraw_interval, tqdm
 from relo_jax.checkpoints.run_directory import METRICS_FILE, read_metrics
 from relo_jax.files import atomic_write
 
@@ -42,13 +42,13 @@ class Log:
         _drop_after(path, first_step)
         self._file = open(path, "a")
         self._board = tensorboardX.SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=first_step + 1)
-        self._bar = tqdm.tqdm(
+        self._bar = tqdm(
             total=total_steps * batch_size,
             initial=first_step * batch_size,
             desc={"warmup": "warm-up", "rl": "RL stage"}[stage],
             unit="clip",
             dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
+            mininterval=redraw_interval(),
         )
 
     def advance(self) -> None:

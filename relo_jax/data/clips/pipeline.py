@@ -25,8 +25,8 @@ import cv2
 import grain
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
+from relo_jax.bars import tqdm
 from relo_jax.config.data_options import CLIP_FIELDS, ClipOptions, Options
 from relo_jax.config.model_config import ModelConfig
 from relo_jax.data.clips.source import ClipSource, MixturePart, Sequences

@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from relo_jax.bars import tqdm
 from relo_jax.data.datasets import split_lists
 from relo_jax.data.datasets.index import FolderDataset, open_index, open_splits
 from relo_jax.data.datasets.layout import DatasetLayout, Problem

@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from relo_jax.bars import tqdm
 from relo_jax.data.datasets.annotations import read_boxes
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, have_area
 from relo_jax.data.datasets.listing import list_folders, list_frames

@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from relo_jax.bars import tqdm
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.frame_names import FrameNames
 from relo_jax.data.datasets.index_store import ANY_NAME, INDEX_VERSION, IndexWriter, open_or_build

@@ -25,8 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
+from relo_jax.bars import tqdm
 from relo_jax.data.datasets.index import DEFAULT_CACHE, FolderDataset, open_dataset
 from relo_jax.data.datasets.layout import DatasetLayout, Problem
 from relo_jax.data.records import shard as tfds_shard

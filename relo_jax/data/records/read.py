@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
+from relo_jax.bars import tqdm
 from relo_jax.config.data_options import COCO_SMALLEST_SIDE
 from relo_jax.data.datasets import layouts
 from relo_jax.data.datasets.index import DEFAULT_CACHE, IndexedDataset

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from relo_jax.bars import progress
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, first_few
 from relo_jax.eval.bootstrap import Interval, draw, paired_interval
 from relo_jax.eval.calibration import is_right
-from relo_jax.eval.progress import progress
 from relo_jax.eval.report.box_rule import BoxRule, choose
 from relo_jax.eval.tracker_results import TrackerResults, as_whole_numbers, measure, never_moves, read_tracker
 

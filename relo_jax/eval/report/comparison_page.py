@@ -16,6 +16,7 @@ from relo_jax.eval.bootstrap import Interval
 from relo_jax.eval.metrics import NEVER_MOVES
 from relo_jax.eval.report import html, plots, sequence_sections
 from relo_jax.eval.report.comparison import Comparison
+from relo_jax.media import figures
 
 PAGE_FILE = "report.html"
 _PLOTS = {
@@ -104,7 +105,7 @@ def results(out: Path, comparison: Comparison) -> str:
         )
     curves, pictures = {label: comparison.curves(label) for label in comparison.entries}, ""
     for stem, (draw, name) in _PLOTS.items():
-        svg = plots.in_every_format(out / stem, draw, curves, comparison.boxes.name)
+        svg = figures.in_every_format(out / stem, draw, curves, comparison.boxes.name)
         pictures += html.picture(svg, "svg+xml", name)
     boxes = comparison.boxes
     text += f" Of {boxes.name}, see above." if boxes.warning() else f" {boxes.sentence()}"
@@ -211,7 +212,7 @@ def _scores(out: Path, comparison: Comparison) -> str:
     scored = {label: pair for label in comparison.entries if (pair := comparison.scored(label))}
     if not scored:
         return ""
-    svg = plots.in_every_format(out / "reliability", plots.reliability_plot, scored)
+    svg = figures.in_every_format(out / "reliability", plots.reliability_plot, scored)
     diagram = html.picture(svg, "svg+xml", "reliability diagram")
     rows = [
         [label, html.number(calibration.expected_calibration_error(*pair)),

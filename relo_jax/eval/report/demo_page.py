@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from relo_jax.checkpoints.training_curves import training_curves
 from relo_jax.data.sequence import Sequence
-from relo_jax.eval.report import comparison_page, html, plots, sequence_sections
+from relo_jax.eval.report import comparison_page, html, sequence_sections
 from relo_jax.eval.report.comparison import Comparison
 
 TRAINING_FILE = "training.png"
@@ -35,7 +36,7 @@ def write_report(
       out: an existing folder.
       comparison: the trackers.
       title, lead: the headline, and a sentence or two below it.
-      training: stage -> run directory, see `plots.training_curves`.
+      training: stage -> run directory, see `training_curves`.
       sections: further sections, as of `html.section`.
       shown: a sequence to show frames of, and the tracker whose loss decides which.
       video: file of a video of that sequence.
@@ -46,7 +47,7 @@ def write_report(
     """
     parts = [comparison_page.warnings(comparison), comparison_page.results(out, comparison)]
     if training:
-        plots.training_curves(out / TRAINING_FILE, training)
+        training_curves(out / TRAINING_FILE, training)
         curves = html.picture((out / TRAINING_FILE).read_bytes(), "png", "training curves")
         text = "Thin: every logged step. Bold: running mean. Dotted: held-out clips, greedy policy."
         parts.append(html.section("Training", curves, html.note(text)))

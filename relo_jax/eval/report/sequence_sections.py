@@ -9,6 +9,7 @@ import numpy as np
 from relo_jax.data.sequence import Sequence
 from relo_jax.eval.report import failure_cases, html, plots
 from relo_jax.eval.report.comparison import Comparison
+from relo_jax.media import figures
 
 _DRAWN = 5  # trackers whose boxes are drawn into one frame
 
@@ -41,7 +42,7 @@ def _difference_plot(out: Path, stem: str, comparison: Comparison, first: str, s
     differences = comparison.values(first) - comparison.values(second)
     pair = [colours(comparison)[label] for label in (first, second)]
     known = differences[np.isfinite(differences)]
-    data = plots.in_every_format(out / stem, plots.differences_plot, (first, second), known, comparison.heading, pair)
+    data = figures.in_every_format(out / stem, plots.differences_plot, (first, second), known, comparison.heading, pair)
     return html.picture(data, "svg+xml", f"differences between {first} and {second}")
 
 
@@ -78,7 +79,7 @@ def frames_of(comparison: Comparison, sequence: Sequence, label: str) -> str:
     colour = _drawn(comparison, label)
     overlap = failure_cases.overlaps(comparison, sequence, colour)
     frames = failure_cases.key_frames(comparison, sequence, label, overlap, colour)
-    curve = plots.as_png(plots.overlap_plot, overlap, colour)
+    curve = figures.as_png(plots.overlap_plot, overlap, colour)
     return html.figures(frames, "four") + html.picture(curve, "png", f"overlap over the frames of {sequence.name}")
 
 
@@ -102,7 +103,7 @@ def every_sequence(comparison: Comparison) -> str:
 
 def colours(comparison: Comparison) -> dict[str, str]:
     """Label -> colour, the same as in the curves."""
-    return {label: plots.COLOURS[k % len(plots.COLOURS)] for k, label in enumerate(comparison.entries)}
+    return {label: figures.COLOURS[k % len(figures.COLOURS)] for k, label in enumerate(comparison.entries)}
 
 
 def _drawn(comparison: Comparison, label: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Plots show the measured numbers."""
 
 import io
-import json
 
 import cv2
 import numpy as np
@@ -33,30 +32,6 @@ def figures(monkeypatch):
     return saved
 
 
-EXPLAINED = "explained variance of the value"
-
-
-def run_directory(path, rows):
-    path.mkdir()
-    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture
-def runs(tmp_path):
-    rl = [
-        {"step": s, "split": "train", "reward": s / 500, "greedy_iou": s / 900, "iou": 0.1} for s in range(10, 410, 10)
-    ]
-    rl += [{"step": s, "split": "eval", "greedy_iou": s / 800} for s in (100, 200, 300, 400)]
-    rl[3]["reward"] = None  # NaN is written so by some
-    rl += [{"step": 5, "split": "train", "explained_variance": -300.0}, {"step": 9, "split": "train", "entropy": 1}]
-    warmup = [{"step": s, "split": "train", "loss": 9 / s, "iou": s / 900} for s in range(10, 210, 10)]
-    return {
-        "warm-up": run_directory(tmp_path / "warmup", warmup),
-        "RL stage": run_directory(tmp_path / "rl", rl),
-    }
-
-
 def test_curves_are_drawn_as_measured_and_ranked(figures, tmp_path):
     plots.success_plot(tmp_path / "success.png", TRACKERS)
     plots.precision_plot(tmp_path / "precision.png", TRACKERS, "float boxes")
@@ -73,22 +48,6 @@ def test_curves_are_drawn_as_measured_and_ranked(figures, tmp_path):
         assert not figure.legends[0].get_window_extent().overlaps(axes.get_tightbbox())
     for name in ("success", "precision"):
         assert cv2.imread(str(tmp_path / f"{name}.png")).shape[1] > 600
-
-
-def test_training_curves_show_what_was_logged(figures, runs):
-    assert plots.as_png(plots.training_curves, runs).startswith(b"\x89PNG")
-    warmup, rl = figures[0].subfigs
-    assert [axes.get_title() for axes in warmup.axes] == ["loss", "IoU"]
-    assert [axes.get_title() for axes in rl.axes] == ["reward", "IoU", "entropy of the policy (nats)", EXPLAINED]
-    held_out = [line for line in rl.axes[1].lines if line.get_label() == "greedy, held-out"]
-    assert held_out[0].get_xdata().tolist() == [100, 200, 300, 400]
-    bold = max(rl.axes[0].lines, key=lambda line: line.get_linewidth())
-    np.testing.assert_allclose(bold.get_ydata()[5:-5], bold.get_xdata()[5:-5] / 500, atol=0.01)  # a line stays one
-    assert rl.axes[3].get_ylim()[0] >= -1
-
-
-def test_a_single_stage_is_drawn_too(runs):
-    assert plots.as_png(plots.training_curves, {"RL stage": runs["RL stage"]}).startswith(b"\x89PNG")
 
 
 def test_a_plot_that_cannot_be_written_is_a_users_mistake(tmp_path):

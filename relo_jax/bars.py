@@ -1,0 +1,38 @@
+"""Progress bars: widgets in a notebook that has ipywidgets, text everywhere else."""
+
+import sys
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # without ipywidgets, tqdm warns in a notebook, and draws text
+    from tqdm.auto import tqdm
+
+__all__ = ["progress", "redraw_interval", "tqdm"]
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook (Jupyter, Colab, nbclient)."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+def redraw_interval() -> float:
+    """Seconds between two drawings of a bar: few where somebody watches, many in a log file."""
+    return 0.5 if sys.stderr.isatty() or in_notebook() else 30
+
+
+def progress(total: int, what: str, unit: str, *, initial: int = 0, delay: float = 0) -> tqdm:
+    """A bar for a `with` statement; its `update` advances it.
+
+    Args:
+      total: number of units.
+      what: description before the bar.
+      unit: plural, such as "frames".
+      initial: units done before.
+      delay: seconds before the bar appears.
+    """
+    return tqdm(
+        desc=what, unit=f" {unit}", total=total, initial=initial, delay=delay, dynamic_ncols=True,
+        mininterval=redraw_interval(),
+    )  # fmt: skip

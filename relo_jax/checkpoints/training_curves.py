@@ -1,0 +1,99 @@
+"""The curves of a run: what it logged, over the steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+
+from relo_jax.checkpoints.run_directory import read_metrics
+from relo_jax.media.figures import COLOURS, STYLE, Figure, Target, save
+
+# Title of a panel -> metric -> its name; metrics that a run did not log are left out. The loss of a policy gradient is
+# not shown, since it does not tell how well the policy does.
+_WARMUP_PANELS = {"loss": {"loss": "loss"}, "IoU": {"iou": "at the taught cell", "argmax_iou": "at the peak"}}
+_RL_PANELS = {
+    "reward": {"reward": "reward"},
+    "IoU": {"iou": "sampled", "greedy_iou": "greedy"},
+    "AUC of a clip": {"auc": "sampled", "greedy_auc": "greedy"},
+    "entropy of the policy (nats)": {"entropy": "entropy"},
+    "loss of the value": {"value_loss": "value"},
+    "explained variance of the value": {"explained_variance": "value"},
+}
+_COLUMNS = 3
+
+
+def training_curves(target: Target, stages: Mapping[str, Path | str]) -> Figure:
+    """`draw_curves` of run directories: label -> run directory with a metrics file."""
+    splits = ("train", "eval")
+    return draw_curves(
+        target, {k: [row for s in splits for row in read_metrics(path, s)] for k, path in stages.items()}
+    )
+
+
+def draw_curves(target: Target, stages: Mapping[str, Sequence[dict]]) -> Figure:
+    """Rows of panels for each stage of training: logged values thin, their running mean bold, held-out values dotted.
+
+    Args:
+      target: file to write (.png, .svg, .pdf), several files of one picture, a binary file object for a PNG, or None.
+      stages: label -> rows of a metrics file.
+
+    Raises:
+      UserError: cannot be written.
+    """
+    runs = {k: [[row for row in rows if row["split"] == s] for s in ("train", "eval")] for k, rows in stages.items()}
+    panels = {label: _panels(rows) for label, rows in runs.items()}
+    rows = [max(1, math.ceil(len(chosen) / _COLUMNS)) for chosen in panels.values()]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(3.4 * _COLUMNS, 2.7 * sum(rows)), dpi=150, layout="constrained")
+        parts = figure.subfigures(len(runs), 1, height_ratios=rows, squeeze=False)[:, 0]
+        for part, count, (label, (train, held_out)) in zip(parts, rows, runs.items(), strict=True):
+            part.suptitle(label, fontweight="bold", x=0.01, ha="left")
+            for axes in part.subplots(count, _COLUMNS, squeeze=False).ravel()[len(panels[label]) :]:
+                axes.remove()
+            for axes, (title, names) in zip(part.axes, panels[label].items(), strict=True):
+                axes.set_title(title, fontweight="normal")
+                axes.set_xlabel("step")
+                _training_panel(axes, names, train, held_out)
+        return save(figure, target)
+
+
+def _panels(rows):
+    """Title -> metric -> its name, for the metrics in the rows."""
+    logged = {name for split in rows for row in split for name in row}
+    known = _RL_PANELS if "reward" in logged else _WARMUP_PANELS
+    chosen = {title: {key: name for key, name in names.items() if key in logged} for title, names in known.items()}
+    return {title: names for title, names in chosen.items() if names}
+
+
+def _training_panel(axes, names, train, held_out):
+    lowest = np.inf
+    for (name, label), colour in zip(names.items(), COLOURS, strict=False):
+        for rows, is_held_out in ((train, False), (held_out, True)):
+            points = np.array([(r["step"], r[name]) for r in rows if r.get(name) is not None], float).reshape(-1, 2)
+            points = points[np.isfinite(points).all(1)]
+            if not len(points):
+                continue
+            if is_held_out:
+                axes.plot(*points.T, "o:", color=colour, markersize=3.5, label=f"{label}, held-out", zorder=4)
+                continue
+            smooth = _running_mean(points[:, 1])
+            lowest = min(lowest, smooth.min())
+            axes.plot(*points.T, color=colour, alpha=0.25, linewidth=0.8)
+            axes.plot(points[:, 0], smooth, color=colour, linewidth=2, label=label)
+    if "explained_variance" in names and lowest < -1:
+        axes.set_ylim(-1, 1)  # an untrained value head gives arbitrarily low values
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        axes.legend(fontsize=8)
+
+
+def _running_mean(values):
+    """The mean over a window of a twentieth of the curve, shorter at both ends."""
+    half = max(1, len(values) // 40)
+    total = np.concatenate([[0], np.cumsum(values)])
+    low, high = np.arange(len(values)) - half, np.arange(len(values)) + half + 1
+    low, high = np.clip(low, 0, len(values)), np.clip(high, 0, len(values))
+    return (total[high] - total[low]) / (high - low)
