@@ -18,10 +18,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from relo_jax import config as relo_config
-from relo_jax.checkpoints import network_size
+from relo_jax.checkpoints.checks import check_finite, check_fits
 from relo_jax.checkpoints.model_card import write as write_card
 from relo_jax.checkpoints.pytorch import convert, export
-from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.checkpoints.run_directory import (
     CHECKPOINTS,
     CONFIG_FILE,
@@ -66,10 +65,11 @@ def load(path: Path | str = "starter", model: RELO | None = None, dtype: str | N
       dtype: of the computation, "float32" or "bfloat16"; None takes the model's. The variables are float32.
 
     Raises:
-      UserError: the checkpoint does not exist, is damaged, or is of another variant (names the first parameter that
-        differs); an unknown dtype.
+      UserError: the checkpoint does not exist, is damaged, is of another variant (names the first parameter that
+        differs), or has weights that are NaN or infinite; an unknown dtype.
     """
     loaded = _load(path, model)
+    check_finite(loaded.variables, path)
     if dtype is None:
         return loaded
     return replace(loaded, model=RELO(replace(loaded.model.config, dtype=dtype)))
@@ -224,27 +224,6 @@ def _model_of(config, file):
     if not sections or "variant" not in config.get("model", {}):
         raise UserError(f"{file} has no section 'model' with a variant: it is not the config of a checkpoint")
     return RELO.from_config(config["model"])
-
-
-def check_fits(variables: Any, model: RELO, where: Path | str) -> None:
-    """Raises UserError for the first array that the model lacks, or has with another shape.
-
-    Args:
-      variables: tree of anything with a shape.
-      where: the checkpoint, for the message.
-    """
-    saved, needed = (
-        {"/".join(k.key for k in path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-        for tree in (variables, abstract_variables(model))
-    )
-    for name in [*needed, *saved]:
-        if saved.get(name) != needed.get(name):
-            has, needs = (f"shape {tree[name]}" if name in tree else "nothing" for tree in (saved, needed))
-            size = network_size.difference(network_size.of_variables(saved), model.config)
-            raise UserError(
-                f"{where} is of another variant than {model.config.variant!r}: "
-                f"{f'it {size}; ' if size else ''}{name}: {has}, expected {needs}"
-            )
 
 
 def _on_device(variables):

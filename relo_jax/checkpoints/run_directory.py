@@ -25,6 +25,7 @@ from relo_jax.files import atomic_write
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+MAX_CONFIG_BYTES = 4 << 20
 VARIABLES, TRAIN, DATA = "variables", "train", "data"
 _PACKAGED = Path(__file__).parent / "starter"
 STARTERS = {  # demo and studies start from "starter-warmup"
@@ -71,9 +72,17 @@ def read_config(path: Path | str) -> dict[str, Any]:
 def read_json(file: Path) -> Any:
     """A config file with the current names of its fields. Raises UserError if there is none, or it is not JSON."""
     try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise UserError(f"{file} is longer than {MAX_CONFIG_BYTES >> 20} MiB: it is not the config of a checkpoint")
         return with_current_names(json.loads(file.read_text()), file)
     except FileNotFoundError:
         raise UserError(f"{file.parent} has no {file.name}: it is not a checkpoint of relo train or convert") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror})") from None
+    except RecursionError:
+        raise UserError(f"{file} is nested too deeply: it is not the config of a checkpoint") from None
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{file} is not valid JSON ({error}): restore it, or convert the checkpoint again") from None
 

@@ -7,6 +7,7 @@ from typing import Any
 from relo_jax.errors import UserError, did_you_mean
 
 STRIDE = 16  # pixels of a crop along each side of one token
+LARGEST = 1 << 16  # of any size: beyond it, shapes overflow before memory runs out
 
 
 def _choice(*known: str):
@@ -72,8 +73,8 @@ class ModelConfig:
         is_pair = lambda x: isinstance(x, (tuple, list)) and len(x) == 2
         for field in dataclasses.fields(self):
             if field.type is int:
-                check(field.name, lambda x: isinstance(x, int) and x >= 1, "a positive integer")
-        are_counts = lambda x: is_pair(x) and all(isinstance(n, int) and n >= 0 for n in x)
+                check(field.name, lambda x: type(x) is int and 1 <= x <= LARGEST, f"an integer from 1 to {LARGEST}")
+        are_counts = lambda x: is_pair(x) and all(type(n) is int and 0 <= n <= LARGEST for n in x)
         check("stem_blocks", are_counts, "two integers, (1, 1)")
         check("remat", lambda x: isinstance(x, bool), "True or False")
         check("layer_scale", lambda x: is_number(x) and math.isfinite(x), "a number")

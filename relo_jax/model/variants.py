@@ -33,7 +33,7 @@ def variant_config(variant: str, **overrides) -> ModelConfig:
     Raises:
       UserError: unknown variant or field; a value of which no network can be built.
     """
-    if variant not in VARIANTS:
+    if not isinstance(variant, str) or variant not in VARIANTS:
         raise UserError(f"unknown variant {variant!r}{did_you_mean(variant, VARIANTS)}")
     known = [field.name for field in dataclasses.fields(ModelConfig) if field.name != "variant"]
     for name in overrides:

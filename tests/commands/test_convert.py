@@ -21,7 +21,7 @@ def test_fields_of_a_model_may_be_words(fixtures, tmp_path, capsys):
     command.run("convert", fixture, tmp_path / "out", *fields)
     written = checkpoint.load(tmp_path / "out").model
     assert (written.config.heads, written.config.templates, written.config.dtype) == (3, 2, "bfloat16")
-    with pytest.raises(UserError, match="heads is 'three', expected a positive integer"):
+    with pytest.raises(UserError, match="heads is 'three', expected an integer from 1 to 65536"):
         command.run("convert", fixture, tmp_path / "other", "--set", "heads=three")
     for text in ("heads", "=3", "heads="):
         with pytest.raises(SystemExit):

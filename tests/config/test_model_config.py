@@ -23,7 +23,7 @@ from relo_jax.model.variants import variant_config
         ({"stem_blocks": "(1,"}, r"stem_blocks is '\(1,', expected two integers"),
         ({"stem_blocks": (1, 2, 3)}, "expected two integers"),
         ({"drop_path": "none"}, "drop_path is 'none', expected a share"),
-        ({"head_width": 0}, "head_width is 0, expected a positive integer"),
+        ({"head_width": 0}, "head_width is 0, expected an integer from 1 to 65536"),
         ({"layer_scale": "small"}, "layer_scale is 'small', expected a number"),
         ({"remat": "yes"}, "remat is 'yes', expected True or False"),
         ({"remat": True, "remat_policy": "dot"}, "did you mean 'dots'"),
