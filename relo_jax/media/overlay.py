@@ -1,7 +1,8 @@
-"""Draws on a tracked frame: the box, its score and, if there is one, the ground truth."""
+"""Draws on a tracked frame: the box, its score, where the policy looked and, if there is one, the ground truth."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,6 +14,10 @@ FOUND, LOST, TRUTH = (60, 220, 100), (255, 170, 40), (255, 255, 255)
 # One colour for each of several targets; the seventh target has the first colour again.
 COLOURS = (FOUND, (80, 170, 255), (255, 100, 200), (250, 240, 90), (170, 120, 255), (90, 240, 240))
 _BLACK = (0, 0, 0)
+_COLOUR_MAP = cv2.COLORMAP_INFERNO
+_DARKEST = 0.3  # where the colours begin on the map, whose dark end would look like a shadow
+_CONTRAST = 0.25  # probability, over the uniform policy's, from which the colours grow with its logarithm
+_STRONGEST = 0.8  # share of the colour at a certain cell: the picture stays visible under it
 _SHIFT = 3  # fractional bits of OpenCV's coordinates, so that a slow box does not jump from pixel to pixel
 
 Colour = tuple[int, int, int]
@@ -45,24 +50,77 @@ def draw(
     Args:
       frame: uint8 `[H, W, 3]`, RGB.
       result: a tracker's result (`box`, `score`, `found`), or a list with one for each target, which are then numbered.
+        Under one that has a policy (`Tracker.look`) the policy is drawn.
       truth: ground truth box_xywh, drawn as a thin line under the result; not drawn if it is not finite.
       label: text for the top left corner, such as the name of a method.
 
     Returns:
       uint8 `[H, W, 3]`, RGB.
     """
-    out = np.array(frame, order="C")
+    out = _as_rgb(frame)
+    results = result if isinstance(result, list) else [] if result is None else [result]
+    for target in results:
+        if (policy := getattr(target, "policy", None)) is not None:
+            out = draw_policy(out, policy, target.region)
     thickness = max(1, round(min(out.shape[:2]) / 180))
     if truth is not None and np.isfinite(truth).all():
         _rectangle(out, truth, _BLACK, thickness + 1)
         _rectangle(out, truth, TRUTH, thickness)
-    results = result if isinstance(result, list) else [] if result is None else [result]
     for index, target in enumerate(results):
         name = f"{index + 1}: " if len(results) > 1 else ""
         _target(out, target, COLOURS[index % len(COLOURS)] if target.found else LOST, name, thickness)
     if label:
         _text(out, label, 0, 0, TRUTH, below=0)
     return out
+
+
+def draw_policy(frame: np.ndarray, policy: np.ndarray, region: Sequence[float]) -> np.ndarray:
+    """Draws a policy over its search region on a copy of a frame, and outlines the region.
+
+    The scale is the same for all frames and policies: transparent where the probability is far below that of
+    a uniform policy, a purple haze where it equals it, and bright yellow at a cell that has nearly all.
+
+    Args:
+      frame: uint8 `[H, W, 3]`, RGB, or grey `[H, W]`.
+      policy: `[g, g]`, a probability for each cell of the region.
+      region: x, y, w, h in pixels; parts may lie outside the frame.
+
+    Returns:
+      uint8 `[H, W, 3]`, RGB.
+    """
+    out = _as_rgb(frame)
+    height, width = out.shape[:2]
+    x, y, w, h = (float(v) for v in region)
+    left, top = (min(max(math.floor(v), 0), room) for v, room in ((x, width), (y, height)))
+    right, bottom = (min(max(math.ceil(v), 0), room) for v, room in ((x + w, width), (y + h, height)))
+    if right > left and bottom > top:
+        part, (rows, columns) = out[top:bottom, left:right], policy.shape
+        # From pixels to cells, whose centres have whole numbers.
+        across = [columns / w, 0, (left + 0.5 - x) * columns / w - 0.5]
+        down = [0, rows / h, (top + 0.5 - y) * rows / h - 0.5]
+        flags, size = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, (right - left, bottom - top)
+        strength = cv2.warpAffine(
+            _strength(policy), np.array([across, down]), size, None, flags, cv2.BORDER_REPLICATE
+        ).clip(0, 1)
+        places = np.rint(255 * (_DARKEST + (1 - _DARKEST) * strength)).astype(np.uint8)
+        colours = cv2.applyColorMap(places, _COLOUR_MAP)[..., ::-1].astype(np.float32)
+        part[:] = np.rint(part + _STRONGEST * strength[..., None] * (colours - part))
+    line = max(1, round(min(height, width) / 300))
+    outlined = out.copy()
+    _rectangle(outlined, region, _BLACK, line + 2)
+    _rectangle(outlined, region, TRUTH, line)
+    return cv2.addWeighted(outlined, 0.5, out, 0.5, 0)
+
+
+def _strength(policy: np.ndarray) -> np.ndarray:
+    """Probabilities on a logarithmic scale: 0 at none, 1 at certainty."""
+    scale = policy.size / _CONTRAST
+    return (np.log1p(policy * scale) / math.log1p(scale)).astype(np.float32)
+
+
+def _as_rgb(frame: np.ndarray) -> np.ndarray:
+    """A copy with three channels."""
+    return np.array(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB), order="C")
 
 
 def _target(image: np.ndarray, result: Result, colour: Colour, name: str, thickness: int) -> None:

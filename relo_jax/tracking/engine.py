@@ -58,6 +58,7 @@ class Engine:
         self.model, self.options = model, checked_options(options or {}, model)
         # Everything is committed to one device, so that programs are compiled for the placement in use.
         self.device = jax.local_devices()[0]
+        self._has_value = programs.has_value(model, variables)
         self.variables = self.put(confidence.with_weights(for_tracking(model, variables), self.options))
         self.update_rule = programs.Updates.of(self.options) if self.options["update_interval"] else None
         self._updates = self.put(self.update_rule)
@@ -94,6 +95,10 @@ class Engine:
         """One frame of every target from search crops that the host cut; see `programs.track_crop`."""
         sides = None if sides is None else self.put(sides)
         return self._advance(programs.track_crop, self.put(crops), sides, self._sizes(sizes))
+
+    def look(self, crops: np.ndarray) -> programs.Policy:
+        """The policy over the next search crops, as `programs.look` has it; the targets stay where they are."""
+        return programs.look(self.model, self.variables, self.state, self.put(crops), with_value=self._has_value)
 
     def track_frame(
         self, frames: Sequence[np.ndarray | None], reached: np.ndarray | None = None, resumes: Any = False

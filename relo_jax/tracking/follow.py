@@ -42,6 +42,7 @@ def track(
     box: Box | Sequence[Box],
     checkpoint: str | Path = "starter",
     chunk: int | None = None,
+    look: bool = False,
     **options,
 ) -> Iterator[Result | list[Result]]:
     """Tracks through a video; only the frames in flight are in memory.
@@ -56,6 +57,8 @@ def track(
       checkpoint: see `Tracker.from_pretrained`.
       chunk: frames that the device gets at a time. It does not wait for the host between them: more frames a second,
         each of them later. None is frame by frame. The boxes are the same.
+      look: whether results are Looks, which have the policy over the search region too (`Tracker.look`). The first
+        frame's and those of unreadable frames have none. Frame by frame only.
       **options: see `Tracker.from_pretrained`.
 
     Yields:
@@ -67,7 +70,7 @@ def track(
     """
     with video.open_frames(source) as frames:
         tracker = open_tracker(checkpoint, len(box) if has_several_boxes(box) else None, **options)
-        followed = follow(tracker, frames, box, None if frames.live else chunk, frames.stored)
+        followed = follow(tracker, frames, box, None if frames.live else chunk, frames.stored, look)
         with contextlib.closing(followed):
             for _, result in followed:
                 yield result
@@ -79,6 +82,7 @@ def follow(
     box: Box | Sequence[Box],
     chunk: int | None = None,
     ahead: bool = False,
+    look: bool = False,
 ) -> Generator[tuple[np.ndarray, Results], None, None]:
     """Goes through an iterable of frames.
 
@@ -88,16 +92,19 @@ def follow(
       box: as `tracker.init` takes it.
       chunk: see `track`.
       ahead: whether the next frame is read while one is tracked, where chunk is None.
+      look: see `track`.
 
     Yields:
-      (frame, what `tracker.update` gives) for every frame. The first frame's result is the given box with score 1. In
-      place of a frame that cannot be read comes the last one that could.
+      (frame, what `tracker.update` or `tracker.look` gives) for every frame. The first frame's result is the given box
+      with score 1. In place of a frame that cannot be read comes the last one that could.
 
     Raises:
       UserError: see `track`; a chunk below 1; the first frame cannot be read.
     """
     if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
         raise UserError(f"chunk is {chunk!r}: give at least 1 frame at a time, or None for frame by frame")
+    if look and chunk is not None:
+        raise UserError(f"chunk={chunk} gives boxes only: leave it out to look at the policy, which is frame by frame")
     frames = iter(frames)
     for first in itertools.islice(frames, 1):
         if isinstance(first, Unreadable):
@@ -108,7 +115,7 @@ def follow(
         warnings = FrameWarnings(tracker)
         if chunk is None:
             with contextlib.closing(_read_ahead(frames)) if ahead else contextlib.nullcontext(frames) as frames:
-                yield from _one_by_one(tracker, frames, warnings, first)
+                yield from _one_by_one(tracker, frames, warnings, first, tracker.look if look else tracker.update)
         else:
             tracker.prepare(first.shape[0], first.shape[1], chunk)
             yield from _in_chunks(tracker, frames, chunk, warnings, first, results)
@@ -163,7 +170,11 @@ def _known(tracker: Tracker | MultiTracker, boxes: Box | Sequence[Box] | np.ndar
 
 
 def _one_by_one(
-    tracker: Tracker | MultiTracker, frames: Iterator[Frame], warnings: FrameWarnings, shown: np.ndarray
+    tracker: Tracker | MultiTracker,
+    frames: Iterator[Frame],
+    warnings: FrameWarnings,
+    shown: np.ndarray,
+    advance: Callable[[np.ndarray], Any],
 ) -> Iterator[tuple[np.ndarray, Results]]:
     for frame in frames:
         if isinstance(frame, Unreadable):
@@ -173,7 +184,7 @@ def _one_by_one(
             check_frame(frame)
             warnings.fit(shown.shape, frame.shape)
             shown = frame
-            yield frame, tracker.update(frame)
+            yield frame, advance(frame)
 
 
 def _read_ahead(frames: Iterator[Frame]) -> Generator[Frame, None, None]:

@@ -11,7 +11,7 @@ frames that follow, until the host sends the frame again.
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -30,8 +30,10 @@ from relo_jax.geometry.crop import (
     crop_windows,
     cut_host,
 )
+from relo_jax.mdp.action import entropy
 from relo_jax.model import RELO
-from relo_jax.tracking.step import ModelState, init_state, replace_template, step
+from relo_jax.model.inference import FOLDED
+from relo_jax.tracking.step import ModelState, init_state, read_policy, replace_template, step
 
 Array = jax.Array | np.ndarray
 
@@ -51,6 +53,14 @@ class TrackState(flax.struct.PyTreeNode):
     crop_window: Array  # [B, 3] int32, x, y, side of the next search region
     frames: Array  # [B] int32, number of search frames so far
     halted: Array  # [B] bool, waits for a frame to be sent again
+
+
+class Policy(NamedTuple):
+    """Where B targets are looked for, in one frame."""
+
+    probabilities: jax.Array  # [B, N] float32
+    entropy: jax.Array  # [B], nats
+    value: jax.Array | None  # [B]; None if there is no trained value head
 
 
 class Updates(flax.struct.PyTreeNode):
@@ -264,6 +274,27 @@ def renew_template(
     one = jax.tree.map(lambda x, axis: jax.lax.dynamic_slice_in_dim(x, row, 1, axis), target, BATCH_AXES)
     state = replace_template(model, variables, one.state, template_crops, template_boxes_xywh_norm)
     return write_row(target, one.replace(state=state), row)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "with_value"))
+def look(model: RELO, variables: dict, target: TrackState, crops: Array, with_value: bool) -> Policy:
+    """The policy of B targets over crops uint8 `[B, S, S, 3]`, from the state before them, which it does not move.
+
+    A program of its own, so that those that track are the same whether somebody looks or not.
+    """
+    logits, value = read_policy(model, variables, target.state, crops, with_value)
+    return Policy(jax.nn.softmax(logits, axis=-1), entropy(logits), value)
+
+
+def has_value(model: RELO, variables: dict) -> bool:
+    """Whether a model has a trained value head: the running statistics of its norms have moved.
+
+    Folded variables, which have no statistics, count as having one.
+    """
+    if model.config.localizer == "heatmap":
+        return False
+    norms = variables.get("batch_stats", {}).get("value", {})
+    return FOLDED in variables or any(np.asarray(norm["mean"]).any() for norm in norms.values())
 
 
 @functools.partial(jax.jit, donate_argnums=0)

@@ -117,6 +117,34 @@ def step(
     return state, result
 
 
+def read_policy(
+    model: RELO,
+    variables: dict,
+    state: ModelState,
+    crops: UInt8[Array | np.ndarray, "B S S 3"],
+    with_value: bool = True,
+) -> tuple[Float[Array, "B N"], Float[Array, " B"] | None]:
+    """What `step` sees before it chooses: the logits over all cells, and the value. The state stays as it is.
+
+    Args:
+      model, variables, state, crops: see `step`.
+      with_value: whether to compute the value.
+
+    Returns:
+      logits before the window (log of the centre map, with the "heatmap" localizer); value, or None.
+    """
+
+    def read(module: RELO | Network) -> tuple[jax.Array, jax.Array | None]:
+        features, _ = module.frame(state.templates, jnp.asarray(crops), state.tokens, state.first)
+        if module.config.localizer == "heatmap":
+            logits = jnp.log(module.center(features).reshape(state.window.shape))
+        else:
+            logits = module.policy_logits(features)
+        return logits, module.value(features) if with_value else None
+
+    return _on_network(model, variables, read)
+
+
 def replace_template(
     model: RELO,
     variables: dict,

@@ -22,28 +22,10 @@ from relo_jax.tracking import confidence, programs
 from relo_jax.tracking.engine import EMPTY_BOX, Engine
 from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame
 from relo_jax.tracking.patches import RECENT, reach
+from relo_jax.tracking.result import Look, Result
 
 PARTS = (0.3, 1.0)  # see `patches.Packer`; both are compiled before the first frame, so that no frame waits
 Box = Sequence[float] | np.ndarray  # x, y, w, h in pixels
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the tracker says of one frame.
-
-    Attributes:
-      box: x, y, w, h in pixels.
-      score: in [0, 1]; see `Tracker.calibrated`.
-      found: whether the score reaches the option `found_threshold`.
-      response: see `StepResult`.
-      carried: the frame could not be read (`follow`): the box is the last one, with score 0 and not found.
-    """
-
-    box: tuple[float, float, float, float]
-    score: float
-    found: bool
-    response: float
-    carried: bool = False
 
 
 @dataclass(eq=False)
@@ -158,8 +140,7 @@ class VideoTargets:
         self._settle()
         if self._device_crops:
             return self._results(self._track_frame(frame))
-        windows = jax.device_get(self._engine.state.crop_window)
-        crops = np.stack([cut_host(frame, window, self.model.config.search_size) for window in windows.tolist()])
+        crops = self._cut(frame, jax.device_get(self._engine.state.crop_window))
         sizes = np.array([frame.shape[:2]] * self._count, np.int32)
         answers = jax.device_get(self._engine.track_crops(crops, None, sizes))
         results = self._results(answers)
@@ -168,6 +149,36 @@ class VideoTargets:
         if self._engine.update_rule is not None:
             self._renew_templates(self._engine.update_rule, frame, answers)
         return results
+
+    def _look(self, frame: np.ndarray) -> list[Look]:
+        """`_update`, and what the policy says meanwhile.
+
+        The policy comes from a program of its own, on crops that the host cuts, before the state moves on. So the box
+        is that of `_update` to the last bit, at the price of a second pass through the network.
+        """
+        self._check_begun("look")
+        check_frame(frame)
+        self._settle()
+        windows, prior = jax.device_get((self._engine.state.crop_window, self._engine.state.state.window))
+        crops = self._cut(frame, windows)
+        maps = self._engine.look(crops)
+        results = self._update(frame)
+        policy, entropy, value = jax.device_get(maps)
+        grid = self.model.config.grid
+        return [
+            Look(
+                **vars(result),
+                policy=policy[k].reshape(grid, grid),
+                value=None if value is None else float(value[k]),
+                entropy=float(entropy[k]),
+                window=prior[k].reshape(grid, grid),
+                region=(float(x), float(y), float(side), float(side)),
+            )
+            for k, (result, (x, y, side)) in enumerate(zip(results, windows.tolist(), strict=True))
+        ]
+
+    def _cut(self, frame: np.ndarray, windows: np.ndarray) -> np.ndarray:
+        return np.stack([cut_host(frame, window, self.model.config.search_size) for window in windows.tolist()])
 
     def _renew_templates(self, rule: programs.Updates, frame: np.ndarray, answers: np.ndarray) -> None:
         """Replaces the templates that are due, where the host cuts the crops."""

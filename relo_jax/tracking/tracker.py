@@ -14,9 +14,10 @@ import numpy as np
 
 from relo_jax.errors import UserError
 from relo_jax.model import RELO
-from relo_jax.tracking.targets import Box, Result, VideoTargets
+from relo_jax.tracking.result import Look, Result
+from relo_jax.tracking.targets import Box, VideoTargets
 
-__all__ = ["MultiTracker", "Result", "Tracker"]
+__all__ = ["Look", "MultiTracker", "Result", "Tracker"]
 
 
 class Tracker(VideoTargets):
@@ -91,6 +92,22 @@ class Tracker(VideoTargets):
           UserError: the frame is not a uint8 RGB array, `init` was not called, or the network's box is not finite.
         """
         return self._update(frame)[0]
+
+    def look(self, frame: np.ndarray) -> Look:
+        """`update`, with the policy over the search region: the same box, at the cost of a second pass.
+
+            look = tracker.look(frame)
+            look.box, look.policy.max(), look.entropy, look.region
+
+        It compiles when it is called first; `update` and `look` may alternate.
+
+        Args:
+          frame: uint8 `[H, W, 3]`, RGB.
+
+        Raises:
+          UserError: see `update`.
+        """
+        return self._look(frame)[0]
 
     def update_chunk(self, frames: Sequence[np.ndarray], length: int | None = None) -> Callable[[], Iterator[Result]]:
         """Finds the target in several frames by one dispatch, and does not wait for it.
@@ -179,6 +196,10 @@ class MultiTracker(VideoTargets):
     def update(self, frame: np.ndarray) -> list[Result]:
         """Finds the targets in the next frame: K Results in the order of `init`; see `Tracker.update`."""
         return self._update(frame)
+
+    def look(self, frame: np.ndarray) -> list[Look]:
+        """See `Tracker.look`; K Looks in the order of `init`."""
+        return self._look(frame)
 
     def update_chunk(
         self, frames: Sequence[np.ndarray], length: int | None = None

@@ -1,0 +1,102 @@
+"""What `look` says: the policy over the search region, and the same boxes whether somebody looks or not."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from relo_jax.errors import UserError
+from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_window
+from relo_jax.model import platform
+from relo_jax.model.inference import FOLDED
+from relo_jax.tracking import follow, tracker
+from relo_jax.tracking.step import init_state
+
+BOXES = [(100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0)]
+OPTIONS = {"window_power": 1.0, "update_interval": 2, "update_threshold": -999.0}
+
+
+@pytest.fixture(scope="module")
+def one(model, variables):
+    return tracker.Tracker(model, variables, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def frames(natural_image):
+    """Six frames of a camera that pans over a picture."""
+    return [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(6)]
+
+
+@pytest.fixture(scope="module")
+def results(one, frames):
+    one.init(frames[0], BOXES[0])
+    return [one.update(frame) for frame in frames[1:]]
+
+
+def test_the_track_is_the_same_whether_somebody_looks_or_not(one, frames, results):
+    one.init(frames[0], BOXES[0])
+    looked = [(one.look if t % 2 else one.update)(frame) for t, frame in enumerate(frames[1:])]
+    assert [(r.box, r.score, r.response) for r in looked] == [(r.box, r.score, r.response) for r in results]
+    assert [hasattr(r, "policy") for r in looked] == [False, True, False, True, False]
+
+
+def test_a_look_has_the_policy_of_the_network_over_the_search_region(one, model, variables, frames):
+    one.init(frames[0], BOXES[0])
+    look = one.look(frames[1])
+    template, factor = crop_host(frames[0], BOXES[0], 2.0, model.config.template_size)
+    half = 0.5 * factor * np.array(BOXES[0][2:]) / (model.config.template_size - 1)
+    begin = jax.jit(init_state, static_argnames=("model", "window_power"))
+    state = begin(
+        model, variables, template[None], np.array([[*(0.5 - half), *(2 * half)]], np.float32), window_power=1.0
+    )
+    crop, _ = crop_host(frames[1], BOXES[0], SEARCH_FACTOR, model.config.search_size)
+
+    @jax.jit
+    def outputs(crop):
+        apply = lambda method, *args: model.apply(variables, *args, method=method)
+        features, _ = apply("frame", state.templates, crop, state.tokens, state.first)
+        return jax.nn.softmax(apply("policy_logits", features))[0], apply("value", features)[0]
+
+    policy, value = outputs(crop[None])
+    np.testing.assert_allclose(look.policy.ravel(), policy, atol=1e-5)
+    assert look.value == pytest.approx(float(value), abs=1e-4)
+    assert look.entropy == pytest.approx(-float(np.sum(policy * np.log(policy))), abs=1e-4)
+    assert look.policy.dtype == np.float32 and look.policy.sum() == pytest.approx(1, abs=1e-5)
+    x, y, side = crop_window(BOXES[0], SEARCH_FACTOR)
+    assert look.region == (x, y, side, side)
+    np.testing.assert_array_equal(look.window.ravel(), state.window[0])
+
+
+def test_the_form_for_accelerators_looks_alike(one, model, variables, frames, monkeypatch):
+    folded_row = dataclasses.replace(platform.BY_PLATFORM["cpu"], folded=True)
+    monkeypatch.setitem(platform.BY_PLATFORM, "cpu", folded_row)
+    two = tracker.MultiTracker(model, variables, 2, OPTIONS, device_crops=True)
+    assert FOLDED in two._engine.variables
+    two.init(frames[0], BOXES)
+    one.init(frames[0], BOXES[0])
+    for frame in frames[1:3]:
+        (folded, other), stacked = two.look(frame), one.look(frame)
+        np.testing.assert_allclose(folded.policy, stacked.policy, atol=1e-4)
+        np.testing.assert_allclose([folded.value, folded.entropy], [stacked.value, stacked.entropy], atol=1e-3)
+        np.testing.assert_allclose(folded.box, stacked.box, atol=0.01)
+        assert folded.region == stacked.region != other.region
+        assert not np.allclose(other.policy, stacked.policy, atol=1e-4)  # each target has its own
+
+
+def test_a_value_head_without_training_has_no_value(model, variables, frames):
+    stats = {**variables["batch_stats"], "value": jax.tree.map(jnp.zeros_like, variables["batch_stats"]["value"])}
+    untrained = tracker.Tracker(model, {**variables, "batch_stats": stats}, OPTIONS)
+    with pytest.raises(UserError, match=r"Tracker\.look was called before Tracker\.init"):
+        untrained.look(frames[0])
+    untrained.init(frames[0], BOXES[0])
+    assert untrained.look(frames[1]).value is None
+
+
+def test_a_video_is_looked_at_frame_by_frame(one, frames, results):
+    _, *looked = [result for _, result in follow.follow(one, frames, BOXES[0], look=True)]
+    assert [look.box for look in looked] == [result.box for result in results]
+    assert all(look.policy.sum() == pytest.approx(1, abs=1e-5) for look in looked)
+    with pytest.raises(UserError, match="frame by frame"):
+        next(follow.follow(one, frames, BOXES[0], chunk=2, look=True))
