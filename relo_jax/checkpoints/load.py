@@ -18,6 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from relo_jax import config as relo_config
+from relo_jax.checkpoints import hub
 from relo_jax.checkpoints.checks import check_finite, check_fits
 from relo_jax.checkpoints.model_card import write as write_card
 from relo_jax.checkpoints.pytorch import convert, export
@@ -60,7 +61,8 @@ def load(path: Path | str = "starter", model: RELO | None = None, dtype: str | N
 
     Args:
       path: a run directory (its newest step), one of its `checkpoints/<step>`, a `.pth.tar`, `.pt` or `.safetensors`
-        (see `relo_jax.convert`), an exported `.msgpack`, or one of `STARTERS`, which come with the package.
+        (see `relo_jax.convert`), an exported `.msgpack`, `hf://org/name[@revision]` on the Hugging Face hub, or one
+        of `STARTERS`, which come with the package.
       model: the model to load it into; None takes the one in the checkpoint's config.
       dtype: of the computation, "float32" or "bfloat16"; None takes the model's. The variables are float32.
 
@@ -79,11 +81,11 @@ def _load(path, model):
     """`load` with the model's own dtype."""
     if not isinstance(path, (str, os.PathLike)):
         raise UserError(f"checkpoint is {path!r}: give a path, or one of {', '.join(STARTERS)}")
-    path = STARTERS.get(str(path), Path(path))
+    path = STARTERS.get(str(path), hub.local(path))
     if not path.exists():
         raise UserError(
-            f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar, .safetensors, .msgpack, or "
-            f"one of {', '.join(STARTERS)})"
+            f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar, .safetensors, .msgpack, "
+            f"hf://org/name, or one of {', '.join(STARTERS)})"
         )
     if path.is_dir():
         return _load_step(*run_and_step(path), model)

@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relo_jax.checkpoints import hub
 from relo_jax.checkpoints.model_card_page import page
 from relo_jax.checkpoints.provenance import session
 from relo_jax.checkpoints.run_directory import CHECKPOINTS, STARTERS
@@ -48,7 +49,7 @@ def begin_training(
         "kind": "trained",
         "variant": config["model"]["variant"],
         "stage": config["stage"],
-        "parameters": _named(parameters),
+        "parameters": named_parameters(parameters),
         "total_steps": config["total_steps"],
         "batch_size": config["batch_size"],
         "data": {**data, "fingerprint": clips, "held_out_fingerprint": held_out},
@@ -78,7 +79,7 @@ def of_converted(path: Path | str, model: RELO, parameters: dict[str, int], kind
     """The card of a checkpoint that was converted from a PyTorch file of some `kind`."""
     source = {"name": Path(path).name, "sha256": _sha256(path), "kind": kind}
     return {
-        "kind": "converted", "variant": model.config.variant, "stage": None, "parameters": _named(parameters),
+        "kind": "converted", "variant": model.config.variant, "stage": None, "parameters": named_parameters(parameters),
         "source": source, "parent": None, "sessions": [session()],
     }  # fmt: skip
 
@@ -89,6 +90,10 @@ def of_checkpoint(path: Path | str) -> dict[str, Any]:
     Args:
       path: as for `relo_jax.checkpoint.load`.
     """
+    if hub.is_address(path):
+        file = hub.fetch(str(path))
+        own = read(file.parent) if hub.parse(path).file is None else {}
+        return {**(own or {"kind": "file"}), "name": str(path), "sha256": _sha256(file)}
     file = STARTERS.get(str(path), Path(path))
     if file.is_file():
         return {"kind": "file", "name": str(path) if str(path) in STARTERS else file.name, "sha256": _sha256(file)}
@@ -133,7 +138,8 @@ def read(folder: Path | str) -> dict[str, Any]:
     return _read_json(Path(folder) / CARD_FILE) or {}
 
 
-def _named(parameters):
+def named_parameters(parameters: dict[str, int]) -> dict[str, int]:
+    """Parameters by the names of the parts that pages use; see `relo_jax.model.count_parameters`."""
     return {_PARTS.get(part, part): count for part, count in parameters.items()}
 
 

@@ -9,14 +9,22 @@ from typing import Any
 from relo_jax import tables
 
 
-def page(card: dict[str, Any], metrics: dict[str, Any] | None = None) -> str:
-    """The card as Markdown."""
+def page(
+    card: dict[str, Any], metrics: dict[str, Any] | None = None, repo: str | None = None, license: str | None = None
+) -> str:
+    """The card as Markdown.
+
+    Args:
+      card, metrics: contents of `card.json` and `metrics.json`.
+      repo: "org/name" on the hub, if the page is for it.
+      license: of the weights, by the hub's identifiers; None names none.
+    """
     variant, total = card.get("variant", "?"), sum(card.get("parameters", {}).values())
     title = f"RELO-{variant if variant in ('tiny', 'mini') else variant.upper()}"
-    lines = ["---", "library_name: relo_jax", "tags:", "- visual-object-tracking", "---", "", f"# {title}", ""]
+    header = ["library_name: relo_jax", *([f"license: {license}"] if license else [])]
+    lines = ["---", *header, "tags:", "- visual-object-tracking", "---", "", f"# {title}", ""]
     lines += [f"{_kind(card)} {total / 1e6:.1f} M parameters: {_counts(card.get('parameters', {}))}.", ""]
-    if card.get("stage") != "warmup":
-        lines += ["```", "relo track VIDEO --box x,y,w,h --checkpoint THIS_FOLDER --save out.mp4", "```", ""]
+    lines += _use(f"hf://{repo}" if repo else None, card.get("stage"))
     if card.get("data"):
         lines += ["## Data", "", *_data_lines(card["data"]), ""]
     if card.get("stage"):
@@ -31,6 +39,24 @@ def page(card: dict[str, Any], metrics: dict[str, Any] | None = None) -> str:
     lines += ["## Limits", "", *_limits(card), "", "## Made with", ""]
     lines += [f"- {_session(session)}" for session in card.get("sessions", [])]
     return "\n".join(lines) + "\n"
+
+
+def _use(address, stage):
+    """How it is used, as code."""
+    if stage == "warmup":
+        return ["```", f"relo train --config CONFIG:rl --config.init_from={address}", "```", ""] if address else []
+    if not address:
+        return ["```", "relo track VIDEO --box x,y,w,h --checkpoint THIS_FOLDER --save out.mp4", "```", ""]
+    track = f"relo track VIDEO --box x,y,w,h --checkpoint {address} --save out.mp4"
+    shell = ["```", "pip install 'relo-jax[hub]'", track, "```", ""]
+    return [
+        *shell,
+        "```python",
+        "import relo_jax",
+        f'tracker = relo_jax.Tracker.from_pretrained("{address}")',
+        "```",
+        "",
+    ]
 
 
 def _kind(card):

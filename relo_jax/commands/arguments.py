@@ -10,8 +10,8 @@ _OPTIONS = ("window_power", "update_interval", "update_threshold", "found_thresh
 def add_tracker(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """The checkpoint and the options of the tracker. Returns the group of options."""
     parser.add_argument(
-        "--checkpoint", default="starter", help="run directory, its checkpoints/<step>, .pth.tar, .safetensors, or a "
-        "small model of relo_jax: starter or starter-tiny (default starter)",
+        "--checkpoint", default="starter", help="run directory, its checkpoints/<step>, .pth.tar, .safetensors, "
+        "hf://org/name, or a small model of relo_jax: starter or starter-tiny (default starter)",
     )  # fmt: skip
     add_dtype(parser)
     options = parser.add_argument_group("tracker", "By default those of the checkpoint.")

@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         metavar="IN",
-        type=Path,
-        help=".pth.tar of RELO, .pt of a Fast-iTPN trained on ImageNet, either as .safetensors; or a run directory",
+        help=".pth.tar of RELO, .pt of a Fast-iTPN trained on ImageNet, either as .safetensors; a run directory; or "
+        "hf://org/name",
     )
     parser.add_argument(
         "output",
@@ -58,11 +58,13 @@ def run(args: argparse.Namespace) -> None:
     Raises:
       UserError: see `convert.convert`, `convert.model_for`, `save_variables` and `export.write`; or OUT does not fit.
     """
+    from relo_jax.checkpoints import hub
     from relo_jax.checkpoints.pytorch import safetensors_file
     from relo_jax.checkpoints.run_directory import STARTERS, check_free
     from relo_jax.errors import UserError
 
     check_free(args.output)
+    args.input = hub.local(args.input)
     to_file = args.output.suffix == safetensors_file.SUFFIX
     if args.output.suffix in (".pt", ".pth", ".tar", ".bin"):
         raise UserError(f"{args.output}: files are written as {safetensors_file.SUFFIX}, which PyTorch reads too")

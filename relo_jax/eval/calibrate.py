@@ -17,7 +17,7 @@ import numpy as np
 
 from relo_jax import __version__, tables
 from relo_jax.bars import progress
-from relo_jax.checkpoints import run_directory
+from relo_jax.checkpoints import hub, run_directory
 from relo_jax.checkpoints.load import Loaded
 from relo_jax.config.data_options import Options
 from relo_jax.config.renamed import with_current_names
@@ -72,6 +72,10 @@ def config_file(checkpoint: Path | str) -> Path:
       UserError: there is none that can be written, or the checkpoint is not the newest of its run.
     """
     path = Path(checkpoint)
+    if hub.is_address(checkpoint):
+        raise UserError(
+            f"{checkpoint} is on the hub: relo convert {checkpoint} DIR, relo calibrate --checkpoint DIR, and relo push"
+        )
     if str(checkpoint) in run_directory.STARTERS:
         raise UserError(
             f"{checkpoint} is part of the package: copy {run_directory.STARTERS[str(checkpoint)]} and the .json beside "

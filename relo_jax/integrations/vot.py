@@ -52,12 +52,13 @@ class Objects:
         dtype: str | None = None,
     ):
         keep_compiled_programs()  # before JAX is imported: a toolkit may start a process for every sequence
+        from relo_jax.checkpoints import hub, run_directory
         from relo_jax.checkpoints import load as checkpoints
-        from relo_jax.checkpoints import run_directory
         from relo_jax.model.inference import for_tracking
         from relo_jax.tracking import tracker
 
-        known = checkpoint in run_directory.STARTERS or Path(checkpoint).is_absolute() or Path(checkpoint).exists()
+        known = checkpoint in run_directory.STARTERS or hub.is_address(checkpoint) or Path(checkpoint).is_absolute()
+        known = known or Path(checkpoint).exists()
         if not known:
             here = f"{os.getcwd()}, where the toolkit started this"
             raise UserError(f"{checkpoint}: no such checkpoint in {here}: give its whole path")

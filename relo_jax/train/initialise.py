@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
+from relo_jax.checkpoints import hub
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch import convert, report
 from relo_jax.errors import UserError, did_you_mean
@@ -63,6 +64,7 @@ def _variables(config, model, key):
         if config.stage == "rl" and not (config.rl.train == "all" and config.rl.box_weight):
             raise UserError("the RL stage needs a warm-up to start from: give --config.init_from=RUN_OR_CHECKPOINT")
         return init_variables(model, key)
+    path = str(hub.local(path)) if hub.is_address(path) else path
     if Path(path).is_file() and not path.endswith(".msgpack"):
         conversion = convert.convert(path, model, key=key, ignore=config.init_ignore, option="--config.init_ignore=")
         if config.stage == "rl" and conversion.kind == convert.PRETRAINED:
