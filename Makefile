@@ -4,6 +4,7 @@
 #     make test       the test suite
 #     make toolkits   the toolkits of VOT and GOT-10k, which some tests run: .venv-toolkits/ (make test makes it too)
 #     make demo-full  the demo with both training stages from random weights: runs/demo-full/
+#     make docs       the website: build/docs/site
 #     make lint       linter, formatter and type checker, as CONTRIBUTING.md says
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #     make compiled   what programs cost on an H100 and on TPU slices, without any (docs/plan.md); takes hours
@@ -17,8 +18,10 @@ BIN := .venv/bin
 READY := .venv/relo-jax-is-installed
 TOOLKITS := .venv-toolkits
 TOOLKITS_READY := $(TOOLKITS)/toolkits-are-installed
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/docs-are-installed
 
-.PHONY: demo demo-full test toolkits lint bench compiled
+.PHONY: demo demo-full test toolkits docs lint bench compiled
 
 # Training frees and allocates the same large buffers in every step. If the allocator keeps them, in huge pages, the
 # kernel need not clear them each time: a quarter to a third less processor time with glibc, no difference elsewhere.
@@ -37,6 +40,9 @@ test: $(READY) $(TOOLKITS_READY)
 	$(BIN)/python -m pytest -n 2
 
 toolkits: $(TOOLKITS_READY)
+
+docs: $(DOCS_READY)
+	PYTHONPATH=. $(DOCS)/bin/python docs/website/build.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -98,3 +104,17 @@ $(TOOLKITS_READY): requirements-toolkits.txt $(READY)
 		$(PIP_TOOLKITS) --no-deps --no-build-isolation -r requirements-toolkits.txt && touch $@; \
 		} > $(TOOLKITS)/install.log 2>&1 || \
 		echo "the toolkits cannot be installed ($(TOOLKITS)/install.log): the tests that run them are skipped" >&2
+
+# The website needs neither JAX nor the package installed, so this environment is small and by itself.
+$(DOCS_READY): requirements-docs.txt
+	@if [ ! -x $(DOCS)/bin/python ] && [ -z "$(PYTHON)$(UV)" ]; then \
+		echo "the website is built by Python 3.11 or newer, and there is none on PATH" >&2; exit 1; fi
+	@echo "installing the packages of requirements-docs.txt into $(DOCS) (the first time takes half a minute)"
+ifdef UV
+	@[ -x $(DOCS)/bin/python ] || $(UV) venv --quiet --python $(or $(PYTHON),3.11) $(DOCS)
+	@$(UV) pip install --quiet --python $(DOCS)/bin/python -r requirements-docs.txt
+else
+	@[ -x $(DOCS)/bin/python ] || $(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+endif
+	@touch $@

@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Tests of several modules together; every other test file is named after the module that it tests.
 TOGETHER = {"end_to_end", "benchmarks"}
-OF_THE_PROJECT = {"tests/test_project.py", "tests/test_docs.py"}
+OF_THE_PROJECT = {"tests/test_project.py", "tests/test_docs.py", "tests/test_website.py"}
 
 
 def make(folder, *arguments):

@@ -1,0 +1,163 @@
+"""Assembles the pages of the website.
+
+The pages are those of `docs/`, which GitHub shows as they are, the changelog, and two that are made from the code: the
+commands and the fields of a config. Three things differ on the website:
+
+- A link to a file outside `docs/` leads to the repository.
+- A comment `<!-- README: Heading -->` is replaced by that section of README.md, so that the home page repeats nothing.
+- Equations in GitHub's notation (a fence `math`, or $`...`$ in a line) become MathML, which needs no script.
+"""
+
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from generated import commands_page, fields_page
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+WEBSITE = DOCS / "website"
+PICTURES = {".png", ".jpg", ".svg", ".gif", ".webp", ".mp4"}
+MOVED = {  # pages of the website from outside docs/
+    ROOT / "CHANGELOG.md": DOCS / "changelog.md",
+    ROOT / "CONTRIBUTING.md": DOCS / "contributing.md",
+}
+GENERATED = {DOCS / "commands.md": commands_page, DOCS / "fields.md": fields_page}
+
+# The home page is as wide as the others, without their two columns of links.
+FRONT_MATTER = {DOCS / "index.md": "---\nhide: [navigation, toc]\n---\n\n"}
+
+_FENCE = re.compile(r"^( *)(`{3,})(.*?)^\1\2 *$", re.M | re.S)
+_CODE = re.compile(r"(`+).+?\1", re.S)
+_LINK = re.compile(r"""(\]\(|\b(?:src|href|srcset)=")([^)\s"]+)""")
+_INCLUDE = re.compile(r"^<!-- README: (.+?) -->$", re.M)
+_MATH = re.compile(r"\$`(.+?)`\$", re.S)
+
+
+class Broken(Exception):
+    """A page names something that does not exist."""
+
+
+def repository() -> str:
+    """The address of the repository's main branch, without a slash at the end; pyproject.toml has it."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    return urls["Repository"].rstrip("/")
+
+
+def section(heading: str, text: str) -> str:
+    """The section of a page below a heading, without the heading; "" is what stands above all sections.
+
+    Raises:
+      Broken: there is no such heading.
+    """
+    parts = re.split(r"^## (.+)$", text, flags=re.M)
+    found = dict(zip(["", *parts[1::2]], parts[0::2], strict=True))
+    if heading not in found:
+        raise Broken(f"README.md has no section {heading!r}, only {list(found)}")
+    body = found[heading]
+    return (body if heading else re.sub(r"^# .+$", "", body, count=1, flags=re.M)).strip()
+
+
+def target_of(link: str, written_in: Path, shown_at: Path) -> str:
+    """A link as the website has it.
+
+    Args:
+      link: as the page has it; with a scheme, or a mere #anchor, it stays.
+      written_in: the file that has the link.
+      shown_at: where that text stands on the website, as a path in docs/.
+
+    Raises:
+      Broken: a file that does not exist.
+    """
+    if re.match(r"[a-z]+:|#", link):
+        return link
+    path, _, anchor = link.partition("#")
+    anchor = f"#{anchor}" if anchor else ""
+    file = Path(os.path.normpath(written_in.parent / path))
+    file = {**MOVED, ROOT / "README.md": DOCS / "index.md"}.get(file, file)
+    if file not in (*MOVED.values(), *GENERATED) and not file.exists():
+        raise Broken(f"{written_in.relative_to(ROOT)} links to {link}: there is no {file.relative_to(ROOT)}")
+    if file.is_relative_to(DOCS) and not file.is_relative_to(WEBSITE) and file.suffix in {".md", *PICTURES}:
+        return os.path.relpath(file, shown_at.parent) + anchor
+    kind = "tree" if file.is_dir() else "blob"
+    return f"{repository()}/{kind}/main/{file.relative_to(ROOT)}{anchor}"
+
+
+def outside_code(text: str, change) -> str:
+    """A Markdown text with everything changed that is not code, neither in a fence nor in a line."""
+
+    def prose(part: str) -> str:
+        pieces, end = [], 0
+        for code in _CODE.finditer(part):
+            pieces += [change(part[end : code.start()]), code[0]]
+            end = code.end()
+        return "".join([*pieces, change(part[end:])])
+
+    pieces, end = [], 0
+    for fence in _FENCE.finditer(text):
+        pieces += [prose(text[end : fence.start()]), fence[0]]
+        end = fence.end()
+    return "".join([*pieces, prose(text[end:])])
+
+
+def with_equations(text: str) -> str:
+    """A text with its equations as MathML."""
+    if "```math" not in text and "$`" not in text:
+        return text
+    from latex2mathml.converter import convert  # only in the website's environment
+
+    text = re.sub(
+        r"^```math\n(.+?)\n```$",
+        lambda match: f'<div class="equation">{convert(match[1], display="block")}</div>',
+        text, flags=re.M | re.S,
+    )  # fmt: skip
+    return _MATH.sub(lambda match: convert(match[1]), text)
+
+
+def page(text: str, written_in: Path, shown_at: Path) -> str:
+    """A page as the website has it; see the module's docstring.
+
+    Args:
+      text: Markdown.
+      written_in, shown_at: see `target_of`.
+    """
+    readme = ROOT / "README.md"
+    to_website = lambda prose: _LINK.sub(lambda m: m[1] + target_of(m[2], written_in, shown_at), prose)
+    text = outside_code(with_equations(text), to_website)
+    return _INCLUDE.sub(lambda m: page(section(m[1], readme.read_text()), readme, shown_at), text)
+
+
+def sources() -> dict[Path, Path | None]:
+    """The website's pages, as paths in docs/, and the file that each is made of; None is made from the code."""
+    return (
+        {path: path for path in sorted(DOCS.rglob("*.md"))}
+        | {shown_at: path for path, shown_at in MOVED.items()}
+        | dict.fromkeys(GENERATED)
+    )
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Each page's path below `docs/`, and its text on the website."""
+    for shown_at, path in sources().items():
+        text = page(path.read_text(), path, shown_at) if path else GENERATED[shown_at]()
+        yield shown_at.relative_to(DOCS), FRONT_MATTER.get(shown_at, "") + text
+
+
+def write(out: Path) -> None:
+    """Writes the pages, and the pictures that they show, into a folder; what was in it is removed.
+
+    Raises:
+      Broken: a page names something that does not exist.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    for path, text in pages():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(text)
+    shown = [path for path in DOCS.rglob("*") if path.suffix in PICTURES and not path.is_relative_to(WEBSITE)]
+    for path in [*shown, WEBSITE / "style.css"]:
+        copy = out / path.relative_to(WEBSITE if path.is_relative_to(WEBSITE) else DOCS)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
