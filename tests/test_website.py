@@ -96,6 +96,14 @@ def test_a_link_to_nothing_names_its_page():
         shown("see [there](gone.md)")
 
 
+def test_a_link_that_says_a_file_name_says_the_title_of_the_page():
+    assert shown("[plan.md](plan.md#x), [`docs/live.md`](live.md)").startswith(
+        "[What a run costs](plan.md#x), [Cameras"
+    )
+    assert shown("[study.md](../study.md)", "docs/study/estimator.md") == "[Findings](../study.md)"
+    assert shown("[the plan](plan.md)") == "[the plan](plan.md)"
+
+
 def test_code_stays_as_it_is():
     code = "`[a](gone.md)`\n\n```python\nx[0](gone)\ny = '[a](gone.md)'\n```\n"
     assert shown(code) == code
@@ -104,7 +112,7 @@ def test_code_stays_as_it_is():
 def test_a_section_of_the_readme_is_shown_with_its_links(monkeypatch, tmp_path):
     readme = "# relo\n\nTop [plan](docs/plan.md).\n\n## Install\n\npip, see [make](Makefile)\n\n## Other\n"
     (tmp_path / "docs").mkdir()
-    for file, text in {"README.md": readme, "Makefile": "", "docs/plan.md": ""}.items():
+    for file, text in {"README.md": readme, "Makefile": "", "docs/plan.md": "", "mkdocs.yml": ""}.items():
         (tmp_path / file).write_text(text)
     monkeypatch.setattr(assemble, "ROOT", tmp_path)
     monkeypatch.setattr(assemble, "DOCS", tmp_path / "docs")

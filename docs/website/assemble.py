@@ -1,9 +1,10 @@
 """Assembles the pages of the website.
 
 The pages are those of `docs/`, which GitHub shows as they are, the changelog, and two that are made from the code: the
-commands and the fields of a config. Three things differ on the website:
+commands and the fields of a config. Four things differ on the website:
 
 - A link to a file outside `docs/` leads to the repository.
+- A link that says only a page's file name says its title in the navigation.
 - A comment `<!-- README: Heading -->` is replaced by that section of README.md, so that the home page repeats nothing.
 - Equations in GitHub's notation (a fence `math`, or $`...`$ in a line) become MathML, which needs no script.
 """
@@ -34,6 +35,8 @@ _FENCE = re.compile(r"^( *)(`{3,})(.*?)^\1\2 *$", re.M | re.S)
 _CODE = re.compile(r"(`+).+?\1", re.S)
 _LINK = re.compile(r"""(\]\(|\b(?:src|href|srcset)=")([^)\s"]+)""")
 _INCLUDE = re.compile(r"^<!-- README: (.+?) -->$", re.M)
+_NAMED_BY_FILE = re.compile(r"\[`?[\w/-]+\.md`?\](?=\(([^)\s#]+\.md))")
+_TITLE = re.compile(r"^ +- (.+): (\S+\.md)$", re.M)  # in the navigation of mkdocs.yml
 _MATH = re.compile(r"\$`(.+?)`\$", re.S)
 
 
@@ -86,6 +89,17 @@ def target_of(link: str, written_in: Path, shown_at: Path) -> str:
     return f"{repository()}/{kind}/main/{file.relative_to(ROOT)}{anchor}"
 
 
+def titled(text: str, shown_at: Path) -> str:
+    """A text whose links say titles of pages in place of file names; see `target_of`. Its links are the website's."""
+    titles = {name: title for title, name in _TITLE.findall((ROOT / "mkdocs.yml").read_text())}
+
+    def title(match: re.Match) -> str:
+        name = os.path.normpath(shown_at.parent.relative_to(DOCS) / match[1])
+        return f"[{titles[name]}]" if name in titles else match[0]
+
+    return _NAMED_BY_FILE.sub(title, text)
+
+
 def outside_code(text: str, change) -> str:
     """A Markdown text with everything changed that is not code, neither in a fence nor in a line."""
 
@@ -126,7 +140,7 @@ def page(text: str, written_in: Path, shown_at: Path) -> str:
     """
     readme = ROOT / "README.md"
     to_website = lambda prose: _LINK.sub(lambda m: m[1] + target_of(m[2], written_in, shown_at), prose)
-    text = outside_code(with_equations(text), to_website)
+    text = titled(outside_code(with_equations(text), to_website), shown_at)
     return _INCLUDE.sub(lambda m: page(section(m[1], readme.read_text()), readme, shown_at), text)
 
 
