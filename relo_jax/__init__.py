@@ -10,6 +10,8 @@ The names below are imported on first use, so that `import relo_jax` and `relo -
 import importlib
 from typing import Any
 
+from relo_jax import extras
+
 __version__ = "0.1.0"
 
 _HOME: dict[str, tuple[str, str | None]] = {  # public name -> (module, name in it; None is the module itself)
@@ -32,7 +34,11 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOME[name]
-    value = importlib.import_module(module)
+    try:
+        value = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = extras.not_installed(error, f"relo_jax.{name}")
+        raise (ModuleNotFoundError(str(missing), name=error.name) if missing else error) from None
     if attribute is not None:
         value = getattr(value, attribute)
     globals()[name] = value

@@ -13,6 +13,7 @@ import relo_jax
 from relo_jax.commands.terminal import ReaderGone, no_lost_interrupts, printing
 from relo_jax.compilation_cache import keep_compiled_programs
 from relo_jax.errors import UserError
+from relo_jax.extras import not_installed
 
 COMMANDS = {  # name of the module -> its line in `relo --help`
     "demo": "train a small model on procedural clips, evaluate it and write a video, in minutes",
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with no_lost_interrupts(), printing():
             args = parse(sys.argv[1:] if argv is None else list(argv))
-            return args.run(args) or 0
+            return _run(args) or 0
     except UserError as error:
         print(f"relo: {error}", file=sys.stderr)
         return 1
@@ -94,6 +95,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except ReaderGone:
         return 141  # as in a shell for a process that SIGPIPE ended
+
+
+def _run(args: argparse.Namespace) -> int | None:
+    """Runs the command. Raises UserError also for a package that an extra brings and that is not installed."""
+    try:
+        return args.run(args)
+    except ModuleNotFoundError as error:
+        missing = not_installed(error, f"relo {args.command}")
+        if missing is None:
+            raise
+        raise missing from error
 
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+"""What only some users need is installed by extras: which package comes with which, and the line that says so.
+
+relo: relo train needs grain, which is not installed: pip install "relo-jax[train]"
+"""
+
+from relo_jax.errors import UserError
+
+EXTRAS = {  # package, as it is imported -> the extra that brings it; pyproject.toml lists them
+    "grain": "train",
+    "optax": "train",
+    "tensorboardX": "train",
+    "matplotlib": "report",
+    "array_record": "data",
+    "tensorflow_datasets": "data",
+}
+# Commands and names of relo_jax that train. They need matplotlib too, which `train` has.
+_TRAIN = ("relo demo", "relo profile", "relo rehearse", "relo study", "relo train", "relo_jax.train_and_evaluate")
+
+
+def not_installed(error: ModuleNotFoundError, user: str) -> UserError | None:
+    """The line for a package of an extra that is missing; None if the missing module is of no extra.
+
+    Args:
+      error: of the import.
+      user: what needs the package, such as "relo train" or "relo_jax.evaluate".
+    """
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return None
+    extra = "train" if package == "matplotlib" and user in _TRAIN else EXTRAS[package]
+    return UserError(f'{user} needs {package}, which is not installed: pip install "relo-jax[{extra}]"')
