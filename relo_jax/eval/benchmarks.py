@@ -125,8 +125,9 @@ def open_benchmark(
         if not root:
             raise UserError(f"no folder of sequences: give --data-root, or set {ENVIRONMENT}")
         # No frame is read twice, and the frames of hundreds of sequences would not fit into memory.
-        found = read_folder(root, one_based=one_based, cache=0).sequences
-        return Benchmark(name, None, Path(root).absolute().name, found)
+        found = read_folder(root, one_based=one_based, cache=0)
+        title, missing = Path(root).absolute().name, len(found.left_out)
+        return Benchmark(name, None, title, found.sequences, reasons=found.left_out, missing=missing)
     layout = layouts.dataset_layout(name)
     dataset = _open(layout, root, split, cache)
     split, published = dataset.split, layout.splits[dataset.split]

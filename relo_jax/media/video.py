@@ -22,11 +22,9 @@ from relo_jax.errors import UserError
 from relo_jax.files import atomic_write
 from relo_jax.media import streams
 from relo_jax.media.decode import ffmpeg_message, open_file
-from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable
-from relo_jax.media.images import IMAGE_SUFFIXES, FrameError, list_images, read_image
+from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable, warn
+from relo_jax.media.images import IMAGE_SUFFIXES, FrameError, gaps, list_images, read_image, used_bits
 
-# Image formats that are not read. To skip such a frame silently would shift all frames after it.
-_UNSUPPORTED = {".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".pnm", ".exr", ".dng", ".raw"}
 _CODEC = "libx264" if "libx264" in av.codecs_available else "mpeg4"
 _TIME_BASE = Fraction(1, 1000)  # of frames that are written with their times
 
@@ -41,8 +39,8 @@ def open_frames(source: Source, timeout: float = streams.TIMEOUT, retries: int =
             for frame in frames: ...
 
     Args:
-      source: a video file; a folder of frames, or with frames in its subfolder `img`, in the order of the numbers in
-        their names; the index of a camera (0 or "0"); the address of a stream ("rtsp://...", "http://...",
+      source: a video file; a folder of frames, or with frames in one of its `images.FRAME_FOLDERS`, in the order of
+        the numbers in their names; the index of a camera (0 or "0"); the address of a stream ("rtsp://...", "http://...",
         "udp://..."); or an iterable of uint8 RGB frames.
       timeout, retries: for cameras and addresses, see `streams.open_address`.
 
@@ -78,12 +76,13 @@ def open_frames(source: Source, timeout: float = streams.TIMEOUT, retries: int =
 @contextlib.contextmanager
 def _open_folder(path: Path) -> Iterator[Frames]:
     images, known = list_images(path), ", ".join(sorted(IMAGE_SUFFIXES))
-    folder = images[0].parent if images else path
-    if unsupported := sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _UNSUPPORTED):
-        more = f" and {len(unsupported) - 1} more" if unsupported[1:] else ""
-        raise UserError(f"{path}: {unsupported[0]}{more} cannot be read: convert to one of {known}, or remove them")
     if not images:
         raise UserError(f"{path} has no images ({known}): give a folder of frames, or a video file")
+    if missing := gaps(image.name for image in images):
+        more = f", and at {len(missing) - 1} more places" if missing[1:] else ""
+        warn(f"{path}: frames are missing between {missing[0][0]} and {missing[0][1]}{more}")
+    if bits := used_bits(images[0]):
+        warn(f"{images[0]}: uses {bits} of its 16 bits a channel, so the frames are dark: multiply by {1 << 16 - bits}")
     yield Frames(str(path), len(images), DEFAULT_RATE, _read(images), stored=True)
 
 

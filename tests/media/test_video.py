@@ -1,6 +1,7 @@
 """Videos: frames keep their order and colours, bad sources are one-line errors, and no partial file is left."""
 
 import itertools
+import os
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -129,13 +130,13 @@ def test_an_unsupported_image_format_is_not_skipped_silently(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["stat", "iterdir"])
-def test_missing_permissions_are_a_one_line_error(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("owner", "name"), [(Path, "stat"), (os, "scandir")])
+def test_missing_permissions_are_a_one_line_error(owner, name, tmp_path, monkeypatch):
     def denied(path, *args, **options):
         raise PermissionError(13, "Permission denied", str(path))
 
     (tmp_path / "folder").mkdir()
-    monkeypatch.setattr(Path, name, denied)
+    monkeypatch.setattr(owner, name, denied)
     with pytest.raises(UserError, match=r"folder: cannot be (read|listed) \(Permission denied\)"):
         read(tmp_path / "folder")
 

@@ -1,8 +1,8 @@
 """Folders of sequences in the usual form of benchmarks: `<name>/img/*.jpg` and `<name>/groundtruth.txt`.
 
-Also accepted: `groundtruth_rect.txt`; images next to the text file; png, bmp, webp and tiff; commas, tabs, blanks or
-semicolons. A line is x,y,w,h or the four corners of a polygon, which becomes its bounding box. Images are decoded
-when a frame is read.
+Also accepted: `groundtruth_rect.txt`; other capitals; images next to the text file or in one of
+`images.FRAME_FOLDERS`; png, bmp, webp and tiff; commas, tabs, blanks or semicolons. A line is x,y,w,h or the four
+corners of a polygon, which becomes its bounding box. Images are decoded when a frame is read.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax.bars import tqdm
-from relo_jax.data.datasets.annotations import read_boxes
+from relo_jax.data.datasets.annotations import may_be_corners, read_boxes
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, have_area
-from relo_jax.data.datasets.listing import list_folders, list_frames
+from relo_jax.data.datasets.listing import list_files, list_folders, list_frames
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
-from relo_jax.media.images import IMAGE_SUFFIXES, decode, list_images, read_bytes
+from relo_jax.media.images import IMAGE_SUFFIXES, decode, frame_folder, list_images, read_bytes
 
 TEXT_NAMES = ("groundtruth.txt", "groundtruth_rect.txt")
 HELD_OUT_EVERY = 10
 _NAMES = " or ".join(TEXT_NAMES)
+_CORNERS = "its boxes look like x1,y1,x2,y2, and are read as x,y,w,h"
 
 
 def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 16) -> Sequence:
@@ -44,7 +45,7 @@ def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 1
     folder = Path(folder)
     text = _annotation_file(folder)
     if text is None:
-        raise UserError(f"{folder}: has no {_NAMES}")
+        raise UserError(f"{folder}: has no {_NAMES}{_nearly(folder)}")
     boxes, images = read_boxes(text, one_based=one_based), list_images(folder)
     if not images:
         raise UserError(f"{folder}: has no images ({', '.join(sorted(IMAGE_SUFFIXES))}), in img or next to {text.name}")
@@ -53,6 +54,9 @@ def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 1
     visible = have_area(boxes)
     if not visible[0]:
         raise UserError(f"{text}, line 1: the first box {boxes[0].tolist()} has no area, and tracking starts from it")
+
+    if may_be_corners(boxes):
+        tqdm.write(f"relo: {text}: {_CORNERS}", file=sys.stderr)
 
     files = _ImageFiles(tuple(map(str, images)), cache)
     return Sequence(
@@ -91,9 +95,13 @@ class _ImageFiles:
 
 @dataclass(frozen=True)
 class SequenceFolder:
-    """The sequences of a folder, sorted by name; clips draw from them at random."""
+    """The sequences of a folder, sorted by name; clips draw from them at random.
+
+    left_out: a line for each folder in it that cannot be read.
+    """
 
     sequences: tuple[Sequence, ...]
+    left_out: tuple[str, ...] = ()
     each_once = False
 
     def __len__(self) -> int:
@@ -129,14 +137,14 @@ class SequenceFolder:
 def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -> SequenceFolder:
     """All sequences below `root`, or `root` itself if it is one. A sequence is a folder with an annotation file.
 
-    Folders with frames but without an annotation are reported on stderr.
+    Folders that cannot be read, or that have frames but no annotation, are reported on stderr and left out.
 
     Args:
       one_based: boxes count pixels from 1.
       cache: number of decoded frames to keep per sequence.
 
     Raises:
-      UserError: no such folder, or it cannot be read; no sequence in it; or see `read_sequence`.
+      UserError: no such folder, or it cannot be read; no sequence in it, or none that can be read.
     """
     root = Path(root)
     try:
@@ -144,31 +152,51 @@ def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -
             raise UserError(f"{root}: no such folder of sequences")
         below = [] if _annotation_file(root) else sorted(p for p in root.iterdir() if p.is_dir())
         folders = [p for p in below or [root] if _annotation_file(p)]
-        without = [p for p in below if p not in folders and _frames(p)]
+        without = [p for p in below if p not in folders and list_frames(frame_folder(p))]
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}): check its permissions") from None
     if not folders:
         raise UserError(f"{root}: no sequence in it (folders with {_NAMES})")
-    for folder in without:
-        tqdm.write(f"left out: {folder}: has frames but no {_NAMES}", file=sys.stderr)
-    return SequenceFolder(tuple(read_sequence(p, one_based=one_based, cache=cache) for p in folders))
+    sequences, left_out = [], [f"{folder}: has frames but no {_NAMES}{_nearly(folder)}" for folder in without]
+    for folder in folders:
+        try:
+            sequences.append(read_sequence(folder, one_based=one_based, cache=cache))
+        except UserError as error:
+            left_out.append(str(error))
+            last = error
+    if not sequences:
+        raise last if len(folders) == 1 else UserError(f"{root}: no sequence can be read; the last: {last}")
+    for line in left_out:
+        tqdm.write(f"left out: {line}", file=sys.stderr)
+    return SequenceFolder(tuple(sequences), tuple(left_out))
 
 
 def _annotation_file(folder: Path) -> Path | None:
-    return next((folder / name for name in TEXT_NAMES if (folder / name).is_file()), None)
+    """The annotation of a sequence, whatever its capitals; None without one."""
+    exact = next((folder / name for name in TEXT_NAMES if (folder / name).is_file()), None)
+    if exact or not folder.is_dir():
+        return exact
+    by_lower = {name.lower(): folder / name for name in sorted(list_files(folder), reverse=True)}
+    return next((by_lower[name] for name in TEXT_NAMES if name in by_lower and by_lower[name].is_file()), None)
+
+
+def _nearly(folder: Path) -> str:
+    """A hint at text files that may be the annotation."""
+    texts = sorted(name for name in list_files(folder) if name.lower().endswith((".txt", ".csv")))
+    return f"; is it {' or '.join(texts[:3])}? Then rename it" if texts else ""
 
 
 def _frames(folder: Path) -> list[str]:
-    return list_frames(folder / "img" if (folder / "img").is_dir() else folder)
+    return [image.name for image in list_images(folder)]
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
     entries, annotated = [], False
     for name in ("", *list_folders(root)):
         text = _annotation_file(root / name)
-        if text or name and _frames(root / name):  # frames without an annotation become a problem
+        if text or name and list_frames(frame_folder(root / name)):  # frames without an annotation become a problem
             annotated |= text is not None
-            images = Path(name, "img") if (root / name / "img").is_dir() else Path(name)
+            images = frame_folder(root / name).relative_to(root)
             text = Path(name, text.name if text else TEXT_NAMES[0])
             entries.append(Entry(name or root.name, (str(text), str(images))))
         if name == "" and text:
@@ -180,11 +208,13 @@ def _entries(root: Path, split: str) -> list[Entry]:
 
 def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     text, images = entry.files
-    frames, boxes = list_frames(root / images), read_boxes(root / text)
+    frames, boxes = _frames(root / images), read_boxes(root / text)
     annotation = Annotation.checked(entry.name, images, frames, boxes, file=text)
     if annotation.visible.any() and not annotation.visible[0]:
         detail = f"the first box {annotation.boxes_xywh[0].tolist()} has no area, and tracking starts from it"
         annotation.problems.append(Problem("no first box", text, detail))
+    if may_be_corners(boxes):
+        annotation.problems.append(Problem("boxes may be corners", text, f"{_CORNERS}: convert them", fatal=False))
     yield annotation
 
 

@@ -56,3 +56,42 @@ def test_surplus_numbers_of_one_line_do_not_complete_another(text, tmp_path):
 def test_lines_may_end_as_on_any_system(end, tmp_path):
     (tmp_path / "groundtruth.txt").write_bytes(f"\ufeff1,2,3,4{end}5,6,7,8{end}{end}".encode())
     assert annotations.read_boxes(tmp_path / "groundtruth.txt").tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.1,0.2,0.3,0.4\n0.1,0.2,0.31,0.4", "its boxes are fractions of the frame"),
+        ("10,50;20,25;30,00;40,75\n" * 2, "line 1: '10,50;20,25;30,00;40,75' has decimal commas"),
+        ("10,5 20,5 30,5 40,5", "line 1: .* has decimal commas"),
+        ("1,2,3,4\n1,2,3,4_0", "line 2: .* is neither"),
+        ("1,2,3,\u0664", "line 1: .* is neither"),
+    ],
+)
+def test_numbers_of_another_kind_are_refused(text, message, tmp_path):
+    (tmp_path / "groundtruth.txt").write_text(text)
+    with pytest.raises(UserError, match=rf"groundtruth.txt.*{message}"):
+        annotations.read_boxes(tmp_path / "groundtruth.txt")
+
+
+def test_a_target_that_is_a_point_or_absent_is_no_fraction(tmp_path):
+    (tmp_path / "groundtruth.txt").write_text("0,0,0,0\nNaN,NaN,NaN,NaN\n")
+    assert annotations.read_boxes(tmp_path / "groundtruth.txt").shape == (2, 4)
+
+
+@pytest.mark.parametrize("text", ["0,1,0.9", "1 nan", "0,1_0", "inf", "1,\u0664", "1e30"])
+def test_flags_are_whole_numbers(text, tmp_path):
+    (tmp_path / "flags.txt").write_text(text)
+    with pytest.raises(UserError, match=r"flags.txt, number \d: .* expected one whole number per frame"):
+        annotations.read_flags(tmp_path / "flags.txt")
+    (tmp_path / "flags.txt").write_text("0,1,1.0\n0")
+    assert annotations.read_flags(tmp_path / "flags.txt").tolist() == [0, 1, 1, 0]
+
+
+def test_corners_are_told_from_sizes():
+    steps = np.arange(8.0)[:, None]
+    corners = np.hstack([[[10, 20]] + steps * [8, 5], [[40, 45]] + steps * [8, 5]])
+    assert annotations.may_be_corners(corners)
+    sizes = np.hstack([corners[:, :2], np.full((8, 2), 200) + np.random.default_rng(0).normal(size=(8, 2))])
+    assert not annotations.may_be_corners(sizes)  # a large target near the corner that moves
+    assert not annotations.may_be_corners(np.full((8, 4), [1, 2, 30, 40.0]))  # one that stands still

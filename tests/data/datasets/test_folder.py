@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from relo_jax.data.datasets.folder import read_folder, read_sequence
+from relo_jax.data.datasets.folder import LAYOUT, read_folder, read_sequence
 from relo_jax.errors import UserError
+from relo_jax.eval.benchmarks import open_benchmark
 from relo_jax.media.images import list_images, read_image
 
 BOXES = np.array([[10.5, 20, 30, 40], [12, 22, 31, 39], [14, 24, 32, 38.25]])
@@ -100,10 +101,43 @@ def test_a_folder_of_frames_without_an_annotation_is_reported(tmp_path, capsys):
     for name in ("a", "b"):
         write_sequence(tmp_path / name, LINES)
     (tmp_path / "docs").mkdir()
-    (tmp_path / "b" / "groundtruth.txt").rename(tmp_path / "b" / "Groundtruth.txt")
+    (tmp_path / "b" / "groundtruth.txt").rename(tmp_path / "b" / "boxes.txt")
     assert [s.name for s in read_folder(tmp_path).sequences] == ["a"]
-    names = "groundtruth.txt or groundtruth_rect.txt"
-    assert capsys.readouterr().err == f"left out: {tmp_path / 'b'}: has frames but no {names}\n"
+    message = "has frames but no groundtruth.txt or groundtruth_rect.txt; is it boxes.txt? Then rename it"
+    assert capsys.readouterr().err == f"left out: {tmp_path / 'b'}: {message}\n"
+
+
+@pytest.mark.parametrize("images", ["img", "imgs", "frames", "color", "img1", "."])
+def test_other_names_of_files_and_folders_are_read(tmp_path, images):
+    folder = write_sequence(tmp_path / "s", LINES, images=images)
+    (folder / "groundtruth.txt").rename(folder / "Groundtruth.TXT")
+    (folder / "masks").mkdir()
+    (folder / images / "0000.jpg").mkdir()  # a folder is no frame
+    assert len(read_sequence(folder)) == len(LINES)
+    (entry,) = LAYOUT.entries(tmp_path, "all")
+    (annotation,) = LAYOUT.read(tmp_path, entry)
+    assert annotation.usable and len(annotation.frames) == len(LINES)
+
+
+def test_a_broken_sequence_is_left_out_and_counted(tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        write_sequence(tmp_path / name, LINES)
+    (tmp_path / "b" / "groundtruth.txt").write_text("1,2,3,4\n")
+    folder = read_folder(tmp_path)
+    assert [s.name for s in folder] == ["a", "c"]
+    assert [line.count("1 boxes for") for line in folder.left_out] == [1]
+    assert capsys.readouterr().err.startswith(f"left out: {tmp_path / 'b'}")
+    benchmark = open_benchmark("folder", tmp_path)
+    assert (benchmark.missing, "1 could not be opened" in benchmark.omissions()[0]) == (1, True)
+
+
+def test_boxes_that_look_like_corners_are_noted(tmp_path, capsys):
+    corners = [f"{10 + 8 * k},{20 + 5 * k},{40 + 8 * k},{45 + 5 * k}" for k in range(6)]
+    folder = write_sequence(tmp_path / "s", corners, frames=6)
+    read_sequence(folder)
+    assert "its boxes look like x1,y1,x2,y2, and are read as x,y,w,h" in capsys.readouterr().err
+    (annotation,) = LAYOUT.read(tmp_path, LAYOUT.entries(tmp_path, "all")[0])
+    assert [p.kind for p in annotation.problems] == ["boxes may be corners"]
 
 
 def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):

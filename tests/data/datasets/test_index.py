@@ -279,12 +279,12 @@ DEFECTS = {  # how to make it, the kind of problem, its message
     "flags as words": (
         lambda bear: (bear / "out_of_view.txt").write_text("no,no"),
         "unreadable annotation",
-        "bear/bear-3/out_of_view.txt: could not convert string to float: 'no': expected one whole number per frame",
+        "bear/bear-3/out_of_view.txt: number 1: 'no': expected one whole number per frame",
     ),
     "an infinite flag": (
         lambda bear: (bear / "out_of_view.txt").write_text("0,inf"),
         "unreadable annotation",
-        "bear/bear-3/out_of_view.txt: cannot convert float infinity to integer: expected one whole number per frame",
+        "bear/bear-3/out_of_view.txt: number 2: 'inf': expected one whole number per frame",
     ),
     "a target that never shows": (
         lambda bear: (bear / "out_of_view.txt").write_text(",".join("1" * FRAMES)),
