@@ -8,11 +8,15 @@ The names below are imported on first use, so that `import relo_jax` and `relo -
 """
 
 import importlib
+import os
 from typing import Any
 
 from relo_jax import extras
 
 __version__ = "0.1.0"
+
+# OpenCV reads this once, when it is loaded. Without it, an image may claim a billion pixels (`media.images.MAX_PIXELS`).
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
 
 _HOME: dict[str, tuple[str, str | None]] = {  # public name -> (module, name in it; None is the module itself)
     "RELO": ("relo_jax.model", "RELO"),
