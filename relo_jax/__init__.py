@@ -15,7 +15,7 @@ from relo_jax import extras
 
 __version__ = "0.1.0"
 
-# OpenCV reads this once, when it is loaded. Without it, an image may claim a billion pixels (`media.images.MAX_PIXELS`).
+# OpenCV reads it once, when it is loaded; else an image may claim a billion pixels. As `media.images.MAX_PIXELS`.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
 
 _HOME: dict[str, tuple[str, str | None]] = {  # public name -> (module, name in it; None is the module itself)
