@@ -24,6 +24,7 @@ from relo_jax.media.frames import Frames, Unreadable, warn
 from relo_jax.tracking import writers
 from relo_jax.tracking.follow import Results, follow, has_several_boxes
 from relo_jax.tracking.options import check_box, check_frame
+from relo_jax.tracking.summary import Scores
 from relo_jax.tracking.targets import Box
 from relo_jax.tracking.tracker import MultiTracker, Tracker, open_tracker
 
@@ -79,6 +80,7 @@ def track_to_files(
     timeout: float = streams.TIMEOUT,
     retries: int = streams.RETRIES,
     dtype: str | None = None,
+    heatmap: bool = False,
 ) -> None:
     """Tracks through a video, writes the files that were asked for, and prints a summary.
 
@@ -93,6 +95,7 @@ def track_to_files(
       show: whether there is a window; None: if no box is given, and for a live source if somebody may be watching.
       timeout, retries: see `relo_jax.media.streams.open_address`.
       dtype: see `Tracker.from_pretrained`.
+      heatmap: whether video and window show where the policy looks (`Tracker.look`), frame by frame.
 
     Raises:
       UserError: bad source, box, checkpoint, option or output; no output is written then.
@@ -105,11 +108,14 @@ def track_to_files(
     with contextlib.ExitStack() as stack:
         frames = stack.enter_context(video.open_frames(source, timeout, retries))
         shown = _window(stack, frames, boxes, show)
-        if chunk is not None and (frames.live or shown):
-            warn(f"--chunk is for files without a window: {frames.name} is tracked frame by frame")
+        if heatmap and save is None and shown is None:
+            raise UserError("--heatmap is drawn into a video or a window: give --save FILE.mp4, or --show")
+        if chunk is not None and (frames.live or shown or heatmap):
+            reason = "without --heatmap" if heatmap else "for files without a window"
+            warn(f"--chunk is {reason}: {frames.name} is tracked frame by frame")
             chunk = None
         interrupted, interrupt = stack.enter_context(_interrupts(frames.stop))
-        work = lambda: _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, outputs)
+        work = lambda: _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, outputs, heatmap)
         summary = work() if shown is None else shown.run(work, interrupt)
     stream = sys.stderr if str(json_path) == writers.STDOUT else sys.stdout
     print(summary, file=stream)
@@ -145,6 +151,7 @@ def _work(
     shown: window.Window | None,
     interrupted: threading.Event,
     outputs: Outputs,
+    look: bool,
 ) -> str:
     """Everything but the window. Returns the summary."""
     count = max(len(boxes), 1)
@@ -171,8 +178,8 @@ def _work(
         if shown is not None:
             opened = [*opened, _window_writer(shown, tracker)]
         images = _chained(first, frames)
-        followed = follow(tracker, images, boxes if count > 1 else boxes[0], chunk, frames.stored)
-        return _run(followed, frames, opened, interrupted)
+        followed = follow(tracker, images, boxes if count > 1 else boxes[0], chunk, frames.stored, look)
+        return _run(followed, frames, opened, interrupted, Scores(tracker.options["found_threshold"]))
 
 
 def _first(frames: Frames) -> np.ndarray:
@@ -219,9 +226,10 @@ def _run(
     frames: Frames,
     opened: list[writers.Writer],
     interrupted: threading.Event,
+    scores: Scores,
 ) -> str:
     """Tracks to the end, or until it is interrupted. Returns the summary."""
-    count = found = carried = resized = targets = 0
+    count = carried = resized = 0
     shape, start, enough = None, time.perf_counter(), False
     progress = tqdm(total=frames.count, unit=" frames", desc=Path(frames.name).name)
     with progress as bar, contextlib.closing(followed) as results:
@@ -234,15 +242,14 @@ def _run(
                 enough = True
                 discard_stdout()
             resized += shape not in (None, frame.shape)
-            count, targets, carried, shape = count + 1, len(result), carried + result[0].carried, frame.shape
-            found += sum(one.found for one in result)
+            count, carried, shape = count + 1, carried + result[0].carried, frame.shape
+            scores.add(result)
             bar.update()
             if interrupted.is_set() or enough:
                 break
     speed = f"{count / (time.perf_counter() - start):.1f} frames/s, reading and writing included"
     ended = "interrupted after " if interrupted.is_set() or enough else ""
-    of = f" of {count * targets} boxes of {targets} targets" if targets > 1 else ""
-    summary = f"{frames.name}: {ended}{count} frames, target found in {found}{of}, {speed}"
+    summary = f"{frames.name}: {ended}{count} frames, {scores.summary()}, {speed}"
     notes = _notes(frames, carried, resized)
     if not ended and not frames.live and frames.count and count < frames.count:
         notes.append(f"its header promised {frames.count}: is the file complete?")

@@ -7,11 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import relo_jax
+from relo_jax.checkpoints import load as checkpoint
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_window
+from relo_jax.media import video
 from relo_jax.model import platform
 from relo_jax.model.inference import FOLDED
 from relo_jax.tracking import follow, tracker
+from relo_jax.tracking.session import track_to_files
 from relo_jax.tracking.step import init_state
 
 BOXES = [(100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0)]
@@ -21,6 +25,14 @@ OPTIONS = {"window_power": 1.0, "update_interval": 2, "update_threshold": -999.0
 @pytest.fixture(scope="module")
 def one(model, variables):
     return tracker.Tracker(model, variables, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def saved(model, variables, tmp_path_factory):
+    """A run directory with the golden weights."""
+    path = tmp_path_factory.mktemp("runs") / "golden"
+    checkpoint.save_variables(path, model, variables, OPTIONS)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +112,23 @@ def test_a_video_is_looked_at_frame_by_frame(one, frames, results):
     assert all(look.policy.sum() == pytest.approx(1, abs=1e-5) for look in looked)
     with pytest.raises(UserError, match="frame by frame"):
         next(follow.follow(one, frames, BOXES[0], chunk=2, look=True))
+
+
+def pixels(path):
+    with video.open_frames(path) as frames:
+        return np.stack(list(frames)).astype(int)
+
+
+def test_films_show_where_the_policy_looks(saved, frames, tmp_path, capsys):
+    plain, looked, whole = (tmp_path / name for name in ("plain.mp4", "looked.mp4", "whole.mp4"))
+    relo_jax.render(frames, BOXES[0], saved, heatmap=False, progress=False).save(plain)
+    film = relo_jax.render(frames, BOXES[0], saved, progress=False)
+    assert (film.frames, film.size) == (len(frames), frames[0].shape[1::-1]) and film._repr_html_().startswith("<video")
+    film.save(looked)
+    difference = np.abs(pixels(looked) - pixels(plain)).mean((1, 2, 3))
+    assert 1.5 * difference[0] < difference[1:].min()  # the first box was given, not looked for
+    track_to_files(frames, BOXES[0], saved, whole, chunk=2, heatmap=True)
+    assert "--chunk is without --heatmap" in capsys.readouterr().err
+    np.testing.assert_array_equal(pixels(whole), pixels(looked))
+    with pytest.raises(UserError, match="give --save"):
+        track_to_files(frames, BOXES[0], saved, heatmap=True)
