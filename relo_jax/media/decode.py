@@ -29,6 +29,19 @@ _NO_PICTURE = "its packet gives no picture"
 _MAX_READ_ERRORS = 8  # in a row, where the container itself is broken
 
 
+class Lost(str):
+    """Why a frame is lost, in place of its picture, with its time if that is known."""
+
+    pts: int | None = None
+
+    @classmethod
+    def at(cls, pts: int, reason: str) -> "Lost":
+        """The loss of the frame of that time."""
+        lost = cls(reason)
+        lost.pts = pts
+        return lost
+
+
 def ffmpeg_message(error: Exception) -> str:
     """FFmpeg's message without its error number and the file's name, which our messages already have."""
     if isinstance(error, av.error.ExitError):
@@ -77,8 +90,15 @@ def read_container(container: InputContainer, name: str) -> Frames:
     stream.thread_type = "AUTO"
     rate = stream.average_rate or DEFAULT_RATE
     frames = Frames(name, _header_count(stream, rate), rate, iter(()), stored=True)
+    frames.tick = stream.time_base if is_timed(container) else None
+    frames.has_sound = bool(container.streams.audio)
     frames.frames = _read(container, frames)
     return frames
+
+
+def is_timed(container: InputContainer) -> bool:
+    """Whether the format has reliable times of presentation."""
+    return "avi" not in container.format.name
 
 
 def _header_count(stream: VideoStream, rate: Fraction) -> int | None:
@@ -145,6 +165,7 @@ class _FrameCounter:
 def _read(container: InputContainer, frames: Frames) -> Iterator[np.ndarray | Unreadable]:
     count = left_out = 0
     counter = _FrameCounter(container.streams.video[0], frames.rate)
+    clock = _Clock(frames)
     for picture in _until_error(decode_pictures(container), frames):
         if isinstance(picture, str):
             if not count:  # many recordings begin between two key frames
@@ -157,6 +178,7 @@ def _read(container: InputContainer, frames: Frames) -> Iterator[np.ndarray | Un
             counter.add(picture)
             if left_out and not count:
                 warn(f"{frames.name}: the first {left_out} frames do not decode and are left out")
+        clock.add(picture.pts)
         count += 1
         yield item
     if not count:
@@ -164,7 +186,25 @@ def _read(container: InputContainer, frames: Frames) -> Iterator[np.ndarray | Un
     frames.count = counter.expected(count, frames.count)
 
 
-def _until_error(pictures: Iterable[av.VideoFrame | str], frames: Frames) -> Iterator[av.VideoFrame | str]:
+class _Clock:
+    """Notes when frames are shown. A frame without a time, or with one before the last, is one period after it."""
+
+    def __init__(self, frames: Frames):
+        self._frames, self._period, self._first = frames, float(1 / frames.rate), None
+
+    def add(self, pts: int | None) -> None:
+        times, tick = self._frames.times, self._frames.tick
+        if tick is None:
+            return
+        if self._first is None and pts is not None:
+            self._first = pts
+        time = math.nan if pts is None else float((pts - self._first) * tick)
+        if times and not time > times[-1]:
+            time = times[-1] + self._period
+        times.append(time if times else 0.0)
+
+
+def _until_error(pictures: Iterable[av.VideoFrame | Lost], frames: Frames) -> Iterator[av.VideoFrame | Lost]:
     try:
         yield from pictures
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -178,39 +218,44 @@ def upright_rgb(picture: av.VideoFrame) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def decode_pictures(container: InputContainer) -> Iterator[av.VideoFrame | str]:
-    """Decodes the first video stream in order of presentation; a lost frame gives its reason (a str)."""
+def has_hidden_packets(stream: VideoStream) -> bool:
+    """Whether some packets of the codec may have no picture."""
+    return stream.codec_context.name in _HAVE_HIDDEN_PACKETS
+
+
+def decode_pictures(container: InputContainer) -> Iterator[av.VideoFrame | Lost]:
+    """Decodes the first video stream in order of presentation; a lost frame gives its reason."""
     stream = container.streams.video[0]
-    is_timed, has_hidden = "avi" not in container.format.name, stream.codec_context.name in _HAVE_HIDDEN_PACKETS
+    has_times, has_hidden = is_timed(container), has_hidden_packets(stream)
     expected, given_up, latest, failure = [], set(), None, None  # times, times, time, reason
-    for packet in _packets(container, stream):
-        if is_timed and packet is not None and packet.pts is not None and not packet.is_discard:
+    for packet in packets(container, stream):
+        if has_times and packet is not None and packet.pts is not None and not packet.is_discard:
             if latest is None or packet.pts > latest or packet.pts in given_up:
                 expected.append(packet.pts)
             else:
-                is_timed, expected = False, []  # time runs backwards: two recordings in one file
+                has_times, expected = False, []  # time runs backwards: two recordings in one file
         try:
             pictures = stream.decode(packet)
         except (av.error.FFmpegError, ValueError) as error:
             failure, pictures = ffmpeg_message(error), []
-            if not is_timed or (packet is not None and packet.pts is None):
-                yield failure
+            if not has_times or (packet is not None and packet.pts is None):
+                yield Lost(failure)
         for picture in pictures:
-            if is_timed and picture.pts is not None:
+            if has_times and picture.pts is not None:
                 if picture.pts in given_up:
                     continue  # it came late, after a damaged part: an Unreadable already took its place
                 passed = [time for time in expected if time < picture.pts]
                 expected = [time for time in expected if time > picture.pts]
                 if failure or (latest is not None and not has_hidden):
                     given_up.update(passed)
-                    yield from (failure or _NO_PICTURE for _ in passed)
+                    yield from (Lost.at(time, failure or _NO_PICTURE) for time in passed)
                 latest = picture.pts
             yield picture
     if failure or (latest is not None and not has_hidden):
-        yield from (failure or _NO_PICTURE for _ in expected)
+        yield from (Lost.at(time, failure or _NO_PICTURE) for time in expected)
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet | None]:
+def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet | None]:
     """The packets of a stream, past read errors; None at the end flushes the decoder."""
     errors = 0
     last_error: Exception | None = None

@@ -2,7 +2,8 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -31,6 +32,9 @@ class Frames:
       live: the source does not wait; frames that nobody takes in time are dropped.
       stored: the frames lie on a disk, so that nobody notices if one is read before it is asked for.
       stop: ends the iteration of a live source; any thread may set it.
+      tick: the unit of the video's clock, in seconds; None if its frames have no times of their own.
+      names: the file of every frame, of a folder.
+      has_sound: whether there is sound beside the pictures, which nothing here reads.
 
     Updated while the video is read:
       damaged: number of frames that are decoded but partly broken.
@@ -38,6 +42,8 @@ class Frames:
       lost: how often a live source broke off or stalled.
       seconds: when the current frame arrived, relative to the first frame or to `restart`; live sources only.
       start: time of `restart`, relative to the first frame, in seconds.
+      number: of the frame in hand, in the video; whoever hands frames on sets it.
+      times: when the frames are shown, by their numbers, in seconds since the first; as far as they are read.
     """
 
     name: str
@@ -52,6 +58,20 @@ class Frames:
     lost: int = 0
     seconds: float | None = None
     start: float = 0.0
+    number: int = 0
+    times: MutableSequence[float] = field(default_factory=lambda: array("d"))
+    tick: Fraction | None = None
+    names: Sequence[str] = ()
+    has_sound: bool = False
+
+    @property
+    def time(self) -> float:
+        """When the frame in hand is shown, or came from a live source: seconds since the first."""
+        return (self.seconds or 0.0) if self.live else self.time_of(self.number)
+
+    def time_of(self, number: int) -> float:
+        """When a frame of a stored video is shown, in seconds since the first; by the rate if it has no times."""
+        return self.times[number] if number < len(self.times) else float(number / self.rate)
 
     def __iter__(self) -> Iterator[np.ndarray | Unreadable]:
         return self.frames

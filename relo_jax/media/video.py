@@ -7,6 +7,7 @@ and its BGR ends here. Cameras and addresses are in `relo_jax.media.streams`.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sized
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +27,7 @@ from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable, warn
 from relo_jax.media.images import IMAGE_SUFFIXES, FrameError, gaps, list_images, read_image, used_bits
 
 _CODEC = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-_TIME_BASE = Fraction(1, 1000)  # of frames that are written with their times
+_TIME_BASE = Fraction(1, 1000)  # of frames that are written with the times when they came
 
 Source = str | Path | int | Iterable[np.ndarray]
 
@@ -83,10 +84,11 @@ def _open_folder(path: Path) -> Iterator[Frames]:
         warn(f"{path}: frames are missing between {missing[0][0]} and {missing[0][1]}{more}")
     if bits := used_bits(images[0]):
         warn(f"{images[0]}: uses {bits} of its 16 bits a channel, so the frames are dark: multiply by {1 << 16 - bits}")
-    yield Frames(str(path), len(images), DEFAULT_RATE, _read(images), stored=True)
+    yield Frames(str(path), len(images), DEFAULT_RATE, read_images(images), stored=True)
 
 
-def _read(images: list[Path]) -> Iterator[np.ndarray | Unreadable]:
+def read_images(images: Iterable[Path]) -> Iterator[np.ndarray | Unreadable]:
+    """The frames of a folder, from files in order; an Unreadable in place of one that cannot be read."""
     for image in images:
         try:
             yield read_image(image)
@@ -95,7 +97,9 @@ def _read(images: list[Path]) -> Iterator[np.ndarray | Unreadable]:
 
 
 @contextlib.contextmanager
-def write_video(path: str | Path, rate: Fraction | float = DEFAULT_RATE) -> Iterator[Callable[..., None]]:
+def write_video(
+    path: str | Path, rate: Fraction | float = DEFAULT_RATE, tick: Fraction | None = None
+) -> Iterator[Callable[..., None]]:
     """Writes a video as H.264, or as MPEG-4 if FFmpeg has no H.264. If the block fails, no file is left.
 
         with write_video("out.mp4", rate=25) as write:
@@ -104,10 +108,12 @@ def write_video(path: str | Path, rate: Fraction | float = DEFAULT_RATE) -> Iter
     Args:
       path: the file; its suffix sets the container (.mp4, .mkv, .mov, .avi). An existing file is replaced at the end.
       rate: frames a second.
+      tick: the unit of the clock by which the frames have their times, in seconds; None: a millisecond.
 
     Yields:
       a function that writes the next frame, uint8 RGB `[H, W, 3]`. Frames of another size than the first are scaled.
-      With `seconds=` at every frame, each is shown at its time instead of at the rate; AVI ignores it.
+      With `seconds=` at every frame, each is shown at its time instead of at the rate; AVI ignores it. A time within
+      half a tick of where the rate puts a frame is moved there: a constant rate stays one, though a container rounds.
 
     Raises:
       UserError: the container is unknown, the file cannot be written, or no frame was written.
@@ -126,7 +132,7 @@ def write_video(path: str | Path, rate: Fraction | float = DEFAULT_RATE) -> Iter
                 def write(frame: np.ndarray, seconds: float | None = None) -> None:
                     nonlocal encoder
                     seconds = None if container.format.name == "avi" else seconds
-                    encoder = encoder or _Encoder(container, rate, frame.shape, is_timed=seconds is not None)
+                    encoder = encoder or _Encoder(container, rate, frame.shape, seconds is not None, tick)
                     container.mux(encoder.encode(frame, seconds))
 
                 yield write
@@ -139,23 +145,44 @@ def write_video(path: str | Path, rate: Fraction | float = DEFAULT_RATE) -> Iter
 
 
 class _Encoder:
-    def __init__(self, container: OutputContainer, rate: Fraction | float, shape: tuple[int, ...], is_timed: bool):
+    def __init__(
+        self,
+        container: OutputContainer,
+        rate: Fraction | float,
+        shape: tuple[int, ...],
+        is_timed: bool,
+        tick: Fraction | None,
+    ):
         # MPEG-4 counts time in units of at least 1/65535 s.
         stream = cast(VideoStream, container.add_stream(_CODEC, rate=Fraction(rate).limit_denominator(60_000)))
         self.stream = stream
         stream.height, stream.width = (side + side % 2 for side in shape[:2])  # 4:2:0 colour needs even sides
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "20", "preset": "veryfast"} if _CODEC == "libx264" else {"qscale": "3"}
+        self._rate, self._tick = Fraction(rate).limit_denominator(60_000), tick
+        self._unit = _TIME_BASE if tick is None else _unit(self._rate, tick)
         if is_timed:
-            stream.codec_context.time_base = _TIME_BASE
+            stream.codec_context.time_base = self._unit
         self._last_time = -1
 
     def encode(self, frame: np.ndarray, seconds: float | None) -> list[av.Packet]:
         picture = av.VideoFrame.from_ndarray(_fit(frame, self.stream), format="rgb24")
         if seconds is not None:
-            picture.time_base = _TIME_BASE
-            picture.pts = self._last_time = max(round(seconds / _TIME_BASE), self._last_time + 1)
+            picture.time_base = self._unit
+            picture.pts = self._last_time = max(round(self._shown(seconds) / self._unit), self._last_time + 1)
         return self.stream.encode(picture)
+
+    def _shown(self, seconds: float) -> float | Fraction:
+        """A time, or that of the rate if it rounds to the same tick."""
+        regular = round(seconds * self._rate) / self._rate
+        return regular if self._tick is not None and abs(regular - seconds) <= 0.501 * self._tick else seconds
+
+
+def _unit(rate: Fraction, tick: Fraction) -> Fraction:
+    """A unit of time no longer than a tick, as far as the codec has such, of which a period has a whole number."""
+    finest = 1_000_000 if _CODEC == "libx264" else 65_535  # units in a second; MPEG-4 has no finer ones
+    wanted = math.ceil(1 / (tick * rate.numerator))
+    return Fraction(1, rate.numerator * max(1, min(wanted, finest // rate.numerator)))
 
 
 def _fit(frame: np.ndarray, stream: VideoStream) -> np.ndarray:
