@@ -1,6 +1,8 @@
 """XLA's compilation cache on disk, for processes that start often (commands, the VOT toolkit's tracker process)."""
 
 import os
+import stat
+import sys
 from pathlib import Path
 
 
@@ -8,13 +10,32 @@ def keep_compiled_programs() -> None:
     """Makes JAX keep compiled programs on disk, so that the second start of a command is quick.
 
     Call it before the first import of JAX: it sets environment variables. Variables that the user has set are kept.
-    The cache stays off when several CPU devices are simulated: with jax 0.10.2, such programs gave other losses after
-    they were read back from disk.
+    The cache stays off without a home directory, where others may write into its folder (they could put programs
+    there), and when several CPU devices are simulated: with jax 0.10.2, such programs gave other losses after they
+    were read back from disk.
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
     if os.environ.get("JAX_NUM_CPU_DEVICES", "1") not in ("-1", "1"):
         return
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "relo_jax" / "compiled"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = _folder()
+        if folder is None:
+            return
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+
+def _folder() -> Path | None:
+    """The folder for compiled programs; None if there is none that belongs to the user alone."""
+    try:
+        above = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = above / "relo_jax" / "compiled"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = folder.stat()
+    except (OSError, RuntimeError):  # no home directory, or one that cannot be written
+        return None
+    if hasattr(os, "geteuid") and (state.st_uid != os.geteuid() or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+        print(f"relo: {folder} is not yours alone, so compiled programs are not kept: chmod go-w it", file=sys.stderr)
+        return None
+    return folder

@@ -1,8 +1,16 @@
-"""Output files and folders. A file is atomic: written under a temporary name and renamed when it is complete."""
+"""Output files and folders. A file is atomic: written under a temporary name and renamed when it is complete.
+
+The temporary name cannot be guessed, and the file is made anew: nothing is ever written through a link that somebody
+else put there. What a killed process left behind is removed by the next that writes the same file.
+"""
 
 import contextlib
 import json
 import os
+import re
+import secrets
+import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +19,7 @@ from typing import Any
 from relo_jax.errors import UserError
 
 _DEVICES = (Path("/dev"), Path("/dev/fd"))
+_LONGEST_STEM, _LONGEST_SUFFIX = 120, 20  # characters in a temporary name; most systems allow 255 bytes in all
 
 
 @contextlib.contextmanager
@@ -40,14 +49,58 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     devices = [p for p in (path.absolute(), target) if p.parent in _DEVICES or p.is_relative_to("/proc")]
     if is_special or devices:
         raise UserError(f"{path} cannot be written: it is a pipe or a device; give the name of a file")
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.unfinished{path.suffix}")
+    remove_leftovers(target)
+    temporary = unfinished_name(target)
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o666))
         yield temporary
         os.replace(temporary, target)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unfinished_name(path: Path) -> Path:
+    """A name beside `path`, with the same suffix, for a file or folder that is not finished. Nobody can guess it."""
+    owner = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
+    return path.with_name(f".{path.stem[:_LONGEST_STEM]}.{owner}.unfinished{path.suffix[:_LONGEST_SUFFIX]}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what killed processes of this machine left beside `path`, under names of `unfinished_name`."""
+    stem, suffix = path.stem[:_LONGEST_STEM], path.suffix[:_LONGEST_SUFFIX]
+    name = re.compile(
+        rf"\.{re.escape(stem)}\.{re.escape(_host())}\.(\d+)\.[0-9a-f]{{8}}\.unfinished{re.escape(suffix)}"
+    )
+    try:
+        beside = os.listdir(path.parent)
+    except OSError:
+        return
+    for other in beside:
+        found = name.fullmatch(other)
+        if found and not _is_running(int(found[1])):
+            leftover = path.with_name(other)
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
+
+
+def _host() -> str:
+    return re.sub(r"[^\w-]", "_", socket.gethostname())[:40]
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this machine runs; True in doubt."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def make_folder(path: Path | str) -> None:

@@ -1,12 +1,14 @@
-"""Atomic writing: links stay links, and pipes and devices are refused."""
+"""Atomic writing: links stay links, pipes and devices are refused, planted links are not followed."""
 
 import os
+import subprocess
+import sys
 import tempfile
 
 import pytest
 
 from relo_jax.errors import UserError
-from relo_jax.files import atomic_write
+from relo_jax.files import atomic_write, unfinished_name
 
 
 def write(path, text="new"):
@@ -44,3 +46,45 @@ def test_files_in_shared_memory_are_allowed():
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         write(f"{folder}/boxes.txt")
         assert os.listdir(folder) == ["boxes.txt"]
+
+
+def test_nothing_is_written_through_a_planted_link(tmp_path, monkeypatch):
+    """Somebody else guesses the temporary name, and puts a link to a file of the user's there."""
+    victim, path = tmp_path / "victim.txt", tmp_path / "boxes.txt"
+    victim.write_text("precious")
+    assert unfinished_name(path) != unfinished_name(path)
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0" * 2 * count)
+    unfinished_name(path).symlink_to(victim)
+    with pytest.raises(UserError, match=r"boxes\.txt cannot be written: File exists"):
+        write(path)
+    assert victim.read_text() == "precious" and not path.exists()
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "boxes.txt"
+    script = f"""
+import os, signal
+from relo_jax.files import atomic_write
+with atomic_write({str(path)!r}) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
+    running = unfinished_name(path)  # of this process
+    running.write_text("mine")
+    (tmp_path / ".boxes.other.1.0a0a0a0a.unfinished.txt").write_text("of another machine")
+    assert len(os.listdir(tmp_path)) == 3 and not path.exists()
+    write(path)
+    kept = {"boxes.txt", running.name, ".boxes.other.1.0a0a0a0a.unfinished.txt"}
+    assert set(os.listdir(tmp_path)) == kept and path.read_text() == "new"
+
+
+def test_a_long_name_can_be_written(tmp_path):
+    write(tmp_path / ("n" * 250 + ".txt"))
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_a_file_is_made_with_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").write_text("")
+    write(tmp_path / "boxes.txt")
+    assert (tmp_path / "boxes.txt").stat().st_mode == (tmp_path / "usual").stat().st_mode

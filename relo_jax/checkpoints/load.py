@@ -40,7 +40,7 @@ from relo_jax.checkpoints.run_directory import (
     write_config,
 )
 from relo_jax.errors import UserError
-from relo_jax.files import atomic_write
+from relo_jax.files import atomic_write, remove_leftovers, unfinished_name
 from relo_jax.model import RELO
 
 # The release's window powers where no benchmark is named; s256, which was never released, has that of t256.
@@ -113,7 +113,8 @@ def save_variables(
     path = Path(path).absolute()
     check_free(path)
     check_space(path.parent, variables)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    remove_leftovers(path)
+    unfinished = unfinished_name(path)
     try:
         write_config(unfinished, describe(model, tracker_config))
         if card is not None:

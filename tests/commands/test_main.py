@@ -245,6 +245,33 @@ def test_compiled_programs_are_kept_where_the_user_sets(monkeypatch, tmp_path):
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/elsewhere"
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_compiled_programs_are_not_kept_where_others_may_write(monkeypatch, tmp_path, capsys, mode):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    folder = tmp_path / "cache" / "relo_jax" / "compiled"
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    cli.keep_compiled_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    assert "is not yours alone" in capsys.readouterr().err
+    folder.chmod(0o755)
+    cli.keep_compiled_programs()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(folder)
+
+
+def test_a_user_without_a_home_can_run_commands(monkeypatch):
+    """As in a container whose user has no entry in the list of users."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    cli.keep_compiled_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+
+
 def test_programs_of_simulated_devices_are_not_kept(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
