@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from relo_jax.commands import main
+from relo_jax.config import published
+from relo_jax.config.named import config_file
 from relo_jax.config.published_tables import TRACKERS
 from relo_jax.config.renamed import with_current_names
 from relo_jax.eval import standing
 from relo_jax.profiling import efficiency
+from tests import readme
 
 ROOT = Path(__file__).parents[1]
 DOCS, RESULTS = ROOT / "docs", ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
 STUDIES = sorted((DOCS / "study").glob("*.json"))
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "data").rglob("*.md")]
 
@@ -61,9 +66,8 @@ def test_the_starter_on_real_video_is_as_measured():
         assert of["auc"] == pytest.approx(row["auc"]["starter"][name], abs=5e-5)
     mean, whole = summary["mean"]["auc"], summary["as_published"]["auc"]
     assert mean == pytest.approx(row["mean_auc"]["starter"], abs=5e-5) and f"**{mean:.3f}**" in text
-    sentence = f"mean AUC is {mean:.3f}; OpenCV's CSRT has {row['mean_auc']['OpenCV CSRT']:.3f}"
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    assert sentence in readme and f"the starter's have {whole:.3f}" in readme
+    figures = README.read_text()
+    assert f"| {mean:.3f} |" in figures and f"| {row['mean_auc']['OpenCV CSRT']:.3f} |" in figures
     assert f"measured](evaluation.md), its mean is {whole:.3f}" in " ".join(text.split())
     csrt = row["auc"]["OpenCV CSRT"]
     ahead = [name for name, of in summary["sequences"].items() if of["as_published"]["auc"] > csrt[name]]
@@ -125,3 +129,49 @@ def test_the_files_that_a_page_names_exist(page):
     # docs/performance.md names the benchmarks that answered their question, and CHANGELOG.md what moved.
     allowed = page.name in ("performance.md", "CHANGELOG.md")
     assert allowed or not missing
+
+
+def test_the_results_in_the_readme_are_the_published_and_the_measured_ones():
+    text = README.read_text()
+    for variant, results in published.RESULTS.items():
+        cells = " | ".join(str(results.get(dataset, "")) for dataset in published.DATASETS)
+        (line,) = (line for line in text.splitlines() if line.startswith(f"| RELO-{variant.upper()}, published |"))
+        assert " ".join(line.split()) == " ".join(f"| RELO-{variant.upper()}, published | {cells} |".split())
+    demo = json.loads((RESULTS / "demo.jsonl").read_text().splitlines()[0])["scores"]
+    for name, scores in demo.items():
+        (line,) = (line for line in text.splitlines() if line.startswith("|") and name in line)
+        assert line.endswith(f"| {scores['auc']:.3f} |")
+
+
+def test_what_the_readme_says_is_run_or_there_is_a_reason():
+    """`python tests/readme.py` runs it."""
+    blocks = readme.blocks(README)
+    assert {block.language for block in blocks} <= {"sh", "python"}
+    assert {block.needs for block in blocks} == {"", readme.CLONE, *readme.NOT_RUN}
+    ran = [block for block in blocks if not block.needs]
+    assert {"sh", "python"} == {block.language for block in ran} and len(ran) >= 6
+    assert sum(command.startswith("relo ") for block in ran for command in block.commands) >= 4
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_a_page_are_those_of_relo(page, capsys):
+    for arguments in readme.relo_commands(page):
+        try:
+            args = main.parse(arguments)
+        except SystemExit:
+            pytest.fail(f"relo {' '.join(arguments)}: {capsys.readouterr().err}")
+        name = (getattr(args, "config", None) or "").partition(":")[0]
+        if name.isidentifier() and name != "FILE":
+            assert config_file(name).is_file()
+
+
+def test_the_blocks_of_a_page_run_in_order_until_one_fails(tmp_path, capfd):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```sh\necho $WORD > one.txt  # a comment\n```\n\n<!-- needs: gpu -->\n```sh\nfalse\n```\n\n"
+        "```python\nprint(open('one.txt').read() + 'two')\n```\n```\nnot a command\n```\n"
+    )
+    assert readme.run(page, tmp_path, setup="export WORD=one") == 2
+    assert "one\ntwo" in capfd.readouterr().out
+    with pytest.raises(SystemExit, match="page.md: the block above failed"):
+        readme.run(page, tmp_path, needs="gpu")

@@ -88,7 +88,9 @@ def test_a_link_leads_to_the_page_or_to_the_repository():
     assert shown("[a](../benchmarks/results)") == f"[a]({REPOSITORY}/tree/main/benchmarks/results)"
     assert shown("[a](study/estimator.json#x)") == f"[a]({REPOSITORY}/blob/main/docs/study/estimator.json#x)"
     assert shown("[a](https://jax.dev) [b](#memory)") == "[a](https://jax.dev) [b](#memory)"
-    assert shown("[a](docs/plan.md)", "README.md") == "[a](docs/plan.md)"
+    assert shown("[a](../relo_jax/config/fields.py) [b](../relo_jax/commands/track.py)") == (
+        "[a](fields.md) [b](commands.md#relo-track)"
+    )
 
 
 def test_a_link_to_nothing_names_its_page():
@@ -119,7 +121,7 @@ def test_a_section_of_the_readme_is_shown_with_its_links(monkeypatch, tmp_path):
     monkeypatch.setattr(assemble, "repository", lambda: "REPO")
     index = tmp_path / "docs" / "index.md"
     assert assemble.page("<!-- README: Install -->", index, index) == "pip, see [make](REPO/blob/main/Makefile)"
-    assert assemble.section("", readme) == "Top [plan](docs/plan.md)."
+    assert assemble.section("top", readme) == "Top [plan](docs/plan.md)."
     with pytest.raises(assemble.Broken, match="no section 'Instal'"):
         assemble.page("<!-- README: Instal -->", index, index)
 

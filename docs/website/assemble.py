@@ -3,7 +3,7 @@
 The pages are those of `docs/`, which GitHub shows as they are, the changelog, and two that are made from the code: the
 commands and the fields of a config. Four things differ on the website:
 
-- A link to a file outside `docs/` leads to the repository.
+- A link to a file outside `docs/` leads to the repository, or to the page that is made from that file.
 - A link that says only a page's file name says its title in the navigation.
 - A comment `<!-- README: Heading -->` is replaced by that section of README.md, so that the home page repeats nothing.
 - Equations in GitHub's notation (a fence `math`, or $`...`$ in a line) become MathML, which needs no script.
@@ -18,6 +18,8 @@ from pathlib import Path
 
 from generated import commands_page, fields_page
 
+from relo_jax.commands.main import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 WEBSITE = DOCS / "website"
@@ -27,6 +29,11 @@ MOVED = {  # pages of the website from outside docs/
     ROOT / "CONTRIBUTING.md": DOCS / "contributing.md",
 }
 GENERATED = {DOCS / "commands.md": commands_page, DOCS / "fields.md": fields_page}
+SHOWN_BY = {  # links to the code that the website has a page of -> (page, anchor)
+    ROOT / "relo_jax" / "config" / "fields.py": (DOCS / "fields.md", ""),
+    ROOT / "relo_jax" / "commands": (DOCS / "commands.md", ""),
+    **{ROOT / "relo_jax" / "commands" / f"{name}.py": (DOCS / "commands.md", f"#relo-{name}") for name in COMMANDS},
+}
 
 # The home page is as wide as the others, without their two columns of links.
 FRONT_MATTER = {DOCS / "index.md": "---\nhide: [navigation, toc]\n---\n\n"}
@@ -51,17 +58,17 @@ def repository() -> str:
 
 
 def section(heading: str, text: str) -> str:
-    """The section of a page below a heading, without the heading; "" is what stands above all sections.
+    """The section of a page below a heading, without the heading; "top" is what stands above all sections.
 
     Raises:
       Broken: there is no such heading.
     """
     parts = re.split(r"^## (.+)$", text, flags=re.M)
-    found = dict(zip(["", *parts[1::2]], parts[0::2], strict=True))
+    found = dict(zip(["top", *parts[1::2]], parts[0::2], strict=True))
     if heading not in found:
         raise Broken(f"README.md has no section {heading!r}, only {list(found)}")
     body = found[heading]
-    return (body if heading else re.sub(r"^# .+$", "", body, count=1, flags=re.M)).strip()
+    return re.sub(r"^# .+$", "", body, count=1).strip()
 
 
 def target_of(link: str, written_in: Path, shown_at: Path) -> str:
@@ -81,7 +88,9 @@ def target_of(link: str, written_in: Path, shown_at: Path) -> str:
     anchor = f"#{anchor}" if anchor else ""
     file = Path(os.path.normpath(written_in.parent / path))
     file = {**MOVED, ROOT / "README.md": DOCS / "index.md"}.get(file, file)
-    if file not in (*MOVED.values(), *GENERATED) and not file.exists():
+    if file in SHOWN_BY:
+        file, anchor = SHOWN_BY[file]
+    elif file not in MOVED.values() and not file.exists():
         raise Broken(f"{written_in.relative_to(ROOT)} links to {link}: there is no {file.relative_to(ROOT)}")
     if file.is_relative_to(DOCS) and not file.is_relative_to(WEBSITE) and file.suffix in {".md", *PICTURES}:
         return os.path.relpath(file, shown_at.parent) + anchor
