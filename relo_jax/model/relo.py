@@ -13,10 +13,9 @@ from typing import Any
 
 import flax.linen as nn
 import flax.struct
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Real
+from jaxtyping import Array, Bool, Float, Int, Real
 
 from relo_jax.config.model_config import ModelConfig
 from relo_jax.model import variants
@@ -172,6 +171,12 @@ class RELO(nn.Module):
             center=self.center(features, "regression" in train_heads) if with_center else None,
         )
 
+    def heads(
+        self, features: Float[Array, "*frames N D"]
+    ) -> tuple[Float[Array, "*frames N"], Float[Array, "*frames"], Any, Float[Array, "*frames H W"]]:
+        """What every head says of features: policy logits, value, boxes, centre map; `init` traces it."""
+        return self.policy_logits(features), self.value(features), self.boxes(features), self.center(features)
+
     def __call__(
         self,
         template_images: Real[Array | np.ndarray, "B K s s 3"],
@@ -181,45 +186,3 @@ class RELO(nn.Module):
         """Runs the whole network; `init` traces it."""
         templates = self.encode_templates(template_images, template_boxes_xywh_norm)
         return self.clip(templates, search, with_center=True)
-
-
-def init_variables(model: RELO, key: PRNGKeyArray) -> dict:
-    """Fresh variables, `{"params", "batch_stats"}`, float32. No data is needed; compiled, since eager is slow.
-
-    With `ModelConfig.init_scheme` "similarity" attention starts as a comparison: see `_start_as_matcher`.
-    """
-    config = model.config
-
-    def init(key):
-        s, t, k = config.search_size, config.template_size, config.templates
-        templates, boxes = jnp.zeros((1, k, t, t, 3)), jnp.zeros((1, k, 4))
-        variables = model.init(key, templates, boxes, jnp.zeros((1, 1, s, s, 3)))
-        if config.init_scheme == "similarity":
-            variables["params"]["encoder"] = _start_as_matcher(variables["params"]["encoder"], key)
-        return variables
-
-    return jax.jit(init)(key)
-
-
-def count_parameters(variables: Mapping[str, Any]) -> dict[str, int]:
-    """Number of parameters of each part: encoder, regression, policy, value. `variables` may be shapes."""
-    return {part: sum(leaf.size for leaf in jax.tree.leaves(tree)) for part, tree in variables["params"].items()}
-
-
-def _start_as_matcher(encoder, key):
-    """Makes every head of every block start as a matcher: tokens that look alike attend to each other.
-
-    From random weights, attention takes very long to discover that comparing template and search region pays. Here
-    query and key projections start equal, and wide enough for logits of a few units, so that a search token attends to
-    the template tokens that look like it. Token types differ from the start, so that it reads there whether those were
-    target or background. Nothing is tied: training may undo all of it.
-    """
-    keys = jax.random.split(key, 4)
-    attention = encoder["blocks"]["attn"]
-    shape = attention["q_proj"]["kernel"].shape
-    kernel = jax.random.normal(keys[0], shape) * shape[-1] ** -0.5
-    attention["q_proj"]["kernel"] = attention["k_proj"]["kernel"] = kernel
-    types = "template_foreground_token", "template_background_token", "search_token"
-    for name, k in zip(types, keys[1:], strict=True):
-        encoder[name] = 0.3 * jax.random.normal(k, encoder[name].shape)
-    return encoder

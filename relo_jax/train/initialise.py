@@ -14,6 +14,7 @@ from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints.pytorch import convert, report
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.model import RELO, init_variables
+from relo_jax.model.initialise import PARTS
 from relo_jax.train import checkpoints
 from relo_jax.train.mesh import shardings
 from relo_jax.train.state import TrainState, create_state, merge, split
@@ -54,7 +55,7 @@ def initial_variables(config: ConfigDict, model: RELO, key: jax.Array) -> dict:
     if not config.init_fresh:
         return variables
     _check_parts(config.init_fresh, variables["params"])
-    return _with_fresh(variables, init_variables(model, key), config.init_fresh)
+    return _with_fresh(model, key, variables, config.init_fresh)
 
 
 def _variables(config, model, key):
@@ -80,12 +81,12 @@ def _variables(config, model, key):
     loaded = checkpoint.load(path, model)
     if config.stage == "warmup" or checkpoint.has_policy(loaded):
         return loaded.variables
-    fresh = init_variables(model, key)
-    return _with_fresh(loaded.variables, fresh, [name for name in fresh["params"] if name not in _WARM_UP_PARTS])
+    return _with_fresh(model, key, loaded.variables, [part for part in PARTS if part not in _WARM_UP_PARTS])
 
 
-def _with_fresh(variables: dict, fresh: dict, paths: Sequence[str]) -> dict:
-    """The variables, except the parts that the paths name, which are taken from `fresh` with their statistics."""
+def _with_fresh(model: RELO, key: jax.Array, variables: dict, paths: Sequence[str]) -> dict:
+    """The variables, except what the paths name, which is fresh, with its statistics. Nothing else is compiled."""
+    fresh = init_variables(model, key, {path.split("/")[0] for path in paths})
     return {name: merge(old, split(fresh[name], paths)[0]) for name, old in variables.items()}
 
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relo_jax.model import RELO, count_parameters, init_variables
+from relo_jax.model import RELO
 from relo_jax.tracking.step import init_state, step
-from tests.model.small import CLIPS, FRAMES, clips, fresh_variables, reference, run_clip, small, variables
+from tests.model.small import CLIPS, FRAMES, clips, reference, run_clip, small, variables
 
 
 def test_shapes_are_the_documented_ones():
@@ -53,22 +53,6 @@ def test_the_tracking_path_computes_neither_value_nor_centre_map(monkeypatch):
     assert moved.tokens.shape == state.tokens.shape and result.score.shape == (CLIPS,)
     with pytest.raises(AssertionError, match="while tracking"):
         run_clip(small(), variables())
-
-
-def test_comparing_initialisation_ties_query_and_key_at_the_start_only():
-    attention = fresh_variables()["params"]["encoder"]["blocks"]["attn"]
-    np.testing.assert_array_equal(attention["q_proj"]["kernel"], attention["k_proj"]["kernel"])
-    released = init_variables(small(init_scheme="release"), jax.random.key(0))["params"]["encoder"]
-    attention = released["blocks"]["attn"]
-    assert (attention["q_proj"]["kernel"] != attention["k_proj"]["kernel"]).any()
-    assert not released["search_token"].any()
-
-
-def test_parameters_are_counted_by_part():
-    counts = count_parameters(variables())
-    assert set(counts) == {"encoder", "regression", "policy", "value"}
-    assert sum(counts.values()) == sum(np.size(leaf) for leaf in jax.tree.leaves(variables()["params"]))
-    assert counts["policy"] == counts["value"] < counts["regression"]
 
 
 def test_a_model_is_its_config():

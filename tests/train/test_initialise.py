@@ -31,7 +31,12 @@ def starter():
 def fresh(starter, monkeypatch):
     """Replaces fresh variables, which need compiling, by others than the starter's."""
     variables = jax.tree.map(lambda x: np.asarray(x) + 1, starter.variables)
-    monkeypatch.setattr(initialise, "init_variables", lambda model, key: variables)
+    pick = lambda parts: {
+        name: {part: tree[part] for part in tree if part in parts} for name, tree in variables.items()
+    }
+    monkeypatch.setattr(
+        initialise, "init_variables", lambda model, key, parts=None: pick(parts) if parts else variables
+    )
     return variables
 
 
@@ -46,6 +51,20 @@ def test_named_parts_are_fresh(stage, starter, fresh):
         for name in old:
             np.testing.assert_array_equal(new[name], (other if name in named else old)[name], err_msg=name)
         assert len(named) == count
+
+
+def test_the_rl_stage_compiles_fresh_heads_and_no_encoder(starter, fresh, monkeypatch):
+    asked, all_of = [], initialise.init_variables
+    monkeypatch.setattr(
+        initialise, "init_variables", lambda model, key, parts: asked.append(parts) or all_of(model, key, parts)
+    )
+    config = relo_config.starter("rl")
+    config.init_from = "starter-warmup"
+    ours = initialise.initial_variables(config, starter.model, None)
+    assert asked == [{"policy", "value"}]
+    warmup = load("starter-warmup").variables["params"]
+    for part, expected in {"encoder": warmup, "regression": warmup, "policy": fresh["params"]}.items():
+        jax.tree.map(np.testing.assert_array_equal, ours["params"][part], expected[part])
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from relo_jax.checkpoints.pytorch.position_embedding import split_positions
 from relo_jax.checkpoints.pytorch.state_dict import PRETRAINED, RELO_KIND, WARMUP, Found, StateDict, find, matching
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, VARIANTS, init_variables
+from relo_jax.model.initialise import quick_jit
 
 # Tensors that each kind may lack, as patterns of the release's names. Stacked ones must be missing in all main blocks.
 OPTIONAL = {
@@ -274,7 +275,7 @@ def _initialise(model, key, without):
         fresh = {tuple(k.key for k in path): leaf for path, leaf in leaves}
         return {path: leaf for path, leaf in fresh.items() if path not in without}
 
-    return jax.jit(missing)(key)
+    return quick_jit(missing)(key)
 
 
 def _tree(arrays):
