@@ -68,7 +68,7 @@ def section(heading: str, text: str) -> str:
     if heading not in found:
         raise Broken(f"README.md has no section {heading!r}, only {list(found)}")
     body = found[heading]
-    return re.sub(r"^# .+$", "", body, count=1).strip()
+    return re.sub(r"\A# .+\n", "", body).strip()
 
 
 def target_of(link: str, written_in: Path, shown_at: Path) -> str:
