@@ -75,18 +75,18 @@ def read_flags(path: Path) -> np.ndarray:
     """
     words = [word for word in _SEPARATORS.split(read_text(path).strip(",; \t\r\n")) if word]
     flags = np.empty(len(words), np.int64)
-    for number, word in enumerate(words):
+    for index, word in enumerate(words):
         try:
-            flags[number] = value = _number(word)
-            fits = flags[number] == value
+            flags[index] = value = number(word)
+            fits = flags[index] == value
         except (ValueError, OverflowError):
             fits = False
         if not fits:
-            raise UserError(f"{path}, number {number + 1}: {word[:40]!r}: expected one whole number per frame")
+            raise UserError(f"{path}, number {index + 1}: {word[:40]!r}: expected one whole number per frame")
     return flags
 
 
-def _number(word: str) -> float:
+def number(word: str) -> float:
     """`float(word)`, but of ASCII digits alone. Raises ValueError."""
     if "_" in word or not word.isascii():
         raise ValueError(word)
@@ -109,23 +109,21 @@ def _parse_plain(text: str) -> np.ndarray | None:
 def _parse_lines(path: Path, text: str) -> np.ndarray:
     lines = text.splitlines()
     boxes = np.empty((len(lines), 4))
-    for number, line in enumerate(lines):
+    for index, line in enumerate(lines):
         if _DECIMAL_COMMAS.fullmatch(line):
-            raise UserError(
-                f"{path}, line {number + 1}: {line.strip()[:60]!r} has decimal commas: write points instead"
-            )
+            raise UserError(f"{path}, line {index + 1}: {line.strip()[:60]!r} has decimal commas: write points instead")
         try:
-            values = [_number(v) for v in _SEPARATORS.split(line.strip().strip(",;"))]
+            values = [number(v) for v in _SEPARATORS.split(line.strip().strip(",;"))]
         except ValueError:
             values = []
         if len(values) == 8:
             corners = np.array(values).reshape(4, 2)
             low, high = corners.min(0), corners.max(0)
-            boxes[number] = (*low, *(high - low))
+            boxes[index] = (*low, *(high - low))
         elif len(values) == 4:
-            boxes[number] = values
+            boxes[index] = values
         else:
             raise UserError(
-                f"{path}, line {number + 1}: {line.strip()[:60]!r} is neither x,y,w,h nor the 8 numbers of 4 corners"
+                f"{path}, line {index + 1}: {line.strip()[:60]!r} is neither x,y,w,h nor the 8 numbers of 4 corners"
             )
     return boxes

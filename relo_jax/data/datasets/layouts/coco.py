@@ -35,6 +35,10 @@ def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     images, objects, classes = _parse(root / text, smallest_side)
     present, visible = set(list_files(root / folder)), np.ones(1, bool)
     for number, image, box, category in objects:
+        if reason := _reason(number, image, box, category):
+            problem = Problem("unreadable annotation", text, f"an object {reason}: extract it again")
+            yield Annotation("", folder, [], np.zeros((0, 4)), np.zeros(0, bool), problems=[problem])
+            continue
         file = images.get(image)
         boxes, problems = np.array([box], np.float64), []
         if file not in present:
@@ -55,6 +59,8 @@ def _parse(path: Path, smallest_side: int) -> tuple[dict[int, str], list[tuple],
             content = json.load(file, object_hook=functools.partial(_shorten, smallest_side))
         images = {item[1]: item[2] for item in content["images"]}
         classes = {item[1]: item[2] for item in content["categories"]}
+        if not all(isinstance(name, str) for name in [*images.values(), *classes.values()]):
+            raise ValueError("a name that is no text")
         return images, [item for item in content["annotations"] if item is not None], classes
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise UserError(f"{path}: not a COCO annotation file ({error!r}): extract it again") from None
@@ -64,14 +70,30 @@ def _shorten(smallest_side: int, item: dict) -> dict | tuple | None:
     """The needed fields of a JSON object, without the outline; None for a crowd or a small object."""
     if "bbox" in item:
         box = item["bbox"]
-        if item["iscrowd"] or not (box[2] > smallest_side and box[3] > smallest_side):
+        if item.get("iscrowd"):
             return None
-        return item["id"], item["image_id"], tuple(box), item["category_id"]
+        if _is_box(box) and not (box[2] > smallest_side and box[3] > smallest_side):
+            return None
+        return item.get("id"), item.get("image_id"), box, item.get("category_id")
     if "file_name" in item:
         return "image", item["id"], item["file_name"]
     if "supercategory" in item:
         return "class", item["id"], item["name"]
     return item
+
+
+def _is_box(value: object) -> bool:
+    is_number = lambda side: type(side) in (int, float) and abs(side) < 1e9
+    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
+
+
+def _reason(number: object, image: object, box: object, category: object) -> str:
+    """Why the values of an object are not those of COCO; empty if they are."""
+    named = {"id": number, "image_id": image, "category_id": category}
+    wrong = next((name for name, value in named.items() if type(value) not in (int, str)), None)
+    if wrong:
+        return f"has the {wrong} {str(named[wrong])[:40]!r}"
+    return "" if _is_box(box) else f"{number} has the bbox {str(box)[:40]!r}"
 
 
 def layout(smallest_side: int) -> DatasetLayout:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relo_jax.data.datasets.annotations import read_text
+from relo_jax.data.datasets.annotations import number, read_text
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry
 from relo_jax.data.datasets.listing import list_folders, list_frames
 from relo_jax.data.datasets.split_lists import read_list
@@ -19,7 +19,7 @@ from relo_jax.errors import UserError
 Box = tuple[float, float, float, float] | np.ndarray
 
 NO_BOX = (np.nan,) * 4
-_LARGEST_SIDE = 1 << 14  # pixels, of a mask: with more, the line is not a mask
+_LARGEST_SIDE = 1 << 16  # pixels, of a mask: with more, the line is not a mask
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
@@ -50,12 +50,12 @@ def read_regions(path: Path) -> np.ndarray:
     if not lines:
         raise UserError(f"{path}: holds no boxes")
     boxes = np.empty((len(lines), 4))
-    for number, line in enumerate(lines):
+    for index, line in enumerate(lines):
         try:
-            boxes[number] = _bounding_box(line.strip())
+            boxes[index] = _bounding_box(line.strip())
         except ValueError:
             raise UserError(
-                f"{path}, line {number + 1}: {line.strip()[:60]!r} is neither a rectangle, a polygon nor a mask"
+                f"{path}, line {index + 1}: {line.strip()[:60]!r} is neither a rectangle, a polygon nor a mask"
             ) from None
     return boxes
 
@@ -63,8 +63,8 @@ def read_regions(path: Path) -> np.ndarray:
 def _bounding_box(region: str) -> Box:
     """x, y, w, h of one region. Raises ValueError."""
     if region.startswith("m"):
-        return _mask_box(np.array([int(v) for v in region[1:].split(",")]))
-    values = np.array([float(v) for v in region.replace(",", " ").split()])
+        return _mask_box(np.array([number(v) for v in region[1:].split(",")]))
+    values = np.array([number(v) for v in region.replace(",", " ").split()])
     if np.isinf(values).any():
         raise ValueError
     if len(values) == 1 or np.isnan(values).any():
@@ -84,15 +84,22 @@ def _mask_box(code: np.ndarray) -> Box:
       code: x, y, w, h, r0, r1, ...: the w x h pixels from corner (x, y), row by row, are r0 zeros, r1 ones, r2 zeros,
         and so on. Pixels after the last run are 0.
     """
-    (x, y, width, height), runs = code[:4], code[4:]
+    if len(code) < 4 or not (np.abs(code) <= _LARGEST_SIDE**2).all() or (code != np.floor(code)).any():
+        raise ValueError
+    (x, y, width, height), runs = code[:4].astype(np.int64), code[4:].astype(np.int64)
     if (code[2:] < 0).any() or max(width, height) > _LARGEST_SIDE or runs.sum() > width * height:
         raise ValueError
-    inside = np.repeat(np.arange(len(runs)) % 2, runs)
-    mask = np.pad(inside, (0, width * height - len(inside))).reshape(height, width)
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(columns):
+    # From the runs alone: a mask of a few bytes can have a billion pixels.
+    ends = np.cumsum(runs)[1::2]
+    starts = ends - runs[1::2]
+    starts, lasts = starts[ends > starts], ends[ends > starts] - 1
+    if not len(starts):
         return NO_BOX
-    return x + columns[0], y + rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
+    top, bottom = starts[0] // width, lasts[-1] // width
+    wraps = starts // width != lasts // width  # from one row to the next, so that it touches both sides
+    left = 0 if wraps.any() else (starts % width).min()
+    right = width - 1 if wraps.any() else (lasts % width).max()
+    return x + left, y + top, right - left + 1, bottom - top + 1
 
 
 LAYOUT = DatasetLayout(

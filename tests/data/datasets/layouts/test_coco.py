@@ -1,5 +1,7 @@
 """COCO: objects become still sequences."""
 
+import json
+
 import pytest
 
 from relo_jax import config as config_lib
@@ -57,4 +59,38 @@ def test_a_broken_annotation_file_is_named(text, tmp_path):
     miniature.coco(tmp_path)
     (tmp_path / "annotations" / "instances_val2017.json").write_text(text)
     with pytest.raises(UserError, match=r"instances_val2017.json: not a COCO annotation file .*extract it again"):
+        opened("coco", "val", tmp_path, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("bbox", None), ("bbox", "5,6,70,60"), ("bbox", [5, 6, 70]), ("bbox", [5, 6, "70", 60]), ("bbox", {"x": 5}),
+        ("bbox", [5, 6, 10**400, 60]), ("bbox", [[5], 6, 70, 60]), ("id", [1]), ("id", None), ("image_id", {"a": 1}),
+        ("category_id", [18]), ("bbox", [True, 6, 70, 60]), ("image_id", "DROP"),
+    ],
+)  # fmt: skip
+def test_an_object_with_values_of_other_types_is_left_out_and_named(tmp_path, field, value):
+    miniature.coco(tmp_path)
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    (first,) = [item for item in content["annotations"] if item["id"] == 1000]
+    if value == "DROP":
+        del first[field]
+    else:
+        first[field] = value
+    path.write_text(json.dumps(content))
+    train = opened("coco", "train", tmp_path, tmp_path / "cache")
+    assert names(train) == ["101_1001", "100_1002"] and train.left_out == 1
+    (problem,) = train.problems
+    assert problem.kind == "unreadable annotation" and f"has the {field} " in str(problem)
+
+
+@pytest.mark.parametrize("item", [{"id": [1], "file_name": "a.jpg"}, {"id": 1, "file_name": 7}, {"id": 1}])
+def test_images_with_values_of_other_types_are_refused(tmp_path, item):
+    miniature.coco(tmp_path)
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"images": [item]}))
+    with pytest.raises(UserError, match=r"instances_val2017.json: not a COCO annotation file"):
         opened("coco", "val", tmp_path, tmp_path / "cache")

@@ -67,11 +67,16 @@ def test_the_box_of_a_mask_bounds_its_pixels(width, height, x, y, data):
     assert tuple(box) == (left, top, max(columns) - left + 1, max(rows) - top + 1)
 
 
+def test_a_mask_of_billions_of_pixels_takes_no_memory():
+    assert tuple(vot._bounding_box("m1,2,60000,60000,60005,3,0,2")) == (6, 3, 5, 1)
+    assert tuple(vot._bounding_box("m0,0,60000,60000,59999,2")) == (0, 0, 60000, 2)
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "m1,2,3,4,0,99", "m1,2,-3,4,0,1", "m1,2,x", "m1,2", "m0,0,99999999,99999999,5,5", "1,2,3", "1,2,3,4,5,6,7",
-        "a,b", "1,2,inf,4",
+        "a,b", "1,2,inf,4", "1,2,3,4_0", "m1,2,3,4,0,1_0", "m1,2,3,4,0,0.5", "m1,2,3,4,0," + "9" * 400,
     ],
 )  # fmt: skip
 def test_a_line_that_is_not_a_region_is_named(line, tmp_path):
