@@ -5,6 +5,7 @@
 #     make toolkits   the toolkits of VOT and GOT-10k, which some tests run: .venv-toolkits/ (make test makes it too)
 #     make demo-full  the demo with both training stages from random weights: runs/demo-full/
 #     make docs       the website: build/docs/site
+#     make readme     what README.md tells a reader to type, in a new clone: some minutes
 #     make lint       linter, formatter and type checker, as CONTRIBUTING.md says
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #     make compiled   what programs cost on an H100 and on TPU slices, without any (docs/plan.md); takes hours
@@ -21,7 +22,7 @@ TOOLKITS_READY := $(TOOLKITS)/toolkits-are-installed
 DOCS := .venv-docs
 DOCS_READY := $(DOCS)/docs-are-installed
 
-.PHONY: demo demo-full test toolkits docs lint bench compiled
+.PHONY: demo demo-full test toolkits docs readme lint bench compiled
 
 # Training frees and allocates the same large buffers in every step. If the allocator keeps them, in huge pages, the
 # kernel need not clear them each time: a quarter to a third less processor time with glibc, no difference elsewhere.
@@ -43,6 +44,9 @@ toolkits: $(TOOLKITS_READY)
 
 docs: $(DOCS_READY)
 	PYTHONPATH=. $(DOCS)/bin/python docs/website/build.py
+
+readme: $(READY)
+	$(BIN)/python tests/readme.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,11 +1,13 @@
 """The code blocks of a page: what README.md and the guides tell a reader to type, and what runs it.
 
     python tests/readme.py            runs README.md in a new clone of this checkout, as one does who has only Python
+                                      (`make readme`)
     python tests/readme.py BIN        runs it in an empty folder, with the programs in BIN: those of an installed wheel
 
 A comment `<!-- needs: gpu -->` above a block says what it needs. What no test has is in NOT_RUN.
 """
 
+import os
 import re
 import shlex
 import subprocess
@@ -72,6 +74,8 @@ def run(page: Path, folder: Path, needs: str = "", setup: str = ":") -> int:
     Raises:
       SystemExit: one failed; its output stands above.
     """
+    # Under `make readme`, a block's own make would take that one's flags.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     ran = 0
     for block in blocks(page):
         if block.language not in ("sh", "python") or block.needs != needs:
@@ -79,7 +83,7 @@ def run(page: Path, folder: Path, needs: str = "", setup: str = ":") -> int:
         print(f"--- {block.language}\n{block.text}---", flush=True)
         code = block.text if block.language == "sh" else f"python -c {shlex.quote(block.text)}"
         began = time.monotonic()
-        if subprocess.run(["bash", "-euc", f"{setup}\n{code}"], cwd=folder).returncode:
+        if subprocess.run(["bash", "-euc", f"{setup}\n{code}"], cwd=folder, env=environment).returncode:
             raise SystemExit(f"{page.name}: the block above failed")
         ran += 1
         print(f"--- {time.monotonic() - began:.0f} s\n", flush=True)

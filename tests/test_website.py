@@ -30,7 +30,8 @@ class Config(yaml.SafeLoader):
 
 Config.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: suffix)
 SITE = yaml.load((ROOT / "mkdocs.yml").read_text(), Config)
-REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+URLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+REPOSITORY = URLS["Repository"]
 
 
 def leaves(nav):
@@ -78,8 +79,8 @@ def test_the_packages_of_the_website_are_pinned_and_agree_with_those_of_the_trac
     assert "zensical" in pinned and "jax" not in pinned
 
 
-def test_the_website_links_to_the_repository_that_pyproject_names():
-    assert SITE["repo_url"] == REPOSITORY and SITE["theme"]["font"] is False
+def test_the_website_has_the_addresses_that_pyproject_names():
+    assert SITE["repo_url"] == REPOSITORY and SITE["site_url"] == URLS["Documentation"]
 
 
 def test_a_link_leads_to_the_page_or_to_the_repository():
