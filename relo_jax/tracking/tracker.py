@@ -4,7 +4,7 @@
     tracker.init(frame, (x, y, w, h))
     result = tracker.update(next_frame)                    # result.box, result.score, result.found
 
-`MultiTracker` does the same for several targets of one video. `follow.track` goes through a whole video with either.
+`MultiTracker` does the same for several targets of one video. `track.track` goes through a whole video with either.
 """
 
 from collections.abc import Callable, Iterator, Sequence

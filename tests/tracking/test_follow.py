@@ -14,7 +14,7 @@ from relo_jax.errors import UserError
 from relo_jax.media import video
 from relo_jax.media.frames import Unreadable
 from relo_jax.media.images import list_images, read_image
-from relo_jax.tracking import follow, programs, tracker
+from relo_jax.tracking import follow, programs, track, tracker
 from relo_jax.tracking.session import track_to_files
 
 BOX = (100.0, 80.0, 40.0, 30.0)
@@ -280,5 +280,5 @@ def test_the_command_tracks_in_chunks(trackers, panning, tmp_path):
     online, chunked = (np.loadtxt(tmp_path / name, delimiter=",") for name in ("online.txt", "chunked.txt"))
     assert online.shape == (9, 4)
     np.testing.assert_allclose(chunked, online, rtol=0, atol=1e-3)
-    found = [result.box for result in follow.track(film, BOX, run, chunk=4)]
+    found = [result.box for result in track.track(film, BOX, run, chunk=4)]
     np.testing.assert_allclose(found, online, rtol=0, atol=1e-3)

@@ -9,7 +9,7 @@ import pytest
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.errors import UserError
 from relo_jax.media import overlay, video
-from relo_jax.tracking import follow, tracker
+from relo_jax.tracking import follow, track, tracker
 from relo_jax.tracking.patches import bucket_side
 from relo_jax.tracking.session import track_to_files
 
@@ -92,13 +92,13 @@ def saved(model, variables, tmp_path_factory):
 
 def test_track_takes_several_boxes(saved, frames, alone):
     for boxes in (BOXES, np.array(BOXES)):
-        results = list(follow.track(frames, boxes, saved))
+        results = list(track.track(frames, boxes, saved))
         found = np.array([[r.box for r in row] for row in results])
         np.testing.assert_allclose(np.swapaxes(found, 0, 1), alone, rtol=0, atol=1e-3)
 
 
 def test_track_gives_a_list_a_frame_for_a_list_of_one_box(saved, frames, alone):
-    results = list(follow.track(frames, BOXES[:1], saved))
+    results = list(track.track(frames, BOXES[:1], saved))
     np.testing.assert_allclose([[r.box for r in row] for row in results], alone[0][:, None], rtol=0, atol=1e-3)
 
 

@@ -23,7 +23,7 @@ from relo_jax.mdp.action import decode_boxes
 from relo_jax.media import video
 from relo_jax.media.images import list_images, read_image
 from relo_jax.model import RELO
-from relo_jax.tracking import confidence, follow, programs, step, tracker
+from relo_jax.tracking import confidence, programs, step, track, tracker
 from relo_jax.tracking.session import parse_box, track_to_files
 from tests.golden import FIELDS as GOLDEN_FIELDS
 
@@ -307,7 +307,7 @@ def test_weights_that_are_not_finite_are_one_line(model, variables, frames):
 
 def test_track_is_a_generator_over_the_frames(saved, plain, frames):
     stream = iter(frames)
-    results = follow.track(stream, box=tuple(map(int, BOX)), checkpoint=saved)
+    results = track.track(stream, box=tuple(map(int, BOX)), checkpoint=saved)
     first = next(results)
     assert first.box == BOX and first.score == 1.0 and first.found
     assert all(isinstance(number, float) for number in first.box)
@@ -340,7 +340,7 @@ def test_the_command_writes_film_boxes_and_text(film, saved, tmp_path, capsys):
     said = capsys.readouterr()
     assert "8 frames, target found in" in said.out and "o.json" in said.out and "frames/s" in said.err
 
-    expected = [r.box for r in follow.track(film, BOX, saved)]
+    expected = [r.box for r in track.track(film, BOX, saved)]
     np.testing.assert_allclose(np.loadtxt(out["txt_path"], delimiter=","), expected, atol=1e-4)
     written = json.loads(out["json_path"].read_text())
     assert written["source"] == str(film) and [row["frame"] for row in written["frames"]] == list(range(8))
