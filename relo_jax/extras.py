@@ -12,9 +12,13 @@ EXTRAS = {  # package, as it is imported -> the extra that brings it; pyproject.
     "matplotlib": "report",
     "array_record": "data",
     "tensorflow_datasets": "data",
+    "supervision": "supervision",
 }
 # Commands and names of relo_jax that train. They need matplotlib too, which `train` has.
-_TRAIN = ("relo demo", "relo profile", "relo rehearse", "relo study", "relo train", "relo_jax.train_and_evaluate")
+_TRAIN = (
+    "relo demo", "relo profile", "relo rehearse", "relo study", "relo train", "relo_jax.train_and_evaluate",
+    "relo_jax.History", "relo_jax.LiveCurves", "relo_jax.StopTraining",
+)  # fmt: skip
 
 
 def not_installed(error: ModuleNotFoundError, user: str) -> UserError | None:

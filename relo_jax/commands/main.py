@@ -14,6 +14,7 @@ from relo_jax.commands.terminal import ReaderGone, no_lost_interrupts, printing
 from relo_jax.compilation_cache import keep_compiled_programs
 from relo_jax.errors import UserError
 from relo_jax.extras import not_installed
+from relo_jax.interrupts import leave
 
 COMMANDS = {  # name of the module -> its line in `relo --help`
     "demo": "train a small model on procedural clips, evaluate it and write a video, in minutes",
@@ -82,6 +83,12 @@ def _fields(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status: that of the command's `run`, 0 for None."""
+    status = _status(argv)
+    leave(status)
+    return status
+
+
+def _status(argv: Sequence[str] | None) -> int:
     keep_compiled_programs()
     try:
         with no_lost_interrupts(), printing():

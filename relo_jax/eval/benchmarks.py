@@ -1,6 +1,7 @@
 """Datasets as benchmarks: the sequences of a split, the rules that count their frames, and the missing ones.
 
-    benchmark = open_benchmark("lasot", "/data")      # or got10k with split="val", folder, procedural, ...
+    benchmark = open_benchmark("lasot", "/data")      # or got10k with split="val", procedural, ...
+    benchmark = open_benchmark("/data/my_sequences")  # a folder of sequences
     for sequence in benchmark: ...
 
 `relo_jax.data` reads the folders (docs/datasets.md). A benchmark adds the rules by which the published numbers were
@@ -95,14 +96,14 @@ class Benchmark:
 
 
 def open_benchmark(
-    name: str, root: str | Path | None = None, split: str | None = None, one_based: bool = False, *,
+    name: str | Path, root: str | Path | None = None, split: str | None = None, one_based: bool = False, *,
     count: int | None = None, seed: int | None = None, cache: str | Path = DEFAULT_CACHE,
 ) -> Benchmark:  # fmt: skip
     """Opens a dataset as a benchmark: folders in their official layout, a dataset built by `relo data build`, a folder
     of sequences, or procedural sequences.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `NAMES`; or a folder of sequences, NAME/img/*.jpg with NAME/groundtruth.txt.
       root: the dataset's folder, or its parent; None takes RELO_DATA_DIR from the environment.
       split: None takes the one that papers report, "test". "folder" and "procedural" have no splits.
       one_based: the annotations of a "folder" count pixels from 1.
@@ -112,6 +113,8 @@ def open_benchmark(
     Raises:
       UserError: unknown dataset or split; no such folder, or nothing of the dataset in it.
     """
+    if root is None:
+        name, root = _folder_or_name(str(name))
     if name == "coco":
         raise UserError("coco has photographs, not videos: there is nothing to track in it")
     if name not in NAMES:
@@ -143,6 +146,16 @@ def open_benchmark(
         missing=max(0, published - len(sequences)) if published else dataset.left_out + len(without),
         server=split == "test" and name in SERVERS and not any(np.isfinite(s.boxes_xywh[1:]).any() for s in sequences),
     )  # fmt: skip
+
+
+def _folder_or_name(name: str) -> tuple[str, Path | None]:
+    """Name and root of a dataset, of which a path stands for a folder of sequences. Raises UserError."""
+    folder = Path(name).expanduser()
+    if name in NAMES or not (os.sep in name or folder.is_dir()):
+        return name, None
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: give one of sequences, or a dataset's name: {', '.join(NAMES)}")
+    return "folder", folder
 
 
 def check_choice(

@@ -7,17 +7,22 @@ Nothing is left out silently: the table and the summary name the sequences that 
 when only a server can measure the boxes.
 """
 
+import html
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from relo_jax.errors import UserError
 from relo_jax.eval.benchmarks import Benchmark
 from relo_jax.eval.metrics import NEVER_MOVES, Curves
+from relo_jax.eval.report.plots import success_and_precision_plot
 from relo_jax.eval.report.tables import without_nan
 from relo_jax.eval.tracker_results import TrackerResults
+from relo_jax.media.figures import Figure, Target, as_img
 
 _PUBLISHED = "as published"
+_ROWS = 20  # sequences in the table of a notebook
 _BOXES = (
     "Numbers of float boxes; as published: of the same boxes truncated to whole numbers, as the release measures them."
 )
@@ -82,6 +87,46 @@ class Evaluation:
         lines += [f"{name:<{width}}  failed: {reason}" for name, reason in self.failed.items()]
         return "\n".join(lines + self.benchmark.omissions())
 
+    def plot(self, path: Target = None) -> Figure:
+        """Success and precision of the tracker and of a box that never moves.
+
+        Args:
+          path: file to write too (.png, .svg, .pdf); None: none.
+
+        Raises:
+          UserError: nothing was measured, since the boxes are on a server or all sequences failed; the file cannot be
+            written.
+        """
+        if not self.curves:
+            raise UserError(f"{self.benchmark.title}: nothing was measured here, so that there are no curves")
+        return success_and_precision_plot(path, {r.label: r.mean for r in (self.tracker, self.still)}, "float boxes")
+
+    def _repr_html_(self) -> str:
+        """The table, and the curves beside it."""
+        if not self.curves:
+            return f"<pre>{html.escape(self.table())}</pre>"
+        columns = self.benchmark.columns
+        still = next(iter(columns.items()))
+        head = ["sequence", "frames", *columns.values(), f"{still[1]} of a {NEVER_MOVES}"]
+        rows = [
+            [name, f"{len(self.boxes[name]):,}", *(f"{numbers[column]:.3f}" for column in columns),
+             f"{self.still.numbers[name][still[0]]:.3f}"]
+            for name, numbers in self.tracker.numbers.items()
+        ]  # fmt: skip
+        numbers, whole = self.tracker.mean_numbers(), self.published.mean_numbers()
+        frames = f"{sum(map(len, self.boxes.values())):,}"
+        never = f"{self.still.mean_numbers()[still[0]]:.3f}"
+        means = [f"mean of {len(rows)}", frames, *(f"{numbers[column]:.3f}" for column in columns), never]
+        published = [_PUBLISHED, "", *(f"{whole[column]:.3f}" for column in columns), ""]
+        lines = [_html_row(head, "th"), *_shortened(rows), _html_row(means, "th"), _html_row(published)]
+        notes = [f"{name} failed: {reason}" for name, reason in self.failed.items()] + self.benchmark.omissions()
+        below = "".join(f"<div>{html.escape(note)}</div>" for note in notes)
+        title = html.escape(f"{self.tracker.label} on {self.benchmark.title}")
+        return (
+            f"<p><b>{title}</b></p><table>{''.join(lines)}</table>{below}"
+            f"{as_img(lambda file: self.plot(file), width=620)}"
+        )
+
     def summary(self) -> dict:
         """Everything except the boxes, as a JSON-able dict."""
         rows: dict[str, dict] = {name: {"frames": len(boxes)} for name, boxes in self.boxes.items()}
@@ -102,3 +147,16 @@ class Evaluation:
         speed = {"frames_per_second": self.frames_per_second}
         boxes = {"boxes": _BOXES} if self.curves else {}
         return without_nan({**boxes, **means, "sequences": rows, "failed": self.failed, "benchmark": about, **speed})
+
+
+def _html_row(cells: list[str], tag: str = "td") -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def _shortened(rows: list[list[str]]) -> list[str]:
+    """Rows of a table, and a line in place of those in the middle of a long one."""
+    if len(rows) <= _ROWS:
+        return [_html_row(row) for row in rows]
+    between = f"{len(rows) - _ROWS:,} more: table() has all"
+    half = _ROWS // 2
+    return [*map(_html_row, rows[:half]), _html_row([between]), *map(_html_row, rows[-half:])]

@@ -6,6 +6,7 @@ never sees a figure, so that a notebook shows it once.
 
 from __future__ import annotations
 
+import base64
 import io
 import warnings
 from collections.abc import Callable, Sequence
@@ -80,6 +81,11 @@ def as_png(draw: Callable, *args: object) -> bytes:
     buffer = io.BytesIO()
     draw(buffer, *args)
     return buffer.getvalue()
+
+
+def as_img(draw: Callable, *, width: int) -> str:
+    """The picture that `draw(file)` draws, as HTML of a width in pixels with the picture inside."""
+    return f'<img width="{width}" src="data:image/png;base64,{base64.b64encode(as_png(draw)).decode()}">'
 
 
 def in_every_format(stem: Path | str, draw: Callable, *args: object) -> bytes:

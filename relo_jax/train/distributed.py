@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -159,35 +159,53 @@ def assert_same_on_hosts(what: str, value: object, advice: str) -> None:
         raise UserError(f"the processes do not have the same {what}: {advice}")
 
 
-@contextlib.contextmanager
-def stop_on_signal() -> Iterator[Callable[[int], bool]]:
-    """Gives `should_stop(step)`: whether the run should save and end after this step, because of SIGTERM or Ctrl-C.
+class Stop:
+    """Whether a run should save and end early: because of SIGTERM, Ctrl-C or a callback."""
 
-    Call it after every step. With several processes it is true on all of them at the same step, whichever received the
-    signal: through JAX's preemption service they agree on a step that none has passed, without waiting for the device.
-    In a single process, a second signal has its usual effect.
-    """
-    stop = threading.Event()
-    several = jax.process_count() > 1
-    should_stop = multihost_utils.reached_preemption_sync_point if several else lambda step: stop.is_set()
+    def __init__(self) -> None:
+        self._several = jax.process_count() > 1
+        self._event = threading.Event()
+
+    def after(self, step: int) -> bool:
+        """Whether to end after this step; to be called after every step.
+
+        With several processes it is true on all of them at the same step, whichever received the signal: through JAX's
+        preemption service they agree on a step that none has passed, without waiting for the device.
+        """
+        return multihost_utils.reached_preemption_sync_point(step) if self._several else self.now()
+
+    def now(self) -> bool:
+        """Whether to end without waiting for the end of a step. Never with several processes, which would disagree."""
+        return self._event.is_set()
+
+    def request(self) -> None:
+        """Asks all processes to end."""
+        if self._several:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self._event.set()
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[Stop]:
+    """SIGTERM and Ctrl-C request the Stop that this gives. In a single process, a second one has its usual effect."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield should_stop
+        yield stop
         return
     # JAX's own handler of SIGTERM notifies the preemption service, and stays; Ctrl-C is passed on to it.
-    signals = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
+    signals = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
     previous = {number: signal.getsignal(number) for number in signals}
 
     def on_signal(*_):
-        stop.set()
         for number, handler in previous.items():
             signal.signal(number, handler)
-        if several:
-            os.kill(os.getpid(), signal.SIGTERM)
+        stop.request()
 
     for number in signals:
         signal.signal(number, on_signal)
     try:
-        yield should_stop
+        yield stop
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

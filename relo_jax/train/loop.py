@@ -7,49 +7,75 @@ The host does not wait for the device between two log points: it reads and place
 metrics stay on the device until they are due. A killed run continues from its last checkpoint with the same numbers as
 an uninterrupted one, on another number of devices or hosts too. With several processes, each runs this same code with
 its share of the clips; process 0 writes config, card and metrics, and all of them write the checkpoints.
+
+A single process can be stopped at any time: another thread compiles (`relo_jax.interrupts`), and the loop asks now and
+then whether the device is done instead of waiting for it where Python could not notice Ctrl-C.
 """
 
 import contextlib
 import dataclasses
+import functools
 import itertools
+import math
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
 from relo_jax import config as config_lib
+from relo_jax import interrupts
+from relo_jax.bars import tqdm
 from relo_jax.checkpoints import model_card
 from relo_jax.checkpoints.run_directory import CHECKPOINTS
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, count_parameters
 from relo_jax.train import checkpoints, distributed, metrics_log, rl, warmup
-from relo_jax.train.feed import Feed
+from relo_jax.train.callbacks import Callback, Report
+from relo_jax.train.feed import Batch, Feed
+from relo_jax.train.history import History
 from relo_jax.train.initialise import first_state
 from relo_jax.train.mesh import make_mesh
-from relo_jax.train.state import TrainState, optimizer, variables_of
+from relo_jax.train.state import Step, TrainState, optimizer, variables_of, warmup_steps
 
 _STAGES = {"warmup": warmup, "rl": rl}
 _OF_EACH_HOST = ("data.root", "data.workers", "data.processes")  # fields that may differ between processes
 _STEPS_AHEAD = 2  # steps queued on the device: enough to keep it busy, and few batches in its memory
+_POLL = 0.002  # seconds between two looks at a device that is at work
+_PATIENCE = 1.0  # seconds from Ctrl-C to a line that says what it waits for
+_Value = TypeVar("_Value")
 
 
-def train_and_evaluate(config: ConfigDict, workdir: Path | str) -> dict[str, float]:
+def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callback | None = None) -> History:
     """Trains one stage, or continues it, and leaves checkpoints, metrics and config in `workdir`.
+
+    Ctrl-C, a notebook's stop button, SIGTERM and a callback end it early: after the step under way, whose state is
+    saved, or at once while a program is compiled. The same call then continues the run. Ctrl-C once more raises
+    KeyboardInterrupt at once, and the run continues from its last checkpoint.
 
     Args:
       config: with the fields of `relo_jax.config.base()`.
       workdir: run directory; with checkpoints of the same config in it, the run continues from the last.
+      callback: called with a copy of each row right after it was logged, see `History.rows`: every `config.log_every`
+        steps, after each held-out evaluation and at the end; by process 0 only. If it raises `StopTraining`, the run
+        ends as by Ctrl-C; if it raises anything else, that is raised again when the run has ended. If it has a method
+        `close`, that is called at the end. `LiveCurves` is one.
 
     Returns:
-      Metrics of the last held-out evaluation. They are empty if there was none: the run was finished already, or a
-      signal stopped it. An evaluation that a killed or stopped run missed is made up for first.
+      The run's History. Its `held_out` are the metrics of the last held-out evaluation; they are empty if there was
+      none: the run was finished already, or was stopped. An evaluation that a killed or stopped run missed is made up
+      for first.
 
     Raises:
       UserError: bad config, data or checkpoint; a loss that is not finite; a full disk.
+      KeyboardInterrupt: Ctrl-C twice.
     """
     config_lib.validate(config)
     model = RELO.from_config(config.model)
@@ -59,11 +85,19 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str) -> dict[str, flo
     mesh = make_mesh(config)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
-        should_stop = stack.enter_context(distributed.stop_on_signal())
+        stop = stack.enter_context(distributed.stop_on_signal())
         manager = stack.enter_context(checkpoints.opened(workdir, run_config, config.keep_checkpoints))
         stack.enter_context(distributed.together())  # after the manager, which would wait for failed processes
-        state, position = first_state(config, model, mesh, manager)
+        report = Report(callback, stop)
+        try:
+            start = lambda: first_state(config, model, mesh, manager)
+            # A checkpoint is read by this thread: a read that nobody waits for would outlive the manager.
+            state, position = start() if manager.latest_step() is not None else compiled(start, mesh, stop)
+        except interrupts.Stopped:
+            tqdm.write("stopped before step 1; the same command starts there", file=sys.stderr)
+            return History(workdir, stopped=True)
         first_step = int(state.step)
+        say_how_short(config, first_step)
         cache = Path(workdir).parent / "data_index"
         clips = pipeline.make_dataset(config, model.config, cache=cache)
         held_out = pipeline.make_dataset(config, model.config, train=False, cache=cache)
@@ -74,10 +108,22 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str) -> dict[str, flo
             model_card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
         logger = metrics_log.opened(workdir, config.stage, first_step, config.total_steps, config.batch_size)
         run = Run(
-            config, model, workdir, manager, stack.enter_context(logger), lambda: Feed(held_out, mesh),
-            _STAGES[config.stage].make_eval(model, config),
+            config, model, workdir, manager, mesh, stop, report, stack.enter_context(logger),
+            lambda: Feed(held_out, mesh), _STAGES[config.stage].make_eval(model, config),
         )  # fmt: skip
-        return train(run, state, feed, should_stop)
+        means = train(run, state, feed)
+    report.close()
+    return History(workdir, means, stop.now())
+
+
+def say_how_short(config: ConfigDict, first_step: int) -> None:
+    """Says if a run is too short for its warm-up of the learning rate."""
+    if warmup_steps(config) < config.optimizer.warmup_steps and not first_step and jax.process_index() == 0:
+        tqdm.write(
+            f"config.optimizer.warmup_steps={config.optimizer.warmup_steps} leaves none of config.total_steps="
+            f"{config.total_steps}: the learning rate warms up over {warmup_steps(config)}",
+            file=sys.stderr,
+        )
 
 
 def train_to_end(config: ConfigDict, workdir: Path | str) -> None:
@@ -95,23 +141,40 @@ class Run:
     model: RELO
     workdir: Path | str
     manager: CheckpointManager
+    mesh: Mesh
+    stop: distributed.Stop
+    report: Report
     logger: metrics_log.Log | metrics_log.NullLog
     held_out_feed: Callable[[], Feed]  # the same batches each time
     eval_fn: Callable  # of the stage
 
 
-def train(run: Run, state: TrainState, feed: Feed, should_stop: Callable[[int], bool]) -> dict[str, float]:
+def train(run: Run, state: TrainState, feed: Feed) -> dict[str, float]:
     """Does the steps that are left, with log points, checkpoints and held-out evaluations at their times.
 
     Returns:
       Metrics of the last held-out evaluation; empty if there was none.
     """
+    first_step, last_step = int(state.step), run.config.total_steps
+    held_out: dict[str, float] = {}
+    try:
+        if metrics_log.owes_evaluation(run.workdir, first_step, run.config):
+            held_out = evaluate_held_out(run, state, first_step, metrics_log.last_means(run.workdir, first_step))
+        if first_step == last_step:
+            return held_out
+        step_fn = _STAGES[run.config.stage].make_step(run.model, run.config, optimizer(run.config))
+        batch = next(feed)
+        compiled(functools.partial(compile_ahead, step_fn, state, batch.arrays), run.mesh, run.stop)
+    except interrupts.Stopped:
+        run.logger.stopped(first_step)
+        return held_out
+    return steps(run, state, step_fn, batch, feed) or held_out
+
+
+def steps(run: Run, state: TrainState, step_fn: Step, batch: Batch | None, feed: Feed) -> dict[str, float]:
+    """The steps of `train`, from the first batch on."""
     config, pending, held_out = run.config, [], {}
     first_step, last_step = int(state.step), config.total_steps
-    step_fn = _STAGES[config.stage].make_step(run.model, config, optimizer(config))
-    if metrics_log.owes_evaluation(run.workdir, first_step, config):
-        held_out = evaluate_held_out(run, state, first_step, metrics_log.last_means(run.workdir, first_step))
-    batch = next(feed) if first_step < last_step else None
     for step in range(first_step + 1, last_step + 1):
         assert batch is not None
         with jax.transfer_guard("disallow"):
@@ -119,9 +182,9 @@ def train(run: Run, state: TrainState, feed: Feed, should_stop: Callable[[int], 
             pending.append(Pending(step, batch.index, batch.position_before, metrics))
             position = batch.position_after
             batch = next(feed) if step < last_step else None  # read and placed while the device works
-            wait_for_old_steps(pending)
+            wait_for_old_steps(run, pending)
         run.logger.advance()
-        stopping = should_stop(step)
+        stopping = run.stop.after(step)
         last = step == last_step or stopping
         log_now, save_now, evaluate_now = (
             step % every == 0 for every in (config.log_every, config.checkpoint_every, config.eval_every)
@@ -130,28 +193,57 @@ def train(run: Run, state: TrainState, feed: Feed, should_stop: Callable[[int], 
             continue
         means = mean(fetch_finite(run, pending, state))
         pending.clear()
-        run.logger.train(step, means)
-        if last or save_now:
+        run.report(run.logger.train(step, means))
+        if last or save_now or run.stop.now():
             checkpoints.save(run.manager, run.workdir, step, state, position)
         if step == last_step or (evaluate_now and not stopping):
-            held_out = evaluate_held_out(run, state, step, means)
-        if stopping and step < last_step:
+            with contextlib.suppress(interrupts.Stopped):
+                held_out = evaluate_held_out(run, state, step, means)
+        if (stopping or run.stop.now()) and step < last_step:
+            checkpoints.save(run.manager, run.workdir, step, state, position)
             run.logger.stopped(step)
             break
     return held_out
 
 
 def evaluate_held_out(run: Run, state: TrainState, step: int, train_means: dict[str, float]) -> dict[str, float]:
-    """Means of the stage's metrics over the first held-out batches; logs them and writes them to the card."""
-    variables = variables_of(state)
+    """Means of the stage's metrics over the first held-out batches; logs them and writes them to the card.
+
+    Raises:
+      Stopped: the run is to end, and this evaluation is made up for when it continues.
+    """
+    variables, rows = variables_of(state), []
     with run.logger.paused():
         with run.held_out_feed() as feed:
-            rows = [run.eval_fn(variables, batch.arrays) for batch in itertools.islice(feed, run.config.eval_batches)]
+            for batch in itertools.islice(feed, run.config.eval_batches):
+                if rows:
+                    wait(run, rows[-1])
+                else:
+                    compiled(functools.partial(compile_ahead, run.eval_fn, variables, batch.arrays), run.mesh, run.stop)
+                if run.stop.now():
+                    raise interrupts.Stopped
+                rows.append(run.eval_fn(variables, batch.arrays))
+        wait(run, rows[-1])
         means = mean(jax.device_get(rows))
-    run.logger.evaluation(step, means)
+    run.report(run.logger.evaluation(step, means))
     if jax.process_index() == 0:
         model_card.write_metrics(run.workdir, step, train_means, means)
     return means
+
+
+def compiled(work: Callable[[], _Value], mesh: Mesh, stop: distributed.Stop) -> _Value:
+    """The value of `work`, which compiles. Raises Stopped if the run is to end first."""
+
+    def with_mesh() -> _Value:
+        with jax.set_mesh(mesh):  # which is a thread's own
+            return work()
+
+    return interrupts.wait_for(with_mesh, stop.now)
+
+
+def compile_ahead(program: Any, *args: Any) -> None:
+    """Compiles a jitted function for arguments, which it is then called with."""
+    program.lower(*args).compile()
 
 
 @dataclasses.dataclass
@@ -164,10 +256,23 @@ class Pending:
     metrics: dict[str, jax.Array]
 
 
-def wait_for_old_steps(pending: list[Pending]) -> None:
+def wait_for_old_steps(run: Run, pending: list[Pending]) -> None:
     """Keeps the host at most a few steps ahead of the device, so that batches do not pile up there."""
     if len(pending) > _STEPS_AHEAD:
-        jax.block_until_ready(pending[-1 - _STEPS_AHEAD].metrics["loss"])
+        wait(run, pending[-1 - _STEPS_AHEAD].metrics)
+
+
+def wait(run: Run, metrics: dict[str, jax.Array]) -> None:
+    """Waits for metrics, so that Ctrl-C is noticed at once; if it takes long, says that it was."""
+    says = None
+    array = next(iter(metrics.values()))
+    while not array.is_ready():
+        time.sleep(_POLL)
+        if run.stop.now() and says is None:
+            says = time.monotonic() + _PATIENCE
+        if says is not None and time.monotonic() > says:
+            run.logger.stopping()
+            says = math.inf
 
 
 def fetch_finite(run: Run, pending: list[Pending], state: TrainState) -> list[dict[str, np.ndarray]]:
@@ -176,6 +281,7 @@ def fetch_finite(run: Run, pending: list[Pending], state: TrainState) -> list[di
     Raises:
       UserError: a step was not finite; the state before it is saved, and the message names the clips of its batch.
     """
+    wait(run, pending[-1].metrics)
     rows = jax.device_get([item.metrics for item in pending])
     for item, row in zip(pending, rows, strict=True):
         if not row["finite"]:

@@ -70,30 +70,39 @@ class Log:
         self._bar.start_t += seconds
         self._bar.last_print_t += seconds
 
-    def train(self, step: int, metrics: dict[str, float]) -> None:
-        """Logs the means over the steps since the last call, and the speed."""
+    def train(self, step: int, metrics: dict[str, float]) -> dict:
+        """Logs the means over the steps since the last call, and the speed. Returns the row."""
         last_step, last_time = self._last
         self._last = step, time.perf_counter()
         seconds = max(self._last[1] - last_time, 1e-9)
         speed = {"clips_per_second": (step - last_step) * self._batch_size / seconds}
-        self._write("train", step, {**metrics, **speed})
+        row = self._write("train", step, {**metrics, **speed})
         shown = [name for name in ("loss", "iou", "greedy_iou") if name in metrics]
         self._bar.set_postfix({name: f"{metrics[name]:.3f}" for name in shown}, refresh=False)
+        return row
 
-    def evaluation(self, step: int, metrics: dict[str, float]) -> None:
-        """Logs the means over the held-out batches."""
-        self._write("eval", step, metrics)
+    def evaluation(self, step: int, metrics: dict[str, float]) -> dict:
+        """Logs the means over the held-out batches. Returns the row."""
+        row = self._write("eval", step, metrics)
         text = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
         self._bar.write(f"step {step}, held-out: {text}", file=sys.stderr)
+        return row
+
+    def stopping(self) -> None:
+        """Says that the run stops when it has done the steps that it has begun."""
+        self._bar.write("stopping after the step under way; Ctrl-C again does not wait for it", file=sys.stderr)
 
     def stopped(self, step: int) -> None:
-        """Says that a signal stopped the run."""
-        self._bar.write(f"stopped after step {step}; the same command continues from there", file=sys.stderr)
+        """Says that the run was stopped."""
+        where = f"after step {step}; the same command continues" if step else "before step 1; the same command starts"
+        self._bar.write(f"stopped {where} there", file=sys.stderr)
 
     def _write(self, split, step, metrics):
         for name, value in metrics.items():
             self._board.add_scalar(f"{split}/{name}", value, step)
-        print(json.dumps({"step": step, "split": split, **metrics}), file=self._file, flush=True)
+        row = {"step": step, "split": split, **metrics}
+        print(json.dumps(row), file=self._file, flush=True)
+        return row
 
     def close(self) -> None:
         """Flushes and closes all outputs."""
@@ -105,7 +114,7 @@ class Log:
 class NullLog:
     """The log of all processes but the first, which would only repeat it."""
 
-    advance = train = evaluation = stopped = close = lambda self, *args: None
+    advance = train = evaluation = stopping = stopped = close = lambda self, *args: None
     paused = contextlib.nullcontext
 
 

@@ -93,6 +93,12 @@ LossFn = Callable[[dict, TrainState, Arrays, jax.Array], tuple[jax.Array, tuple[
 Step = Callable[[TrainState, Arrays], tuple[TrainState, Arrays]]
 
 
+def warmup_steps(config: ConfigDict) -> int:
+    """Steps over which the learning rate warms up: a tenth of a run that has no more than those of the config."""
+    given = config.optimizer.warmup_steps
+    return given if given < config.total_steps else config.total_steps // 10
+
+
 def learning_rate_schedule(config: ConfigDict, peak: float) -> optax.Schedule:
     """Learning rate by step: linear warm-up, then constant with one drop by 10 ("step") or a cosine to 0 ("cosine").
 
@@ -100,14 +106,14 @@ def learning_rate_schedule(config: ConfigDict, peak: float) -> optax.Schedule:
       config: reads `optimizer`, `total_steps` and `batch_size`.
       peak: the rate for batches of `optimizer.reference_batch` clips; `optimizer.scaling` scales it for other sizes.
     """
-    opt, total = config.optimizer, config.total_steps
+    opt, total, warmup = config.optimizer, config.total_steps, warmup_steps(config)
     peak *= (config.batch_size / opt.reference_batch) ** {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[opt.scaling]
     if opt.schedule == "cosine":
-        return optax.warmup_cosine_decay_schedule(0.0 if opt.warmup_steps else peak, peak, opt.warmup_steps, total)
+        return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, total)
     constant = optax.piecewise_constant_schedule(peak, {int(total * opt.drop_at): 0.1})
-    if not opt.warmup_steps:
+    if not warmup:
         return constant
-    return lambda step: constant(step) * jnp.minimum(1.0, (step + 1) / opt.warmup_steps)
+    return lambda step: constant(step) * jnp.minimum(1.0, (step + 1) / warmup)
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:

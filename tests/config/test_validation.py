@@ -37,7 +37,7 @@ def test_an_unknown_field_names_the_nearest_known_one(given, nearest):
         ("optimizer__learning_rate", float("nan")),
         ("optimizer__learning_rate", -1e-4),
         ("optimizer__drop_at", 1.5),
-        ("optimizer__warmup_steps", 10**9),
+        ("optimizer__warmup_steps", -1),
         ("rl__path", "clips"),
         ("data__flip", 2.0),
         ("data__name", "lasoot"),

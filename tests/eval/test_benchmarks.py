@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -143,3 +144,17 @@ def test_arguments_that_make_no_sense_are_refused(arguments, message, root, tmp_
     if chosen[0] == "procedural" or count is not None:
         with pytest.raises(UserError, match=message):
             calibrate.open_sequences(*chosen, one_based, count, seed)
+
+
+def test_a_path_is_a_folder_of_sequences(tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "ball" / "img").mkdir(parents=True)
+    for k in (1, 2):
+        cv2.imwrite(str(folder / "ball" / "img" / f"{k}.jpg"), np.zeros((40, 60, 3), np.uint8))
+    (folder / "ball" / "groundtruth.txt").write_text("1,2,3,4\n2,2,3,4\n")
+    benchmark = open_benchmark(folder)
+    assert (benchmark.name, benchmark.title, [s.name for s in benchmark]) == ("folder", "mine", ["ball"])
+    with pytest.raises(UserError, match="there is no folder .*/other: give one of sequences, or a dataset's name"):
+        open_benchmark(tmp_path / "other")
+    with pytest.raises(UserError, match="no dataset is called 'lasott'.*lasot"):
+        open_benchmark("lasott")

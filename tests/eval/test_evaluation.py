@@ -6,6 +6,7 @@ Real trackers are run in test_runner.py.
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from relo_jax.data.datasets import layouts
 from relo_jax.errors import UserError
 from relo_jax.eval import metrics, runner
 from relo_jax.eval.benchmarks import open_benchmark
+from relo_jax.eval.evaluation import Evaluation
 from relo_jax.eval.lockstep import Tracked
 from relo_jax.eval.report.comparison import compare
+from relo_jax.eval.tracker_results import TrackerResults, as_whole_numbers, measure, never_moves
 from relo_jax.model import RELO
 from tests import command
 
@@ -208,3 +211,46 @@ def test_files_of_the_release_are_copies_that_may_be_added_later(evaluate, root,
     whole = compare(benchmark, {"whole": folder / "release"}).overall("whole")["auc"]
     summary = json.loads((folder / "summary.json").read_text())
     assert whole == pytest.approx(summary["as_published"]["auc"]) and whole != summary["mean"]["auc"]
+
+
+def measured(benchmark, failed=()):
+    """The Evaluation of boxes that are right, but for the sequences that failed."""
+    boxes = {s.name: s.boxes_xywh + [1e-3, 0, 0, 0] for s in benchmark if s.name not in failed}
+    tracker = TrackerResults("<ours>", boxes=boxes)
+    every = (tracker, never_moves(benchmark, boxes), as_whole_numbers(tracker))
+    measure(benchmark, every)
+    return Evaluation(benchmark, *every, failed=dict.fromkeys(failed, "no space left"))
+
+
+def cells(evaluation):
+    rows = re.findall("<tr>(.*?)</tr>", evaluation._repr_html_())
+    return [re.findall("<t[dh]>(.*?)</t[dh]>", row) for row in rows]
+
+
+def test_a_notebook_shows_the_table_and_the_curves():
+    benchmark = open_benchmark("procedural", count=3)
+    evaluation = measured(benchmark, failed=[benchmark[2].name])
+    head, first, _, mean, published = cells(evaluation)
+    assert head == ["sequence", "frames", "AUC", "P20", "NP20", "AUC of a box that never moves"]
+    assert first[:4] == [
+        benchmark[0].name,
+        str(len(benchmark[0])),
+        f"{evaluation.curves[benchmark[0].name].auc:.3f}",
+        "1.000",
+    ]
+    assert mean[0] == "mean of 2" and published[0] == "as published" and mean[2] > published[2]
+    page = evaluation._repr_html_()
+    assert "&lt;ours&gt; on procedural" in page and f"{benchmark[2].name} failed: no space left" in page
+    success, precision = evaluation.plot().subfigs
+    np.testing.assert_array_equal(success.axes[0].lines[0].get_ydata(), evaluation.mean.success)
+    np.testing.assert_array_equal(precision.axes[0].lines[1].get_ydata(), evaluation.mean.precision)
+
+
+def test_a_notebook_shows_part_of_a_long_table_and_boxes_that_only_a_server_measures():
+    benchmark = open_benchmark("procedural", count=25)
+    rows = cells(measured(benchmark))
+    assert [row[0] for row in rows[10:13]] == [benchmark[9].name, "5 more: table() has all", benchmark[15].name]
+    nothing = measured(open_benchmark("procedural", count=1), failed=[benchmark[0].name])
+    assert "no space left" in nothing._repr_html_() and "<img" not in nothing._repr_html_()
+    with pytest.raises(UserError, match="nothing was measured here"):
+        nothing.plot()

@@ -80,8 +80,8 @@ def caching_in(directory):
         use(before)
 
 
-def start(config, workdir):
-    """Starts `relo train` in another process."""
+def start(config, workdir, code=TRAIN):
+    """Starts `relo train` in another process, by some code."""
     fields = relo_config.flatten(config)
     changed = [name for name in FIELDS if name != "stage"]
     file = Path(workdir).with_suffix(".py")
@@ -98,7 +98,7 @@ def start(config, workdir):
         "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }  # fmt: skip
-    command = [sys.executable, "-c", TRAIN, f"--config={file}", f"--workdir={workdir}", *overrides]
+    command = [sys.executable, "-c", code, f"--config={file}", f"--workdir={workdir}", *overrides]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 

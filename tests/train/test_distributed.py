@@ -32,7 +32,7 @@ import sys, time
 from relo_jax.commands import main as cli
 from relo_jax.train import loop
 wait = loop.wait_for_old_steps
-loop.wait_for_old_steps = lambda pending: (wait(pending), time.sleep(0.1))
+loop.wait_for_old_steps = lambda *now: (wait(*now), time.sleep(0.1))
 sys.exit(cli.main(["train", *sys.argv[1:]]))
 """
 CONFIG = """

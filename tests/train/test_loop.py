@@ -25,6 +25,7 @@ from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import initialise, loop, metrics_log
+from relo_jax.train.callbacks import StopTraining
 from tests.train.runs import assert_same, caching_in, everything, finish, make_config, one_device, rows, start
 
 
@@ -122,13 +123,73 @@ def interrupt(monkeypatch, **hooks):
 def test_sigterm_saves_and_the_run_continues_from_there(warm, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, event=lambda k: os.kill(os.getpid(), signal.SIGTERM) if k == 9 else None)
-        assert loop.train_and_evaluate(make_config(), tmp_path / "run") == {}
+        history = loop.train_and_evaluate(make_config(), tmp_path / "run")
+    assert history.stopped and history.held_out == {}
     stopped = max(int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir())
     assert stopped == 8  # the ninth batch is read during step 8, after which an evaluation is due
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     loop.train_and_evaluate(make_config(), tmp_path / "run")
     assert_same(everything(tmp_path / "run"), everything(warm))
     assert rows(tmp_path / "run", "eval") == rows(warm, "eval")
+
+
+INTERRUPTED_COMPILATION = """
+import os, signal, sys, threading
+import jax
+from relo_jax.commands import main
+from relo_jax.train import loop
+
+jax.config.update("jax_enable_compilation_cache", False)
+compile_ahead = loop.compile_ahead
+
+def compile_and_press(*arguments):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    compile_ahead(*arguments)
+    threading.Event().wait()  # a compilation that never ends
+
+loop.compile_ahead = compile_and_press
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
+sys.exit(main.main(["train", *sys.argv[1:]]))
+"""
+
+
+def test_ctrl_c_does_not_wait_for_a_compilation(warm, tmp_path):
+    process = start(make_config(), tmp_path / "run", INTERRUPTED_COMPILATION)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0 and "stopped before step 1; the same command starts there" in errors
+    assert rows(tmp_path / "run") == [] and not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_ctrl_c_twice_ends_a_run_at_once(warm, tmp_path, monkeypatch):
+    def press(k):
+        if k == 7:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    interrupt(monkeypatch, event=press)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train_and_evaluate(make_config(), tmp_path / "run")
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["4"]
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_a_callback_sees_the_rows_and_ends_the_run(warm, tmp_path):
+    seen = []
+
+    def callback(row):
+        seen.append(row)
+        if row["step"] == 2:
+            raise ZeroDivisionError
+        if row["split"] == "eval":
+            raise StopTraining
+
+    with pytest.raises(ZeroDivisionError):
+        loop.train_and_evaluate(make_config(), tmp_path / "run", callback)
+    history = loop.train_and_evaluate(make_config(), tmp_path / "run", callback)
+    assert history.stopped and history.rows == seen
+    assert [(row["step"], row["split"]) for row in seen] == [(k, "train") for k in (2, 4, 6, 8)] + [(8, "eval")]
+    assert history.held_out == {name: x for name, x in seen[-1].items() if name not in ("step", "split")}
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["4", "8"]
 
 
 def test_a_run_killed_in_its_last_evaluation_makes_up_for_it(warm, tmp_path):
@@ -138,7 +199,7 @@ def test_a_run_killed_in_its_last_evaluation_makes_up_for_it(warm, tmp_path):
     assert '"eval"' in last
     (run / metrics_log.METRICS_FILE).write_text("".join(before))
     (run / "metrics.json").write_text(metrics.replace('"step": 12', '"step": 8'))
-    held_out = loop.train_and_evaluate(make_config(), run)
+    held_out = loop.train_and_evaluate(make_config(), run).held_out
     assert {"step": 12, "split": "eval", **held_out} == rows(run, "eval")[-1]
     assert rows(run, "eval") == rows(warm, "eval")
     assert json.loads((run / "metrics.json").read_text()) == json.loads(metrics)
@@ -172,7 +233,7 @@ def test_another_config_does_not_continue_a_run(warm):
 def test_a_finished_run_reads_no_clips(warm, monkeypatch):
     before = everything(warm)
     monkeypatch.setattr(pipeline.Batches, "starting_at", lambda *_: pytest.fail("clips are read"))
-    assert loop.train_and_evaluate(make_config(), warm) == {}
+    assert loop.train_and_evaluate(make_config(), warm).held_out == {}
     assert_same(everything(warm), before)
 
 
@@ -228,7 +289,8 @@ def test_the_rl_stage_needs_a_warm_up(tmp_path):
 
 def test_the_rl_stage_trains_fresh_heads_on_frozen_features(warm, tmp_path):
     config = make_config("rl", init_from=str(warm), total_steps=2, checkpoint_every=2)
-    loop.train_and_evaluate(config, tmp_path / "rl")
+    history = loop.train_and_evaluate(config, tmp_path / "rl")
+    assert history.tracker().model.config == RELO.from_config(config.model).config
     before, _ = everything(warm)
     after, _ = everything(tmp_path / "rl")
     variables = {name for name in after if name.startswith("['variables']")}

@@ -40,3 +40,14 @@ def test_the_step_schedule_drops_once_and_the_cosine_ends_at_zero():
     config.optimizer.schedule = "cosine"
     rate = learning_rate_schedule(config, 1.0)
     np.testing.assert_allclose([rate(0), rate(4), rate(52), rate(100)], [0, 1, 0.5, 0], atol=1e-6)
+
+
+def test_a_run_shorter_than_its_warm_up_of_the_learning_rate_takes_a_tenth():
+    config = config_lib.base()
+    config.total_steps, config.optimizer.warmup_steps = 20, 50
+    config_lib.validate(config)
+    rate = learning_rate_schedule(config, 1.0)
+    np.testing.assert_allclose([rate(0), rate(1), rate(15)], [0.5, 1, 1])
+    config.optimizer.schedule = "cosine"
+    rate = learning_rate_schedule(config, 1.0)
+    np.testing.assert_allclose([rate(0), rate(2), rate(20)], [0, 1, 0], atol=1e-6)

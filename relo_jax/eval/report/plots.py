@@ -32,22 +32,25 @@ def success_plot(target: Target, trackers: Mapping[str, metrics.Curves], boxes: 
       UserError: cannot be written.
     """
     with rc_context(STYLE):
-        figure, axes = _figure("Success", "overlap threshold (IoU)", "share of frames above it", len(trackers))
-        lines = {label: (c.auc, metrics.SUCCESS_THRESHOLDS, c.success) for label, c in trackers.items()}
-        _curves(axes, lines, "AUC", boxes)
-        axes.set_xlim(0, 1)
+        figure = _figure(len(trackers))
+        _success(figure, trackers, boxes)
+        return save(figure, target)
+
+
+def success_and_precision_plot(target: Target, trackers: Mapping[str, metrics.Curves], boxes: str = "") -> Figure:
+    """`success_plot` and `precision_plot` side by side; arguments as in `success_plot`."""
+    with rc_context(STYLE):
+        figure = _figure(len(trackers), columns=2)
+        for part, draw in zip(figure.subfigures(1, 2), (_success, _precision), strict=True):
+            draw(part, trackers, boxes)
         return save(figure, target)
 
 
 def precision_plot(target: Target, trackers: Mapping[str, metrics.Curves], boxes: str = "") -> Figure:
     """Precision over the distance between the centres, with P20 in the legend; arguments as in `success_plot`."""
     with rc_context(STYLE):
-        title, x = "Precision", "distance between the centres (pixels)"
-        figure, axes = _figure(title, x, "share of frames within it", len(trackers))
-        axes.axvline(20, color="#999999", linewidth=1)
-        lines = {label: (c.p20, metrics.PRECISION_THRESHOLDS, c.precision) for label, c in trackers.items()}
-        _curves(axes, lines, "P20", boxes)
-        axes.set_xlim(0, 50)
+        figure = _figure(len(trackers))
+        _precision(figure, trackers, boxes)
         return save(figure, target)
 
 
@@ -55,7 +58,8 @@ def norm_precision_plot(target: Target, trackers: Mapping[str, metrics.Curves], 
     """Precision over the distance relative to the target's size, with NP20 in the legend; as `success_plot`."""
     with rc_context(STYLE):
         title, x = "Normalised precision", "distance between the centres (of the target's size)"
-        figure, axes = _figure(title, x, "share of frames within it", len(trackers))
+        figure = _figure(len(trackers))
+        axes = _axes(figure, title, x, "share of frames within it")
         axes.axvline(0.2, color="#999999", linewidth=1)
         lines = {label: (c.np20, metrics.NORM_PRECISION_THRESHOLDS, c.norm_precision) for label, c in trackers.items()}
         _curves(axes, lines, "NP20", boxes)
@@ -136,12 +140,30 @@ def reliability_plot(target: Target, trackers: Mapping[str, tuple[np.ndarray, np
         return save(figure, target)
 
 
-def _figure(title, x, y, lines):
-    """A figure and its axes, with room for a legend of `lines` lines."""
-    figure = Figure(figsize=(4.4, 3.7 + 0.2 * lines), dpi=150, layout="constrained")
+def _figure(lines, columns=1):
+    """A figure of plots side by side, with room for legends of `lines` lines."""
+    return Figure(figsize=(4.4 * columns, 3.7 + 0.2 * lines), dpi=150, layout="constrained")
+
+
+def _axes(figure, title, x, y):
     axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y, ylim=(0, 1.02))
-    return figure, axes
+    return axes
+
+
+def _success(figure, trackers, boxes):
+    axes = _axes(figure, "Success", "overlap threshold (IoU)", "share of frames above it")
+    lines = {label: (c.auc, metrics.SUCCESS_THRESHOLDS, c.success) for label, c in trackers.items()}
+    _curves(axes, lines, "AUC", boxes)
+    axes.set_xlim(0, 1)
+
+
+def _precision(figure, trackers, boxes):
+    axes = _axes(figure, "Precision", "distance between the centres (pixels)", "share of frames within it")
+    axes.axvline(20, color="#999999", linewidth=1)
+    lines = {label: (c.p20, metrics.PRECISION_THRESHOLDS, c.precision) for label, c in trackers.items()}
+    _curves(axes, lines, "P20", boxes)
+    axes.set_xlim(0, 50)
 
 
 def _curves(axes, lines, measure, boxes):

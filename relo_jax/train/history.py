@@ -1,0 +1,151 @@
+"""What a run logged: its rows, its curves, and the tracker that it made.
+
+    history = relo_jax.train_and_evaluate(config, "runs/rl")
+    history.plot()
+    history.tracker()
+
+`relo_jax.History("runs/rl")` reads the same of a run that is finished, or still goes on in another process.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from relo_jax.checkpoints.run_directory import CONFIG_FILE, METRICS_FILE, read_config
+from relo_jax.checkpoints.training_curves import draw_curves
+from relo_jax.errors import UserError
+from relo_jax.media.figures import Figure, Target, as_img
+from relo_jax.tracking.tracker import Tracker
+
+STAGES = {"warmup": "warm-up", "rl": "RL stage"}
+_SHOWN = {  # metric -> its heading, in the table of a notebook
+    "loss": "loss", "reward": "reward", "iou": "IoU", "greedy_iou": "greedy IoU", "auc": "AUC",
+    "greedy_auc": "greedy AUC", "entropy": "entropy", "value_loss": "value loss", "clips_per_second": "clips/s",
+}  # fmt: skip
+
+
+class History:
+    """The metrics of a run.
+
+    Args:
+      workdir: run directory.
+      held_out: see below; by default none.
+      stopped: see below.
+
+    Attributes:
+      workdir: run directory.
+      rows: as in its `metrics.jsonl`, dicts: `step`, `split` ("train" or "eval") and the metrics. Training rows are
+        means over the steps since the row before; those of "eval" are means over held-out clips.
+      held_out: metrics of the last held-out evaluation of this call of `train_and_evaluate`; {} if there was none.
+      stopped: whether Ctrl-C, SIGTERM or a callback ended that call early.
+
+    Raises:
+      UserError: the directory has no run.
+    """
+
+    def __init__(self, workdir: Path | str, held_out: dict[str, float] | None = None, stopped: bool = False):
+        self.workdir = Path(workdir)
+        self.held_out, self.stopped = held_out or {}, stopped
+        if not (self.workdir / METRICS_FILE).is_file() and not (self.workdir / CONFIG_FILE).is_file():
+            raise UserError(f"{workdir} has no {METRICS_FILE}: give the run directory of relo train")
+        self.rows = _read(self.workdir / METRICS_FILE)
+
+    @property
+    def stage(self) -> str:
+        """ "warmup" or "rl"."""
+        return read_config(self.workdir)["stage"]
+
+    @property
+    def step(self) -> int:
+        """The last step in the rows; 0 without any."""
+        return max((row["step"] for row in self.rows), default=0)
+
+    @property
+    def total_steps(self) -> int:
+        """The steps of the whole run."""
+        return read_config(self.workdir)["total_steps"]
+
+    def plot(self, path: Target = None) -> Figure:
+        """The curves: reward, IoU, entropy, loss of the value and more, as far as they were logged.
+
+        Args:
+          path: file to write too (.png, .svg, .pdf); None: none.
+
+        Raises:
+          UserError: there are no rows yet; the file cannot be written.
+        """
+        if not self.rows:
+            raise UserError(f"{self.workdir / METRICS_FILE} has no rows yet: the run logs every config.log_every steps")
+        return curves(self.rows, path, STAGES[self.stage])
+
+    def tracker(self, **options: Any) -> Tracker:
+        """A tracker of the last checkpoint; options as of `Tracker.from_pretrained`.
+
+        Raises:
+          UserError: no checkpoint yet, or no policy, which the warm-up does not train.
+        """
+        return Tracker.from_pretrained(self.workdir, **options)
+
+    def to_pandas(self) -> Any:
+        """The rows as a `pandas.DataFrame`. Raises UserError if pandas is not installed."""
+        try:
+            import pandas
+        except ImportError:
+            raise UserError("to_pandas needs pandas, which is not installed: pip install pandas") from None
+        return pandas.DataFrame(self.rows)
+
+    def __repr__(self) -> str:
+        return f"History({str(self.workdir)!r}: {self._state()}, {len(self.rows)} rows)"
+
+    def _state(self) -> str:
+        """The stage, and how far it is."""
+        stopped = ", stopped early" if self.stopped and self.step < self.total_steps else ""
+        return f"{STAGES[self.stage]}, step {self.step:,} of {self.total_steps:,}{stopped}"
+
+    def _repr_html_(self) -> str:
+        """A table of the last values, and the curves."""
+        head = f"<b>{html.escape(str(self.workdir))}</b>: {self._state()}"
+        if not self.rows:
+            return f"<p>{head}; nothing was logged yet</p>"
+        last = {row["split"]: row for row in self.rows}
+        names = {name: text for name, text in _SHOWN.items() if any(name in row for row in last.values())}
+        cells = "".join(f"<th>{text}</th>" for text in names.values())
+        lines = [f"<tr><th></th><th>step</th>{cells}</tr>"]
+        for split, label in (("train", "training"), ("eval", "held-out")):
+            if row := last.get(split):
+                values = "".join(f"<td>{_number(row.get(name))}</td>" for name in names)
+                lines.append(f"<tr><th>{label}</th><td>{row['step']:,}</td>{values}</tr>")
+        picture = as_img(lambda file: curves(self.rows, file), width=720)
+        return f"<p>{head}</p><table>{''.join(lines)}</table>{picture}"
+
+
+def curves(rows: Sequence[dict], path: Target = None, title: str = "") -> Figure:
+    """The curves of rows; see `History.plot`."""
+    return draw_curves(path, {title: rows})
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}" if math.isfinite(value) else "not finite"
+
+
+def _read(file: Path) -> list[dict]:
+    """The rows of a metrics file; [] if there is none. A last line that is being written is left out.
+
+    Raises:
+      UserError: another line is broken.
+    """
+    lines = file.read_text().splitlines() if file.is_file() else []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise UserError(f"{file}, line {number} is not JSON ({error}): remove it") from None
+    return rows
