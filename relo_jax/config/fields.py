@@ -89,7 +89,7 @@ def base() -> ConfigDict:
     config.optimizer.clip_norm = 0.1  # global norm of the gradient; 0: not clipped
     config.optimizer.schedule = "step"
     config.optimizer.drop_at = 72 / 90  # fraction of all steps after which "step" multiplies by 0.1
-    config.optimizer.warmup_steps = 0
+    config.optimizer.warmup_steps = 0  # of the learning rate; a run with no more steps than that takes a tenth of them
 
     config.data = _data()
 

@@ -74,9 +74,6 @@ def validate(config: ConfigDict) -> None:
         raise UserError("config.stage is 'eval', for relo eval: the stages of training are warmup and rl")
     check_fields(config, base())
     _check_choice("stage", config["stage"], STAGES, "config")
-    if config["optimizer"]["warmup_steps"] >= config["total_steps"]:
-        raise UserError(f"config.optimizer.warmup_steps={config['optimizer']['warmup_steps']} leaves none of "
-                        f"config.total_steps={config['total_steps']} for training")  # fmt: skip
     if config["init_ignore"] and not config["init_from"]:
         raise UserError(f"config.init_ignore is {tuple(config['init_ignore'])}, but no file is named: "
                         "give one with config.init_from")  # fmt: skip
