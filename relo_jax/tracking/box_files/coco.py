@@ -64,30 +64,32 @@ def read(path: str | Path, video: str | None = None) -> list[BoxTrack]:
       UserError: bad file, or none of its videos has that name.
     """
     reader = Reader(path, FORM)
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({str(error)[:80]}): expected {FORM}") from None
     lists = {name: content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")}
     if not all(isinstance(rows, list) for rows in lists.values()):
         raise UserError(f"{path} has no lists images and annotations: expected {FORM}")
     wanted = _video(reader, path, content, video)
-    frames: dict[Any, int] = {}
+    frames: dict[Any, int | None] = {}  # of images; None: of another video
     for k, image in enumerate(lists["images"]):
         place = f"images[{k}]"
         number = _value(reader, place, image, _NUMBERS)
-        if wanted is None or image.get("video_id") == wanted:
-            frames[_key(reader, place, image, "id")] = reader.whole(place, "the frame", number)
+        is_wanted = wanted is None or image.get("video_id") == wanted
+        frame = reader.whole(place, "the frame", number)
+        frames[_key(reader, place, image, "id")] = frame if is_wanted else None
     labels = {}
     for k, category in enumerate(content.get("categories") or []):
         labels[_key(reader, f"categories[{k}]", category, "id")] = str(category.get("name", LABEL))
     for k, row in enumerate(lists["annotations"]):
         place = f"annotations[{k}]"
         image = _key(reader, place, row, "image_id")
-        if image in frames:
-            _add(reader, place, row, frames[image], labels)
-        elif wanted is None or row.get("video_id") == wanted:
+        if image not in frames:
             raise reader.error(place, f"image_id is {str(image)[:40]}, which is no image")
+        if (number := frames[image]) is not None:
+            _add(reader, place, row, number, labels)
     return reader.tracks()
 
 
