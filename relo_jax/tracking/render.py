@@ -14,13 +14,13 @@ from relo_jax.media.overlay import draw
 from relo_jax.media.player import Video
 from relo_jax.tracking.follow import follow, has_several_boxes
 from relo_jax.tracking.targets import Box
-from relo_jax.tracking.tracker import open_tracker
+from relo_jax.tracking.tracker import MultiTracker, Tracker, open_tracker
 
 
 def render(
     source: str | Path | Iterable[np.ndarray],
     box: Box | Sequence[Box],
-    checkpoint: str | Path = "starter",
+    checkpoint: str | Path | Tracker | MultiTracker = "starter",
     heatmap: bool = True,
     progress: bool = True,
     **options,
@@ -33,7 +33,7 @@ def render(
     Args:
       source: video file, folder of frames, or any iterable of uint8 RGB frames. It must have an end.
       box: x, y, w, h of the target in the first frame, in pixels; or a list of K boxes, for as many targets.
-      checkpoint: see `Tracker.from_pretrained`.
+      checkpoint: see `Tracker.from_pretrained`; or a tracker, which begins anew and need not compile again.
       heatmap: whether to draw the policy over the search region (`Tracker.look`), which takes a second pass through the
         network.
       progress: whether to show a progress bar.

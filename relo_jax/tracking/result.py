@@ -1,6 +1,6 @@
 """What the tracker says of a frame: the box, and where it looked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,6 +15,8 @@ class Result:
       found: whether the score reaches the option `found_threshold`.
       response: see `StepResult`.
       carried: the frame could not be read (`follow`): the box is the last one, with score 0 and not found.
+      frame: uint8 `[H, W, 3]`, RGB, from `relo_jax.track(..., frames=True)`; else None. Over a frame that could not be
+        read: the last one that could.
     """
 
     box: tuple[float, float, float, float]
@@ -22,6 +24,7 @@ class Result:
     found: bool
     response: float
     carried: bool = False
+    frame: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

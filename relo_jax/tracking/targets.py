@@ -18,7 +18,7 @@ import numpy as np
 from relo_jax.errors import UserError
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host, crop_windows, cut_host
 from relo_jax.model import RELO
-from relo_jax.tracking import confidence, programs
+from relo_jax.tracking import about, confidence, programs
 from relo_jax.tracking.engine import EMPTY_BOX, Engine
 from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame
 from relo_jax.tracking.patches import RECENT, reach
@@ -38,7 +38,12 @@ class _Sent:
 
 
 class VideoTargets:
-    """See `Tracker` and `MultiTracker`, whose arguments these are; count is K, and `patches` is the engine's."""
+    """See `Tracker` and `MultiTracker`, whose arguments these are; count is K, and `patches` is the engine's.
+
+    checkpoint: what `from_pretrained` was given; None of a tracker that was made from variables.
+    """
+
+    checkpoint: str | None = None
 
     def __init__(
         self,
@@ -63,7 +68,8 @@ class VideoTargets:
         loaded = load_tracker(path, dtype)
         return loaded.model, loaded.variables, {**loaded.config.get("tracker", {}), **overrides}
 
-    def _prepared_for(self, sizes: Sequence[tuple[int, int]]):
+    def _prepared_for(self, sizes: Sequence[tuple[int, int]], checkpoint: str | Path):
+        self.checkpoint = str(checkpoint)
         for height, width in sizes:
             self.prepare(height, width)
         return self
@@ -72,6 +78,22 @@ class VideoTargets:
     def model(self) -> RELO:
         """The network."""
         return self._engine.model
+
+    @property
+    def device(self) -> jax.Device:
+        """Where it computes."""
+        return self._engine.device
+
+    @property
+    def begun(self) -> bool:
+        """Whether `init` was called."""
+        return self._begun
+
+    def __repr__(self) -> str:
+        return about.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return about.as_table(self)
 
     @property
     def options(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,21 @@ from relo_jax.media.film import Position, open_film
 from relo_jax.tracking.box_files.tracks import BoxTrack
 from relo_jax.tracking.follow import follow, has_several_boxes
 from relo_jax.tracking.journey import FORWARDS, Journey, Target, start_of, targets_of
+from relo_jax.tracking.known_results import Results
 from relo_jax.tracking.targets import Box, Result
-from relo_jax.tracking.tracker import open_tracker
+from relo_jax.tracking.tracker import MultiTracker, Tracker, open_tracker
 
 
 def track(
     source: str | Path | int | Iterable[np.ndarray],
     box: Box | Sequence[Box] | Sequence[BoxTrack],
-    checkpoint: str | Path = "starter",
+    checkpoint: str | Path | Tracker | MultiTracker = "starter",
     chunk: int | None = None,
     look: bool = False,
     start: Position | None = None,
     stop: Position | None = None,
     direction: str = FORWARDS,
+    frames: bool = False,
     **options,
 ) -> Iterator[Result | list[Result]]:
     """Tracks through a video; only the frames in flight are in memory.
@@ -37,7 +40,7 @@ def track(
         RGB frames.
       box: x, y, w, h of the target in the first frame, or in that of `start`; a list of K boxes, for as many targets;
         or what `relo_jax.read_boxes` gives: each target begins at its first box, or at its box in the frame `start`.
-      checkpoint: see `Tracker.from_pretrained`.
+      checkpoint: see `Tracker.from_pretrained`; or a tracker, which begins anew and need not compile again.
       chunk: frames that the device gets at a time. It does not wait for the host between them: more frames a second,
         each of them later. None is frame by frame. The boxes are the same.
       look: whether results are Looks, which have the policy over the search region too (`Tracker.look`). The first
@@ -47,6 +50,7 @@ def track(
       stop: the last frame to track, in the same way. None: the end, backwards the beginning.
       direction: "forwards"; "backwards", from `start` to the beginning; or "both", from `start` to both ends. The
         results come in the order of the film, backwards those up to `start`.
+      frames: whether results have their frame (`Result.frame`). Keep no more of them than fit into memory.
       **options: see `Tracker.from_pretrained`.
 
     Yields:
@@ -60,11 +64,11 @@ def track(
     tracks: Any = box if isinstance(box, (list, tuple)) and box and isinstance(box[0], BoxTrack) else None
     count = len(box) if tracks is not None or has_several_boxes(box) else None
     if tracks is None and start is None and stop is None and direction == FORWARDS:
-        with video.open_frames(source) as frames:
+        with video.open_frames(source) as opened:
             tracker = open_tracker(checkpoint, count, **options)
-            followed = follow(tracker, frames, box, None if frames.live else chunk, frames.stored, look)  # type: ignore[arg-type]
+            followed = follow(tracker, opened, box, None if opened.live else chunk, opened.stored, look)  # type: ignore[arg-type]
             with contextlib.closing(followed):
-                yield from (result for _, result in followed)
+                yield from (_with_frame(result, frame) if frames else result for frame, result in followed)
         return
     with open_film(source) as film:
         at = start_of(film, start, direction, tracks is not None)
@@ -74,6 +78,12 @@ def track(
             boxes: Any = box if count is not None else [box]
             targets = [Target(((at or 0, one),), k) for k, one in enumerate(boxes, start=1)]
         journey = Journey(film, targets, stop, direction)
-        followed = journey.follow(open_tracker(checkpoint, count, **options), chunk, look, replay=False)
+        followed = journey.follow(open_tracker(checkpoint, count, **options), chunk, look, replay=frames)
         with contextlib.closing(followed):
-            yield from (result for _, result in followed)
+            yield from (_with_frame(result, frame) if frames else result for frame, result in followed)
+
+
+def _with_frame(results: Results, frame: np.ndarray) -> Results:
+    if isinstance(results, list):
+        return [replace(result, frame=frame) for result in results]
+    return replace(results, frame=frame)

@@ -9,6 +9,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Tracker(VideoTargets):
         Raises:
           UserError: the checkpoint cannot be loaded or has no trained policy; an unknown dtype or option.
         """
-        return cls(*cls._load(path, dtype, overrides))._prepared_for(sizes)
+        return cls(*cls._load(path, dtype, overrides))._prepared_for(sizes, path)
 
     def init(self, frame: np.ndarray, box_xywh: Box) -> None:
         """Begins a video.
@@ -158,6 +159,9 @@ class MultiTracker(VideoTargets):
             raise UserError(f"targets is {targets!r}: give the number of targets, at least 1")
         super().__init__(model, variables, targets, options, device_crops, patches)
 
+    def __len__(self) -> int:
+        return self._count
+
     @classmethod
     def from_pretrained(
         cls,
@@ -170,7 +174,7 @@ class MultiTracker(VideoTargets):
     ) -> "MultiTracker":
         """See `Tracker.from_pretrained`; targets is K."""
         model, variables, options = cls._load(path, dtype, overrides)
-        return cls(model, variables, targets, options)._prepared_for(sizes)
+        return cls(model, variables, targets, options)._prepared_for(sizes, path)
 
     def init(self, frame: np.ndarray, boxes_xywh: Sequence[Box]) -> None:
         """Begins a video.
@@ -208,8 +212,23 @@ class MultiTracker(VideoTargets):
         return self._update_chunk(frames, length)
 
 
-def open_tracker(checkpoint: str | Path, targets: int | None = None, **options) -> Tracker | MultiTracker:
-    """A `MultiTracker` of that many targets; a `Tracker` if targets is None. Arguments as of `from_pretrained`."""
+def open_tracker(
+    checkpoint: str | Path | Tracker | MultiTracker, targets: int | None = None, **options: Any
+) -> Tracker | MultiTracker:
+    """A `MultiTracker` of that many targets; a `Tracker` if targets is None. Arguments as of `from_pretrained`.
+
+    A tracker in place of a checkpoint is returned itself. Raises UserError if it is for another number of targets, or
+    if options are given, which it has already.
+    """
+    if isinstance(checkpoint, Tracker | MultiTracker):
+        count = len(checkpoint) if isinstance(checkpoint, MultiTracker) else None
+        if count != targets:
+            wanted = "a Tracker" if targets is None else f"a MultiTracker of {targets} targets"
+            had = "a Tracker" if count is None else f"a MultiTracker of {count} targets"
+            raise UserError(f"the boxes are for {wanted}, but {had} was given")
+        if given := [name for name, value in options.items() if value is not None]:
+            raise UserError(f"{', '.join(given)}: the tracker has its options already; give them where it is made")
+        return checkpoint
     if targets is not None:
         return MultiTracker.from_pretrained(checkpoint, targets=targets, **options)
     return Tracker.from_pretrained(checkpoint, **options)

@@ -16,11 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from relo_jax.checkpoints.run_directory import CONFIG_FILE, METRICS_FILE, read_config
+from relo_jax import config as config_lib
+from relo_jax.checkpoints.run_directory import CHECKPOINTS, CONFIG_FILE, METRICS_FILE, read_config
 from relo_jax.checkpoints.training_curves import draw_curves
 from relo_jax.errors import UserError
 from relo_jax.media.figures import Figure, Target, as_img
+from relo_jax.model import RELO
 from relo_jax.tracking.tracker import Tracker
+from relo_jax.train.initialise import first_variables
 
 STAGES = {"warmup": "warm-up", "rl": "RL stage"}
 _SHOWN = {  # metric -> its heading, in the table of a notebook
@@ -83,13 +86,32 @@ class History:
             raise UserError(f"{self.workdir / METRICS_FILE} has no rows yet: the run logs every config.log_every steps")
         return curves(self.rows, path, STAGES[self.stage])
 
-    def tracker(self, **options: Any) -> Tracker:
-        """A tracker of the last checkpoint; options as of `Tracker.from_pretrained`.
+    def tracker(self, step: int | None = None, **options: Any) -> Tracker:
+        """A tracker of a checkpoint of the run.
+
+        Args:
+          step: of the checkpoint; None: the last; 0: the weights that the run began with.
+          **options: as of `Tracker.from_pretrained`.
 
         Raises:
-          UserError: no checkpoint yet, or no policy, which the warm-up does not train.
+          UserError: no such checkpoint (`config.keep_checkpoints`), or no policy, which the warm-up does not train.
         """
-        return Tracker.from_pretrained(self.workdir, **options)
+        if step is None:
+            return Tracker.from_pretrained(self.workdir, **options)
+        if step:
+            return Tracker.from_pretrained(self.workdir / CHECKPOINTS / str(step), **options)
+        return self._first_tracker(**options)
+
+    def _first_tracker(self, *, dtype: str | None = None, **options: Any) -> Tracker:
+        config = config_lib.from_dict(read_config(self.workdir))
+        if config.stage == "warmup":
+            raise UserError(f"{self.workdir} is a warm-up, which trains no policy: it cannot track")
+        if dtype is not None:
+            config.model.dtype = dtype
+        model = RELO.from_config(config.model)
+        tracker = Tracker(model, first_variables(config, model), {**config.tracker.to_dict(), **options})
+        tracker.checkpoint = f"{self.workdir} before its first step"
+        return tracker
 
     def to_pandas(self) -> Any:
         """The rows as a `pandas.DataFrame`. Raises UserError if pandas is not installed."""

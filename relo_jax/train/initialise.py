@@ -29,7 +29,7 @@ def first_state(
 
     The arrays are placed as `config.mesh` says; the checkpoint may come from another mesh.
     """
-    init_key, step_key = jax.random.split(jax.random.key(config.seed))
+    init_key, step_key = _keys(config)
     start = lambda variables: create_state(config, variables, step_key)[0]
     like = jax.eval_shape(start, jax.eval_shape(lambda: init_variables(model, init_key)))
     where = shardings(like, mesh, config.mesh.shard_params)
@@ -37,6 +37,16 @@ def first_state(
         return checkpoints.restore(manager, like, where, step_key)
     variables = jax.device_get(initial_variables(config, model, init_key))  # every host holds all of them
     return jax.jit(start, out_shardings=where)(variables), None
+
+
+def first_variables(config: ConfigDict, model: RELO) -> dict:
+    """The variables that a run of a config begins with; see `initial_variables`."""
+    return initial_variables(config, model, _keys(config)[0])
+
+
+def _keys(config):
+    """The keys of the initialisation and of the steps."""
+    return jax.random.split(jax.random.key(config.seed))
 
 
 def initial_variables(config: ConfigDict, model: RELO, key: jax.Array) -> dict:

@@ -26,6 +26,7 @@ from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import initialise, loop, metrics_log
 from relo_jax.train.callbacks import StopTraining
+from relo_jax.train.history import History
 from tests.train.runs import assert_same, caching_in, everything, finish, make_config, one_device, rows, start
 
 
@@ -160,13 +161,21 @@ def test_ctrl_c_does_not_wait_for_a_compilation(warm, tmp_path):
     assert rows(tmp_path / "run") == [] and not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
-def test_ctrl_c_twice_ends_a_run_at_once(warm, tmp_path, monkeypatch):
-    def press(k):
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, in a background job of a shell too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_twice_ends_a_run_at_once(warm, tmp_path, monkeypatch, ctrl_c):
+    def press_twice(k):
         if k == 7:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
-    interrupt(monkeypatch, event=press)
+    interrupt(monkeypatch, event=press_twice)
     with pytest.raises(KeyboardInterrupt):
         loop.train_and_evaluate(make_config(), tmp_path / "run")
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["4"]
@@ -290,7 +299,13 @@ def test_the_rl_stage_needs_a_warm_up(tmp_path):
 def test_the_rl_stage_trains_fresh_heads_on_frozen_features(warm, tmp_path):
     config = make_config("rl", init_from=str(warm), total_steps=2, checkpoint_every=2)
     history = loop.train_and_evaluate(config, tmp_path / "rl")
-    assert history.tracker().model.config == RELO.from_config(config.model).config
+    trackers = history.tracker(), history.tracker(2), history.tracker(0)
+    frame, box = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8), (20, 10, 12, 12)
+    policies = [(tracker.init(frame, box), tracker.look(frame).policy)[1] for tracker in trackers]
+    np.testing.assert_array_equal(policies[0], policies[1])
+    assert np.abs(policies[0] - policies[2]).max() > 1e-6  # before the first step
+    with pytest.raises(UserError, match="is a warm-up, which trains no policy"):
+        History(warm).tracker(0)
     before, _ = everything(warm)
     after, _ = everything(tmp_path / "rl")
     variables = {name for name in after if name.startswith("['variables']")}
