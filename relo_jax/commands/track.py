@@ -1,9 +1,13 @@
 """`relo track`: follows targets through a video; writes the boxes as a video, text and JSON."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from relo_jax.commands.arguments import add_tracker, tracker_options
 from relo_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from relo_jax.tracking.part import Part
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="video file, folder of frames, index of a camera (0), or address (rtsp://, http://, udp:// ...)",
     )
     parser.add_argument(
-        "--box", action="append", metavar="X,Y,W,H", help="a target in the first frame, in 0-based pixels; repeat for "
-        "more targets (default: select one in a window)",
+        "--box", action="append", metavar="X,Y,W,H", help="a target in the first frame, or in that of --from, in "
+        "0-based pixels; repeat for more targets (default: select one in a window)",
     )  # fmt: skip
     parser.add_argument("--example", action="store_true", help="track in the short clip that relo_jax comes with")
     parser.add_argument("--save", metavar="FILE.mp4", help="write a video with the boxes drawn")
@@ -41,11 +45,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chunk", type=int, metavar="N", help="track N frames of a file at a time: more frames/s, but more delay"
     )
+    _add_boxes(parser)
+    _add_part(parser)
     options = add_tracker(parser)
     options.add_argument("--found-threshold", type=float, metavar="S", help="a lower score is low")
     options.add_argument(
         "--found-frames", type=int, metavar="N", help="low scores in a row until the target counts as lost"
     )
+
+
+def _add_boxes(parser: argparse.ArgumentParser) -> None:
+    """Files of boxes."""
+    group = parser.add_argument_group(
+        "files of boxes", "MOT (.txt), COCO-VID (.json), CVAT for video (.xml), CSV (.csv)."
+    )
+    group.add_argument(
+        "--save-boxes", action="append", default=[], metavar="FILE", help="write boxes for other tools; may be repeated"
+    )
+    group.add_argument("--boxes-format", metavar="NAME", help="mot, coco-vid, cvat or csv (default: by the suffix)")
+    group.add_argument("--box-from", metavar="FILE", help="begin with the first box of each target in this file")
+    group.add_argument(
+        "--id",
+        action="append",
+        type=int,
+        default=[],
+        metavar="N",
+        help="only this target of --box-from; repeat for more",
+    )
+    group.add_argument("--every-box", action="store_true", help="begin anew at each further box of --box-from")
+
+
+def _add_part(parser: argparse.ArgumentParser) -> None:
+    """The part of a film, and the way through it."""
+    group = parser.add_argument_group("part of a film", "A frame's number from 0, or a time: 4.5s, 0:04.5, 00:00:04.5.")
+    group.add_argument("--from", dest="start", metavar="POSITION", help="frame of the box (default: the first)")
+    group.add_argument("--to", dest="stop", metavar="POSITION", help="last frame to track (default: the end)")
+    ways = group.add_mutually_exclusive_group()
+    for name, text in (("backwards", "from the box to the beginning"), ("both", "from the box to both ends")):
+        ways.add_argument(f"--{name}", dest="direction", action="store_const", const=name, help=f"track {text}")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -56,8 +93,16 @@ def run(args: argparse.Namespace) -> None:
     session.track_to_files(
         source, box, args.checkpoint, args.save, args.json, args.txt, tracker_options(args), args.chunk,
         show=args.show, timeout=args.timeout, retries=args.retries, dtype=args.dtype,
-        heatmap=args.heatmap,
+        heatmap=args.heatmap, box_paths=args.save_boxes, box_format=args.boxes_format, part=_part(args),
     )  # fmt: skip
+
+
+def _part(args: argparse.Namespace) -> "Part":
+    """The part of the film that is tracked."""
+    from relo_jax.tracking.part import Part
+
+    direction = args.direction or "forwards"
+    return Part(args.start, args.stop, direction, args.box_from, tuple(args.id), args.every_box)
 
 
 def _source(args: argparse.Namespace) -> tuple:
@@ -68,7 +113,7 @@ def _source(args: argparse.Namespace) -> tuple:
         from relo_jax.tracking.example import example
 
         path, box = example()
-        return path, args.box or box
+        return path, args.box or (None if args.box_from else box)
     if args.source is None:
         raise UserError("relo track needs a video: give a file, a folder of frames, a camera (0), or --example")
     return args.source, args.box

@@ -67,6 +67,8 @@ def draw(
         _rectangle(out, truth, _BLACK, thickness + 1)
         _rectangle(out, truth, TRUTH, thickness)
     for index, target in enumerate(results):
+        if not np.isfinite(target.box).all():  # before the first box of a target
+            continue
         name = f"{index + 1}: " if len(results) > 1 else ""
         _target(out, target, COLOURS[index % len(COLOURS)] if target.found else LOST, name, thickness)
     if label:

@@ -88,6 +88,7 @@ class Journey:
 
     Attributes:
       targets: may be replaced before `follow`, by others that begin in the same frames.
+      direction: see above.
       frames: what is known of the frames that are handed out, in the order of the film; not to be iterated.
 
     Raises:
@@ -97,7 +98,7 @@ class Journey:
     def __init__(self, film: Film, targets: Sequence[Target], stop: Position | None = None, direction: str = FORWARDS):
         if direction not in DIRECTIONS:
             raise UserError(f"direction is {direction!r}{did_you_mean(direction, DIRECTIONS)}")
-        self._film, self.targets, self._direction = film, list(targets), direction
+        self._film, self.targets, self.direction = film, list(targets), direction
         for target in self.targets:
             for frame, _ in target.boxes if direction == FORWARDS else target.boxes[:1]:
                 film.number_of(frame, "the frame of a box")
@@ -116,7 +117,7 @@ class Journey:
 
     def first_frame(self) -> np.ndarray | Unreadable | None:
         """The first frame that is tracked; None if the film ends before."""
-        number = self._latest if self._direction == BACKWARDS else self._earliest
+        number = self._latest if self.direction == BACKWARDS else self._earliest
         return next(iter(self._film.frames(number, number)), None)
 
     def follow(
@@ -139,13 +140,13 @@ class Journey:
           UserError: see `follow.follow`.
           KeyboardInterrupt: `frames.stop` was set while it went backwards.
         """
-        if self._direction == FORWARDS:
+        if self.direction == FORWARDS:
             yield from self._forwards(tracker, chunk, look)
             return
         back = self._backwards(tracker, chunk, look, progress)
-        end = self._latest if self._direction == BACKWARDS else self._earliest - 1
+        end = self._latest if self.direction == BACKWARDS else self._earliest - 1
         yield from zip(self._replayed(end, replay), back, strict=False)
-        if self._direction == BOTH:
+        if self.direction == BOTH:
             for number, (frame, results) in enumerate(self._forwards(tracker, chunk, look), start=self._earliest):
                 yield frame, self._merged(number, results, back)
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +19,18 @@ import numpy as np
 from relo_jax.bars import tqdm
 from relo_jax.errors import UserError
 from relo_jax.files import discard_stdout
-from relo_jax.media import streams, video, window
+from relo_jax.media import streams, window
 from relo_jax.media.frames import Frames, Unreadable, warn
 from relo_jax.tracking import writers
-from relo_jax.tracking.follow import Results, follow, has_several_boxes
+from relo_jax.tracking.follow import follow, has_several_boxes
+from relo_jax.tracking.journey import FORWARDS, Journey, Target
+from relo_jax.tracking.known_results import Results
 from relo_jax.tracking.options import check_box, check_frame
+from relo_jax.tracking.outputs import Outputs
+from relo_jax.tracking.part import Opened, Part, open_part
 from relo_jax.tracking.summary import Scores
 from relo_jax.tracking.targets import Box
 from relo_jax.tracking.tracker import MultiTracker, Tracker, open_tracker
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Files that a session writes; None: not this one.
-
-    Attributes:
-      save: video with the boxes and scores drawn.
-      json: boxes, scores and counters: one object, or a line a frame if the name ends in .jsonl or is "-", the standard
-        output.
-      txt: a line `x,y,w,h` a frame; a file each for several targets, see `writers.text_paths`.
-    """
-
-    save: str | Path | None = None
-    json: str | Path | None = None
-    txt: str | Path | None = None
-
-    def paths(self, count: int) -> list[Path]:
-        """All files, for that number of targets."""
-        paths = [Path(p) for p in (self.save, self.json) if p is not None and str(p) != writers.STDOUT]
-        return paths + (writers.text_paths(self.txt, count) if self.txt is not None else [])
-
-    def check(self, source: object, count: int) -> None:
-        """Raises UserError where two files, or a file and the source, are the same."""
-        paths = self.paths(count)
-        for path in paths:
-            others = [other for other in paths if other is not path] + [Path(str(source))]
-            if path.resolve() in [other.resolve() for other in others]:
-                raise UserError(f"{path} is used twice: give every output a file of its own")
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -81,33 +56,39 @@ def track_to_files(
     retries: int = streams.RETRIES,
     dtype: str | None = None,
     heatmap: bool = False,
+    box_paths: Sequence[str | Path] = (),
+    box_format: str | None = None,
+    part: Part | None = None,
 ) -> None:
     """Tracks through a video, writes the files that were asked for, and prints a summary.
 
     Args:
       source: video file, folder of frames, index of a camera, or address of a stream.
-      box: the target in the first frame, as "x,y,w,h" or as numbers, or a list of those for several targets; None
-        selects one with the mouse.
+      box: the target in the first frame, or in that of `part`, as "x,y,w,h" or as numbers, or a list of those for
+        several targets; None selects one with the mouse.
       checkpoint: see `relo_jax.checkpoint.load`.
-      save, json_path, txt_path: see `Outputs`.
+      save, json_path, txt_path, box_paths, box_format: see `Outputs`.
       options: options of `Tracker` to replace.
       chunk: frames that the device gets at a time, see `relo_jax.track`; for files.
       show: whether there is a window; None: if no box is given, and for a live source if somebody may be watching.
       timeout, retries: see `relo_jax.media.streams.open_address`.
       dtype: see `Tracker.from_pretrained`.
       heatmap: whether video and window show where the policy looks (`Tracker.look`), frame by frame.
+      part: of the film; None: all of it, forwards.
 
     Raises:
       UserError: bad source, box, checkpoint, option or output; no output is written then.
     """
     if not timeout > 0:
         raise UserError(f"--timeout is {timeout!r}: give seconds, such as 10")
-    boxes, options = _boxes(box), {**(options or {}), "dtype": dtype}
-    outputs, count = Outputs(save, json_path, txt_path), max(len(boxes), 1)
-    outputs.check(source, count)
+    boxes, options, part = _boxes(box), {**(options or {}), "dtype": dtype}, part or Part()
+    part.check(bool(boxes), show)
+    outputs = Outputs(save, json_path, txt_path, box_paths, box_format)
     with contextlib.ExitStack() as stack:
-        frames = stack.enter_context(video.open_frames(source, timeout, retries))
-        shown = _window(stack, frames, boxes, show)
+        opened = stack.enter_context(open_part(source, boxes, part, timeout, retries))
+        frames, count = opened.frames, len(opened.targets)
+        outputs.check([source, *([part.box_file] if part.box_file else [])], count)
+        shown = _window(stack, opened, show)
         if heatmap and save is None and shown is None:
             raise UserError("--heatmap is drawn into a video or a window: give --save FILE.mp4, or --show")
         if chunk is not None and (frames.live or shown or heatmap):
@@ -115,12 +96,13 @@ def track_to_files(
             warn(f"--chunk is {reason}: {frames.name} is tracked frame by frame")
             chunk = None
         interrupted, interrupt = stack.enter_context(_interrupts(frames.stop))
-        work = lambda: _work(frames, boxes, checkpoint, options, chunk, shown, interrupted, outputs, heatmap)
+        work = lambda: _work(opened, checkpoint, options, chunk, shown, interrupted, outputs, heatmap)
         summary = work() if shown is None else shown.run(work, interrupt)
     stream = sys.stderr if str(json_path) == writers.STDOUT else sys.stdout
     print(summary, file=stream)
     for path in outputs.paths(count):
-        print(f"written: {path}", file=stream)
+        silent = f", without the sound of {frames.name}" if frames.has_sound and path == Path(str(save)) else ""
+        print(f"written: {path}{silent}", file=stream)
 
 
 def _boxes(box: str | Box | Sequence[str | Box] | None) -> list[Box]:
@@ -131,11 +113,12 @@ def _boxes(box: str | Box | Sequence[str | Box] | None) -> list[Box]:
     return [parse_box(one) if isinstance(one, str) else one for one in boxes]
 
 
-def _window(stack: contextlib.ExitStack, frames: Frames, boxes: list[Box], show: bool | None) -> window.Window | None:
+def _window(stack: contextlib.ExitStack, opened: Opened, show: bool | None) -> window.Window | None:
     """A window, or None; see `track_to_files`."""
-    if not boxes and show is False:
+    frames, is_selected = opened.frames, opened.targets[0].boxes[0][1] is None
+    if is_selected and show is False:
         raise UserError("there is no box and no window to select one in: give --box x,y,w,h")
-    if not boxes:
+    if is_selected:
         return stack.enter_context(window.open_window(frames.name, "give the target by --box x,y,w,h"))
     if show or (show is None and frames.live and window.is_expected()):
         return stack.enter_context(window.open_window(frames.name, "track without --show, or with --no-show"))
@@ -143,8 +126,7 @@ def _window(stack: contextlib.ExitStack, frames: Frames, boxes: list[Box], show:
 
 
 def _work(
-    frames: Frames,
-    boxes: list[Box],
+    opened: Opened,
     checkpoint: str | Path,
     options: dict,
     chunk: int | None,
@@ -154,11 +136,12 @@ def _work(
     look: bool,
 ) -> str:
     """Everything but the window. Returns the summary."""
-    count = max(len(boxes), 1)
-    with writers.open_writers(frames, count, checkpoint, outputs.save, outputs.json, outputs.txt) as opened:
-        first = _first(frames)
-        for box in boxes:
-            check_box(box, first)  # before the model is loaded and compiled
+    frames, journey, targets = opened.frames, opened.journey, opened.targets
+    count = len(targets)
+    with outputs.open(frames, targets, checkpoint, opened.count) as written:
+        first = _first(frames, journey)
+        for target in targets:
+            _check_boxes(target, first)  # before the model is loaded and compiled
         tracker = open_tracker(checkpoint, count if count > 1 else None, **options)
         if not tracker.calibrated:
             warn(f"the score of {checkpoint} is not calibrated, so that 'found' says little: see relo calibrate")
@@ -167,29 +150,42 @@ def _work(
         if frames.live:
             # The first frame is one of now rather than one of before the compilation.
             tracker.prepare(*first.shape[:2])
-            first = _first(frames)
-        if shown is not None and not boxes:
+            first = _first(frames, None)
+        if shown is not None and targets[0].boxes[0][1] is None:
             first, box = shown.ask(frames, first)
-            boxes = [box]
+            targets[0] = replace(targets[0], boxes=((targets[0].start, box),))
         if frames.live:
             frames.restart()
-        for box in boxes:
-            check_box(box, first)
-        if shown is not None:
-            opened = [*opened, _window_writer(shown, tracker)]
-        images = _chained(first, frames)
-        followed = follow(tracker, images, boxes if count > 1 else boxes[0], chunk, frames.stored, look)
-        return _run(followed, frames, opened, interrupted, Scores(tracker.options["found_threshold"]))
+        for target in targets:
+            _check_boxes(target, first)
+        if shown is not None and (journey is None or journey.direction == FORWARDS):
+            written = [*written, _window_writer(shown, tracker)]
+        if journey is not None:
+            followed = journey.follow(tracker, chunk, look, progress=True)
+        else:
+            boxes: Any = [target.boxes[0][1] for target in targets]
+            images = _chained(first, frames)
+            followed = follow(tracker, images, boxes if count > 1 else boxes[0], chunk, frames.stored, look)
+        return _run(followed, frames, written, interrupted, Scores(tracker.options["found_threshold"]))
 
 
-def _first(frames: Frames) -> np.ndarray:
-    first = next(iter(frames), None)
+def _check_boxes(target: Target, frame: np.ndarray) -> None:
+    for _, box in target.boxes:
+        if box is not None:
+            check_box(box, frame)
+
+
+def _first(frames: Frames, journey: Journey | None) -> np.ndarray:
+    """The frame of the first box."""
+    first = next(iter(frames), None) if journey is None else journey.first_frame()
     if frames.stop.is_set():
         raise KeyboardInterrupt
     if isinstance(first, Unreadable):
-        raise UserError(f"{first.message}, but the box belongs to the first frame: let the video begin after it")
+        which = "first frame: let the video begin after it" if journey is None else "frame: give one near it by --from"
+        raise UserError(f"{first.message}, but the box belongs to the {which}")
     if first is None:
-        raise UserError(f"{frames.name}: " + ("ended before the first frame" if frames.live else "has no frames"))
+        ended = "ended before the first frame" if frames.live else "has no frames" if journey is None else "is shorter"
+        raise UserError(f"{frames.name}: {ended}")
     check_frame(first)
     return first
 
@@ -233,7 +229,8 @@ def _run(
     shape, start, enough = None, time.perf_counter(), False
     progress = tqdm(total=frames.count, unit=" frames", desc=Path(frames.name).name)
     with progress as bar, contextlib.closing(followed) as results:
-        for frame, result in results:
+        for number, (frame, result) in enumerate(results, start=frames.number):
+            frames.number = number
             result = result if isinstance(result, list) else [result]
             try:
                 for write in opened:

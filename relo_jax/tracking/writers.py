@@ -1,13 +1,14 @@
-"""Writers of tracked frames: text, JSON, lines of JSON, a video. Each is a function of (frame, results, frames).
+"""Writers of tracked frames: text, JSON, lines of JSON, files of boxes, a video.
 
-`results` has one Result a target, in the order of the boxes. Text and JSON are written whole or not at all. Lines of
-JSON are for programs that read along: each line is there as soon as its frame is done.
+Each is a function of (frame, results, frames), where `results` has one Result a target, in the order of the boxes, and
+`frames.number` is the frame's number. Files are written whole or not at all, but for lines of JSON, which are for
+programs that read along: each line is there as soon as its frame is done.
 """
 
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from relo_jax.files import atomic_write
 from relo_jax.media import video
 from relo_jax.media.frames import Frames
 from relo_jax.media.overlay import draw
+from relo_jax.tracking.box_files.formats import FORMATS, format_of
+from relo_jax.tracking.box_files.tracks import BoxTrack, FilmFacts, TrackBox, is_box
+from relo_jax.tracking.journey import Target
 from relo_jax.tracking.targets import Result
 
 Writer = Callable[[np.ndarray, list[Result], Frames], object]
@@ -46,9 +50,17 @@ def text_writer(files: contextlib.ExitStack, path: str | Path, count: int) -> Wr
 
 
 def video_writer(files: contextlib.ExitStack, path: str | Path, frames: Frames) -> Writer:
-    """Writes the frames with the boxes drawn; those of a live source keep the times when they were taken."""
-    write_frame = files.enter_context(video.write_video(path, frames.rate))
-    return lambda frame, results, frames: write_frame(draw(frame, results), seconds=frames.seconds)
+    """Writes the frames with the boxes drawn, at the times that they have, counted from the first of them."""
+    write_frame = files.enter_context(video.write_video(path, frames.rate, frames.tick))
+    first: float | None = None
+
+    def write(frame: np.ndarray, results: list[Result], frames: Frames) -> None:
+        nonlocal first
+        is_timed = frames.live or frames.tick is not None
+        first = frames.time if first is None else first
+        write_frame(draw(frame, results), seconds=frames.time - first if is_timed else None)
+
+    return write
 
 
 def json_writer(files: contextlib.ExitStack, path: str | Path, frames: Frames, checkpoint: str | Path) -> Writer:
@@ -56,17 +68,17 @@ def json_writer(files: contextlib.ExitStack, path: str | Path, frames: Frames, c
     file = files.enter_context(files.enter_context(atomic_write(path)).open("w"))
     about = {"source": frames.name, "checkpoint": str(checkpoint), "format": "x,y,w,h in pixels, 0-based"}
     file.write(json.dumps(about)[:-1] + ', "frames": [')
-    number = carried = 0
+    count = carried = 0
 
     def end() -> None:
         counts = {"carried": carried, "damaged": frames.damaged, "dropped": frames.dropped, "lost": frames.lost}
         file.write("\n], " + json.dumps(counts)[1:] + "\n")
 
     def write(frame: np.ndarray, results: list[Result], frames: Frames) -> None:
-        nonlocal number, carried
+        nonlocal count, carried
         carried += results[0].carried
-        file.write((",\n" if number else "\n") + json.dumps(_row(number, results, frames)))
-        number += 1
+        file.write((",\n" if count else "\n") + json.dumps(_row(results, frames)))
+        count += 1
 
     files.callback(end)
     return write
@@ -74,26 +86,59 @@ def json_writer(files: contextlib.ExitStack, path: str | Path, frames: Frames, c
 
 def json_lines_writer(files: contextlib.ExitStack, path: str | Path) -> Writer:
     """Writes a line of JSON a frame, flushed at once."""
-    number, file = 0, None
+    file = None
 
     def write(frame: np.ndarray, results: list[Result], frames: Frames) -> None:
-        nonlocal number, file
+        nonlocal file
         try:
             if file is None:  # opened with the first line, so that a mistake leaves an older file as it was
                 file = sys.stdout if str(path) == STDOUT else files.enter_context(open(path, "w"))
-            file.write(json.dumps(_row(number, results, frames)) + "\n")
+            file.write(json.dumps(_row(results, frames)) + "\n")
             file.flush()
         except BrokenPipeError:
             raise  # the reader has enough
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-        number += 1
 
     return write
 
 
-def _row(number: int, results: list[Result], frames: Frames) -> dict:
-    row: dict = {"frame": number}
+def box_writer(
+    files: contextlib.ExitStack, path: str | Path, format: str | None, targets: Sequence[Target], count: int | None
+) -> Writer:
+    """Writes a file of boxes, see `box_files`, at the end.
+
+    Args:
+      files: closes the file.
+      path: of the file.
+      format: see `box_files.formats`.
+      targets: have ids and labels.
+      count: number of frames of the film, if only a part of it is written.
+    """
+    temporary = files.enter_context(atomic_write(path))
+    tracks = [BoxTrack(target.id, target.label) for target in targets]
+    facts: FilmFacts | None = None
+
+    def write(frame: np.ndarray, results: list[Result], frames: Frames) -> None:
+        nonlocal facts
+        if facts is None:
+            height, width = frame.shape[:2]
+            facts = FilmFacts(Path(frames.name).name, width, height, count, float(frames.rate), frames.names)
+        facts.count = frames.count if count is None and not frames.live else count
+        for track, result in zip(tracks, results, strict=True):
+            if is_box(result.box):
+                track.boxes.append(TrackBox(frames.number, result.box, result.score, result.found, time=frames.time))
+
+    def end() -> None:
+        if facts is not None:
+            FORMATS[format_of(path, format)].write(temporary, tracks, facts)
+
+    files.callback(end)
+    return write
+
+
+def _row(results: list[Result], frames: Frames) -> dict:
+    row: dict = {"frame": frames.number}
     if frames.live:
         row |= {"time": round(frames.seconds or 0.0, 4), "dropped": frames.dropped}
     targets = [_target(result) for result in results]
@@ -102,25 +147,5 @@ def _row(number: int, results: list[Result], frames: Frames) -> dict:
 
 
 def _target(result: Result) -> dict:
-    return {"box": [round(v, 4) for v in result.box], "score": round(result.score, 4), "found": result.found}
-
-
-@contextlib.contextmanager
-def open_writers(
-    frames: Frames,
-    count: int,
-    checkpoint: str | Path,
-    save: str | Path | None = None,
-    json_path: str | Path | None = None,
-    txt_path: str | Path | None = None,
-) -> Iterator[list[Writer]]:
-    """The writers of the given paths; their files are finished when the block ends well, and gone when it fails."""
-    with contextlib.ExitStack() as files:
-        writers = [text_writer(files, txt_path, count)] if txt_path is not None else []
-        if json_path is not None and is_lines(json_path):
-            writers.append(json_lines_writer(files, json_path))
-        elif json_path is not None:
-            writers.append(json_writer(files, json_path, frames, checkpoint))
-        if save is not None:
-            writers.append(video_writer(files, save, frames))
-        yield writers
+    box = [round(v, 4) for v in result.box] if is_box(result.box) else None  # before its first box
+    return {"box": box, "score": round(result.score, 4), "found": result.found}
