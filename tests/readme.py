@@ -1,8 +1,8 @@
 """The code blocks of a page: what README.md and the guides tell a reader to type, and what runs it.
 
-    python tests/readme.py            runs README.md in a new clone of this checkout, as one does who has only Python
-                                      (`make readme`)
-    python tests/readme.py BIN        runs it in an empty folder, with the programs in BIN: those of an installed wheel
+    python tests/readme.py               runs README.md in a new clone of this checkout (`make readme`)
+    python tests/readme.py BIN           runs in an empty folder what relo-jax alone is enough for, with the programs in BIN
+    python tests/readme.py BIN all       runs also what needs the extra `all`
 
 A comment `<!-- needs: gpu -->` above a block says what it needs. What no test has is in NOT_RUN.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 _FENCE = re.compile(r"^(?:<!-- needs: (\w+) -->\n)?( *)```(\w*)\n(.*?)^\2``` *$", re.M | re.S)
 
-CLONE = "clone"  # the needs of a block that is run in a clone only
+CLONE, ALL = "clone", "all"  # needs of blocks that are run in a clone only; where the extra `all` is installed
 NOT_RUN = {  # needs of blocks that no test runs, and why; tests/test_docs.py parses their `relo` commands
     "network": "fetches relo_jax from its public address; the tests install the same files from the checkout instead",
     "gpu": "installs JAX for an NVIDIA GPU",
@@ -61,11 +61,11 @@ def relo_commands(page: Path) -> list[list[str]]:
     return found
 
 
-def run(page: Path, folder: Path, needs: str = "", setup: str = ":") -> int:
+def run(page: Path, folder: Path, have: tuple[str, ...] = ("",), setup: str = ":") -> int:
     """Runs the blocks of a page in one folder, in order, and prints how long each took.
 
     Args:
-      needs: the blocks that need this are run; "": those that need nothing.
+      have: blocks that need one of these are run; "" stands for those that need nothing.
       setup: a shell's command before each block, such as the activation of an environment.
 
     Returns:
@@ -78,7 +78,7 @@ def run(page: Path, folder: Path, needs: str = "", setup: str = ":") -> int:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     ran = 0
     for block in blocks(page):
-        if block.language not in ("sh", "python") or block.needs != needs:
+        if block.language not in ("sh", "python") or block.needs not in have:
             continue
         print(f"--- {block.language}\n{block.text}---", flush=True)
         code = block.text if block.language == "sh" else f"python -c {shlex.quote(block.text)}"
@@ -94,13 +94,14 @@ def main(arguments: list[str]) -> None:
     """Runs README.md, see above."""
     with tempfile.TemporaryDirectory() as scratch:
         if arguments:
-            path = shlex.quote(str(Path(arguments[0]).resolve()))
-            count = run(ROOT / "README.md", Path(scratch), setup=f"export PATH={path}:$PATH")
+            # Not resolved: the programs of an environment may be links into that of another.
+            path = shlex.quote(str(Path(arguments[0]).absolute()))
+            count = run(ROOT / "README.md", Path(scratch), ("", *arguments[1:]), f"export PATH={path}:$PATH")
         else:
             clone = Path(scratch) / "relo_jax"
             subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
             readme, activate = clone / "README.md", "source .venv/bin/activate"
-            count = run(readme, clone, CLONE) + run(readme, clone, setup=activate)
+            count = run(readme, clone, (CLONE,)) + run(readme, clone, ("", ALL), activate)
     print(f"{count} blocks of README.md ran")
 
 

@@ -147,8 +147,8 @@ def test_what_the_readme_says_is_run_or_there_is_a_reason():
     """`python tests/readme.py` runs it."""
     blocks = readme.blocks(README)
     assert {block.language for block in blocks} <= {"sh", "python"}
-    assert {block.needs for block in blocks} == {"", readme.CLONE, *readme.NOT_RUN}
-    ran = [block for block in blocks if not block.needs]
+    assert {block.needs for block in blocks} == {"", readme.CLONE, readme.ALL, *readme.NOT_RUN}
+    ran = [block for block in blocks if block.needs in ("", readme.ALL)]
     assert {"sh", "python"} == {block.language for block in ran} and len(ran) >= 6
     assert sum(command.startswith("relo ") for block in ran for command in block.commands) >= 4
 
@@ -174,4 +174,4 @@ def test_the_blocks_of_a_page_run_in_order_until_one_fails(tmp_path, capfd):
     assert readme.run(page, tmp_path, setup="export WORD=one") == 2
     assert "one\ntwo" in capfd.readouterr().out
     with pytest.raises(SystemExit, match="page.md: the block above failed"):
-        readme.run(page, tmp_path, needs="gpu")
+        readme.run(page, tmp_path, ("", "gpu"))
