@@ -13,3 +13,10 @@ def did_you_mean(name: object, known: Iterable[object], cutoff: float = 0.6) -> 
     names = [str(one) for one in known]
     match = difflib.get_close_matches(str(name), names, n=1, cutoff=cutoff)
     return f" (did you mean {match[0]!r}?)" if match else f" (known: {', '.join(names)})"
+
+
+def in_one_line(error: BaseException | str, most: int = 200) -> str:
+    """The first line of an exception's message, printable and of at most `most` characters; without one, its type."""
+    line = next((line for line in str(error).splitlines() if line.strip()), "") or type(error).__name__
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return line if len(line) <= most else f"{line[:most]}..."

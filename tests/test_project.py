@@ -23,7 +23,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT, CONTRACT = PYPROJECT["project"], PYPROJECT["tool"]["importlinter"]
 
 # Tests of several modules together; every other test file is named after the module that it tests.
-TOGETHER = {"end_to_end", "benchmarks", "installed"}
+TOGETHER = {"end_to_end", "benchmarks", "fuzz", "installed"}
 OF_THE_PROJECT = {"tests/test_project.py", "tests/test_docs.py", "tests/test_website.py"}
 
 

@@ -12,6 +12,8 @@ from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.errors import UserError
 from relo_jax.model import RELO
 
+_MAX_DEPTH = 20
+
 
 def check_fits(variables: Any, model: RELO, where: Path | str) -> None:
     """Raises UserError for the first array that the model lacks, or has with another shape, or that is no array.
@@ -20,6 +22,7 @@ def check_fits(variables: Any, model: RELO, where: Path | str) -> None:
       variables: tree of anything with a shape and a dtype.
       where: the checkpoint, for the message.
     """
+    _check_names(variables, where)
     saved, needed = (
         {_name(path): _shape(leaf, _name(path), where) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
         for tree in (variables, abstract_variables(model))
@@ -47,6 +50,20 @@ def check_finite(variables: Any, where: Path | str) -> None:
             raise UserError(
                 f"{where} cannot be used: {bad} of the {leaf.size} numbers of {_name(path)} are NaN or infinite"
             )
+
+
+def _check_names(tree, where):
+    """Raises UserError for a name that is no text, and for dicts nested without end."""
+    level = [tree]
+    for _ in range(_MAX_DEPTH):
+        level = [node for node in level if isinstance(node, dict)]
+        for key in (key for node in level for key in node):
+            if not isinstance(key, str):
+                raise UserError(f"{where} is no checkpoint of relo_jax: a name in it is {str(key)[:40]!r}, not a text")
+        level = [value for node in level for value in node.values()]
+        if not level:
+            return
+    raise UserError(f"{where} is no checkpoint of relo_jax: its dicts are nested more than {_MAX_DEPTH} deep")
 
 
 def _name(path):

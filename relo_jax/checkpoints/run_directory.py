@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 
 from relo_jax.config.renamed import with_current_names
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, in_one_line
 from relo_jax.files import atomic_write
 
 CONFIG_FILE = "config.json"
@@ -153,4 +153,4 @@ def damaged(where: Path, error: Exception | str) -> UserError:
 
 def reason(error: Exception | str) -> str:
     """The first line of an exception's message."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return in_one_line(error)

@@ -183,7 +183,7 @@ def decode(data: bytes | bytearray, where: str, reduce: int = 1) -> np.ndarray:
     if data[:2] == b"\xff\xd8" and not _has_exif(data):
         try:
             height, width = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
-        except ValueError:
+        except (ValueError, KeyError):  # KeyError: a colour space that it does not know
             raise FrameError("undecodable image", where, "does not decode as an image") from None
         if height * width > MAX_PIXELS:
             detail = f"claims {width} x {height} pixels: at most {MAX_PIXELS >> 20} million are read"

@@ -12,7 +12,6 @@ import io
 import math
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from numpy.typing import DTypeLike
 
 from relo_jax.checkpoints.pytorch import pickles
 from relo_jax.checkpoints.pytorch.pickles import Inert
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, in_one_line
 
 __all__ = ["Inert", "Storage", "Tensor", "load"]
 
@@ -58,8 +57,11 @@ class Storage:
         if self._elements is None:
             try:
                 self._elements = np.frombuffer(self.read(), self.dtype, self.count)
-            except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-                raise UserError(f"the checkpoint is damaged or truncated: download it again ({error})") from None
+            except UserError:
+                raise
+            except Exception as error:  # a damaged archive can raise anything
+                reason = in_one_line(error)
+                raise UserError(f"the checkpoint is damaged or truncated: download it again ({reason})") from None
         return self._elements
 
 
@@ -161,7 +163,7 @@ def load(path: Path | str) -> Any:
     except PermissionError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except Exception as error:  # a hostile or truncated pickle can raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = in_one_line(error)
         raise UserError(f"{path} is not a PyTorch checkpoint, or it is truncated ({reason})") from None
 
 

@@ -24,7 +24,7 @@ from relo_jax.data.datasets.index import DEFAULT_CACHE, IndexedDataset
 from relo_jax.data.datasets.index_store import INDEX_VERSION, IndexWriter, open_or_build
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Problem
 from relo_jax.data.records.examples import KINDS, VERSION, VISIBLE
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, in_one_line
 from relo_jax.media.images import FrameError
 
 if TYPE_CHECKING:  # the data extra
@@ -73,7 +73,7 @@ def _read_json(file: epath.Path) -> dict:
 
 
 def _unreadable(file: epath.Path, error: Exception) -> UserError:
-    return UserError(f"{file}: cannot be read ({error!r}): remove it, and build the dataset again")
+    return UserError(f"{file}: cannot be read ({in_one_line(error)}): remove it, and build the dataset again")
 
 
 def is_built(root: str | Path | None, name: str) -> bool:

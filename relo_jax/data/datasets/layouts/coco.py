@@ -10,13 +10,14 @@ import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from relo_jax.config.data_options import COCO_SMALLEST_SIDE
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, plausible
 from relo_jax.data.datasets.listing import list_files
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, in_one_line
 
 
 def _entries(smallest_side: int, root: Path, split: str) -> list[Entry]:
@@ -52,18 +53,42 @@ def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
         )  # fmt: skip
 
 
-def _parse(path: Path, smallest_side: int) -> tuple[dict[int, str], list[tuple], dict[int, str]]:
-    """Image id -> file name; (id, image id, box, class id) of the objects that count; class id -> name."""
+def _parse(path: Path, smallest_side: int) -> tuple[dict[int, str], list["_Object"], dict[int, str]]:
+    """Image id -> file name; the objects that count; class id -> name."""
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file, object_hook=functools.partial(_shorten, smallest_side))
-        images = {item[1]: item[2] for item in content["images"]}
-        classes = {item[1]: item[2] for item in content["categories"]}
-        if not all(isinstance(name, str) for name in [*images.values(), *classes.values()]):
-            raise ValueError("a name that is no text")
-        return images, [item for item in content["annotations"] if item is not None], classes
+        images, classes = _named(content["images"], _Image), _named(content["categories"], _Class)
+        objects = [item for item in content["annotations"] if item is not None]
+        if not all(isinstance(item, _Object) for item in objects):
+            raise ValueError("an annotation without a bbox")
+        return images, objects, classes
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise UserError(f"{path}: not a COCO annotation file ({error!r}): extract it again") from None
+        raise UserError(f"{path}: not a COCO annotation file ({in_one_line(error)}): extract it again") from None
+
+
+class _Image(NamedTuple):
+    id: Any
+    name: Any
+
+
+class _Class(NamedTuple):
+    id: Any
+    name: Any
+
+
+class _Object(NamedTuple):
+    id: Any
+    image: Any
+    box: Any
+    category: Any
+
+
+def _named(items: list, kind: type) -> dict[int, str]:
+    """Id -> name of images or classes. Raises ValueError and TypeError for other content."""
+    if not all(isinstance(item, kind) and isinstance(item.name, str) for item in items):
+        raise ValueError("an image or a category without a name")
+    return {item.id: item.name for item in items}
 
 
 def _shorten(smallest_side: int, item: dict) -> dict | tuple | None:
@@ -74,11 +99,11 @@ def _shorten(smallest_side: int, item: dict) -> dict | tuple | None:
             return None
         if _is_box(box) and not (box[2] > smallest_side and box[3] > smallest_side):
             return None
-        return item.get("id"), item.get("image_id"), box, item.get("category_id")
+        return _Object(item.get("id"), item.get("image_id"), box, item.get("category_id"))
     if "file_name" in item:
-        return "image", item["id"], item["file_name"]
+        return _Image(item["id"], item["file_name"])
     if "supercategory" in item:
-        return "class", item["id"], item["name"]
+        return _Class(item["id"], item["name"])
     return item
 
 
