@@ -27,6 +27,7 @@ _HOME: dict[str, tuple[str, str | None]] = {  # public name -> (module, name in 
     "read_boxes": ("relo_jax.tracking.box_files.formats", "read_boxes"),
     "render": ("relo_jax.tracking.render", "render"),
     "example": ("relo_jax.tracking.example", "example"),
+    "select_box": ("relo_jax.media.select_box", "select_box"),
     "to_supervision": ("relo_jax.tracking.detections", "to_supervision"),
     "open_benchmark": ("relo_jax.eval.benchmarks", "open_benchmark"),
     "evaluate": ("relo_jax.eval.runner", "evaluate"),
