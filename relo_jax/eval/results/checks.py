@@ -10,7 +10,7 @@ from relo_jax.data.datasets.annotations import read_text
 from relo_jax.errors import UserError
 from relo_jax.geometry import boxes
 
-_BLANKS = str.maketrans(",;\t", "   ")
+BLANKS = str.maketrans(",;\t", "   ")
 _LARGEST = 1e9  # pixels; larger coordinates make no sense, and areas would lose precision
 SAME = 1.01  # pixels by which rounding, truncation or counting from 1 may change the first box
 _OTHER = 0.3  # IoU of the first box with the truth, below which the file belongs to something else
@@ -18,7 +18,7 @@ _OTHER = 0.3  # IoU of the first box with the truth, below which the file belong
 
 def numbers(path: Path, columns: int | None, form: str) -> np.ndarray:
     """The numbers in a file, float64 [lines, columns]; `columns` None takes any number, the same in all lines."""
-    lines = read_text(path).rstrip().translate(_BLANKS).split("\n")
+    lines = read_text(path).rstrip().translate(BLANKS).split("\n")
     rows = [line.split() for line in lines]
     if rows == [[]]:
         raise UserError(f"{path}: is empty: run the tracker on this sequence again")

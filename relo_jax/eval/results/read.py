@@ -8,7 +8,8 @@ code bases. `find_results` knows these layouts:
     <name>/<name>_001.txt      the GOT-10k toolkit on GOT-10k; beside it <name>_time.txt
     <name>.txt, times/...      the GOT-10k toolkit on other datasets
 
-Numbers, with or without decimals, are separated by commas, tabs, blanks or semicolons. A file with a mistake is refused
+Numbers, with or without decimals, are separated by commas, tabs, blanks or semicolons. A file of boxes may also be in
+MOT's form, with the frame and one id before each box. A file with a mistake is refused
 with the line, the value and the remedy; something merely unusual becomes a note.
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.eval.results import checks
+from relo_jax.eval.results import checks, mot_result
 
 # Endings of other files that code bases write beside <name>.txt.
 _BESIDE = ("_time", "_times", "_score", "_scores", "_all_boxes", "_all_scores", "_object_presence_scores",
@@ -114,14 +115,17 @@ def read_result(
         far from the true one.
     """
     path = Path(path)
-    table = checks.numbers(path, columns=4, form="x,y,w,h")
-    checks.check_finite(path, table)
-    checks.check_count(path, len(table), frames, "boxes")
+    if mot_result.is_mot(path):
+        table, notes = mot_result.read(path, frames)
+    else:
+        table, notes = checks.numbers(path, columns=4, form="x,y,w,h"), []
+        checks.check_finite(path, table)
+        checks.check_count(path, len(table), frames, "boxes")
     if first is not None:
         checks.check_format(path, table[0], np.array(first, np.float64))
     checks.check_sizes(path, table)
     table -= np.array([one_based, one_based, 0, 0])
-    return ResultFile(table, tuple(_notes(path, table, first)))
+    return ResultFile(table, (*notes, *_notes(path, table, first)))
 
 
 def read_times(path: str | Path, frames: int) -> np.ndarray:
