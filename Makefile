@@ -2,11 +2,13 @@
 #
 #     make demo       trains a small RELO by its reward, evaluates it and tracks a video: runs/demo/
 #     make test       the test suite
+#     make test-colab, test-newest, test-wheel   a part of it with Colab's versions, with the newest of everything, and
+#                     with what a user installs, outside of a checkout: two to five minutes each (.ci/leg.py)
 #     make toolkits   the toolkits of VOT and GOT-10k, which some tests run: .venv-toolkits/ (make test makes it too)
 #     make demo-full  the demo with both training stages from random weights: runs/demo-full/
 #     make docs       the website: build/docs/site
 #     make readme     what README.md tells a reader to type, in a new clone: some minutes
-#     make lint       linter, formatter and type checker, as CONTRIBUTING.md says
+#     make lint       linters of code and workflows, formatter and type checker, as CONTRIBUTING.md says
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #     make compiled   what programs cost on an H100 and on TPU slices, without any (docs/plan.md); takes hours
 #
@@ -22,7 +24,7 @@ TOOLKITS_READY := $(TOOLKITS)/toolkits-are-installed
 DOCS := .venv-docs
 DOCS_READY := $(DOCS)/docs-are-installed
 
-.PHONY: demo demo-full test toolkits docs readme lint bench compiled
+.PHONY: demo demo-full test test-colab test-newest test-wheel toolkits docs readme lint bench compiled
 
 # Training frees and allocates the same large buffers in every step. If the allocator keeps them, in huge pages, the
 # kernel need not clear them each time: a quarter to a third less processor time with glibc, no difference elsewhere.
@@ -40,6 +42,9 @@ demo-full: $(READY)
 test: $(READY) $(TOOLKITS_READY)
 	$(BIN)/python -m pytest -n 2
 
+test-colab test-newest test-wheel: $(READY)
+	$(BIN)/python .ci/leg.py $(@:test-%=%)
+
 toolkits: $(TOOLKITS_READY)
 
 docs: $(DOCS_READY)
@@ -52,6 +57,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --quiet --strict-collection .github
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.track --variant tiny
