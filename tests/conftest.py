@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from tests import compiler
+
 # Before the first import of JAX, which reads them once.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
-# Compilation is most of the suite's time, and the programs run for a moment only: the compiler need not optimise.
-# JAX_DISABLE_MOST_OPTIMIZATIONS=0 tests the programs that users run.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {compiler.FLAGS} {compiler.EIGHT_DEVICES}".strip()
 # Workers and other processes inherit this: with an arena for each thread, glibc holds half a gigabyte more.
 os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import compiler
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-toolkits"
 
@@ -17,7 +19,7 @@ class Toolkits:
         self.python = str(ENVIRONMENT / "bin" / "python")
         self._variables = {
             **os.environ,
-            "XLA_FLAGS": "",  # one device, as for a user
+            "XLA_FLAGS": compiler.FLAGS,  # one device, as for a user
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "MPLBACKEND": "Agg",
             "HTTPS_PROXY": "http://127.0.0.1:9",  # keeps the VOT toolkit from looking for newer versions

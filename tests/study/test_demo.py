@@ -23,6 +23,7 @@ from relo_jax.train import initialise, loop
 from relo_jax.train.checkpoints import opened
 from relo_jax.train.mesh import make_mesh
 from relo_jax.train.state import variables_of
+from tests import compiler
 
 ROOT = Path(__file__).parents[2]
 SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
@@ -67,7 +68,7 @@ def finished(tmp_path_factory):
     """Directory and output of a demo, in a process with one device that compiles without optimisation."""
     workdir = tmp_path_factory.mktemp("demo") / "full"
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"--xla_backend_optimization_level=0 {compiler.FLAGS}",
         "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }

@@ -16,6 +16,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval.runner import SUMMARY_FILE
 from relo_jax.model import RELO
 from relo_jax.study import arm, figure, outcome, runner, studies
+from tests import compiler
 from tests.study import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def finished(tmp_path_factory):
     that compiles without optimisation."""
     folder = tmp_path_factory.mktemp("study")
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"--xla_backend_optimization_level=0 {compiler.FLAGS}",
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }

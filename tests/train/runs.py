@@ -65,7 +65,7 @@ def one_device(config):
 @contextlib.contextmanager
 def caching_in(directory):
     """JAX's compilation cache in a directory. JAX decides only once whether it has a cache, hence the resets."""
-    values = {"jax_compilation_cache_dir": str(directory), "jax_persistent_cache_min_compile_time_secs": 0.1}
+    values = {"jax_compilation_cache_dir": str(directory), "jax_persistent_cache_min_compile_time_secs": 0}
     before = {name: getattr(jax.config, name) for name in values}
 
     def use(settings):
@@ -96,7 +96,7 @@ def start(config, workdir, code=TRAIN):
     environment = os.environ | {
         "PYTHONPATH": str(REPO),
         "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }  # fmt: skip
     command = [sys.executable, "-c", code, f"--config={file}", f"--workdir={workdir}", *overrides]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

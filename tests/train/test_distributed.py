@@ -21,7 +21,7 @@ from relo_jax.checkpoints import load as checkpoint
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import distributed, loop, metrics_log
-from tests import command
+from tests import command, compiler
 from tests.train import runs
 
 REPO = Path(__file__).parents[2]
@@ -53,8 +53,8 @@ def start(workdir, init_from, code=("", ""), **more):
     file.write_text(CONFIG)
     fields = runs.FIELDS | FIELDS | {"init_from": init_from} | more
     shared = [f"--config.{name}={value}" for name, value in fields.items()]
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    environment |= {"PYTHONPATH": str(REPO), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": compiler.FLAGS}  # and one device in each
+    environment = os.environ | quick | {"PYTHONPATH": str(REPO)}
     common = [f"--config={file}:rl", f"--workdir={workdir}", *shared, f"--coordinator=127.0.0.1:{port}"]
     return [
         subprocess.Popen(

@@ -14,7 +14,7 @@ from relo_jax.errors import UserError
 from relo_jax.study.rehearsal import processes, runner, training
 from relo_jax.study.rehearsal.plan import make_plan
 from relo_jax.train import loop
-from tests import command
+from tests import command, compiler
 from tests.study.rehearsal.small import FIELDS
 from tests.train.runs import caching_in, one_device
 
@@ -38,9 +38,9 @@ def rehearsed(tmp_path_factory):
     workdir, printed = tmp_path_factory.mktemp("rehearsal"), tmp_path_factory.mktemp("out") / "printed.txt"
     in_a_process = processes.relo
     with pytest.MonkeyPatch.context() as patch, caching_in(workdir.with_name("compiled")):
-        patch.delenv("XLA_FLAGS")  # one device in the processes, as here
+        patch.setenv("XLA_FLAGS", compiler.FLAGS)  # one device in the processes, as here
         patch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir)
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         patch.setattr(loop, "make_mesh", one_device)
         is_warmup = lambda argv: argv[0] == "train" and str(argv[2]).endswith(":warmup")
         patch.setattr(
