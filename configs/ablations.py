@@ -1,8 +1,8 @@
 """The arms of the studies (docs/study.md), one row each: what it is derived from and the fields that it changes.
 
-    relo train --config configs/ablations.py:reward --workdir runs/reward
-    relo train --config configs/ablations.py:with_warmup:warmup --workdir runs/warmup
-    relo train --config configs/ablations.py:with_warmup:rl --workdir runs/rl --config.init_from=runs/warmup
+    relo train --config ablations:reward --workdir runs/reward
+    relo train --config ablations:with_warmup:warmup --workdir runs/warmup
+    relo train --config ablations:with_warmup:rl --workdir runs/rl --config.init_from=runs/warmup
 
 The name after the file is ARM or ARM:STAGE; without a stage it is the arm's first. `relo study` trains and compares the
 arms, and starts the second stage of an arm from the first.

@@ -1,8 +1,8 @@
 """RELO-L256: Fast-iTPN-L at 256 x 256, 40 main blocks, 2 templates, 32 temporal tokens; 322 M parameters.
 
-    relo train --config configs/relo_l256.py:warmup --workdir runs/l256-warmup --config.init_from=fast_itpn_large.pt
-    relo train --config configs/relo_l256.py:rl --workdir runs/l256 --config.init_from=runs/l256-warmup
-    relo eval --config configs/relo_l256.py:eval --checkpoint runs/l256 --config.eval.datasets=lasot+got10k/val
+    relo train --config l256:warmup --workdir runs/l256-warmup --config.init_from=fast_itpn_large.pt
+    relo train --config l256:rl --workdir runs/l256 --config.init_from=runs/l256-warmup
+    relo eval --config l256:eval --checkpoint runs/l256 --config.eval.datasets=lasot+got10k/val
 
 `:warmup_release` and `:rl_release` train as the release, and so the published checkpoints: docs/release.md.
 

@@ -1,7 +1,7 @@
 """RELO-mini: 8 main blocks of width 160 at 192 x 192, from random weights on procedural clips, for real video.
 
-    relo train --config configs/relo_mini.py:warmup --workdir runs/mini-warmup
-    relo train --config configs/relo_mini.py:rl --workdir runs/mini --config.init_from=runs/mini-warmup
+    relo train --config mini:warmup --workdir runs/mini-warmup
+    relo train --config mini:rl --workdir runs/mini --config.init_from=runs/mini-warmup
 
 Paper row: none. Like relo_tiny.py, for one GPU instead of two cores: a larger model, more steps, and harder clips with
 small targets, switched lights, motion blur and cameras of few pixels. It has two templates, so that the second can

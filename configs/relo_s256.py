@@ -1,7 +1,7 @@
 """RELO-S256: Fast-iTPN-S at 256 x 256, 20 main blocks. The release defines it, but has no checkpoint of it.
 
-    relo train --config configs/relo_s256.py:warmup --workdir runs/s256-warmup --config.init_from=fast_itpn_small.pt
-    relo train --config configs/relo_s256.py:rl --workdir runs/s256 --config.init_from=runs/s256-warmup
+    relo train --config s256:warmup --workdir runs/s256-warmup --config.init_from=fast_itpn_small.pt
+    relo train --config s256:rl --workdir runs/s256 --config.init_from=runs/s256-warmup
 
 `:warmup_release` and `:rl_release` train as the release does: docs/release.md.
 

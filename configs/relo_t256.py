@@ -1,8 +1,8 @@
 """RELO-T256: Fast-iTPN-T at 256 x 256, 12 main blocks, 1 template, 4 temporal tokens; 30 M parameters.
 
-    relo train --config configs/relo_t256.py:warmup --workdir runs/t256-warmup --config.init_from=fast_itpn_tiny.pt
-    relo train --config configs/relo_t256.py:rl --workdir runs/t256 --config.init_from=runs/t256-warmup
-    relo eval --config configs/relo_t256.py:eval --checkpoint runs/t256 --config.eval.datasets=lasot+got10k/val
+    relo train --config t256:warmup --workdir runs/t256-warmup --config.init_from=fast_itpn_tiny.pt
+    relo train --config t256:rl --workdir runs/t256 --config.init_from=runs/t256-warmup
+    relo eval --config t256:eval --checkpoint runs/t256 --config.eval.datasets=lasot+got10k/val
 
 `:warmup_release` and `:rl_release` train as the release, and so the published checkpoints: docs/release.md.
 

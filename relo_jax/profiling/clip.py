@@ -1,6 +1,6 @@
 """`relo profile data`: where the time of a training clip goes, and whether training waits for it.
 
-    relo profile data --config configs/relo_b256.py:rl --config.data.name=lasot --config.data.root=/data
+    relo profile data --config b256:rl --config.data.name=lasot --config.data.root=/data
 
 Three measurements of the clips that `relo train` would read with the same config. Stages: each stage by itself, in one
 thread. Pipeline: clips per second with the config's threads and processes, without training. Training: the time of a

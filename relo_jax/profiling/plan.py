@@ -1,6 +1,6 @@
 """`relo plan`: what a training run, or tracking, costs on a GPU or a slice of TPUs, before anybody rents one.
 
-    relo plan --config configs/relo_l256.py:rl --topology v5p:4x4x8
+    relo plan --config l256:rl --topology v5p:4x4x8
 
 The step is compiled for the devices, as `relo train` would compile it there, and nothing runs. Times are rooflines: no
 run is faster, and how near it comes is not known from here. They count neither latencies nor the host.
