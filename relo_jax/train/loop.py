@@ -1,7 +1,7 @@
 """A training run from config to checkpoints, for both stages.
 
-    relo train --config configs/relo_b256.py:warmup --workdir runs/b256-warmup
-    relo train --config configs/relo_b256.py:rl --workdir runs/b256 --config.init_from=runs/b256-warmup
+    relo train --config b256:warmup --workdir runs/b256-warmup
+    relo train --config b256:rl --workdir runs/b256 --config.init_from=runs/b256-warmup
 
 The host does not wait for the device between two log points: it reads and places the next batch while a step runs, and
 metrics stay on the device until they are due. A killed run continues from its last checkpoint with the same numbers as
