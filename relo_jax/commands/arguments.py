@@ -4,7 +4,7 @@ import argparse
 
 from relo_jax.errors import UserError
 
-_OPTIONS = ("window_power", "update_interval", "update_threshold", "found_threshold")
+_OPTIONS = ("window_power", "update_interval", "update_threshold", "found_threshold", "found_frames")
 
 
 def add_tracker(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

@@ -22,7 +22,7 @@ STAGE = "eval"
 # Fields of the network that only training reads.
 _OF_TRAINING = ("drop_path", "layer_scale", "init_scheme", "remat", "remat_policy")
 # Options of the tracker that change neither boxes nor scores.
-_OF_NO_RESULT = ("found_threshold",)
+_OF_NO_RESULT = ("found_threshold", "found_frames")
 
 
 def evaluation(variant: str | None = None, checkpoint: str = "", datasets: str = "") -> ConfigDict:

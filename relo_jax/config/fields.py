@@ -97,7 +97,8 @@ def base() -> ConfigDict:
     config.tracker.window_power = 3.0
     config.tracker.update_interval = 0  # frames between template updates; 0: off
     config.tracker.update_threshold = 25.0  # of the policy's logits; a "heatmap" stays below 1
-    config.tracker.found_threshold = 0.25  # score from which a result counts as found
+    config.tracker.found_threshold = 0.25  # a lower score is low
+    config.tracker.found_frames = 3  # low scores in a row until the target counts as lost, and others until it is found
     # Weights of the score, see tracking/confidence.py; `relo calibrate` writes them and the threshold. The defaults are
     # an uncalibrated score.
     config.tracker.score_bias = 0.0

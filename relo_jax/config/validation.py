@@ -36,7 +36,7 @@ _AT_LEAST_ONE = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints",
     "warmup.search_frames", "rl.clip_length", "rl.train_blocks", "data.max_gap", "data.epoch",
     "data.procedural.width", "data.procedural.height", "data.procedural.num_frames", "data.procedural.bank_size",
-    "data.procedural.smallest", "data.procedural.largest", "eval.batch", "eval.count",
+    "data.procedural.smallest", "data.procedural.largest", "eval.batch", "eval.count", "tracker.found_frames",
 }  # fmt: skip
 _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
                   "data.procedural.absence", "data.procedural.switch", "tracker.found_threshold"}  # fmt: skip

@@ -170,7 +170,7 @@ def of_dataset(config: ConfigDict, dataset: Dataset, loaded: Loaded, options: di
         section |= dict.fromkeys(section)
     for name, value in options.items():
         section = own[dataset.name] if name in own.get(dataset.name, {}) else values["tracker"]
-        if name in section:  # not `found_threshold`
+        if name in section:  # not those of `found`
             section[name] = value
     values["eval"] |= {"datasets": dataset.whole_name, "out": str(folder) if config.eval.out else ""}
     if dataset.name == "procedural":

@@ -6,6 +6,7 @@ by a fit to itself. relo_jax/eval/calibration.py has the fit and the figures, re
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -26,6 +27,8 @@ from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import benchmarks, calibration
+from relo_jax.eval.frame_evidence import FrameEvidence, overlaps
+from relo_jax.eval.interruptions import with_interruptions
 from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import fingerprint
@@ -36,31 +39,22 @@ from relo_jax.tracking.options import checked_options
 FILE, PICTURE = "calibration.json", "reliability.png"
 SEQUENCES, FRAMES, SEED = 160, 120, 1000  # procedural; neither `relo eval` nor the demo uses this seed
 ABSENCE = 0.5  # share of them in which the target goes out of sight
-FALSE_ALARMS = 0.05
 BEFORE, AFTER = "before", "after"
-
-
-@dataclass(frozen=True)
-class FrameEvidence:
-    """N frames: the evidence [N, 4], whether the box is right, bool [N], and the number of the sequence [N]."""
-
-    evidence: np.ndarray
-    right: np.ndarray
-    sequence: np.ndarray
+AS_THEY_ARE = "as they are"  # of figures of the sequences without their interruptions
 
 
 @dataclass(frozen=True)
 class Calibration:
     """A fitted score.
 
-    options: for the config's section "tracker". figures: {"before", "after"} -> `calibration.figures` and the
-    threshold; "after" is cross-validated. interval: 95 %, of the false-alarm rate after. scores: {"before", "after"} ->
-    (scores, right) of the same frames. measured: (sequences, frames).
+    options: for the config's section "tracker". figures: {"before", "after"} -> `calibration.figures`, the threshold
+    and the intervals of the rates (95 %); "after" is cross-validated; with interruptions, "before, as they are" and so
+    on have those of the sequences without. scores: {"before", "after"} -> (scores, right) of
+    the same frames. measured: (sequences, frames).
     """
 
     options: dict[str, float]
     figures: dict[str, dict]
-    interval: tuple[float, float]
     scores: dict[str, tuple[np.ndarray, np.ndarray]]
     measured: tuple[int, int]
 
@@ -124,7 +118,8 @@ def open_sequences(
         raise UserError(f"only a server has the boxes of {benchmark.title}: give another split, such as --split val")
     for reason in benchmark.reasons:
         print(f"left out: {reason}", file=sys.stderr)
-    return list(benchmark), {"dataset": dataset, "split": benchmark.split, "sequences": len(benchmark)}
+    named = {"folder": Path(data_root).name} if data_root and dataset == "folder" else {"split": benchmark.split}
+    return list(benchmark), {"dataset": dataset, **named, "sequences": len(benchmark)}
 
 
 def procedural(count: int = SEQUENCES, seed: int = SEED, frames: int = FRAMES) -> list[Sequence]:
@@ -133,7 +128,12 @@ def procedural(count: int = SEQUENCES, seed: int = SEED, frames: int = FRAMES) -
 
 
 def calibrate(
-    loaded: Loaded, sequences: list[Sequence], false_alarms: float = FALSE_ALARMS, batch: int = 8
+    loaded: Loaded,
+    sequences: list[Sequence],
+    false_alarms: float | None = None,
+    batch: int = 8,
+    adjust: bool = False,
+    interruptions: bool = False,
 ) -> Calibration:
     """Fits score and threshold to the sequences, and measures by cross-validation how good such a fit is.
 
@@ -142,56 +142,87 @@ def calibrate(
       sequences: at least 3.
       false_alarms: see `calibration.threshold_for`.
       batch: sequences at a time.
+      adjust: whether to fit scale and bias only, see `calibration.adjust`; the checkpoint must be calibrated.
+      interruptions: whether to track the sequences also with jumps and cuts, see `interruptions.py`.
 
     Raises:
       UserError: `false_alarms` is not between 0 and 1; too few sequences or frames; no sequence can be tracked.
     """
-    if not 0 < false_alarms < 1:
+    if false_alarms is not None and not 0 < false_alarms < 1:
         raise UserError(f"--false-alarms is {false_alarms:g}: give a share between 0 and 1, such as 0.05")
-    if batch < 1:
-        raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
     if len(sequences) < 3:
         raise UserError(
             f"{len(sequences)} sequences: give at least 3, since weights, threshold and figures each need their own"
         )
     before = checked_options(loaded.config.get("tracker", {}), loaded.model)
-    frames = collect_evidence(loaded, before, sequences, batch)
-    evidence, right, sequence = frames.evidence, frames.right, frames.sequence
-    tracked = len(np.unique(sequence))
+    if adjust and not confidence.is_calibrated(before):
+        raise UserError("--adjust changes the score of a calibrated checkpoint: calibrate this one without it first")
+    frames = collect_evidence(loaded, before, sequences, batch, interruptions)
+    tracked = len(np.unique(frames.sequence))
     if tracked < 3:
         raise UserError(f"only {tracked} of the sequences can be tracked: give at least 3")
-    options = calibration.fit_with_threshold(evidence, right, sequence, false_alarms)
-    scores_before = np.asarray(confidence.probability(evidence, before))
-    scores_after, found_after = calibration.cross_validate(evidence, right, sequence, false_alarms)
-    scores = {BEFORE: (scores_before, right), AFTER: (scores_after, right)}
-    found = {BEFORE: scores_before >= before["found_threshold"], AFTER: found_after}
-    figures = {
-        label: {**calibration.figures(*scores[label], found[label]), "threshold": used["found_threshold"]}
-        for label, used in ((BEFORE, before), (AFTER, options))
+    fitting = functools.partial(calibration.adjust, options=before) if adjust else calibration.fit
+    found_frames = int(before["found_frames"])
+    options = {**calibration.fit_with_threshold(frames, false_alarms, fitting), "found_frames": found_frames}
+    measured = {
+        BEFORE: calibration.apply(frames, before),
+        AFTER: calibration.cross_validate(frames, found_frames, false_alarms, fitting),
     }
-    interval = calibration.interval(found_after[~right], sequence[~right])
-    return Calibration(options, figures, interval, scores, (tracked, len(right)))
+    figures = {}
+    for label, used in ((BEFORE, before), (AFTER, options)):
+        parts = {label: np.ones(len(frames), bool)}
+        if interruptions:
+            parts[f"{label}, {AS_THEY_ARE}"] = frames.uninterrupted
+        for name, part in parts.items():
+            of = (array[part] for array in measured[label])
+            figures[name] = {**reliability(frames[part], *of), "threshold": used["found_threshold"]}
+    scores = {label: (of, frames.right) for label, (of, _) in measured.items()}
+    return Calibration(options, figures, scores, (tracked, len(frames)))
 
 
-def collect_evidence(loaded: Loaded, options: dict, sequences: list[Sequence], batch: int) -> FrameEvidence:
-    """Tracks the sequences and collects the evidence of all frames except first ones, in the order of the list."""
+def reliability(frames: FrameEvidence, scores: np.ndarray, found: np.ndarray) -> dict:
+    """`calibration.figures` with the intervals of their rates, over the sequences.
+
+    Args:
+      frames: N.
+      scores: [N].
+      found: bool [N].
+    """
+    return {
+        **calibration.figures(scores, frames.overlap, found),
+        "false_alarm_interval": calibration.interval(found[frames.lost], frames.sequence[frames.lost]),
+        "found_interval": calibration.interval(found[frames.right], frames.sequence[frames.right]),
+    }
+
+
+def collect_evidence(
+    loaded: Loaded, options: dict, sequences: list[Sequence], batch: int, interruptions: bool = False
+) -> FrameEvidence:
+    """Tracks the sequences and collects the evidence of all frames except first ones, in the order of the list.
+
+    Args: as `calibrate`; `options` are all options of the tracker.
+    """
+    if batch < 1:
+        raise UserError(f"batch is {batch}: give at least 1 sequence at a time")
     if not confidence.is_calibrated(options):
         options = {**options, "score_value": 1.0}  # with any weight set, the tracker computes the evidence
-    engine = Lockstep(loaded.model, loaded.variables, options, batch_for(sequences, batch))
-    number, parts, failed = {id(s): k for k, s in enumerate(sequences)}, {}, []
-    with progress(sum(map(len, sequences)), "calibration", "frames") as bar:
-        for tracked in engine.run(sequences, bar.update):
-            s = tracked.sequence
+    videos, made_from = with_interruptions(sequences) if interruptions else (sequences, list(range(len(sequences))))
+    engine = Lockstep(loaded.model, loaded.variables, options, batch_for(videos, batch))
+    number, parts, failed = {id(video): k for k, video in enumerate(videos)}, {}, []
+    with progress(sum(map(len, videos)), "calibration", "frames") as bar:
+        for tracked in engine.run(videos, bar.update):
+            video, k = tracked.sequence, number[id(tracked.sequence)]
             if tracked.failure is not None:
-                failed.append(f"{s.name}: {tracked.failure}")
+                failed.append(f"{video.name}: {tracked.failure}")
                 continue
             assert tracked.boxes_xywh is not None and tracked.evidence is not None
-            right = calibration.is_right(tracked.boxes_xywh, s.boxes_xywh, s.visible)
-            parts[number[id(s)]] = tracked.evidence[1:], right[1:], np.full(len(s) - 1, number[id(s)])
+            overlap = overlaps(tracked.boxes_xywh, video.boxes_xywh, video.visible)
+            numbers = (np.full(len(video) - 1, of) for of in (k, made_from[k]))
+            parts[k] = tracked.evidence[1:], overlap[1:], *numbers
     if failed:
-        print(f"{len(failed)} of {len(sequences)} sequences left out, the first: {failed[0]}", file=sys.stderr)
+        print(f"{len(failed)} of {len(videos)} sequences left out, the first: {failed[0]}", file=sys.stderr)
     if not parts:
-        raise UserError(f"none of the {len(sequences)} sequences can be tracked, the first: {failed[0]}")
+        raise UserError(f"none of the {len(videos)} sequences can be tracked, the first: {failed[0]}")
     columns = zip(*(parts[k] for k in sorted(parts)), strict=True)
     return FrameEvidence(*map(np.concatenate, columns))
 
@@ -237,9 +268,8 @@ def write(result: Calibration, loaded: Loaded, file: Path, out: Path, about: dic
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "version": __version__,
         "measured": dict(zip(("sequences", "frames"), result.measured, strict=True)),
-        "folds": min(calibration.FOLDS, result.measured[0]),
+        "folds": calibration.folds(result.measured[0]),
         "tracker": result.options,
-        "false_alarm_interval": result.interval,
         **result.figures,
     }
     plots.reliability_plot(out / PICTURE, {f"score {label}": pair for label, pair in result.scores.items()})
@@ -253,21 +283,34 @@ def _digest(loaded: Loaded) -> str:
     return fingerprint(loaded.model, loaded.variables, {})["weights"]
 
 
-def table(result: Calibration, false_alarms: float) -> str:
+def table(result: Calibration) -> str:
     """The figures before and after, as text for a terminal."""
-    columns = {"ece": "ECE", "brier": "Brier", "auroc": "AUROC", "threshold": "threshold",
-               "false_alarm_rate": "false alarms", "found_rate": "found"}  # fmt: skip
-    lines = [
-        f"{result.measured[0]} sequences ({result.measured[1]:,} frames, box right in "
-        f"{result.figures[AFTER]['right']:.0%}), each measured by a fit to the others:",
-    ]
-    number = lambda value: "-" if value is None else f"{value:.3f}"
-    rows = [[f"score {label}", *(number(row[name]) for name in columns)] for label, row in result.figures.items()]
-    lines.append(tables.terminal([["", *columns.values()], *rows], "l" + "r" * len(columns)))
-    low, high = result.interval
-    lines.append(
-        f"found means score >= {result.options['found_threshold']:g}, chosen to hold for {false_alarms:.3g} of the "
-        "frames with the target away or the box wrong; on sequences not used for the choice: "
-        f"{result.figures[AFTER]['false_alarm_rate']:.3f} ({low:.3f} to {high:.3f})"
+    sequences, frames = result.measured
+    return "\n".join(
+        [
+            f"{sequences} sequences ({frames:,} frames, box right in {result.figures[AFTER]['right']:.0%}, target lost "
+            f"in {result.figures[AFTER]['lost']:.0%}), each measured by a fit to the others:",
+            figures_table({f"score {label}": row for label, row in result.figures.items()}),
+            f"a score below {result.options['found_threshold']:g} is low; the target counts as lost after "
+            f"{result.options['found_frames']} low scores in a row",
+        ]
     )
-    return "\n".join(lines)
+
+
+def figures_table(rows: dict[str, dict]) -> str:
+    """Rows of `reliability`, by label, as a table for a terminal."""
+    columns = {"ece": "ECE", "mean_score": "mean score", "right": "right", "auroc": "AUROC",
+               "auroc_lost": "AUROC lost", "threshold": "threshold"}  # fmt: skip
+    number = lambda value: "-" if value is None else f"{value:.3f}"
+    rates = {"false_alarm": "lost, but found", "found": "tracked, and found"}
+
+    def rate(row: dict, name: str) -> str:
+        low, high = row[f"{name}_interval"]
+        return f"{number(row[f'{name}_rate'])} ({low:.2f} to {high:.2f})"
+
+    cells = [
+        [label, *(number(row[name]) for name in columns), *(rate(row, name) for name in rates)]
+        for label, row in rows.items()
+    ]
+    heads = ["", *columns.values(), *rates.values()]
+    return tables.terminal([heads, *cells], "l" + "r" * (len(heads) - 1))

@@ -1,33 +1,36 @@
 """Calibration: fits the probability that a tracker's box is right to its evidence, and measures how good the fit is.
 
-A frame is *right* if the target is visible and the box overlaps it with an IoU above one half, and *wrong* if the
-target is away (hidden or out of view) or the box is on something else. A score is calibrated if four in five of the
-frames with a score of 0.8 are right. It is fitted by logistic regression with weights of at least 0
-(relo_jax/tracking/confidence.py): more evidence never lowers the score.
+A frame is *right* if the target is visible and the box overlaps it with an IoU above one half, and *wrong* otherwise. A
+score is calibrated if four in five of the frames with a score of 0.8 are right. It is fitted by logistic regression
+with weights of at least 0 (relo_jax/tracking/confidence.py): more evidence never lowers the score. `adjust` fits two
+numbers only, and is for a few sequences: the scale of all weights, and the bias.
+
+A frame is *lost* if the IoU is below 0.2 or the target is away (hidden or out of view), and *tracked* if it is right.
+`found` is to tell these two apart; frames between them, with a box much too large or too small, count for neither. The
+*false-alarm rate* of a threshold is the share of the lost frames that count as found; the *found rate* is the same
+share of the tracked frames. Both are of `found` as the tracker says it, after several low frames.
 
 The frames of a sequence are right or wrong together, and a score looks better on frames that it was fitted to. So
-thresholds are chosen and figures reported by cross-validation: sequences are dealt into `FOLDS` parts, and each part is
-scored by a fit to the others.
-
-The *false-alarm rate* of a threshold is the share of the wrong frames whose score reaches it; the *found rate* is the
-same share of the right frames.
+thresholds are chosen and figures reported by cross-validation: sequences are dealt into `FOLDS` parts (each is a part
+of its own if there are few), and each part is scored by a fit to the others.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import minimize
 
 from relo_jax.errors import UserError
-from relo_jax.geometry.boxes import iou_xywh
+from relo_jax.eval.frame_evidence import LOST_IOU, RIGHT_IOU, FrameEvidence
 from relo_jax.tracking import confidence
 
-RIGHT_IOU = 0.5  # strictly above
 BINS = 10  # of the expected calibration error, equally wide
 FEWEST = 30  # right frames, and wrong ones, below which nothing is fitted
-FOLDS = 5  # parts that the sequences are dealt into, or one for each sequence if there are fewer
+FOLDS = 5  # parts that the sequences are dealt into
+FEW = 10  # sequences that are parts of their own
 _RIDGE = 1e-3  # on standardised weights, so that irrelevant evidence gets none
 
 
@@ -35,19 +38,7 @@ class TooFewFrames(UserError):
     """There are too few frames to fit a score to."""
 
 
-def is_right(boxes_xywh: np.ndarray, truth_xywh: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """Which boxes are right, bool [F].
-
-    Args:
-      boxes_xywh, truth_xywh: [F, 4], pixels; the target is away if the truth is NaN or has no area.
-      visible: bool [F], False where the target is away.
-    """
-    truth = np.asarray(truth_xywh, np.float64)
-    with np.errstate(invalid="ignore"):
-        there = np.asarray(visible, bool) & (truth[:, 2:] > 0).all(1) & np.isfinite(truth).all(1)
-    right = np.zeros(len(truth), bool)
-    right[there] = iou_xywh(np.asarray(boxes_xywh, np.float64)[there], truth[there]) > RIGHT_IOU
-    return right
+Fit = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # evidence, right -> `confidence.FIELDS`
 
 
 def fit(evidence: np.ndarray, right: np.ndarray) -> dict[str, float]:
@@ -64,12 +55,35 @@ def fit(evidence: np.ndarray, right: np.ndarray) -> dict[str, float]:
       UserError: the evidence is not finite.
       TooFewFrames: fewer than 30 right frames, or wrong ones.
     """
-    evidence, right = np.asarray(evidence, np.float64), np.asarray(right, bool)
-    if not np.isfinite(evidence).all():
+    return _rounded(_logistic(evidence, right))
+
+
+def adjust(evidence: np.ndarray, right: np.ndarray, options: dict[str, float]) -> dict[str, float]:
+    """The score's weights, all scaled by the same factor, and another bias; for a few sequences.
+
+    Args:
+      evidence, right: see `fit`.
+      options: the weights to start from, with `confidence.FIELDS`.
+
+    Returns, raises: as `fit`.
+    """
+    weights = np.array([options[name] for name in confidence.FIELDS])
+    bias, scale = _logistic((weights[0] + np.asarray(evidence, np.float64) @ weights[1:])[:, None], right)
+    return _rounded([bias + scale * weights[0], *scale * weights[1:]])
+
+
+def _rounded(numbers):
+    return {name: round(float(number), 5) for name, number in zip(confidence.FIELDS, numbers, strict=True)}
+
+
+def _logistic(x, right):
+    """The bias and the weights [K] of `x` [N, K]; the weights are at least 0."""
+    x, right = np.asarray(x, np.float64), np.asarray(right, bool)
+    if not np.isfinite(x).all():
         raise UserError("the evidence of the score is not finite: use another checkpoint")
     _check_enough(right)
-    mean, spread = evidence.mean(0), np.maximum(evidence.std(0), 1e-6)
-    x, sign = (evidence - mean) / spread, np.where(right, 1.0, -1.0)
+    mean, spread = x.mean(0), np.maximum(x.std(0), 1e-6)
+    x, sign = (x - mean) / spread, np.where(right, 1.0, -1.0)
 
     def loss(weights):
         margin = sign * (weights[0] + x @ weights[1:])
@@ -77,26 +91,24 @@ def fit(evidence: np.ndarray, right: np.ndarray) -> dict[str, float]:
         gradient = np.concatenate([[slope.sum()], slope @ x + _RIDGE * weights[1:]])
         return np.logaddexp(0, -margin).mean() + 0.5 * _RIDGE * (weights[1:] ** 2).sum(), gradient
 
-    bounds = [(None, None)] + [(0, None)] * evidence.shape[1]
-    solution = minimize(loss, np.zeros(1 + evidence.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds)
+    bounds = [(None, None)] + [(0, None)] * x.shape[1]
+    solution = minimize(loss, np.zeros(1 + x.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds)
     weights = solution.x[1:] / spread
-    numbers = [solution.x[0] - weights @ mean, *weights]
-    return {name: round(float(number), 5) for name, number in zip(confidence.FIELDS, numbers, strict=True)}
+    return [solution.x[0] - weights @ mean, *weights]
 
 
 def fit_with_threshold(
-    evidence: np.ndarray, right: np.ndarray, sequence: np.ndarray, false_alarms: float
+    frames: FrameEvidence, false_alarms: float | None = None, fitting: Fit = fit
 ) -> dict[str, float]:
-    """The options of a score: weights fitted to all frames, and a threshold for a false-alarm rate on new sequences.
+    """The options of a score: weights fitted to all frames, and a threshold for new sequences.
 
     The threshold is chosen on cross-validated scores. The fit to all frames separates its own frames better than new
     ones, so that a threshold chosen on its scores would be too low.
 
     Args:
-      evidence: [N, 4].
-      right: bool [N].
-      sequence: [N], the number of each frame's sequence; at least 2 sequences.
+      frames: of at least 2 sequences.
       false_alarms: see `threshold_for`.
+      fitting: `fit`, or `adjust` with its options.
 
     Returns:
       `confidence.FIELDS` and "found_threshold".
@@ -104,54 +116,75 @@ def fit_with_threshold(
     Raises:
       UserError: see `fit`, `threshold_for`.
     """
-    options, scores = fit(evidence, right), np.empty(len(right))
-    for part in _parts(sequence):
-        scores[part] = confidence.probability(evidence[part], fit(evidence[~part], right[~part]))
-    return {**options, "found_threshold": threshold_for(scores, right, false_alarms)}
+    options, scores = fitting(frames.evidence, frames.right), np.empty(len(frames))
+    for part in _parts(frames.sequence):
+        used = fitting(frames.evidence[~part], frames.right[~part])
+        scores[part] = confidence.probability(frames.evidence[part], used)
+    return {**options, "found_threshold": threshold_for(scores, frames.lost, frames.right, false_alarms)}
 
 
 def cross_validate(
-    evidence: np.ndarray, right: np.ndarray, sequence: np.ndarray, false_alarms: float
+    frames: FrameEvidence, found_frames: int, false_alarms: float | None = None, fitting: Fit = fit
 ) -> tuple[np.ndarray, np.ndarray]:
     """Applies `fit_with_threshold` to sequences that it has not seen: each part gets the options of the other parts.
 
-    Args: as `fit_with_threshold`, with at least 3 sequences.
+    Args:
+      frames: of at least 3 sequences.
+      found_frames: option of the tracker.
+      false_alarms, fitting: see `fit_with_threshold`.
 
     Returns:
-      The scores [N], and whether they reach the threshold, bool [N].
+      The scores [N], and whether the target counts as found, bool [N].
     """
-    scores, found = np.empty(len(right)), np.empty(len(right), bool)
-    for part in _parts(sequence):
-        options = fit_with_threshold(evidence[~part], right[~part], sequence[~part], false_alarms)
-        scores[part] = confidence.probability(evidence[part], options)
-        found[part] = scores[part] >= options["found_threshold"]
+    scores, found = np.empty(len(frames)), np.empty(len(frames), bool)
+    for part in _parts(frames.sequence):
+        options = fit_with_threshold(frames[~part], false_alarms, fitting)
+        scores[part], found[part] = apply(frames[part], {**options, "found_frames": found_frames})
     return scores, found
 
 
-def threshold_for(scores: np.ndarray, right: np.ndarray, false_alarms: float) -> float:
-    """The lowest threshold that at most a share `false_alarms` of the wrong frames reaches.
+def apply(frames: FrameEvidence, options: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """The scores [N] of a tracker with these options, and whether the target counts as found, bool [N]."""
+    scores = np.asarray(confidence.probability(frames.evidence, options), np.float64)
+    return scores, frames.levels(scores, int(options["found_frames"])) >= options["found_threshold"]
+
+
+def threshold_for(scores: np.ndarray, lost: np.ndarray, tracked: np.ndarray, false_alarms: float | None) -> float:
+    """The threshold below which a score is low.
+
+    It is chosen frame by frame. How much `found` lags behind the score depends on how long targets stay lost, which
+    says nothing about the score.
 
     Args:
       scores: [N].
-      right: bool [N].
-      false_alarms: from 0 to 1.
+      lost, tracked: bool [N].
+      false_alarms: the share of the lost frames whose score may reach it, from 0 to 1: the lowest such threshold. None
+        balances the errors: the larger of the two shares, of lost frames that reach it and of tracked frames that do
+        not, is as small as it can be.
 
     Returns:
-      The threshold in [0, 1], rounded up to four digits.
+      The threshold in [0, 1], in four digits.
 
     Raises:
-      UserError: the share is not in [0, 1], or no frame is wrong.
+      UserError: the share is not in [0, 1], or no frame is lost.
     """
-    if not 0 <= false_alarms <= 1:
+    if false_alarms is not None and not 0 <= false_alarms <= 1:
         raise UserError(f"the false-alarm rate is {false_alarms:g}: give a share from 0 to 1, such as 0.05")
-    wrong = np.sort(np.asarray(scores, np.float64)[~np.asarray(right, bool)])[::-1]
-    if not len(wrong):
-        raise UserError("the box is right in every frame: there are no false alarms to count")
-    allowed = math.floor(false_alarms * len(wrong) + 1e-9)  # frames
-    if allowed == len(wrong):
+    scores = np.asarray(scores, np.float64)
+    away, there = np.sort(scores[np.asarray(lost, bool)]), np.sort(scores[np.asarray(tracked, bool)])
+    if not len(away):
+        raise UserError("the target is lost in no frame: there are no false alarms to count")
+    if false_alarms is None:
+        thresholds = np.arange(10001) / 1e4
+        alarms = 1 - np.searchsorted(away, thresholds) / len(away)
+        missed = np.searchsorted(there, thresholds) / max(1, len(there))
+        worse = np.maximum(alarms, missed)
+        return float(np.median(thresholds[worse == worse.min()]).round(4))
+    allowed = math.floor(false_alarms * len(away) + 1e-9)  # frames
+    if allowed == len(away):
         return 0.0
     # Just above the highest score that must not count as found, but at most 1.
-    return min(math.floor(wrong[allowed] * 1e4 + 1) / 1e4, 1.0)
+    return min(math.floor(away[::-1][allowed] * 1e4 + 1) / 1e4, 1.0)
 
 
 def expected_calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
@@ -178,25 +211,29 @@ def auroc(scores: np.ndarray, right: np.ndarray) -> float:
     return float((rank[right].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def figures(scores: np.ndarray, right: np.ndarray, found: np.ndarray) -> dict[str, float | None]:
+def figures(scores: np.ndarray, overlap: np.ndarray, found: np.ndarray) -> dict[str, float | None]:
     """The figures of a score.
 
     Args:
-      scores: [N].
-      right: bool [N].
-      found: bool [N], whether the score reaches the threshold.
+      scores, overlap: [N].
+      found: bool [N], whether the target counts as found.
 
     Returns:
-      frames, right (a share), ece, brier, auroc, false_alarm_rate and found_rate. A rate over no frames is None.
+      frames, right and lost (shares), mean_score, ece, brier and auroc (all of right against wrong), auroc_lost (of the
+      other frames against lost ones), false_alarm_rate and found_rate. A rate over no frames is None.
     """
-    scores, right, found = np.asarray(scores, np.float64), np.asarray(right, bool), np.asarray(found, bool)
+    scores, overlap, found = np.asarray(scores, np.float64), np.asarray(overlap), np.asarray(found, bool)
+    right, lost = overlap > RIGHT_IOU, overlap < LOST_IOU
     numbers = {
         "frames": len(scores),
         "right": _share(right),
+        "lost": _share(lost),
+        "mean_score": _share(scores),
         "ece": expected_calibration_error(scores, right),
         "brier": _share((scores - right) ** 2),
         "auroc": auroc(scores, right),
-        "false_alarm_rate": _share(found[~right]),
+        "auroc_lost": auroc(scores, ~lost),
+        "false_alarm_rate": _share(found[lost]),
         "found_rate": _share(found[right]),
     }
     return {k: None if v is None or math.isnan(v) else round(v, 4) for k, v in numbers.items()}
@@ -212,8 +249,10 @@ def interval(statistic: np.ndarray, groups: np.ndarray, samples: int = 1000, see
       seed: of the bootstrap.
 
     Returns:
-      The bounds, low and high.
+      The bounds, low and high; (0, 1) if there is no frame.
     """
+    if not len(statistic):
+        return 0.0, 1.0
     _, groups = np.unique(groups, return_inverse=True)
     hits, count = np.bincount(groups, statistic), np.bincount(groups)
     drawn = np.random.default_rng(seed).integers(len(count), size=(samples, len(count)))
@@ -221,11 +260,15 @@ def interval(statistic: np.ndarray, groups: np.ndarray, samples: int = 1000, see
     return round(float(low), 4), round(float(high), 4)
 
 
+def folds(sequences: int) -> int:
+    """The number of parts of the cross-validation."""
+    return sequences if sequences <= FEW else FOLDS
+
+
 def _parts(sequence):
     """Masks [N] of the parts; whole sequences are dealt into them in turn."""
     numbers, place = np.unique(sequence, return_inverse=True)
-    folds = min(FOLDS, len(numbers))
-    return [place % folds == k for k in range(folds)]
+    return [place % folds(len(numbers)) == k for k in range(folds(len(numbers)))]
 
 
 def _share(values):

@@ -14,7 +14,12 @@ into the config's section "tracker" as `score_bias`, `score_local_probability` a
 local probability, which is in [0, 1] but not the probability of being right; the other evidence is not computed then.
 
 A model that localises by its centre map (`localizer`) has no policy: its score is the map's height at the chosen cell.
+
+One low score does not mean that the target is lost. `found` changes only when `found_frames` frames in a row lie on the
+other side of `found_threshold`. `Steady` keeps what that takes.
 """
+
+from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +29,7 @@ from ml_collections import ConfigDict
 
 EVIDENCE = ("local_probability", "value", "appearance_similarity", "center_proximity")
 FIELDS = ("score_bias", *(f"score_{name}" for name in EVIDENCE))  # of the section "tracker"
+FITTED = (*FIELDS, "found_threshold", "found_frames")  # what a calibration writes
 UNCALIBRATED = dict(zip(FIELDS, (0.0, 1.0, 0.0, 0.0, 0.0), strict=True))  # the local probability as it is
 _COLLECTION = "score"  # of the variables
 _LARGEST = 14.0  # log-odds of one in a million
@@ -70,6 +76,41 @@ def probability(evidence: Float[Array | np.ndarray, "*batch 4"], weights: dict) 
     weights = weights.get(_COLLECTION, weights)
     logit = weights["score_bias"] + sum(weights[f"score_{name}"] * evidence[..., k] for k, name in enumerate(EVIDENCE))
     return 0.5 * (1 + jnp.tanh(0.5 * logit))
+
+
+class Steady:
+    """The scores of K targets without their short changes: found is `level >= found_threshold`.
+
+    The level is the last one, limited to the range of the last n scores. So it crosses a threshold exactly when n
+    scores in a row are on the other side of it, for every threshold at once. With n = 1 it is the score.
+
+    Args:
+      targets: K.
+      frames: n, option `found_frames`.
+    """
+
+    def __init__(self, targets: int, frames: int):
+        self._level, self._recent = np.ones(targets), np.ones((targets, int(frames)))
+
+    def begin(self, target: int | slice = slice(None)) -> None:
+        """A target, or all of them, begins anew and counts as found."""
+        self._level[target], self._recent[target] = 1.0, 1.0
+
+    def advance(self, scores: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
+        """The levels after one more frame.
+
+        Args:
+          scores: in [0, 1], of this frame.
+        """
+        self._recent = np.concatenate([self._recent[:, 1:], np.asarray(scores, np.float64)[:, None]], axis=1)
+        self._level = np.clip(self._level, self._recent.min(1), self._recent.max(1))
+        return self._level.copy()
+
+
+def levels(scores: Float[np.ndarray, " F"], frames: int) -> Float[np.ndarray, " F"]:
+    """The levels of `Steady` over the scores of one video, from the frame after the given box."""
+    steady = Steady(1, frames)
+    return np.array([steady.advance(score[None])[0] for score in np.asarray(scores, np.float64)])
 
 
 def near_cells(action: Int[Array, " B"], grid: int) -> Bool[Array, "B N"]:

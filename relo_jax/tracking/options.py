@@ -55,6 +55,10 @@ def checked_options(options: dict, model: RELO) -> dict:
     options = {**defaults, **options}
     if options["window_power"] < 0 or options["update_interval"] < 0 or options["update_interval"] % 1:
         raise UserError(f"tracker options {options}: window_power and update_interval must not be negative")
+    if options["found_frames"] < 1 or options["found_frames"] % 1:
+        raise UserError(
+            f"tracker option found_frames is {options['found_frames']}: give a number of frames, at least 1"
+        )
     for name in confidence.FIELDS[1:]:
         if options[name] < 0:
             raise UserError(f"tracker option {name} is {options[name]}: a weight of the score must not be negative")

@@ -12,7 +12,8 @@ class Result:
     Attributes:
       box: x, y, w, h in pixels.
       score: in [0, 1]; see `Tracker.calibrated`.
-      found: whether the score reaches the option `found_threshold`.
+      found: False when the target counts as lost: from the option `found_frames` scores in a row below the option
+        `found_threshold` until as many in a row reach it again.
       response: see `StepResult`.
       carried: the frame could not be read (`follow`): the box is the last one, with score 0 and not found.
       frame: uint8 `[H, W, 3]`, RGB, from `relo_jax.track(..., frames=True)`; else None. Over a frame that could not be

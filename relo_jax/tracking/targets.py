@@ -7,9 +7,10 @@ whole, before anything else is sent.
 
 import collections
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
@@ -30,11 +31,15 @@ Box = Sequence[float] | np.ndarray  # x, y, w, h in pixels
 
 @dataclass(eq=False)
 class _Sent:
-    """A chunk on the device: its frames, how many it is padded to, and the answers `[C, K, 7]`."""
+    """A chunk on the device: its frames, how many it is padded to, and the answers `[C, K, 7]`.
+
+    settled: see `_with_levels`; there when the device has been waited for.
+    """
 
     frames: Sequence[np.ndarray]
     length: int
-    answers: jax.Array | np.ndarray
+    answers: jax.Array
+    settled: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
 class VideoTargets:
@@ -58,6 +63,7 @@ class VideoTargets:
         self._device_crops = self._engine.device.platform != "cpu" if device_crops is None else device_crops
         self._begun = False
         self._recent = np.full((count, RECENT, 4), np.nan)  # last boxes that the host knows
+        self._steady = confidence.Steady(count, self.options["found_frames"])
         self._under_way: collections.deque[_Sent] = collections.deque()  # chunks whose answers it does not know
         self._warm_up()
 
@@ -142,6 +148,7 @@ class VideoTargets:
         self._engine.state, self._begun = self._engine.begin(self._first_views(frame, boxes)), True
         self._recent[:] = np.nan
         self._recent[:, -1] = boxes
+        self._steady.begin()
 
     def _init_one(self, row: int, frame: np.ndarray, box_xywh: Box) -> None:
         check_frame(frame)
@@ -150,6 +157,7 @@ class VideoTargets:
         self._engine.begin_row(row, self._first_views(frame, [box]))
         self._recent[row] = np.nan
         self._recent[row, -1] = box
+        self._steady.begin(row)
 
     def _first_views(self, frame: np.ndarray, boxes: Sequence[np.ndarray]) -> tuple[programs.Array, ...]:
         read_crop = functools.partial(crop_host, frame)
@@ -161,11 +169,11 @@ class VideoTargets:
         check_frame(frame)
         self._settle()
         if self._device_crops:
-            return self._results(self._track_frame(frame))
+            return self._results(*self._with_levels(self._track_frame(frame)[None])[0])
         crops = self._cut(frame, jax.device_get(self._engine.state.crop_window))
         sizes = np.array([frame.shape[:2]] * self._count, np.int32)
         answers = jax.device_get(self._engine.track_crops(crops, None, sizes))
-        results = self._results(answers)
+        results = self._results(*self._with_levels(answers[None])[0])
         if self._engine.sends_patches:
             self._remember(answers[None])
         if self._engine.update_rule is not None:
@@ -225,7 +233,7 @@ class VideoTargets:
         def results() -> Iterator[list[Result]]:
             while sent in self._under_way:
                 self._settle_next()
-            return map(self._results, np.asarray(sent.answers))
+            return itertools.starmap(self._results, sent.settled)
 
         return results
 
@@ -268,8 +276,9 @@ class VideoTargets:
             whole = jax.device_get(self._engine.track_chunk(again, resumes=True))
             answers[missed] = whole[missed]
         self._under_way.popleft()
-        sent.answers, sent.frames = answers[: len(sent.frames)], ()  # the frames are in memory no longer than needed
-        self._remember(sent.answers)
+        answers, sent.frames = answers[: len(sent.frames)], ()  # the frames are in memory no longer than needed
+        sent.settled = self._with_levels(answers)
+        self._remember(answers)
         if missed.any():
             self._settle()  # the chunks behind it, before anything else moves these targets
 
@@ -278,15 +287,19 @@ class VideoTargets:
         boxes = np.concatenate([self._recent, answers[..., programs.BOX].swapaxes(0, 1)], axis=1)
         self._recent = boxes[:, -RECENT:]
 
-    def _results(self, answers: np.ndarray) -> list[Result]:
-        return [self._result(answer) for answer in answers]
+    def _with_levels(self, answers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each frame of answers `[F, K, 7]`, which come in order: those of the frame, and the levels of `Steady`."""
+        return [(answer, self._steady.advance(answer[:, programs.SCORE])) for answer in answers]
 
-    def _result(self, answer: np.ndarray) -> Result:
+    def _results(self, answers: np.ndarray, levels: np.ndarray) -> list[Result]:
+        return [self._result(answer, level) for answer, level in zip(answers, levels, strict=True)]
+
+    def _result(self, answer: np.ndarray, level: float) -> Result:
         box = tuple(answer[programs.BOX].tolist())
         if not all(map(math.isfinite, box)):
             raise UserError(NOT_FINITE)
         response, score = float(answer[programs.RESPONSE]), float(answer[programs.SCORE])
-        return Result(box, score, score >= self.options["found_threshold"], response)
+        return Result(box, score, bool(level >= self.options["found_threshold"]), response)
 
     def _check_begun(self, name: str) -> None:
         if not self._begun:

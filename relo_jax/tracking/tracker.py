@@ -29,7 +29,8 @@ class Tracker(VideoTargets):
       variables: its variables.
       options: fields of the config's section "tracker": `window_power`, k of `hann_window`; `update_interval`, frames
         between template updates (0: never; needs a model of two template slots); `update_threshold`, response above
-        which the template is updated; `found_threshold`, score from which a result counts as found.
+        which the template is updated; `found_threshold`, below which a score is low; `found_frames`, low scores in a
+        row until the target counts as lost, and others in a row until it counts as found again.
       device_crops: whether the device cuts the crops, so that a frame is one dispatch. None does so except on a CPU,
         where OpenCV is faster. The boxes are the same.
       patches: whether only patches around the target go to the device where they suffice, and whole frames where they

@@ -78,7 +78,7 @@ def _with_score_of(saved, run_config):
     tracker = saved.get("tracker", {})
     if not confidence.is_calibrated(tracker):
         return run_config
-    fitted = {name: tracker[name] for name in (*confidence.FIELDS, "found_threshold") if name in tracker}
+    fitted = {name: tracker[name] for name in confidence.FITTED if name in tracker}
     return {**run_config, "tracker": {**run_config["tracker"], **fitted}}
 
 

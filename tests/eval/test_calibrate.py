@@ -54,7 +54,7 @@ def clips(count, seed):
 
 def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run):
     config, report = run_directory.read_config(run), json.loads((run / calibrate.FILE).read_text())
-    changed = {*confidence.FIELDS, "found_threshold"}
+    changed = set(confidence.FITTED)
     assert {k: v for k, v in config["tracker"].items() if k not in changed} == {
         k: v for k, v in calibrated["tracker"].items() if k not in changed
     }
@@ -66,7 +66,7 @@ def test_the_command_writes_weights_threshold_report_and_diagram(calibrated, run
     assert report["dtype"] == "float32"
     assert report["measured"] == {"sequences": 16, "frames": 16 * 47} and report["folds"] == 5
     assert report["after"]["ece"] < report["before"]["ece"] and report["after"]["brier"] < report["before"]["brier"]
-    low, high = report["false_alarm_interval"]
+    low, high = report["after"]["false_alarm_interval"]
     assert low <= report["after"]["false_alarm_rate"] <= high
     # With so few clips the rate is uncertain, but most of the earlier false alarms are gone.
     assert report["after"]["false_alarm_rate"] < 0.6 * report["before"]["false_alarm_rate"]
@@ -134,22 +134,34 @@ def test_a_checkpoint_that_cannot_be_calibrated_is_one_line(path, message, tmp_p
 
 
 def test_the_fit_uses_all_sequences_and_the_figures_are_cross_validated(starter, monkeypatch):
-    evidence, right, sequence = in_sequences(12, 50, seed=1)
-    monkeypatch.setattr(calibrate, "collect_evidence", lambda *args: calibrate.FrameEvidence(evidence, right, sequence))
+    frames = in_sequences(12, 50, seed=1)
+    monkeypatch.setattr(calibrate, "collect_evidence", lambda *args: frames)
     found = calibrate.calibrate(starter, [None] * 12, 0.2)
-    assert found.options == calibration.fit_with_threshold(evidence, right, sequence, 0.2)
-    assert {name: found.options[name] for name in confidence.FIELDS} == calibration.fit(evidence, right)
-    scores, hits = calibration.cross_validate(evidence, right, sequence, 0.2)
+    assert found.options == {**calibration.fit_with_threshold(frames, 0.2), "found_frames": 3}
+    assert {name: found.options[name] for name in confidence.FIELDS} == calibration.fit(frames.evidence, frames.right)
+    scores, hits = calibration.cross_validate(frames, 3, 0.2)
     np.testing.assert_array_equal(found.scores[calibrate.AFTER][0], scores)
-    threshold = found.options["found_threshold"]
-    assert found.figures[calibrate.AFTER] == {**calibration.figures(scores, right, hits), "threshold": threshold}
-    assert found.interval == calibration.interval(hits[~right], sequence[~right])
-    assert found.measured == (12, 600) and "12 sequences (600 frames" in calibrate.table(found, 0.2)
+    after = found.figures[calibrate.AFTER]
+    assert after.items() >= calibration.figures(scores, frames.overlap, hits).items()
+    assert after["threshold"] == found.options["found_threshold"]
+    assert after["false_alarm_interval"] == calibration.interval(hits[frames.lost], frames.sequence[frames.lost])
+    assert found.measured == (12, 600) and "12 sequences (600 frames" in calibrate.table(found)
+
+
+def test_an_adjustment_keeps_the_ratios_of_the_weights(starter, monkeypatch):
+    frames = in_sequences(12, 50, seed=1)
+    monkeypatch.setattr(calibrate, "collect_evidence", lambda *args: frames)
+    found, before = calibrate.calibrate(starter, [None] * 12, adjust=True), starter.config["tracker"]
+    factors = [found.options[name] / before[name] for name in confidence.FIELDS[1:]]
+    np.testing.assert_allclose(factors, factors[0], rtol=1e-3)
+    assert found.figures["after"]["ece"] < found.figures["before"]["ece"]
+    plain = {**starter.config, "tracker": {}}
+    with pytest.raises(UserError, match="--adjust changes the score of a calibrated checkpoint"):
+        calibrate.calibrate(checkpoint.Loaded(starter.model, starter.variables, plain), [None] * 12, adjust=True)
 
 
 def test_sequences_that_fail_are_not_counted(starter, monkeypatch):
-    evidence, right, sequence = in_sequences(2, 50, seed=1)
-    monkeypatch.setattr(calibrate, "collect_evidence", lambda *args: calibrate.FrameEvidence(evidence, right, sequence))
+    monkeypatch.setattr(calibrate, "collect_evidence", lambda *args: in_sequences(2, 50, seed=1))
     with pytest.raises(UserError, match="only 2 of the sequences can be tracked: give at least 3"):
         calibrate.calibrate(starter, [None] * 5, 0.2)
 

@@ -1,5 +1,6 @@
 """Calibration: the fit recovers known weights, figures agree with hand computation, thresholds keep their promise."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from relo_jax.errors import UserError
 from relo_jax.eval import calibration
+from relo_jax.eval.frame_evidence import FrameEvidence
 from relo_jax.tracking import confidence
 
 TRUE = dict(zip(confidence.FIELDS, (-7.0, 0.2, 3.0, 4.0, 2.0), strict=True))
@@ -72,31 +74,45 @@ def test_the_area_under_the_roc_counts_pairs():
     assert np.isnan(calibration.auroc([0.1, 0.2], [True, True]))
 
 
-def test_which_boxes_are_right():
-    truth = np.array([[0, 0, 10, 10]] * 3 + [[np.nan] * 4, [5, 5, 0, 0], [0, 0, 10, 10]], float)
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 5.1]] + [[0, 0, 10, 10]] * 3, float)
-    visible = np.array([True] * 5 + [False])
-    # Equal; half, which is not above a half; a little more than half; nowhere; without area; hidden.
-    assert calibration.is_right(boxes, truth, visible).tolist() == [True, False, True, False, False, False]
-
-
 @pytest.mark.parametrize("allowed", [0.0, 0.01, 0.05, 0.333, 0.5, 1.0])
 def test_the_threshold_is_the_lowest_that_keeps_the_false_alarm_rate(allowed):
     rng = np.random.default_rng(1)
     scores, right = np.round(rng.random(400), 3), rng.random(400) < 0.5  # some equal
-    threshold = calibration.threshold_for(scores, right, allowed)
+    threshold = calibration.threshold_for(scores, ~right, right, allowed)
     wrong = scores[~right]
     assert (wrong >= threshold).mean() <= allowed
     if threshold > 0:
         assert (wrong >= threshold - 2e-4).mean() > allowed
 
 
+def test_without_a_rate_the_threshold_balances_both_errors():
+    lost, tracked = np.array([0.1, 0.2, 0.3, 0.7]), np.array([0.25, 0.6, 0.8, 0.9])
+    scores, is_lost = np.concatenate([lost, tracked, [0.5]]), np.arange(9) < 4  # the last frame is neither
+    is_tracked = (np.arange(9) >= 4) & (np.arange(9) < 8)
+    threshold = calibration.threshold_for(scores, is_lost, is_tracked, None)
+    assert 0.3 < threshold < 0.6  # a quarter of either is on the wrong side
+    assert threshold == pytest.approx(0.45, abs=1e-3)  # in the middle of all that are as good
+    with pytest.raises(UserError, match="lost in no frame"):
+        calibration.threshold_for(scores, is_lost & False, is_tracked, None)
+
+
+def test_an_adjustment_is_two_numbers():
+    evidence, right = draw(20_000)
+    biased = {name: 0.5 * weight for name, weight in TRUE.items()} | {"score_bias": -9.0}
+    found = calibration.adjust(evidence, right, biased)
+    weights = np.array([[found[name], biased[name]] for name in confidence.FIELDS[1:]])
+    np.testing.assert_allclose(weights[:, 0] / weights[:, 1], 2.0, rtol=0.1)
+    np.testing.assert_allclose(weights[:, 0] / weights[:, 1], weights[0, 0] / weights[0, 1], rtol=1e-3)
+    assert calibration.expected_calibration_error(probability(evidence, found), right) < 0.015
+    assert calibration.expected_calibration_error(probability(evidence, biased), right) > 0.2
+
+
 def test_the_threshold_keeps_its_promise_on_frames_that_it_has_not_seen():
     (evidence, right), (new, answer) = draw(8_000, seed=2), draw(8_000, seed=3)
     fitted = calibration.fit(evidence, right)
-    threshold = calibration.threshold_for(probability(evidence, fitted), right, FALSE_ALARMS)
+    threshold = calibration.threshold_for(probability(evidence, fitted), ~right, right, FALSE_ALARMS)
     scores = probability(new, fitted)
-    numbers = calibration.figures(scores, answer, scores >= threshold)
+    numbers = calibration.figures(scores, 0.9 * answer, scores >= threshold)
     deviation = np.sqrt(2 * FALSE_ALARMS * (1 - FALSE_ALARMS) / (~answer).sum())  # of both halves
     assert abs(numbers["false_alarm_rate"] - FALSE_ALARMS) < 4 * deviation
     assert numbers["found_rate"] > 3 * FALSE_ALARMS
@@ -111,42 +127,73 @@ def test_the_interval_is_of_sequences_not_of_frames():
 
 
 def test_shares_of_nothing_are_none():
-    numbers = calibration.figures([0.2, 0.9], [True, True], [False, True])
+    numbers = calibration.figures([0.2, 0.9], [0.6, 0.7], [False, True])
     assert numbers["false_alarm_rate"] is None and numbers["auroc"] is None and numbers["found_rate"] == 0.5
+    assert calibration.interval(np.zeros(0, bool), np.zeros(0)) == (0, 1)
     json.dumps(numbers, allow_nan=False)
 
 
+def test_boxes_too_large_are_wrong_but_neither_lost_nor_tracked():
+    numbers = calibration.figures([0.9, 0.4, 0.1, 0.6], [0.8, 0.3, 0.1, 0.0], [True, False, False, True])
+    assert (numbers["right"], numbers["lost"]) == (0.25, 0.5)
+    assert (numbers["found_rate"], numbers["false_alarm_rate"]) == (1.0, 0.5)
+    assert numbers["auroc"] == 1.0 and numbers["auroc_lost"] == 0.75
+
+
 def in_sequences(count, frames, seed):
-    """Evidence, right and sequence of frames whose sequences share part of the evidence and of its errors."""
+    """Frames whose sequences share part of the evidence and of its errors."""
     rng = np.random.default_rng(seed)
     shown, unseen = np.repeat(rng.normal(0, (4, 0.4, 0.3, 0.3), (2, count, 4)), frames, 1)
     evidence = rng.normal((2, 0.9, 0.8, 0.8), (2, 0.2, 0.15, 0.15), shown.shape) + shown
     right = rng.random(count * frames) < probability(evidence + unseen, TRUE)
-    return evidence, right, np.repeat(np.arange(count), frames)
+    number = np.repeat(np.arange(count), frames)
+    return FrameEvidence(evidence, np.where(right, 0.9, 0.0), number, number)
 
 
 def test_the_threshold_keeps_its_promise_on_sequences_that_it_has_not_seen():
     """On average over many small calibrations; a threshold chosen on the frames of the fit does not."""
-    new, answer, _ = in_sequences(300, 40, seed=99)
+    new = in_sequences(300, 40, seed=99)
     chosen, fitted_to = [], []
     for seed in range(30):
-        evidence, right, sequence = in_sequences(16, 40, seed)
-        options = calibration.fit_with_threshold(evidence, right, sequence, FALSE_ALARMS)
-        wrong = probability(new, options)[~answer]
+        frames = in_sequences(16, 40, seed)
+        options = calibration.fit_with_threshold(frames, FALSE_ALARMS)
+        wrong = probability(new.evidence, options)[new.lost]
         chosen.append((wrong >= options["found_threshold"]).mean())
-        threshold = calibration.threshold_for(probability(evidence, options), right, FALSE_ALARMS)
+        scores = probability(frames.evidence, options)
+        threshold = calibration.threshold_for(scores, frames.lost, frames.right, FALSE_ALARMS)
         fitted_to.append((wrong >= threshold).mean())
     assert abs(np.mean(chosen) - FALSE_ALARMS) < 0.03 and np.mean(fitted_to) > FALSE_ALARMS + 0.06
 
 
 def test_the_figures_of_a_sequence_do_not_depend_on_its_own_frames():
-    evidence, right, sequence = in_sequences(12, 50, seed=0)
-    scores, found = calibration.cross_validate(evidence, right, sequence, 0.2)
+    given = in_sequences(12, 50, seed=0)
+    right, sequence = given.right, given.sequence
+    scores, found = calibration.cross_validate(given, 1, 0.2)
     assert (found[right].mean() > found[~right].mean()) and 0 < found[~right].mean() < 0.5
     for changed in (0, 7):
         frames = sequence == changed
         part = sequence % calibration.FOLDS == changed % calibration.FOLDS
-        turned = np.where(frames, ~right, right)
-        again, found_again = calibration.cross_validate(evidence, turned, sequence, 0.2)
+        turned = dataclasses.replace(given, overlap=np.where(frames, 0.9 - given.overlap, given.overlap))
+        again, found_again = calibration.cross_validate(turned, 1, 0.2)
         np.testing.assert_array_equal(again[part], scores[part])
         assert np.array_equal(found_again[part], found[part]) and np.abs(again[~part] - scores[~part]).max() > 1e-3
+
+
+def test_of_few_sequences_each_is_scored_by_a_fit_to_all_others():
+    assert (calibration.folds(8), calibration.folds(160)) == (8, calibration.FOLDS)
+    given = in_sequences(4, 200, seed=3)
+    scores, _ = calibration.cross_validate(given, 3, None)
+    for number in range(4):
+        own = given.sequence == number
+        options = calibration.fit(given.evidence[~own], given.right[~own])
+        np.testing.assert_allclose(scores[own], probability(given.evidence[own], options), atol=1e-6)
+
+
+def test_found_of_each_video_begins_anew():
+    scores = np.array([0.9, 0.1, 0.1, 0.1, 0.1, 0.1])
+    evidence = np.zeros((6, 4))
+    evidence[:, 0] = np.log(scores / (1 - scores))
+    frames = FrameEvidence(evidence, np.zeros(6), np.array([0, 0, 0, 1, 1, 1]), np.zeros(6))
+    seen, found = calibration.apply(frames, {**confidence.UNCALIBRATED, "found_threshold": 0.5, "found_frames": 2})
+    np.testing.assert_allclose(seen, scores, atol=1e-6)
+    assert found.tolist() == [True, True, False, True, False, False]

@@ -140,6 +140,39 @@ def test_a_frame_a_chunk_and_lockstep_say_the_same(model, variables, calibrated,
     assert np.isnan(tracked.evidence[0]).all()
 
 
+def test_found_changes_when_several_scores_in_a_row_are_on_the_other_side():
+    low_once, gone = [0.9, 0.2, 0.8, 0.9, 0.9], [0.3, 0.1, 0.4, 0.2]
+    seen = [0.2, 0.9, 0.3, 0.8, 0.8, 0.7]
+    levels = confidence.levels(np.array(low_once + gone + seen), 3)
+    found = [True] * 5 + [True, True, False, False] + [False] * 5 + [True]
+    assert (levels >= 0.5).tolist() == found
+    np.testing.assert_array_equal(confidence.levels(np.array(seen), 1), seen)
+    rng = np.random.default_rng(0)
+    scores = rng.random(400)
+    for threshold in (0.3, 0.5, 0.8):  # by counting
+        state, run, expected = True, 0, []
+        for high in scores >= threshold:
+            run = run + 1 if high != state else 0
+            state, run = (not state, 0) if run == 3 else (state, run)
+            expected.append(state)
+        np.testing.assert_array_equal(confidence.levels(scores, 3) >= threshold, expected)
+
+
+def test_however_it_is_tracked_found_is_the_same(model, variables, calibrated, frames):
+    seen = scores(calibrated, frames)[1:]
+    options = {**WEIGHTS, "found_frames": 2, "found_threshold": sorted(seen)[len(seen) // 2]}
+    expected = (confidence.levels(np.array(seen), 2) >= options["found_threshold"]).tolist()
+    assert {True, False} == set(expected)
+    one, two = tracker.Tracker(model, variables, options), tracker.MultiTracker(model, variables, 2, options)
+    for chunk in (None, 1, 3):
+        assert [result.found for _, result in follow.follow(one, frames, BOX, chunk)][1:] == expected
+        assert [result[1].found for _, result in follow.follow(two, frames, [BOX, BOX], chunk)][1:] == expected
+    two.init(frames[0], [BOX, BOX])
+    late = two.update_chunk(frames[1:])
+    two.init_one(1, frames[0], BOX)  # what was under way keeps its answers
+    assert [result[1].found for result in late()] == expected and two.update(frames[1])[1].found
+
+
 def test_the_boxes_know_nothing_of_it_and_other_weights_compile_nothing(model, variables, calibrated, frames):
     boxes = [result.box for _, result in follow.follow(calibrated, frames, BOX)]
     plain = tracker.Tracker(model, variables)

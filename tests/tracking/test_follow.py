@@ -115,7 +115,7 @@ def test_lines_of_json_come_as_the_frames_do(frames, saved, tmp_path):
 def test_lines_on_the_standard_output_are_alone_there(frames, saved, capsys):
     track_to_files(frames, BOX, saved, json_path="-")
     out, err = capsys.readouterr()
-    assert len([json.loads(line) for line in out.splitlines()]) == 12 and "12 frames, target found" in err
+    assert len([json.loads(line) for line in out.splitlines()]) == 12 and "12 frames, mean score 0." in err
 
 
 def test_without_a_box_and_a_display_it_says_what_to_do(frames, saved, monkeypatch):

@@ -205,7 +205,8 @@ def test_a_file_that_ends_early_is_said_to(saved, frames, tmp_path, capsys):
     for path in (whole, cut):
         track_to_files(path, BOX, saved, txt_path=tmp_path / "o.txt")
         said[path] = capsys.readouterr().out
-    tracked = r"(\d+) frames, target found in \d+, [\d.]+ frames/s, reading and writing included"
+    scores = r"mean score 0.\d\d, (?:low in \d+ of \d+ frames \(.*\)|never low)(?:, lost in .*)?"
+    tracked = rf"(\d+) frames, {scores}, [\d.]+ frames/s, reading and writing included"
     assert re.fullmatch(rf"{whole}: {tracked}\nwritten: .*o.txt\n", said[whole])[1] == "12"
     last = r"(?:; frames damaged in part: 1)?; its header promised 12: is the file complete\?"
     count = int(re.fullmatch(rf"{cut}: {tracked}{last}\nwritten: .*o.txt\n", said[cut])[1])
@@ -238,6 +239,6 @@ def test_frames_that_a_slow_tracker_missed_and_breaks_of_a_camera_are_said(
     story = capsys.readouterr().out.splitlines()[0]
     written = json.loads((tmp_path / "o.json").read_text())
     count, dropped = len(written["frames"]), written["dropped"]
-    assert story.startswith(f"camera 0: {count} frames, target found in ")
+    assert story.startswith(f"camera 0: {count} frames, mean score ")
     assert story.endswith(f"; frames dropped for newer ones: {dropped}; times broken off or stalled: 2")
     assert dropped >= 10 and written["lost"] == 2 and "is the file complete" not in story

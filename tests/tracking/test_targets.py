@@ -107,7 +107,7 @@ def test_the_command_writes_a_text_a_target_and_one_json(saved, frames, alone, t
     out = {"json_path": tmp_path / "o.json", "txt_path": tmp_path / "o.txt", "save": tmp_path / "o.mp4"}
     track_to_files(frames, boxes, saved, **out)
     said = capsys.readouterr().out
-    assert "of 24 boxes of 3 targets" in said and "o_3.txt" in said
+    assert "target 3: mean score 0." in said and "of 8 frames" in said and "o_3.txt" in said
     rows = json.loads(out["json_path"].read_text())["frames"]
     for k in range(3):
         np.testing.assert_allclose([row["targets"][k]["box"] for row in rows], alone[k], atol=2e-3)

@@ -172,12 +172,12 @@ def test_window_by_hand():
     np.testing.assert_array_equal(step.hann_window(16, 0.0), 1)
 
 
-def test_found_follows_the_threshold(plain, frames, monkeypatch):
-    for threshold, found in ((0.0, True), (1.0, False)):
+def test_found_follows_the_threshold_after_several_frames(plain, frames, monkeypatch):
+    for threshold, found in ((0.0, [True] * 6), (1.0, [True] * 2 + [False] * 4)):
         monkeypatch.setitem(plain.options, "found_threshold", threshold)
         plain.init(frames[0], BOX)
-        result = plain.update(frames[1])
-        assert result.found is found and 0 < result.score < 1
+        results = [plain.update(frame) for frame in frames[1:7]]
+        assert [result.found for result in results] == found and all(0 < result.score < 1 for result in results)
 
 
 def test_nothing_is_compiled_after_construction_and_no_transfer_is_implicit(updating, frames, caplog):
@@ -338,7 +338,7 @@ def test_the_command_writes_film_boxes_and_text(film, saved, tmp_path, capsys):
     track_to_files(film, "100,80,40,30", saved, **out)
     assert names(tmp_path) == ["o.json", "o.mp4", "o.txt"]
     said = capsys.readouterr()
-    assert "8 frames, target found in" in said.out and "o.json" in said.out and "frames/s" in said.err
+    assert "8 frames, mean score 0." in said.out and "o.json" in said.out and "frames/s" in said.err
 
     expected = [r.box for r in track.track(film, BOX, saved)]
     np.testing.assert_allclose(np.loadtxt(out["txt_path"], delimiter=","), expected, atol=1e-4)

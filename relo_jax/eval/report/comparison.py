@@ -22,7 +22,7 @@ from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, first_few
 from relo_jax.eval.bootstrap import Interval, draw, paired_interval
-from relo_jax.eval.calibration import is_right
+from relo_jax.eval.frame_evidence import is_right
 from relo_jax.eval.report.box_rule import BoxRule, choose
 from relo_jax.eval.tracker_results import TrackerResults, as_whole_numbers, measure, never_moves, read_tracker
 

@@ -28,7 +28,7 @@ from relo_jax.files import atomic_write, make_folder
 from relo_jax.model import RELO
 
 RUN_FILE = "run.json"
-_IN_NO_FILE = ("tracker.found_threshold",)  # changes neither boxes nor scores
+_IN_NO_FILE = ("tracker.found_threshold", "tracker.found_frames")  # change neither boxes nor scores
 RELEASE_FOLDER = "release"  # of copies, inside the folder of results
 _RELEASE_PREFIXES = {"nfs": "nfs_", "uav123": "uav_"}  # of the release's names for sequences, by dataset
 SUFFIXES = ("_time.txt", "_score.txt", ".txt")  # of a sequence's files, in the order of writing
