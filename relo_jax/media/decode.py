@@ -190,7 +190,8 @@ class _Clock:
     """Notes when frames are shown. A frame without a time, or with one before the last, is one period after it."""
 
     def __init__(self, frames: Frames):
-        self._frames, self._period, self._first = frames, float(1 / frames.rate), None
+        self._frames, self._period = frames, float(1 / frames.rate)
+        self._first: int | None = None
 
     def add(self, pts: int | None) -> None:
         times, tick = self._frames.times, self._frames.tick
@@ -198,7 +199,7 @@ class _Clock:
             return
         if self._first is None and pts is not None:
             self._first = pts
-        time = math.nan if pts is None else float((pts - self._first) * tick)
+        time = math.nan if pts is None or self._first is None else float((pts - self._first) * tick)
         if times and not time > times[-1]:
             time = times[-1] + self._period
         times.append(time if times else 0.0)

@@ -58,13 +58,12 @@ def parse_position(position: Position, name: str = "start") -> int | float:
     Raises:
       UserError: it is neither.
     """
-    is_number = isinstance(position, (int, float, np.integer)) and not isinstance(position, bool)
-    if is_number and position >= 0 and position < 2**53:
+    if isinstance(position, (int, float, np.integer)) and not isinstance(position, bool) and 0 <= position < 2**53:
         return float(position) if isinstance(position, float) else int(position)
-    text = str(position).strip()
-    if not is_number and text.isascii() and text.isdigit():
+    text = position.strip() if isinstance(position, str) else ""
+    if text.isascii() and text.isdigit():
         return int(text)
-    found = None if is_number else _CLOCK.fullmatch(text)
+    found = _CLOCK.fullmatch(text)
     if found is None:
         forms = "the number of a frame from 0, or a time: 4.5s, 0:04.5, 00:00:04.5"
         raise UserError(f"{name} is {position!r}: give {forms}")
@@ -147,10 +146,10 @@ def open_film(source: video.Source) -> Iterator[Film]:
     Raises:
       UserError: the source is a camera or a stream; see `video.open_frames`.
     """
-    is_name = isinstance(source, (str, Path))
-    if is_name and streams.is_address(str(source)):
-        raise UserError(f"{streams.without_password(str(source))} is {_STREAM}")
-    if isinstance(source, (int, np.integer)) or (is_name and str(source).isdigit() and not Path(source).exists()):
+    name = str(source) if isinstance(source, (str, Path)) else ""
+    if streams.is_address(name):
+        raise UserError(f"{streams.without_password(name)} is {_STREAM}")
+    if isinstance(source, (int, np.integer)) or (name.isdigit() and not Path(name).exists()):
         raise UserError(f"camera {source} is {_STREAM}")
     with video.open_frames(source) as frames:  # also for its messages
         if not isinstance(source, (str, Path)):

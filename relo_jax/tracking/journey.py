@@ -104,15 +104,15 @@ class Journey:
                 film.number_of(frame, "the frame of a box")
         starts = [target.start for target in self.targets]
         self._earliest, self._latest = min(starts), max(starts)
-        last = None if stop is None else film.number_of(stop, "--to")
+        last = None if stop is None else film.number_of(stop, "--to (stop)")
         wrong = last is not None and (last > self._earliest if direction == BACKWARDS else last < self._latest)
         if wrong:
             side = "after" if direction == BACKWARDS else "before"
-            raise UserError(f"--to is frame {last}, {side} that of a box: tracking goes {direction} from the box")
-        if direction == BACKWARDS:
-            self._first, self._last = last or 0, self._latest
-        else:
-            self._first, self._last = (0 if direction == BOTH else self._earliest), last
+            raise UserError(
+                f"--to (stop) is frame {last}, {side} that of a box: tracking goes {direction} from the box"
+            )
+        self._first = {FORWARDS: self._earliest, BACKWARDS: last or 0, BOTH: 0}[direction]
+        self._last = self._latest if direction == BACKWARDS else last
         self.frames = film.frames(self._first, self._last)
 
     def first_frame(self) -> np.ndarray | Unreadable | None:
@@ -197,7 +197,7 @@ class Journey:
             yield from itertools.repeat(shown, last - self._first + 1)
             return
         frames = self._film.frames(self._first, last) if last >= self._first else ()
-        waiting = 0  # at the beginning, for one that can be read
+        waiting: int | None = 0  # at the beginning, for one that can be read
         for frame in frames:
             if isinstance(frame, Unreadable) and waiting is not None:
                 waiting += 1

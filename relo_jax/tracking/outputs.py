@@ -44,8 +44,8 @@ class Outputs:
             others = [other for other in paths if other is not path] + [Path(str(source)) for source in inputs]
             if path.resolve() in [other.resolve() for other in others]:
                 raise UserError(f"{path} is used twice: give every output a file of its own")
-        for path in self.boxes:
-            format_of(path, self.box_format)
+        for file in self.boxes:
+            format_of(file, self.box_format)
 
     @contextlib.contextmanager
     def open(
@@ -67,8 +67,8 @@ class Outputs:
                 opened.append(writers.json_lines_writer(files, self.json))
             elif self.json is not None:
                 opened.append(writers.json_writer(files, self.json, frames, checkpoint))
-            for path in self.boxes:
-                opened.append(writers.box_writer(files, path, self.box_format, targets, count))
+            for file in self.boxes:
+                opened.append(writers.box_writer(files, file, self.box_format, targets, count))
             if self.save is not None:
                 opened.append(writers.video_writer(files, self.save, frames))
             yield opened

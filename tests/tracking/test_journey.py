@@ -141,9 +141,9 @@ def test_frames_that_cannot_be_read_have_a_picture_both_ways():
 @pytest.mark.parametrize(
     ("target", "stop", "direction", "said"),
     [
-        ([(4, BOX)], 3, "forwards", "--to is frame 3, before that of a box: tracking goes forwards"),
-        ([(4, BOX)], "5", "backwards", "--to is frame 5, after that of a box: tracking goes backwards"),
-        ([(4, BOX)], 12, "both", "--to is frame 12: frames has frames 0 to 11"),
+        ([(4, BOX)], 3, "forwards", r"--to \(stop\) is frame 3, before that of a box: tracking goes forwards"),
+        ([(4, BOX)], "5", "backwards", r"--to \(stop\) is frame 5, after that of a box: tracking goes backwards"),
+        ([(4, BOX)], 12, "both", r"--to \(stop\) is frame 12: frames has frames 0 to 11"),
         ([(12, BOX)], None, "forwards", "the frame of a box is frame 12: frames has frames 0 to 11"),
         ([(4, BOX)], None, "back", "direction is 'back'.*did you mean 'backwards'"),
     ],

@@ -20,6 +20,7 @@ from relo_jax.errors import UserError
 from relo_jax.media import latest_frame, video, window
 from relo_jax.media.window import Selection
 from relo_jax.tracking import tracker
+from relo_jax.tracking.part import Part
 from relo_jax.tracking.session import track_to_files
 
 BOX, SECOND, AGAIN = (100.0, 80.0, 40.0, 30.0), (30.0, 40.0, 50.0, 60.0), (180.0, 120.0, 24.0, 36.0)
@@ -99,6 +100,21 @@ def test_one_of_two_targets_is_selected_again_and_the_other_goes_on(tracked, sav
     np.testing.assert_allclose(found[:, 0], followed(tracked, frames, BOX), rtol=0, atol=2e-3)
     expected = followed(tracked, frames, SECOND, again=(5, 5, AGAIN))
     np.testing.assert_allclose(found[:, 1], expected, rtol=0, atol=2e-3)
+
+
+def test_a_target_is_selected_in_the_frame_from_which_it_is_tracked(tracked, saved, frames, screen, tmp_path):
+    """And shown from there on; backwards only the frame to select in."""
+    screen.does = {2: lambda frame: Selection(0, frame, BOX)}
+    track_to_files(frames, None, saved, json_path=tmp_path / "o.jsonl", part=Part("4", 9))
+    rows = rows_of(tmp_path / "o.jsonl")
+    assert [row["frame"] for row in rows] == list(range(4, 10)) and rows[0]["box"] == list(BOX)
+    assert all(shown.frame is frame for shown, frame in zip(screen.shown, [frames[4]] * 3 + frames[4:10], strict=True))
+    found = [row["box"] for row in rows]
+    np.testing.assert_allclose(found, followed(tracked, frames[4:10], BOX), rtol=0, atol=2e-3)
+    screen.shown.clear()
+    track_to_files(frames, None, saved, json_path=tmp_path / "o.jsonl", part=Part(4, direction="both"))
+    assert [shown.frame is frames[4] for shown in screen.shown] == [True] * 3
+    assert [row["frame"] for row in rows_of(tmp_path / "o.jsonl")] == list(range(12))
 
 
 def test_a_file_in_a_window_plays_no_faster_than_it_was_taken_also_after_a_pause(saved, frames, screen, tmp_path):

@@ -69,7 +69,9 @@ def read(path: str | Path, video: str | None = None) -> list[BoxTrack]:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({str(error)[:80]}): expected {FORM}") from None
-    lists = {name: content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")}
+    lists: dict[str, Any] = {
+        name: content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")
+    }
     if not all(isinstance(rows, list) for rows in lists.values()):
         raise UserError(f"{path} has no lists images and annotations: expected {FORM}")
     wanted = _video(reader, path, content, video)

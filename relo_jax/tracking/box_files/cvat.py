@@ -88,7 +88,8 @@ class _Reading:
     def __init__(self, path: str | Path):
         self.reader, self._path = Reader(path, FORM), path
         self.line = lambda: 0
-        self._depth, self._track, self._label = 0, None, LABEL
+        self._depth, self._label = 0, LABEL
+        self._track: int | None = None  # its id, within a track
 
     def refuse(self, *_: object) -> None:
         raise self._error("has a DOCTYPE")
