@@ -40,7 +40,7 @@ demo-full: $(READY)
 	$(BIN)/relo demo --full
 
 test: $(READY) $(TOOLKITS_READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-colab test-newest test-wheel: $(READY)
 	$(BIN)/python .ci/leg.py $(@:test-%=%)
