@@ -67,7 +67,7 @@ def targets_of(
             raise UserError(f"{where}: target {track.id} is found in no frame: leave it out with --id")
         frames = [frame for frame, _ in boxes]
         if at is not None and at not in frames:
-            raise UserError(f"{where}: target {track.id} has no box in frame {at}, only in {_some(frames)} (from 0)")
+            raise UserError(f"{where}: target {track.id} is not found in frame {at}, only in {_some(frames)} (from 0)")
         begun = boxes[frames.index(at) if at is not None else 0 :]
         targets.append(Target(tuple(begun if every else begun[:1]), track.id, track.label))
     return targets

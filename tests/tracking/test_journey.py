@@ -167,7 +167,7 @@ def test_the_targets_of_a_file_begin_at_their_first_box_or_in_a_frame():
     assert of(at=4) == [(3, ((4, SECOND),)), (5, ((4, BOX),))]
     for options, said in (
         ({"ids": [4]}, r"a.xml has no target 4 \(known: 3, 5\)"),
-        ({"at": 6}, "target 5 has no box in frame 6, only in 4"),
+        ({"at": 6}, "target 5 is not found in frame 6, only in 4"),
     ):
         with pytest.raises(UserError, match=said):
             of(**options)
