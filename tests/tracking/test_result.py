@@ -56,27 +56,28 @@ def test_the_track_is_the_same_whether_somebody_looks_or_not(one, frames, result
 
 def test_a_look_has_the_policy_of_the_network_over_the_search_region(one, model, variables, frames):
     one.init(frames[0], BOXES[0])
-    look = one.look(frames[1])
+    before, look = one.look(frames[1]), one.look(frames[2])
     template, factor = crop_host(frames[0], BOXES[0], 2.0, model.config.template_size)
     half = 0.5 * factor * np.array(BOXES[0][2:]) / (model.config.template_size - 1)
     begin = jax.jit(init_state, static_argnames=("model", "window_power"))
-    state = begin(
-        model, variables, template[None], np.array([[*(0.5 - half), *(2 * half)]], np.float32), window_power=1.0
-    )
-    crop, _ = crop_host(frames[1], BOXES[0], SEARCH_FACTOR, model.config.search_size)
+    box = np.array([[*(0.5 - half), *(2 * half)]], np.float32)
+    state = begin(model, variables, template[None], box, window_power=1.0)
 
     @jax.jit
-    def outputs(crop):
+    def outputs(crop, tokens, first):
         apply = lambda method, *args: model.apply(variables, *args, method=method)
-        features, _ = apply("frame", state.templates, crop, state.tokens, state.first)
-        return jax.nn.softmax(apply("policy_logits", features))[0], apply("value", features)[0]
+        features, tokens = apply("frame", state.templates, crop[None], tokens, first)
+        return tokens, jax.nn.softmax(apply("policy_logits", features))[0], apply("value", features)[0]
 
-    policy, value = outputs(crop[None])
-    np.testing.assert_allclose(look.policy.ravel(), policy, atol=1e-5)
+    cut = lambda frame, box: crop_host(frame, box, SEARCH_FACTOR, model.config.search_size)[0]
+    tokens, policy, _ = outputs(cut(frames[1], BOXES[0]), state.tokens, state.first)
+    np.testing.assert_allclose(before.policy.ravel(), policy, rtol=1e-4)
+    _, policy, value = outputs(cut(frames[2], before.box), tokens, ~state.first)
+    np.testing.assert_allclose(look.policy.ravel(), policy, rtol=1e-4)
     assert look.value == pytest.approx(float(value), abs=1e-4)
     assert look.entropy == pytest.approx(-float(np.sum(policy * np.log(policy))), abs=1e-4)
     assert look.policy.dtype == np.float32 and look.policy.sum() == pytest.approx(1, abs=1e-5)
-    x, y, side = crop_window(BOXES[0], SEARCH_FACTOR)
+    x, y, side = crop_window(before.box, SEARCH_FACTOR)
     assert look.region == (x, y, side, side)
     np.testing.assert_array_equal(look.window.ravel(), state.window[0])
 
@@ -90,11 +91,11 @@ def test_the_form_for_accelerators_looks_alike(one, model, variables, frames, mo
     one.init(frames[0], BOXES[0])
     for frame in frames[1:3]:
         (folded, other), stacked = two.look(frame), one.look(frame)
-        np.testing.assert_allclose(folded.policy, stacked.policy, atol=1e-4)
+        np.testing.assert_allclose(folded.policy, stacked.policy, rtol=1e-3)
         np.testing.assert_allclose([folded.value, folded.entropy], [stacked.value, stacked.entropy], atol=1e-3)
         np.testing.assert_allclose(folded.box, stacked.box, atol=0.01)
         assert folded.region == stacked.region != other.region
-        assert not np.allclose(other.policy, stacked.policy, atol=1e-4)  # each target has its own
+        assert not np.allclose(other.policy, stacked.policy, rtol=1e-2)  # each target has its own
 
 
 def test_a_value_head_without_training_has_no_value(model, variables, frames):
