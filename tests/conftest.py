@@ -32,6 +32,12 @@ _CANDIDATES = (os.environ.get("RELO_SHARED"), Path(__file__).parents[2] / "share
 SHARED = next((Path(p) for p in _CANDIDATES if p and Path(p).is_dir()), None)
 
 
+def pytest_collection_finish():
+    """What has been imported stays: the garbage collector need not look through it after each module."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled_programs():
     """JAX keeps every compiled program: gigabytes for the whole suite, and two modules hardly ever share one."""
