@@ -24,6 +24,7 @@ _RL_PANELS = {
     "explained variance of the value": {"explained_variance": "value"},
 }
 _COLUMNS = 3
+_PANEL = (3.4, 2.7)  # inches
 
 
 def training_curves(target: Target, stages: Mapping[str, Path | str]) -> Figure:
@@ -48,17 +49,32 @@ def draw_curves(target: Target, stages: Mapping[str, Sequence[dict]]) -> Figure:
     panels = {label: _panels(rows) for label, rows in runs.items()}
     rows = [max(1, math.ceil(len(chosen) / _COLUMNS)) for chosen in panels.values()]
     with rc_context(STYLE):
-        figure = Figure(figsize=(3.4 * _COLUMNS, 2.7 * sum(rows)), dpi=150, layout="constrained")
+        figure = Figure(figsize=(_PANEL[0] * _COLUMNS, _PANEL[1] * sum(rows)), dpi=150, layout="constrained")
         parts = figure.subfigures(len(runs), 1, height_ratios=rows, squeeze=False)[:, 0]
         for part, count, (label, (train, held_out)) in zip(parts, rows, runs.items(), strict=True):
             part.suptitle(label, fontweight="bold", x=0.01, ha="left")
             for axes in part.subplots(count, _COLUMNS, squeeze=False).ravel()[len(panels[label]) :]:
                 axes.remove()
             for axes, (title, names) in zip(part.axes, panels[label].items(), strict=True):
-                axes.set_title(title, fontweight="normal")
-                axes.set_xlabel("step")
-                _training_panel(axes, names, train, held_out)
+                _training_panel(_titled(axes, title), names, train, held_out)
         return save(figure, target)
+
+
+def panels(run: Path | str) -> list[Figure]:
+    """The panels of a run directory's `training_curves`, a figure each, for pages that arrange them by their width."""
+    train, held_out = rows = [read_metrics(run, split) for split in ("train", "eval")]
+    figures = []
+    with rc_context(STYLE):
+        for title, names in _panels(rows).items():
+            figures.append(Figure(figsize=_PANEL, dpi=150, layout="constrained"))
+            _training_panel(_titled(figures[-1].subplots(), title), names, train, held_out)
+    return figures
+
+
+def _titled(axes, title):
+    axes.set_title(title, fontweight="normal")
+    axes.set_xlabel("step")
+    return axes
 
 
 def _panels(rows):

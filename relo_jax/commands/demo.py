@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from relo_jax.commands.terminal import how_called
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo demo`."""
@@ -19,4 +21,5 @@ def run(args: argparse.Namespace) -> None:
     """Trains, evaluates and tracks; see `relo_jax.study.demo`."""
     from relo_jax.study import demo
 
-    demo.run(args.workdir or ("runs/demo-full" if args.full else "runs/demo"), seed=args.seed, full=args.full)
+    workdir = args.workdir or Path("runs/demo-full" if args.full else "runs/demo")
+    demo.run(workdir, seed=args.seed, full=args.full, relo=how_called())

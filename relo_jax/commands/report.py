@@ -19,6 +19,7 @@ from relo_jax.files import make_folder
 
 if TYPE_CHECKING:
     from relo_jax.eval.report.comparison import Comparison
+    from relo_jax.eval.report.failure_cases import Looks
 
 # Files that only some reports have. One from an earlier report would be taken for this one's.
 _SOMETIMES = ("attributes.csv", "attributes.tex", "reliability.*", "differences.tex", "differences.svg",
@@ -36,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="NAME", help="tracker to compare the others with (default: the first)")
     worst = "number of that tracker's worst sequences to show (default 4)"
     parser.add_argument("--worst", type=int, default=4, metavar="N", help=worst)
+    heatmap = "checkpoint of that tracker, tracked once more to draw where its policy looked in those sequences"
+    parser.add_argument("--heatmap", metavar="CHECKPOINT", help=heatmap)
+    title = "headline of the page (default: the trackers and the dataset)"
+    parser.add_argument("--title", metavar="TEXT", help=title)
     parser.add_argument("--resamples", type=int, default=10_000, metavar="N", help="bootstrap samples (default 10000)")
     boxes = "measure truncated boxes, as behind published numbers, or the files' (default: truncated if some files "
     boxes += "have whole numbers)"
@@ -72,11 +77,14 @@ def run(args: argparse.Namespace) -> None:
     attributes = {}
     if args.dataset in layouts.NAMES:
         attributes = attributes_of(layouts.dataset_layout(args.dataset), args.data_root, comparison.names)
+    looks = _looks(args.heatmap, folders[against]) if args.heatmap and args.worst else None
     make_folder(out)
     if (out / SUMMARY_FILE).is_file():
         _clear_earlier(out)
     facts = _facts(comparison, args.data_root)
-    comparison_page.write_comparison(out, comparison, against, attributes=attributes, worst=args.worst, facts=facts)
+    comparison_page.write_comparison(
+        out, comparison, against, attributes=attributes, worst=args.worst, facts=facts, title=args.title, looks=looks
+    )
     write_tables(out, comparison, attributes, facts)
     ranking = {label: comparison.overall(label) for label in comparison.ranked}
     print(tables.as_text("tracker", comparison.columns, ranking))
@@ -117,6 +125,12 @@ def named_folders(results: Iterable[str]) -> dict[str, Path]:
     if not folders:
         raise UserError("no results to compare: name a folder of them, NAME=FOLDER")
     return folders
+
+
+def _looks(checkpoint: str, results: Path) -> Looks:
+    from relo_jax.eval.report.looks import looks_of  # with JAX, which numbers alone do not need
+
+    return looks_of(checkpoint, results)
 
 
 def _clear_earlier(out: Path) -> None:

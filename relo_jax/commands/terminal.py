@@ -3,10 +3,13 @@
 import contextlib
 import errno
 import select
+import shlex
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from relo_jax.errors import UserError
 from relo_jax.files import discard_stdout
@@ -17,6 +20,18 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 class ReaderGone(Exception):
     """The reader of the standard output has closed it."""
+
+
+def how_called() -> str:
+    """What to type for `relo` in this shell: the word alone where it leads here, else the path as in `sys.argv`."""
+    called = Path(sys.argv[0])
+    if called.stem != "relo":
+        return f"{shlex.quote(sys.executable)} -m relo_jax.commands.main" if called.suffix == ".py" else "relo"
+    found = shutil.which("relo")
+    if found is not None and called.exists() and Path(found).resolve() == called.resolve():
+        return "relo"
+    inside = called.absolute().is_relative_to(Path.cwd())
+    return shlex.quote(str(called.absolute().relative_to(Path.cwd()) if inside else called))
 
 
 @contextlib.contextmanager

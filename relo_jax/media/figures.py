@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from relo_jax.files import atomic_write
@@ -80,6 +81,14 @@ def as_png(draw: Callable, *args: object) -> bytes:
     """The picture that a function of this module draws, as a PNG."""
     buffer = io.BytesIO()
     draw(buffer, *args)
+    return buffer.getvalue()
+
+
+def as_svg(figure: Figure) -> bytes:
+    """A figure as an SVG."""
+    buffer = io.BytesIO()
+    with rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata=_UNDATED["svg"])
     return buffer.getvalue()
 
 

@@ -9,10 +9,13 @@ moves. With `full`, the demo runs the warm-up too, at a small budget.
 from __future__ import annotations
 
 import json
+import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from relo_jax import config as relo_config
@@ -31,26 +34,34 @@ from relo_jax.media.overlay import draw
 from relo_jax.model import RELO
 from relo_jax.study.held_out import FRAMES, SEQUENCES, held_out_sequences
 from relo_jax.tracking.follow import follow
+from relo_jax.tracking.result import Look, Result
 from relo_jax.tracking.tracker import Tracker
 from relo_jax.train.initialise import initial_variables
 from relo_jax.train.loop import train_to_end
 
 # The sequences of the calibration have their own seed too.
-CALIBRATION_SEQUENCES, CALIBRATION_FRAMES, CALIBRATION_SEED, FALSE_ALARMS = 32, 60, 2027, 0.05
-RL_STEPS = 300
+CALIBRATION_SEQUENCES, CALIBRATION_FRAMES, CALIBRATION_SEED = 24, 60, 2027
+# Of the RL stage, by `full`. On the features of the starter's warm-up, the policy has learned after thirty.
+RL_STEPS = {False: 50, True: 300}
+EVALUATIONS = 4  # in a stage, on held-out clips
+EVAL_BATCHES = 2  # of such clips
 WARMUP_STEPS = 1_000  # of the full demo
-MINUTES = {False: 3, True: 13}  # on two cores, by `full`; for the first line only
+MINUTES = {False: "two to three", True: "13"}  # on two cores, by `full`; for the first line only
 BEFORE, AFTER = "policy before RL", "policy after RL"
+# What the film shows: a target that is large enough to watch, in a scene that is neither dark nor blank.
+SMALLEST, DARKEST, BRIGHTEST = 30, 85, 200  # side in pixels, mean of the first frame's
 RESULT_FILE, VIDEO_FILE = "demo.json", "tracking.mp4"
+DIGITS = "The last digits depend on the processor."
 
 
-def run(workdir: Path | str, *, seed: int = 0, full: bool = False) -> dict:
+def run(workdir: Path | str, *, seed: int = 0, full: bool = False, relo: str = "relo") -> dict:
     """Trains, evaluates, tracks, and prints the results.
 
     Args:
       workdir: run directory, with an ordinary checkpoint. An interrupted demo continues.
       seed: of the heads, the sampled actions and the training clips; the evaluation's sequences are always the same.
       full: both stages from random weights, instead of the RL stage from the tiny starter's warm-up.
+      relo: how to call the command, for the lines at the end.
 
     Returns:
       The content of `demo.json`.
@@ -64,18 +75,19 @@ def run(workdir: Path | str, *, seed: int = 0, full: bool = False) -> dict:
     if full:
         stages["warm-up"], init_from = workdir / "warmup", str(workdir / "warmup")
         train_to_end(stage_config("warmup", seed, WARMUP_STEPS), init_from)
-    config = stage_config("rl", seed, RL_STEPS, init_from)
+    config = stage_config("rl", seed, RL_STEPS[full], init_from)
     train_to_end(config, workdir)
     stages["RL stage"], trained = workdir, time.perf_counter()
     sections = calibrated(workdir)
 
     sequences = held_out_sequences(SEQUENCES, FRAMES)
     options = run_directory.read_config(workdir)["tracker"]  # the same for both, so that they share compiled programs
-    folder = workdir / "evaluation"
-    before = runner.evaluate(sequences, policy_before(config), folder / "before", options=options, name=BEFORE)
+    folder, untrained = workdir / "evaluation", policy_before(config)
+    before = runner.evaluate(sequences, untrained, folder / "before", options=options, name=BEFORE)
     after = runner.evaluate(sequences, workdir, folder / "after", name=AFTER)
     shown = typical(sequences, after)
-    film(Tracker.from_pretrained(workdir), shown, workdir / VIDEO_FILE)
+    seen = Tracker(untrained.model, untrained.variables, options), Tracker.from_pretrained(workdir)
+    looks = film(dict(zip((BEFORE, AFTER), seen, strict=True)), shown, workdir / VIDEO_FILE)
 
     trackers = (before.tracker, after.tracker, after.still)
     result = about(config, full) | {
@@ -92,13 +104,13 @@ def run(workdir: Path | str, *, seed: int = 0, full: bool = False) -> dict:
         f"{len(sequences)} sequences with seeds and textures that it has never seen.",
         training=stages,
         sections=sections,
-        shown=(shown, AFTER),
+        shown=(shown, AFTER, looks[AFTER]),
         video=workdir / VIDEO_FILE,
         facts=facts(result),
     )
     with atomic_write(workdir / RESULT_FILE) as file:
         file.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"\n{table(result['scores'])}\n\n{farewell(workdir, result)}")
+    print(f"\n{table(result['scores'])}\n{DIGITS}\n\n{farewell(workdir, result, relo)}")
     return result
 
 
@@ -107,7 +119,7 @@ def announcement(workdir: Path, full: bool) -> str:
     what = "both training stages, from random weights" if full else "the RL stage, from the tiny starter's warm-up"
     return (
         f"RELO demo: {what}, then evaluation on {SEQUENCES} held-out sequences and a video of one of them.\n"
-        f"About {MINUTES[full]} minutes on two cores. Everything is written to {workdir}; Ctrl-C stops, the same "
+        f"It takes {MINUTES[full]} minutes on two cores. Everything is written to {workdir}; Ctrl-C stops, the same "
         "command continues."
     )
 
@@ -118,7 +130,8 @@ def stage_config(stage: str, seed: int, total_steps: int, init_from: str = "") -
     config.seed = config.data.seed = seed
     config.init_from = init_from
     config.total_steps = total_steps
-    config.eval_every = config.checkpoint_every = max(total_steps // 4, 1)
+    config.eval_every = config.checkpoint_every = max(total_steps // EVALUATIONS, 1)
+    config.eval_batches = EVAL_BATCHES
     config.log_every = max(total_steps // 100, 1)
     config.keep_checkpoints = 1
     return config
@@ -132,18 +145,32 @@ def policy_before(config: ConfigDict) -> checkpoint.Loaded:
 
 
 def typical(sequences: list[Sequence], evaluation: Evaluation) -> Sequence:
-    """The sequence with the median AUC, among those whose target is large enough to watch."""
-    watchable = [s for s in sequences if min(s.boxes_xywh[0, 2:]) >= 30] or sequences
+    """The sequence with the median AUC, among those that are good to watch."""
+
+    def is_good(sequence: Sequence) -> bool:
+        return min(sequence.boxes_xywh[0, 2:]) >= SMALLEST and DARKEST <= sequence.read_frame(0).mean() <= BRIGHTEST
+
+    watchable = [sequence for sequence in sequences if is_good(sequence)] or sequences
     return sorted(watchable, key=lambda s: evaluation.curves[s.name].auc)[len(watchable) // 2]
 
 
-def film(tracker: Tracker, sequence: Sequence, path: Path) -> None:
-    """Writes a video of a sequence with the tracked box and the true one."""
-    frames = (sequence.read_frame(index) for index in range(len(sequence)))
+def film(trackers: Mapping[str, Tracker], sequence: Sequence, path: Path) -> dict[str, list[Result | Look]]:
+    """Writes a video of what each tracker sees, side by side: its policy, its box and the true one.
+
+    Returns:
+      The Looks of each tracker, of all frames; the first is a Result, since its box is given.
+    """
+    frames = lambda: (sequence.read_frame(index) for index in range(len(sequence)))
+    views = [follow(tracker, frames(), sequence.boxes_xywh[0], look=True) for tracker in trackers.values()]
+    looks: dict[str, list] = {label: [] for label in trackers}
     with video.write_video(path) as write:
-        tracked = follow(tracker, frames, sequence.boxes_xywh[0])
-        for (frame, result), truth in zip(tracked, sequence.boxes_xywh, strict=True):
-            write(draw(frame, result, truth))
+        for truth, *seen in zip(sequence.boxes_xywh, *views, strict=True):
+            panes = [draw(*view, truth, label) for label, view in zip(trackers, seen, strict=True)]
+            between = np.full((len(panes[0]), 4, 3), 255, np.uint8)
+            write(np.hstack([part for pane in panes for part in (between, pane)][1:]))
+            for label, (_, look) in zip(trackers, seen, strict=True):
+                looks[label].append(look)
+    return looks
 
 
 def about(config: ConfigDict, full: bool) -> dict:
@@ -182,11 +209,11 @@ def calibrated(workdir: Path) -> list[str]:
             "frames": CALIBRATION_FRAMES,
         }
         try:
-            result = calibrate.calibrate(loaded, clips, FALSE_ALARMS)
+            result = calibrate.calibrate(loaded, clips)
         except calibration.TooFewFrames as error:
             print(f"the score stays uncalibrated: {error}")
             return []
-        about = {"checkpoint": str(workdir), "data": data, "false_alarms": FALSE_ALARMS}
+        about = {"checkpoint": str(workdir), "data": data}
         calibrate.write(result, loaded, workdir / run_directory.CONFIG_FILE, workdir, about)
     return [reliability(workdir)]
 
@@ -199,12 +226,11 @@ def reliability(workdir: Path) -> str:
     text = (
         "The score is the probability that the box is right. It is fitted on clips, in half of which the target goes "
         "out of sight, and measured on each clip by a fit to the others: four in five of the frames with a score of "
-        "0.8 should be right. False alarms are frames without the target, or with a wrong box, that count as found; "
-        "found is the share of the other frames that do. The threshold, "
-        f"{report['tracker']['found_threshold']:g}, was chosen for a rate of {report['false_alarms']:g} false alarms "
-        "on clips that the fit has not seen."
+        "0.8 should be right. False alarms are frames whose target is lost and that count as found; found is the share "
+        "of the frames with a right box that do. The threshold of the score, "
+        f"{report['tracker']['found_threshold']:g}, balances the two errors."
     )
-    picture = html.picture((workdir / calibrate.PICTURE).read_bytes(), "png", "reliability diagram")
+    picture = html.plot((workdir / calibrate.PICTURE).read_bytes(), "reliability diagram")
     numbers = html.table(["", *names.values()], rows) + html.note(text)
     return html.section("Does it know when it is wrong?", html.pair(numbers, picture))
 
@@ -215,9 +241,11 @@ def table(scores: dict[str, dict[str, float]]) -> str:
     return tables.as_text("on sequences never seen", columns, scores)
 
 
-def farewell(workdir: Path, result: dict) -> str:
-    """The demo's last lines: what to open and what to do next."""
+def farewell(workdir: Path, result: dict, relo: str) -> str:
+    """The demo's last lines: what to open and what to do next, as commands to paste."""
+    checkpoint = f"--checkpoint {shlex.quote(str(workdir))} --heatmap --save out.mp4"
     return (
-        f"{result['seconds'] / 60:.1f} minutes. See {workdir / PAGE_FILE}; the video is {workdir / VIDEO_FILE}.\n"
-        f"Track something of your own: relo track VIDEO --box x,y,w,h --checkpoint {workdir} --save out.mp4"
+        f"{result['seconds'] / 60:.1f} minutes. Open {workdir / PAGE_FILE}; the film is {workdir / VIDEO_FILE}.\n"
+        f"On a real video:        {relo} track --example {checkpoint}\n"
+        f"On one of your own:     {relo} track VIDEO --box x,y,w,h {checkpoint}"
     )

@@ -1,5 +1,6 @@
 """`relo report`: tables, names and mistakes; then three trackers on real excerpts, and the page in a real browser."""
 
+import base64
 import csv
 import json
 import re
@@ -87,14 +88,15 @@ def test_tables_are_files_for_others_to_read(five, folders, tmp_path, capsys):
     for row, d in zip(rows, differences.values(), strict=True):
         assert [float(v) for v in row[3:6]] == pytest.approx([d["difference"], d["low"], d["high"]], rel=1e-5)
     row = (tmp_path / "out" / "differences.tex").read_text().splitlines()[5]
-    auc = "{difference:+.1f}}}$ [${low:+.1f}$, ${high:+.1f}$]"
+    auc = "{difference:+.1f}$ [${low:+.1f}$, ${high:+.1f}$]"  # not bold: too few sequences
     auc = auc.format(**{key: 100 * differences["auc"][key] for key in ("difference", "low", "high")})
-    assert row.startswith(rf"good\_one 100\% minus fair & $\mathbf{{{auc} & $+0.0$ [$+0.0$, $+0.0$] & ")
+    assert row.startswith(rf"good\_one 100\% minus fair & ${auc} & $+0.0$ [$+0.0$, $+0.0$] & ")
     text = (tmp_path / "out" / "report.html").read_text()
     cells = re.search(r"<th>fair minus</th><th>P20</th><th>NP20</th><th>AO</th>.*?<tbody>(.*?)</tbody>", text)[1]
     overlap = differences["ao"]  # of the pair the other way round
     bounds = f"{-overlap['high']:+.3f} to {-overlap['low']:+.3f}".replace("-", "\u2212")
-    assert cells.count("<td") == 4 and f'<div class="note">{bounds}</div></td>' in cells and "class=best" in cells
+    assert cells.count("<td") == 4 and f'<div class="note">{bounds}</div></td>' in cells and "class=best" not in cells
+    assert '<td data-label="fair is">too few sequences</td>' in text and ">better<" not in text
     for kind in ("svg", "pdf", "png"):
         assert (tmp_path / "out" / f"success.{kind}").stat().st_size > 5000
 
@@ -125,7 +127,7 @@ def test_one_tracker_alone_has_a_report_too(five, folders, tmp_path):
         (tmp_path / "out" / name).write_text("of an earlier report, or of its reader")
     command.run("report", f"_<i>中 $x{'y' * 60}={folders['good']}", "--out", tmp_path / "out", "--worst=0")
     text = (tmp_path / "out" / "report.html").read_text()
-    assert "five: 1 tracker<" in text and "Results" in text and "_&lt;i&gt;中 $xyyy" in text and "<i>中" not in text
+    assert "on five</h1>" in text and "Results" in text and "_&lt;i&gt;中 $xyyy" in text and "<i>中" not in text
     assert "more than chance" not in text and "sequence by sequence" not in text and "does worst" not in text
     assert not earlier & {p.name for p in (tmp_path / "out").iterdir()}
     assert (tmp_path / "out" / "notes.txt").is_file()
@@ -190,7 +192,8 @@ def report(excerpts, results, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     trackers = [f"RELO <b>={results / 'relo'}", f"MIL={results / 'mil'}", str(results / "still")]
     command = [sys.executable, "-m", "relo_jax.commands.main", "report", *trackers, "--data-root", str(excerpts)]
-    done = subprocess.run([*command, "--out", str(out), "--worst", "2"], cwd=ROOT, capture_output=True, text=True)
+    command += ["--out", str(out), "--worst", "2", "--heatmap", "starter-tiny", "--title", "A <title>"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
@@ -207,22 +210,37 @@ def test_the_command_writes_what_it_prints(report):
     assert "because the files differ (RELO <b>: fractions; MIL: whole numbers; still: fractions)" in odd
 
 
+def page(report):
+    return (report[0] / "report.html").read_text()
+
+
 def test_the_page_names_nothing_outside_itself(report):
-    text = (report[0] / "report.html").read_text()
+    text = page(report)
     assert "://" not in text and "default-src 'none'" in text
-    assert "RELO &lt;b&gt;" in text and "RELO <b>" not in text
+    assert "RELO &lt;b&gt;" in text and "RELO <b>" not in text and "<h1>A &lt;title&gt;</h1>" in text
     sources = re.findall(r'src="(.*?)"', text)
     assert sources and all(source.startswith("data:image/") for source in sources)
 
 
 PROBE = """
-const found = { errors: window.problems, images: [], tables: [], sorted: [] };
+const found = { errors: window.problems, images: [], plots: [], tables: [], sorted: [] };
 for (const image of document.images) found.images.push([image.alt, image.naturalWidth, image.clientWidth]);
+for (const plot of document.querySelectorAll("svg.plot"))
+  found.plots.push([plot.getAttribute("aria-label"), plot.clientWidth]);
+document.querySelectorAll(".shot")[3].click();
+found.zoomed = [...document.querySelectorAll("dialog[open] img")].map(image => [image.alt, image.clientWidth]);
+found.zoomed.push(document.querySelector("dialog").innerText.trim());
+document.querySelector("dialog").click();
+found.closed = !document.querySelector("dialog[open]");
+found.ink = getComputedStyle(document.querySelector("svg.plot")).fill;
+found.paper = getComputedStyle(document.querySelector("section")).backgroundColor;
 for (const table of document.querySelectorAll("table")) found.tables.push(table.rows.length);
 const table = document.querySelector("table.sortable"), head = table.querySelectorAll("th")[1];
 const column = () => [...table.tBodies[0].rows].map(row => row.cells[1].innerText.trim());
 found.sorted.push(column()); head.click(); head.click(); found.sorted.push(column());
 found.wide = document.documentElement.scrollWidth > window.innerWidth;
+found.cut = [...document.querySelectorAll("td, th")].filter(cell => cell.getBoundingClientRect().right > innerWidth + 1)
+  .map(cell => cell.innerText);
 document.title = "probe:" + JSON.stringify(found);
 """
 
@@ -230,6 +248,16 @@ document.title = "probe:" + JSON.stringify(found);
 @pytest.fixture(scope="module")
 def browser(report, tmp_path_factory):
     """What a script at the end of the page reports from a browser."""
+    return open_page(report, tmp_path_factory, "--window-size=1100,900")
+
+
+@pytest.fixture(scope="module")
+def dark(report, tmp_path_factory):
+    """The same from one that is narrow and prefers dark pages."""
+    return open_page(report, tmp_path_factory, "--window-size=500,900", "--blink-settings=preferredColorScheme=0")
+
+
+def open_page(report, tmp_path_factory, *settings):
     program = next((b for b in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if b), None)
     if program is None:
         pytest.skip("no chromium or google-chrome on PATH to open the page with")
@@ -239,7 +267,7 @@ def browser(report, tmp_path_factory):
     waits = f"<script>addEventListener('load', () => {{{PROBE}}})</script></body>"
     page = tmp_path_factory.mktemp("page") / "page.html"
     page.write_text(text.replace("<main>", f"{catch}<main>").replace("</body>", waits))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1100,900"]
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *settings]
     flags += [f"--user-data-dir={page.parent / 'profile'}", "--virtual-time-budget=4000", "--dump-dom"]
     done = subprocess.run([program, *flags, page.as_uri()], capture_output=True, text=True, timeout=120)
     title = re.search(r"<title>probe:(.*?)</title>", done.stdout, re.S)
@@ -254,13 +282,45 @@ def test_a_browser_shows_the_page_without_a_complaint(browser):
 
 
 def test_every_plot_and_frame_is_rendered(browser):
-    texts = [text for text, _, _ in browser["images"]]
-    assert all(natural > 0 for _, natural, _ in browser["images"])
+    plots, texts = dict(browser["plots"]), [text for text, _, _ in browser["images"]]
     for text in ("success curves", "precision curves", "normalised precision curves", "reliability diagram"):
-        assert text in texts
-    assert sum(text.startswith("frame ") for text in texts) == 2 * 4  # the worst two sequences
+        assert plots[text] > 100
     # Those that are folded away have no width yet.
-    assert all(shown > 100 for text, _, shown in browser["images"] if not text.startswith("differences between"))
+    assert all(width > 100 for text, width in browser["plots"] if not text.startswith("differences between"))
+    assert all(natural > 0 and shown > 50 for _, natural, shown in browser["images"])
+    assert sum(text.startswith("frame ") for text in texts) == 2 * 4  # the worst two sequences
+
+
+def test_a_policy_is_drawn_on_the_frames_of_the_worst_sequences(report, excerpts):
+    """The search region of a frame is outlined, where no box is."""
+    pictures = re.findall(r'class="whole" alt="frame 8: [^"]*" src="data:image/jpeg;base64,(.*?)"', page(report))
+    assert len(pictures) == 2
+    for picture in pictures:
+        drawn = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR).astype(int)
+        frames = [bgr(sequence, 8) for sequence in read_folder(excerpts)]
+        (frame,) = (frame for frame in frames if frame.shape == drawn.shape and changed(frame, drawn) < 0.3)
+        assert changed(frame, drawn) > 0.01
+
+
+def changed(frame, drawn):
+    return (abs(frame - drawn).max(-1) > 60).mean()
+
+
+def test_a_click_enlarges_a_frame_and_another_closes_it(browser):
+    *pictures, caption = browser["zoomed"]
+    shown = {text: width for text, _, width in browser["images"]}
+    assert caption.startswith("frame ") and pictures[0][0] == caption and pictures[0][1] > 2 * shown[caption]
+    assert browser["closed"]
+
+
+def test_a_dark_browser_shows_a_dark_page_and_light_plots(browser, dark):
+    light = [browser["ink"], browser["paper"]]
+    assert light == ["rgb(28, 35, 48)", "rgb(255, 255, 255)"]
+    assert [dark["ink"], dark["paper"]] == ["rgb(228, 233, 241)", "rgb(22, 28, 37)"]
+
+
+def test_a_phone_shows_every_column(dark):
+    assert not dark["wide"] and dark["cut"] == []
 
 
 def test_tables_are_there_and_sort_at_a_click(browser):

@@ -26,6 +26,8 @@ from relo_jax.eval.frame_evidence import is_right
 from relo_jax.eval.report.box_rule import BoxRule, choose
 from relo_jax.eval.tracker_results import TrackerResults, as_whole_numbers, measure, never_moves, read_tracker
 
+SMALL = 10  # sequences; fewer call no tracker better
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -48,6 +50,11 @@ class Comparison:
     def columns(self) -> dict[str, str]:
         """The numbers that are compared, the one that ranks first: name -> heading."""
         return {**self.benchmark.columns, "ao": metrics.HEADINGS["ao"]}
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the sequences are too few to call a tracker better."""
+        return len(self.names) < SMALL
 
     @property
     def main(self) -> str:

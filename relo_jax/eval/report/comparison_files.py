@@ -41,7 +41,7 @@ def write_tables(
     ]
     heads = ["tracker", *columns.values(), "sequences", "median ms", "frames/s"]
     tables.write_csv(out / "ranking.csv", heads, rows)
-    _write_differences(out, numbers_of["differences"], columns, comment)
+    _write_differences(out, numbers_of["differences"], columns, comment, not comparison.is_small)
     rows = [[name, *numbers.values()] for name, numbers in numbers_of["sequences"].items()]
     tables.write_csv(out / "sequences.csv", ["sequence", *trackers], rows)
     if numbers_of["attributes"]:
@@ -89,7 +89,9 @@ def _difference(comparison: Comparison, first: str, second: str, column: str) ->
     return dict(zip(_DIFFERENCE, (first, second, column, *values), strict=True))
 
 
-def _write_differences(out: Path, differences: Iterable[dict], columns: Mapping[str, str], comment: str) -> None:
+def _write_differences(
+    out: Path, differences: Iterable[dict], columns: Mapping[str, str], comment: str, bold: bool
+) -> None:
     """CSV has a row for each pair and number, LaTeX a row for each pair; no LaTeX without a pair."""
     rows = [[columns[value] if key == "number" else value for key, value in d.items()] for d in differences]
     tables.write_csv(out / "differences.csv", _DIFFERENCE, rows)
@@ -98,8 +100,8 @@ def _write_differences(out: Path, differences: Iterable[dict], columns: Mapping[
         cells = pairs.setdefault(f"{d['first']} minus {d['second']}", [])
         cells.append((d["difference"], d["low"], d["high"]))
     if pairs:
-        comment = f"95 % intervals of a paired bootstrap, bold if it excludes 0; {comment}"
-        tables.write_latex_intervals(out / "differences.tex", list(columns.values()), pairs, comment=comment)
+        comment = f"95 % intervals of a paired bootstrap{', bold if it excludes 0' if bold else ''}; {comment}"
+        tables.write_latex_intervals(out / "differences.tex", list(columns.values()), pairs, comment=comment, bold=bold)
 
 
 def _write_attributes(out: Path, attributes: Mapping[str, dict], labels: Sequence[str], comment: str) -> None:

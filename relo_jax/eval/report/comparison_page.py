@@ -14,8 +14,9 @@ import numpy as np
 from relo_jax.eval import calibration
 from relo_jax.eval.bootstrap import Interval
 from relo_jax.eval.metrics import NEVER_MOVES
-from relo_jax.eval.report import html, plots, sequence_sections
-from relo_jax.eval.report.comparison import Comparison
+from relo_jax.eval.report import failure_cases, html, plots, sequence_sections
+from relo_jax.eval.report.comparison import SMALL, Comparison
+from relo_jax.eval.report.page_style import SCRIPT
 from relo_jax.media import figures
 
 PAGE_FILE = "report.html"
@@ -26,6 +27,7 @@ _PLOTS = {
 }
 _LISTED = 30  # warnings that are not folded away
 _FEW = 30  # sequences; with fewer the bootstrap interval is too narrow
+_TITLED = 3  # trackers that the title names
 
 
 def write_comparison(
@@ -36,6 +38,8 @@ def write_comparison(
     attributes: Mapping[str, Sequence[str]] | None = None,
     worst: int = 4,
     facts: Mapping[str, object] | None = None,
+    title: str | None = None,
+    looks: failure_cases.Looks | None = None,
 ) -> None:
     """Writes `report.html`, and each of its plots beside it as .svg, .pdf and .png.
 
@@ -46,11 +50,12 @@ def write_comparison(
       attributes: name of a sequence -> its attributes, if the dataset has any.
       worst: number of sequences to show, those on which `against` does worst.
       facts: what else to state -> text.
+      title: the headline; None: the trackers and the benchmark.
+      looks: where `against` looked, drawn on the frames of those sequences; see `failure_cases.key_frames`.
 
     Raises:
       UserError: cannot be written.
     """
-    title = f"{comparison.benchmark.title}: {_counted(len(comparison.entries), 'tracker')}"
     lead = (
         f"{_counted(len(comparison.names), 'sequence')}, {sum(comparison.frames.values()):,} frames. One pass over "
         f"each, starting from the first frame's box; {comparison.heading} ranks."
@@ -61,13 +66,22 @@ def write_comparison(
         _differences(comparison, against),
         _attributes(comparison, attributes or {}),
         sequence_sections.two_trackers(out, comparison, against),
-        sequence_sections.worst(comparison, against, worst),
+        sequence_sections.worst(comparison, against, worst, looks),
         _speed(comparison),
         _scores(out, comparison),
         sequence_sections.every_sequence(comparison),
         html.section("How it was made", html.facts(facts)) if facts else "",
     ]
-    html.write_page(out / PAGE_FILE, title, lead, sections, html.SORTING)
+    html.write_page(out / PAGE_FILE, title or headline(comparison, against), lead, sections, SCRIPT)
+
+
+def headline(comparison: Comparison, against: str) -> str:
+    """The title of a page: "ours and OSTrack on LaSOT"."""
+    labels = [against, *(label for label in comparison.ranked if label != against)]
+    if len(labels) > _TITLED:
+        labels = [*labels[:1], _counted(len(labels) - 1, "other tracker")]
+    named = labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
+    return f"{named} on {comparison.benchmark.title}"
 
 
 def warnings(comparison: Comparison) -> str:
@@ -106,7 +120,7 @@ def results(out: Path, comparison: Comparison) -> str:
     curves, pictures = {label: comparison.curves(label) for label in comparison.entries}, ""
     for stem, (draw, name) in _PLOTS.items():
         svg = figures.in_every_format(out / stem, draw, curves, comparison.boxes.name)
-        pictures += html.picture(svg, "svg+xml", name)
+        pictures += html.plot(svg, name)
     boxes = comparison.boxes
     text += f" Of {boxes.name}, see above." if boxes.warning() else f" {boxes.sentence()}"
     return html.section("Results", table, html.note(text), f'<div class="plots">{pictures}</div>')
@@ -120,21 +134,24 @@ def _differences(comparison: Comparison, against: str) -> str:
     widest = max(0.01, *(abs(v) for i in intervals.values() for v in (i.low, i.high)))
     rows = []
     for label, interval in intervals.items():
-        better, equal, worse = comparison.wins(against, label)
+        higher, equal, lower = comparison.wins(against, label)
         verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "undecided"
+        verdict = "too few sequences" if comparison.is_small else verdict
         bounds = html.cell(_bounds(interval), interval.high - interval.low)
         rows.append(
             [label, html.number(interval.difference, sign=True), bounds, _span(interval, widest),
-             f"{better} / {equal} / {worse}", verdict]
+             f"{higher} / {equal} / {lower}", verdict]
         )  # fmt: skip
-    heads = [f"{against} minus", comparison.heading, "95 % interval", "", "better / equal / worse", f"{against} is"]
+    heads = [f"{against} minus", comparison.heading, "95 % interval", "", "higher / equal / lower", f"{against} is"]
     table = html.table(heads, rows, sortable=len(rows) > 1)
     text = (
         f"Paired bootstrap over the {len(comparison.names)} sequences, {comparison.resamples:,} resamples: the "
-        "interval holds 95 % of the differences that other samples of such sequences would give. Better / equal / "
-        "worse counts sequences."
+        "interval holds 95 % of the differences that other samples of such sequences would give. Higher / equal / "
+        "lower counts sequences."
     )
-    if len(comparison.names) < _FEW:
+    if comparison.is_small:
+        text += f" Fewer than {SMALL} sequences say too little to call one tracker better."
+    elif len(comparison.names) < _FEW:
         text += " With so few sequences the interval is too narrow."
     other_numbers = _other_differences(comparison, against, others)
     return html.section("Is the difference more than chance?", table, html.note(text), other_numbers)
@@ -146,20 +163,22 @@ def _other_differences(comparison: Comparison, against: str, others: Sequence[st
     rows = []
     for label in others:
         intervals = [comparison.interval(against, label, column) for column in columns]
-        rows.append([label, *map(_difference_cell, intervals)])
+        rows.append([label, *(_difference_cell(interval, not comparison.is_small) for interval in intervals)])
     table = html.table([f"{against} minus", *columns.values()], rows, sortable=len(rows) > 1)
-    text = (
-        "The other numbers, on the same resamples: the difference, and below it the 95 % interval; bold if the "
-        "interval excludes 0. Among several intervals some exclude 0 by chance alone."
-    )
+    text = "The other numbers, on the same resamples: the difference, and below it the 95 % interval"
+    if not comparison.is_small:
+        text += "; bold if the interval excludes 0. Among several intervals some exclude 0 by chance alone"
+    text += "."
     return table + html.note(text)
 
 
-def _difference_cell(interval: Interval) -> str:
+def _difference_cell(interval: Interval, marked: bool) -> str:
     if np.isnan(interval.difference):
         return html.number(None)
     extra = f'<div class="note">{html.escape(_bounds(interval))}</div>'
-    return html.cell(html.signed(interval.difference), interval.difference, extra, best=interval.excludes_zero)
+    return html.cell(
+        html.signed(interval.difference), interval.difference, extra, best=marked and interval.excludes_zero
+    )
 
 
 def _bounds(interval: Interval) -> str:
@@ -169,7 +188,7 @@ def _bounds(interval: Interval) -> str:
 def _span(interval: Interval, widest: float) -> html.Cell:
     low, high, middle = (50 + 46 * v / widest for v in (interval.low, interval.high, interval.difference))
     return html.Cell(
-        f'<td><div class="span"><s></s><i style="left:{low:.1f}%;width:{max(high - low, 0.5):.1f}%"></i>'
+        f'<td class="wide"><div class="span"><s></s><i style="left:{low:.1f}%;width:{max(high - low, 0.5):.1f}%"></i>'
         f'<b style="left:{middle:.1f}%"></b></div></td>'
     )
 
@@ -213,7 +232,7 @@ def _scores(out: Path, comparison: Comparison) -> str:
     if not scored:
         return ""
     svg = figures.in_every_format(out / "reliability", plots.reliability_plot, scored)
-    diagram = html.picture(svg, "svg+xml", "reliability diagram")
+    diagram = html.plot(svg, "reliability diagram")
     rows = [
         [label, html.number(calibration.expected_calibration_error(*pair)),
          html.number(calibration.auroc(*pair)), html.number(float(pair[1].mean())), f"{len(pair[0]):,}"]

@@ -1,4 +1,4 @@
-"""The demo's report: the results first, then how training went, and the frames of one tracked sequence.
+"""The demo's report: a film of one tracked sequence first, then the results, and how training went.
 
 One HTML file with its pictures inside; the video lies beside it.
 """
@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as List
 from pathlib import Path
 from urllib.parse import quote
 
-from relo_jax.checkpoints.training_curves import training_curves
+from relo_jax.checkpoints.training_curves import panels, training_curves
 from relo_jax.data.sequence import Sequence
 from relo_jax.eval.report import comparison_page, html, sequence_sections
 from relo_jax.eval.report.comparison import Comparison
+from relo_jax.eval.report.page_style import SCRIPT
+from relo_jax.media.figures import as_svg, in_every_format
+from relo_jax.tracking.result import Look, Result
 
-TRAINING_FILE = "training.png"
+TRAINING = "training"
 
 
 def write_report(
@@ -26,11 +30,11 @@ def write_report(
     lead: str,
     training: Mapping[str, Path | str] | None = None,
     sections: Iterable[str] = (),
-    shown: tuple[Sequence, str] | None = None,
+    shown: tuple[Sequence, str, List[Result]] | None = None,
     video: Path | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Writes `report.html`, its curves beside it, and with `training` also `training.png`.
+    """Writes `report.html`, its curves beside it, and with `training` also `training.svg`, `.pdf` and `.png`.
 
     Args:
       out: an existing folder.
@@ -38,32 +42,50 @@ def write_report(
       title, lead: the headline, and a sentence or two below it.
       training: stage -> run directory, see `training_curves`.
       sections: further sections, as of `html.section`.
-      shown: a sequence to show frames of, and the tracker whose loss decides which.
+      shown: a sequence to show frames of, the tracker whose loss decides which, and what it says of all frames, with
+        the policies where they are Looks.
       video: file of a video of that sequence.
       facts: what else to state (command, seed, machine, minutes) -> text.
 
     Raises:
       UserError: cannot be written.
     """
-    parts = [comparison_page.warnings(comparison), comparison_page.results(out, comparison)]
-    if training:
-        training_curves(out / TRAINING_FILE, training)
-        curves = html.picture((out / TRAINING_FILE).read_bytes(), "png", "training curves")
-        text = "Thin: every logged step. Bold: running mean. Dotted: held-out clips, greedy policy."
-        parts.append(html.section("Training", curves, html.note(text)))
-    parts += sections
+    parts = [comparison_page.warnings(comparison)]
     if shown:
-        film = _film(video, out) if video else ""
-        sequence, label = shown
-        key = sequence_sections.colour_key(comparison, label)
-        frames = sequence_sections.frames_of(comparison, sequence, label)
-        parts.append(html.section("Tracking a sequence it has never seen", film, key, frames))
+        parts.append(_shown(out, comparison, *shown, video))
+    parts.append(comparison_page.results(out, comparison))
+    if training:
+        in_every_format(out / TRAINING, training_curves, training)
+        text = "Thin: every logged step. Bold: running mean. Dotted: held-out clips, greedy policy."
+        parts.append(html.section("Training", *map(_curves, training, training.values()), html.note(text)))
+    parts += sections
     parts.append(sequence_sections.every_sequence(comparison))
     if facts:
         parts.append(html.section("How it was made", html.facts(facts)))
-    html.write_page(out / comparison_page.PAGE_FILE, title, lead, parts, html.SORTING)
+    html.write_page(out / comparison_page.PAGE_FILE, title, lead, parts, SCRIPT)
+
+
+def _shown(
+    out: Path, comparison: Comparison, sequence: Sequence, label: str, results: List[Result], video: Path | None
+) -> str:
+    """The section on a sequence: the film, frames, and the overlap over all frames."""
+    looks = {index: result for index, result in enumerate(results) if isinstance(result, Look)}
+    key = sequence_sections.colour_key(comparison, label)
+    frames = sequence_sections.frames_of(comparison, sequence, label, lambda *_: looks)
+    text = (
+        "The square is the search region, and the brighter a cell of it, the more probable that the policy takes it. "
+        "Click a frame to enlarge it."
+    )
+    film = _film(video, out) if video else ""
+    return html.section("Where it looks, in a sequence it has never seen", film, html.note(text), key, frames)
+
+
+def _curves(stage: str, run: Path | str) -> str:
+    """The training curves of a stage."""
+    plots = "".join(html.plot(as_svg(panel), f"training curve, {stage}") for panel in panels(run))
+    return f'<h3>{html.escape(stage)}</h3><div class="plots">{plots}</div>'
 
 
 def _film(video: Path, out: Path) -> str:
     source = quote(os.path.relpath(video.absolute(), out.absolute()).replace(os.sep, "/"))
-    return f'<video controls loop muted playsinline preload="metadata" src="{source}"></video>'
+    return f'<video controls autoplay loop muted playsinline preload="metadata" src="{source}"></video>'

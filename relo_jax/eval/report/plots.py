@@ -81,7 +81,7 @@ def differences_plot(
     """
     ordered = np.sort(np.asarray(differences))[::-1]
     with rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 3.2), dpi=150, layout="constrained")
+        figure = Figure(figsize=(6.4, 2.7), dpi=150, layout="constrained")
         axes = figure.subplots()
         bars = [colours[0] if d > 0 else colours[1] for d in ordered]
         axes.bar(np.arange(len(ordered)), ordered, color=bars, width=min(0.8, 0.3 + len(ordered) / 60))
@@ -90,10 +90,10 @@ def differences_plot(
         axes.set(ylabel=f"difference in {measure}", xlabel="sequences, sorted", ylim=(-limit, limit), xticks=[])
         axes.grid(axis="x", visible=False)
         style: dict[str, Any] = {"transform": axes.transAxes, "fontsize": 9, "fontweight": "bold"}
-        axes.text(0.99, 0.94, f"{_fitting(names[0])} better: {np.count_nonzero(ordered > 0)}", ha="right", va="top",
+        axes.text(0.99, 0.94, f"{_fitting(names[0])} higher: {np.count_nonzero(ordered > 0)}", ha="right", va="top",
                   color=colours[0], **style)  # fmt: skip
         axes.text(
-            0.01, 0.06, f"{_fitting(names[1])} better: {np.count_nonzero(ordered < 0)}", color=colours[1], **style
+            0.01, 0.06, f"{_fitting(names[1])} higher: {np.count_nonzero(ordered < 0)}", color=colours[1], **style
         )
         return save(figure, target)
 
@@ -107,7 +107,7 @@ def overlap_plot(target: Target, overlaps: Mapping[str, np.ndarray], colours: Ma
       colours: label -> colour.
     """
     with rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 1.7), dpi=110, layout="constrained")
+        figure = Figure(figsize=(6.4, 1.7), dpi=110, layout="constrained")
         axes = figure.subplots()
         for label, values in overlaps.items():
             axes.plot(values, color=colours[label], linewidth=1.3, alpha=0.9)

@@ -43,7 +43,7 @@ def _difference_plot(out: Path, stem: str, comparison: Comparison, first: str, s
     pair = [colours(comparison)[label] for label in (first, second)]
     known = differences[np.isfinite(differences)]
     data = figures.in_every_format(out / stem, plots.differences_plot, (first, second), known, comparison.heading, pair)
-    return html.picture(data, "svg+xml", f"differences between {first} and {second}")
+    return html.plot(data, f"differences between {first} and {second}")
 
 
 def _span(difference: float, widest: float) -> html.Cell:
@@ -52,35 +52,36 @@ def _span(difference: float, widest: float) -> html.Cell:
     width = 50 * abs(difference) / widest
     left = 50 if difference > 0 else 50 - width
     return html.Cell(
-        f'<td data-value="{difference:.9g}"><div class="span"><s></s>'
+        f'<td class="wide" data-value="{difference:.9g}"><div class="span"><s></s>'
         f'<i style="left:{left:.1f}%;width:{width:.1f}%"></i></div></td>'
     )
 
 
-def worst(comparison: Comparison, against: str, count: int) -> str:
-    """The section with frames of the `count` sequences on which `against` does worst."""
+def worst(comparison: Comparison, against: str, count: int, looks: failure_cases.Looks | None = None) -> str:
+    """The section with frames of the `count` sequences on which `against` does worst; `looks`: see `frames_of`."""
     sequences, parts = {s.name: s for s in comparison.benchmark}, [colour_key(comparison, against)]
     for name in failure_cases.hardest(comparison, against, count):
         numbers = ", ".join(f"{label} {comparison.entries[label].numbers[name][comparison.main]:.3f}"
                             for label in comparison.ranked)  # fmt: skip
         parts.append(f"<h3>{html.escape(name)}</h3>{html.note(f'{comparison.heading}: {numbers}')}")
-        parts.append(frames_of(comparison, sequences[name], against))
+        parts.append(frames_of(comparison, sequences[name], against, looks))
     return html.section(f"Where {against} does worst", *parts) if len(parts) > 1 else ""
 
 
-def frames_of(comparison: Comparison, sequence: Sequence, label: str) -> str:
+def frames_of(comparison: Comparison, sequence: Sequence, label: str, looks: failure_cases.Looks | None = None) -> str:
     """Frames of a sequence with the boxes of up to five trackers, and their overlap over all frames.
 
     Args:
       comparison: the trackers.
       sequence: one of the compared sequences.
       label: the tracker whose loss decides which frames.
+      looks: the policy of this tracker, drawn under the boxes; see `failure_cases.key_frames`.
     """
     colour = _drawn(comparison, label)
     overlap = failure_cases.overlaps(comparison, sequence, colour)
-    frames = failure_cases.key_frames(comparison, sequence, label, overlap, colour)
-    curve = figures.as_png(plots.overlap_plot, overlap, colour)
-    return html.figures(frames, "four") + html.picture(curve, "png", f"overlap over the frames of {sequence.name}")
+    shots = failure_cases.key_frames(comparison, sequence, label, overlap, colour, looks=looks)
+    curve = figures.as_svg(plots.overlap_plot(None, overlap, colour))
+    return html.figures(shots, "four") + html.plot(curve, f"overlap over the frames of {sequence.name}")
 
 
 def colour_key(comparison: Comparison, label: str) -> str:

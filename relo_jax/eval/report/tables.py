@@ -62,18 +62,23 @@ def write_latex(path: Path, heads: Sequence[str], rows: Mapping[str, Sequence[fl
 
 
 def write_latex_intervals(
-    path: Path, heads: Sequence[str], rows: Mapping[str, Sequence[tuple[float, float, float]]], *, comment: str
+    path: Path,
+    heads: Sequence[str],
+    rows: Mapping[str, Sequence[tuple[float, float, float]]],
+    *,
+    comment: str,
+    bold: bool = True,
 ) -> None:
-    """Writes a table of differences for booktabs: percentage points with one decimal and the interval in brackets,
-    bold if the interval excludes 0.
+    """Writes a table of differences for booktabs: percentage points with one decimal and the interval in brackets.
 
     Args: as `write_latex`, except
       rows: label -> (difference, low, high) of numbers in [0, 1], one a heading; NaN if unknown.
+      bold: whether a difference is bold if its interval excludes 0.
 
     Raises:
       UserError: cannot be written.
     """
-    cells = {name: [_interval(*values) for values in row] for name, row in rows.items()}
+    cells = {name: [_interval(*values, bold) for values in row] for name, row in rows.items()}
     _write_tabular(path, ["difference", *heads], cells, comment)
 
 
@@ -123,11 +128,11 @@ def _percent(value, best, second):
     return rf"\underline{{{text}}}" if _rounded(value) == second else text
 
 
-def _interval(difference, low, high):
+def _interval(difference, low, high, bold):
     if _unknown(difference):
         return "--"
     number, low_text, high_text = (f"{100 * v:+.1f}" for v in (difference, low, high))
-    number = rf"\mathbf{{{number}}}" if low > 0 or high < 0 else number
+    number = rf"\mathbf{{{number}}}" if bold and (low > 0 or high < 0) else number
     return f"${number}$ [${low_text}$, ${high_text}$]"
 
 

@@ -63,7 +63,7 @@ def test_the_report_stands_alone_and_says_what_was_measured(tmp_path, comparison
         lead="A & B",
         training={"RL stage": tmp_path / "rl"},
         sections=["<section>more</section>"],
-        shown=(comparison.benchmark[2], "after <RL>"),
+        shown=(comparison.benchmark[2], "after <RL>", []),
         video=tmp_path / "films" / "a track.mp4",
         facts={"command": "relo demo", "seed": 0},
     )
@@ -81,13 +81,20 @@ def test_the_report_stands_alone_and_says_what_was_measured(tmp_path, comparison
     assert "frame 10: no target" in text and "after &lt;RL&gt; 0." in text
     pictures = [source for source in page.sources if source.startswith("data:")]
     assert [s for s in page.sources if s not in pictures] == ["films/a%20track.mp4"]
-    assert len(pictures) == 3 + 1 + 4 + 1  # curves, training, frames, overlap
-    for source in pictures[3:]:
+    assert len(pictures) >= 4  # frames, and insets
+    for source in pictures:
         data = np.frombuffer(base64.b64decode(source.split(",")[1]), np.uint8)
         assert cv2.imdecode(data, cv2.IMREAD_COLOR) is not None
     assert "://" not in text
     for name in ("success.png", "precision.png", "training.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    plots = re.findall(r'<svg class="plot" role="img" aria-label="(.*?)"', text)
+    assert plots[0] == f"overlap over the frames of {comparison.benchmark[2].name}" and len(plots) == 1 + 3 + 1
+    assert text.index("<video") < text.index("<h2>Results") < text.index("<h2>Training")
+    # The plots take the page's colours, and no name in one is that of a part of another.
+    assert "#ffffff" not in text.split("</style>")[1] and "currentColor" in text.split("</style>")[1]
+    names = re.findall(r'\bid="(.*?)"', text)
+    assert len(names) == len(set(names)) and all(f'id="{n}"' in text for n in re.findall(r"url\(#(.*?)\)", text))
 
 
 def test_a_report_of_numbers_alone(tmp_path, comparison):
