@@ -20,7 +20,7 @@ from relo_jax import config as config_lib
 from relo_jax.checkpoints.run_directory import CHECKPOINTS, CONFIG_FILE, METRICS_FILE, read_config
 from relo_jax.checkpoints.training_curves import draw_curves
 from relo_jax.errors import UserError
-from relo_jax.media.figures import Figure, Target, as_img
+from relo_jax.media.figures import Figure, Target
 from relo_jax.model import RELO
 from relo_jax.tracking.tracker import Tracker
 from relo_jax.train.initialise import first_variables
@@ -130,7 +130,7 @@ class History:
         return f"{STAGES[self.stage]}, step {self.step:,} of {self.total_steps:,}{stopped}"
 
     def _repr_html_(self) -> str:
-        """A table of the last values, and the curves."""
+        """A table of the last values."""
         head = f"<b>{html.escape(str(self.workdir))}</b>: {self._state()}"
         if not self.rows:
             return f"<p>{head}; nothing was logged yet</p>"
@@ -142,8 +142,7 @@ class History:
             if row := last.get(split):
                 values = "".join(f"<td>{_number(row.get(name))}</td>" for name in names)
                 lines.append(f"<tr><th>{label}</th><td>{row['step']:,}</td>{values}</tr>")
-        picture = as_img(lambda file: curves(self.rows, file), width=720)
-        return f"<p>{head}</p><table>{''.join(lines)}</table>{picture}"
+        return f"<p>{head}</p><table>{''.join(lines)}</table>"
 
 
 def curves(rows: Sequence[dict], path: Target = None, title: str = "") -> Figure:

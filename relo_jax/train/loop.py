@@ -121,7 +121,7 @@ def say_how_short(config: ConfigDict, first_step: int) -> None:
     if warmup_steps(config) < config.optimizer.warmup_steps and not first_step and jax.process_index() == 0:
         tqdm.write(
             f"config.optimizer.warmup_steps={config.optimizer.warmup_steps} leaves none of config.total_steps="
-            f"{config.total_steps}: the learning rate warms up over {warmup_steps(config)}",
+            f"{config.total_steps}: the learning rate warms up over the first {warmup_steps(config)}",
             file=sys.stderr,
         )
 

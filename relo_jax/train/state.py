@@ -5,6 +5,7 @@ with `rl.train`. A part of the model is named by its path in the parameters: "en
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -95,8 +96,8 @@ Step = Callable[[TrainState, Arrays], tuple[TrainState, Arrays]]
 
 def warmup_steps(config: ConfigDict) -> int:
     """Steps over which the learning rate warms up: a tenth of a run that has no more than those of the config."""
-    given = config.optimizer.warmup_steps
-    return given if given < config.total_steps else config.total_steps // 10
+    given, total = config.optimizer.warmup_steps, config.total_steps
+    return given if given < total else min(math.ceil(total / 10), total - 1)
 
 
 def learning_rate_schedule(config: ConfigDict, peak: float) -> optax.Schedule:

@@ -36,7 +36,7 @@ def test_rows_curves_and_table_are_those_of_the_run(run, tmp_path):
     assert titles == ["reward", "IoU", "entropy of the policy (nats)", "loss of the value"]
     assert stage.axes[0].lines[0].get_ydata().tolist() == [0.2, 0.9]
     page = history._repr_html_()
-    assert "&lt;rl&gt;" in page and "data:image/png" in page
+    assert "&lt;rl&gt;</b>: RL stage, step 20 of 40, stopped early" in page
     cells = [re.findall("<t[hd]>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", page)]
     assert cells[0] == ["", "step", "reward", "IoU", "greedy IoU", "entropy", "value loss"]
     assert cells[1:] == [
