@@ -28,16 +28,8 @@ import numpy as np
 
 from relo_jax.errors import UserError
 from relo_jax.media import streams, video
-from relo_jax.media.decode import (
-    Lost,
-    decode_pictures,
-    has_hidden_packets,
-    is_timed,
-    open_container,
-    packets,
-    read_container,
-    upright_rgb,
-)
+from relo_jax.media.decode import Lost, decode_pictures, open_container, read_container, upright_rgb
+from relo_jax.media.frame_index import scan
 from relo_jax.media.frames import Frames, Unreadable
 from relo_jax.media.images import list_images
 
@@ -159,7 +151,7 @@ def open_film(source: video.Source) -> Iterator[Film]:
             names = [image.name for image in images]
             yield _Folder(frames.name, len(images), frames.rate, array("d"), names=names, images=images)
         else:
-            index = _scan(Path(source), str(source))
+            index = scan(Path(source), str(source))
             if index is None:
                 sound = frames.has_sound
                 yield _Untimed(frames.name, None, frames.rate, array("d"), has_sound=sound, path=Path(source))
@@ -226,50 +218,6 @@ class _Untimed(Film):
             f"{self.name} cannot be read backwards, its frames have no reliable times: convert it, "
             "such as with ffmpeg -i IN OUT.mp4"
         )
-
-
-@dataclass(frozen=True)
-class _Index:
-    """pts: of all frames, in order. keys: numbers of the key frames. tick: seconds of one unit of pts."""
-
-    pts: array
-    keys: list[int]
-    tick: Fraction
-
-
-def _scan(path: Path, name: str) -> _Index | None:
-    """Where the frames of a file are; None if they have no reliable times."""
-    with open_container(path, name) as container:
-        stream = container.streams.video[0]
-        tick = stream.time_base
-        if not is_timed(container) or not tick:
-            return None
-        times, keys = array("q"), []
-        last_decoded = None
-        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):  # beyond it, nothing can be read
-            for pts, dts, is_key in _decoded(container) if has_hidden_packets(stream) else _listed(container, stream):
-                if pts is None or (dts is not None and last_decoded is not None and dts < last_decoded):
-                    return None  # time runs backwards: two recordings in one file
-                last_decoded = dts
-                times.append(pts)
-                if is_key:
-                    keys.append(pts)
-    if not times or not keys or len(set(times)) < len(times):
-        return None
-    ordered = array("q", sorted(pts for pts in times if pts >= keys[0]))  # many begin between two key frames
-    return _Index(ordered, [bisect.bisect_left(ordered, key) for key in sorted(keys)], tick)
-
-
-def _listed(container: Any, stream: Any) -> Iterator[tuple[int | None, int | None, bool]]:
-    for packet in packets(container, stream):
-        if packet is not None and not packet.is_discard:
-            yield packet.pts, packet.dts, packet.is_keyframe
-
-
-def _decoded(container: Any) -> Iterator[tuple[int | None, int | None, bool]]:
-    container.streams.video[0].thread_type = "AUTO"
-    for picture in decode_pictures(container):
-        yield picture.pts, None, not isinstance(picture, Lost) and bool(picture.key_frame)
 
 
 @dataclass

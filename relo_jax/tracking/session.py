@@ -98,10 +98,15 @@ def track_to_files(
         interrupted, interrupt = stack.enter_context(_interrupts(frames.stop))
         work = lambda: _work(opened, checkpoint, options, chunk, shown, interrupted, outputs, heatmap)
         summary = work() if shown is None else shown.run(work, interrupt)
-    stream = sys.stderr if str(json_path) == writers.STDOUT else sys.stdout
+    _print(summary, outputs, frames, count)
+
+
+def _print(summary: str, outputs: Outputs, frames: Frames, count: int) -> None:
+    """Prints the summary and the files, for that number of targets; to stderr if the JSON has the standard output."""
+    stream = sys.stderr if str(outputs.json) == writers.STDOUT else sys.stdout
     print(summary, file=stream)
     for path in outputs.paths(count):
-        silent = f", without the sound of {frames.name}" if frames.has_sound and path == Path(str(save)) else ""
+        silent = f", without the sound of {frames.name}" if frames.has_sound and path == Path(str(outputs.save)) else ""
         print(f"written: {path}{silent}", file=stream)
 
 
@@ -166,7 +171,7 @@ def _work(
             boxes: Any = [target.boxes[0][1] for target in targets]
             images = _chained(first, frames)
             followed = follow(tracker, images, boxes if count > 1 else boxes[0], chunk, frames.stored, look)
-        return _run(followed, frames, written, interrupted, Scores(tracker.options["found_threshold"]))
+        return _run(followed, frames, written, interrupted, Scores(tracker.options["found_threshold"], frames.number))
 
 
 def _check_boxes(target: Target, frame: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """What `relo track` says at the end about the scores: their mean, and the frames in which they were low."""
 
+import math
 from collections.abc import Sequence
 
 from relo_jax.tracking.result import Result
@@ -16,25 +17,28 @@ class Scores:
 
     Args:
       threshold: option `found_threshold`; a lower score is low.
+      first: number of the first frame in the video.
     """
 
-    def __init__(self, threshold: float):
-        self._threshold, self._frames = threshold, 0
+    def __init__(self, threshold: float, first: int = 0):
+        self._threshold, self._next = threshold, first
         self._targets: list[_Target] = []
 
     def add(self, results: Sequence[Result]) -> None:
-        """One more frame of all targets."""
+        """One more frame of all targets; one that has not begun yet has no box, and no score."""
         if not self._targets:
             self._targets = [_Target() for _ in results]
         for target, result in zip(self._targets, results, strict=True):
-            target.total += result.score
-            target.low.add(self._frames, result.score < self._threshold)
-            target.lost.add(self._frames, not result.found)
-        self._frames += 1
+            if not math.isfinite(result.box[0]):
+                continue
+            target.total, target.count = target.total + result.score, target.count + 1
+            target.low.add(self._next, result.score < self._threshold)
+            target.lost.add(self._next, not result.found)
+        self._next += 1
 
     def summary(self) -> str:
-        """The mean score of each target over all frames, and where it was low or the target lost; frames from 0."""
-        texts = [target.summary(self._frames) for target in self._targets]
+        """The mean score of each target over its frames, and where it was low or the target lost; frames from 0."""
+        texts = [target.summary() for target in self._targets]
         if len(texts) == 1:
             return texts[0]
         return ", ".join(f"target {number}: {text}" for number, text in enumerate(texts, start=1))
@@ -42,12 +46,12 @@ class Scores:
 
 class _Target:
     def __init__(self) -> None:
-        self.total, self.low, self.lost = 0.0, _Frames(), _Frames()
+        self.total, self.count, self.low, self.lost = 0.0, 0, _Frames(), _Frames()
 
-    def summary(self, frames: int) -> str:
-        low = f"low in {self.low.count} of {frames} frames{self.low}" if self.low.count else "never low"
+    def summary(self) -> str:
+        low = f"low in {self.low.count} of {self.count} frames{self.low}" if self.low.count else "never low"
         lost = f", lost in {self.lost.count}{self.lost}" if self.lost.count else ""
-        return f"mean score {self.total / frames:.2f}, {low}{lost}"
+        return f"mean score {self.total / max(self.count, 1):.2f}, {low}{lost}"
 
 
 class _Frames:

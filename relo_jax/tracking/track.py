@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from relo_jax.media import video
-from relo_jax.media.film import Position, open_film
+from relo_jax.media.film import Film, Position, open_film
 from relo_jax.tracking.box_files.tracks import BoxTrack
 from relo_jax.tracking.follow import follow, has_several_boxes
 from relo_jax.tracking.journey import FORWARDS, Journey, Target, start_of, targets_of
@@ -61,26 +61,31 @@ def track(
       UserError: see `video.open_frames`, `film.open_film` and `Tracker`; results of the frames before the bad one come
         first.
     """
-    tracks: Any = box if isinstance(box, (list, tuple)) and box and isinstance(box[0], BoxTrack) else None
-    count = len(box) if tracks is not None or has_several_boxes(box) else None
-    if tracks is None and start is None and stop is None and direction == FORWARDS:
-        with video.open_frames(source) as opened:
-            tracker = open_tracker(checkpoint, count, **options)
-            followed = follow(tracker, opened, box, None if opened.live else chunk, opened.stored, look)  # type: ignore[arg-type]
-            with contextlib.closing(followed):
-                yield from (_with_frame(result, frame) if frames else result for frame, result in followed)
-        return
-    with open_film(source) as film:
-        at = start_of(film, start, direction, tracks is not None)
-        if tracks is not None:
-            targets = targets_of(tracks, "the boxes", at=at)
+    several: Any = box if isinstance(box, (list, tuple)) and box and isinstance(box[0], BoxTrack) else None
+    count = len(box) if several is not None or has_several_boxes(box) else None
+    open_it = lambda: open_tracker(checkpoint, count, **options)
+    with contextlib.ExitStack() as stack:
+        if several is None and start is None and stop is None and direction == FORWARDS:
+            opened = stack.enter_context(video.open_frames(source))
+            boxes: Any = box
+            followed = follow(open_it(), opened, boxes, None if opened.live else chunk, opened.stored, look)
         else:
-            boxes: Any = box if count is not None else [box]
-            targets = [Target(((at or 0, one),), k) for k, one in enumerate(boxes, start=1)]
-        journey = Journey(film, targets, stop, direction)
-        followed = journey.follow(open_tracker(checkpoint, count, **options), chunk, look, replay=frames)
-        with contextlib.closing(followed):
-            yield from (_with_frame(result, frame) if frames else result for frame, result in followed)
+            film = stack.enter_context(open_film(source))
+            journey = Journey(film, _targets(film, box, several, start, direction), stop, direction)
+            followed = journey.follow(open_it(), chunk, look, replay=frames)
+        stack.enter_context(contextlib.closing(followed))
+        yield from (_with_frame(result, frame) if frames else result for frame, result in followed)
+
+
+def _targets(
+    film: Film, box: Any, several: Sequence[BoxTrack] | None, start: Position | None, direction: str
+) -> list[Target]:
+    """The targets of `track`, with the frames in which they begin."""
+    at = start_of(film, start, direction, several is not None)
+    if several is not None:
+        return targets_of(several, "the boxes", at=at)
+    boxes = box if has_several_boxes(box) else [box]
+    return [Target(((at or 0, one),), number) for number, one in enumerate(boxes, start=1)]
 
 
 def _with_frame(results: Results, frame: np.ndarray) -> Results:
