@@ -1,6 +1,7 @@
 """The legs of CI beside `make lint`, `make docs` and `make test`, each in an environment of its own:
 
-    colab    exactly the versions of Google Colab (requirements-colab.txt): the package replaces none, and works
+    colab    exactly the versions of Google Colab (requirements-colab.txt): the package replaces none, and works; the
+             notebooks run from top to bottom in their short mode
     newest   the newest version of everything, on the newest Python that this machine has
     wheel    source distribution and wheel: built, checked, installed and used outside of a checkout
 
@@ -115,6 +116,7 @@ def colab(folder: Path) -> None:
     print(versions(program))
     pytest(program, "-n", "2", *SELECTION)
     pytest(Path(sys.executable), "tests/installed/test_training.py", RELO_INSTALLED=folder)
+    run(program, "notebooks/execute.py")
 
 
 def newest(folder: Path) -> None:

@@ -24,7 +24,7 @@ PROJECT, CONTRACT = PYPROJECT["project"], PYPROJECT["tool"]["importlinter"]
 
 # Tests of several modules together; every other test file is named after the module that it tests.
 TOGETHER = {"end_to_end", "benchmarks", "fuzz", "installed"}
-OF_THE_PROJECT = {"tests/test_project.py", "tests/test_docs.py", "tests/test_website.py"}
+OF_THE_PROJECT = {f"tests/test_{name}.py" for name in ("docs", "notebooks", "project", "website")}
 
 
 def make(folder, *arguments):
