@@ -13,6 +13,7 @@ from relo_jax.config.published_tables import TRACKERS
 from relo_jax.config.renamed import with_current_names
 from relo_jax.eval import standing
 from relo_jax.profiling import efficiency
+from relo_jax.tracking import confidence
 from tests import readme
 
 ROOT = Path(__file__).parents[1]
@@ -51,9 +52,40 @@ def test_the_score_of_the_starter_is_that_of_its_calibration():
         row = calibration[label]
         numbers = " | ".join(f"{row[name]:.3f}" for name in ("ece", "brier", "auroc", "false_alarm_rate"))
         assert f"| {numbers}{interval} | {row['found_rate']:.3f} |" in text
-    starter = json.loads((ROOT / "relo_jax" / "checkpoints" / "starter" / "mini.json").read_text())
+    drawn = json.loads((DOCS / "starter" / "score" / "mini_drawn.json").read_text())["tracker"]
     recorded = with_current_names({"tracker": calibration["tracker"]}, "calibration.json")["tracker"]
-    assert {name: starter["tracker"][name] for name in recorded} == recorded
+    assert {**recorded, "found_frames": 1} == drawn
+
+
+@pytest.mark.parametrize(("checkpoint", "name"), [("starter", "mini"), ("starter-tiny", "tiny")])
+def test_the_score_on_real_video_is_as_measured(checkpoint, name):
+    adjusted = json.loads((DOCS / "starter" / "score" / name / "calibration.json").read_text())
+    shipped = json.loads((ROOT / "relo_jax" / "checkpoints" / "starter" / f"{name}.json").read_text())["tracker"]
+    assert {field: shipped[field] for field in confidence.FITTED} == adjusted["tracker"]
+    rows = [json.loads(line) for line in (RESULTS / "score.jsonl").read_text().splitlines()]
+    of = {row["of"]: row for row in rows if row["checkpoint"] == checkpoint}
+    assert of["wild7"]["after"]["tracker"] == adjusted["tracker"]
+    text = (DOCS / "score.md").read_text()
+    measured = [of[folder][when]["all"] for folder in ("wild7", "otb_mini") for when in ("before", "after")][:3]
+    for row in (*measured, adjusted["after, as they are"], adjusted["after"]):
+        assert f"| {score_row(row)} |" in text
+    if checkpoint == "starter":
+        row = of["wild7"]["after"]["all"]
+        both = f"{row['false_alarm_rate']:.0%}", f"{1 - row['found_rate']:.0%}"
+        assert "calls {} of the lost frames found, and {} of the tracked frames lost".format(
+            *(share.replace("%", " %") for share in both)
+        ) in " ".join(text.split())
+
+
+def score_row(row):
+    """A row of docs/score.md, without its label."""
+    number = lambda value: "-" if value is None else f"{value:.3f}"
+    cells = [number(row["ece"]), f"{row['mean_score']:.2f}", f"{row['right']:.2f}", number(row["auroc"]),
+             number(row["auroc_lost"])]  # fmt: skip
+    missed = 1 - row["found_rate"], [1 - end for end in reversed(row["found_interval"])]
+    for rate, (low, high) in ((row["false_alarm_rate"], row["false_alarm_interval"]), missed):
+        cells.append("-" if rate is None else f"{rate:.3f} ({low:.2f} to {high:.2f})")
+    return " | ".join(cells)
 
 
 def test_the_starter_on_real_video_is_as_measured():

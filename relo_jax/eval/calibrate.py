@@ -306,7 +306,8 @@ def figures_table(rows: dict[str, dict]) -> str:
 
     def rate(row: dict, name: str) -> str:
         low, high = row[f"{name}_interval"]
-        return f"{number(row[f'{name}_rate'])} ({low:.2f} to {high:.2f})"
+        value = row[f"{name}_rate"]
+        return "-" if value is None else f"{value:.3f} ({low:.2f} to {high:.2f})"
 
     cells = [
         [label, *(number(row[name]) for name in columns), *(rate(row, name) for name in rates)]

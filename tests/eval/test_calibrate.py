@@ -12,6 +12,7 @@ from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError
 from relo_jax.eval import calibrate, calibration
+from relo_jax.eval.frame_evidence import is_right
 from relo_jax.eval.lockstep import Lockstep
 from relo_jax.study import demo
 from relo_jax.tracking import confidence
@@ -104,7 +105,7 @@ def test_the_score_falls_while_the_target_is_away_and_rises_when_it_is_back(cali
     there, away, back = [], [], []
     for tracked in engine.run(clips(8, seed=6)):
         sequence, scores = tracked.sequence, tracked.scores
-        right = calibration.is_right(tracked.boxes_xywh, sequence.boxes_xywh, sequence.visible)
+        right = is_right(tracked.boxes_xywh, sequence.boxes_xywh, sequence.visible)
         gone = np.flatnonzero(~sequence.visible)
         there += scores[1 : gone[0]][right[1 : gone[0]]].tolist()
         away += scores[gone[3:-3]].tolist()
