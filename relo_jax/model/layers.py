@@ -89,7 +89,9 @@ class Attention(nn.Module):
         dense = lambda name: Dense(width, use_bias=False, dtype=self.dtype, kernel_init=kernel_init(), name=name)
         q_bias = self.param("q_bias", nn.initializers.zeros, (width,))
         v_bias = self.param("v_bias", nn.initializers.zeros, (width,))
-        query, key, value = dense("q_proj")(x), dense("k_proj")(context), dense("v_proj")(context)
+        # The barrier keeps XLA from making keys and values by one product, out of which both are copied again.
+        same = jax.lax.optimization_barrier(context) if platform.choices().values_apart else context
+        query, key, value = dense("q_proj")(x), dense("k_proj")(context), dense("v_proj")(same)
         query, value = query + spread(q_bias, query), value + spread(v_bias, value)
         scale = (width // self.heads) ** -0.5
         out = dot_product_attention(split(query * scale), split(key), split(value))

@@ -23,24 +23,27 @@ class Choices:
     gelu: how the stem computes it; see `layers.gelu`.
     one_pass_variance: whether LayerNorm takes E[x^2] - E[x]^2 in one pass.
     folded: whether the tracker runs `inference.Network` instead of the stacked model.
+    values_apart: whether the stacked model's keys and values are two products, see `layers.Attention`.
     """
 
     attention: tuple[Implementation, Implementation]
     gelu: Literal["erfc", "erf"]
     one_pass_variance: bool
     folded: bool
+    values_apart: bool
 
 
 BY_PLATFORM = {
     # Measured: benchmarks/attention.py, benchmarks/track.py (docs/performance.md).
-    "cpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=False),
+    "cpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=False, values_apart=False),
     # Compiled for an H100, not yet measured (docs/performance.md). cuDNN's flash attention never writes the logits,
     # which halves the bytes of a block, but it splits a single frame's CUDA graph at every layer. XLA makes one kernel
     # of a LayerNorm whose variance takes a second pass over registers, and several of the one-pass form. The stem's
-    # GELU joins that kernel if it is one `erf` of float32: a block of 128 frames moves 1.9 GB instead of 3.4.
-    "gpu": Choices(attention=("plain", "cudnn"), gelu="erf", one_pass_variance=False, folded=True),
+    # GELU joins that kernel if it is one `erf` of float32: a block of 128 frames moves 1.9 GB instead of 3.4. Keys and
+    # values of two products need no copies for cuDNN: 0.4 GB less in an RL step of 16 clips.
+    "gpu": Choices(attention=("plain", "cudnn"), gelu="erf", one_pass_variance=False, folded=True, values_apart=True),
     # Compiled for a v5e, not yet measured.
-    "tpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=True),
+    "tpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=True, values_apart=False),
 }
 _CUDNN_DTYPES = ("bfloat16", "float16")  # flash attention takes no other
 _target: ContextVar[str | None] = ContextVar("platform", default=None)

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from relo_jax.model.batch_norm import BatchNorm
-from relo_jax.model.layers import drop_path, gelu
+from relo_jax.model.layers import Attention, drop_path, gelu
 from relo_jax.model.platform import compiling_for
 
 
@@ -47,3 +47,14 @@ def test_on_a_gpu_gelu_is_one_erf_of_float32():
     with compiling_for("gpu"):
         operations = str(jax.make_jaxpr(lambda x: gelu(x) + 0)(x))
     assert "erf " in operations and "erfc" not in operations and "f32" in operations
+
+
+def test_on_a_gpu_keys_and_values_are_two_products_with_the_same_result():
+    attention, x = Attention(heads=2), jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 8)), jnp.float32)
+    variables = jax.jit(attention.init)(jax.random.key(0), x, x)
+    apply = lambda: jax.jit(lambda x: attention.apply(variables, x, x)).trace(x)
+    plain = apply()
+    with compiling_for("gpu"):
+        apart = apply()
+    assert "optimization_barrier" in str(apart.jaxpr) and "optimization_barrier" not in str(plain.jaxpr)
+    np.testing.assert_array_equal(*(traced.lower().compile()(x) for traced in (plain, apart)))
