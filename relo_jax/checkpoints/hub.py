@@ -183,7 +183,8 @@ def _reason(error: Exception, address: Address) -> str:
     if kinds("LocalTokenNotFoundError"):
         return f"nobody is logged in: {_LOG_IN}"
     if status == 403:
-        return f"the token may not do this: {_LOG_IN} with a token that may write to {address.repo.split('/')[0]}"
+        owner = address.repo.split("/")[0]
+        return f"the token may not do this: use one that may write to {owner} (`hf auth login`, HF_TOKEN)"
     if status is not None:
         return f"{host} answers with status {status}: {first}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -64,6 +64,8 @@ def _kind(card):
     if card.get("kind") == "converted":
         source = card["source"]
         return f"Converted from `{source['name']}` ({source['kind']}; SHA-256 `{source['sha256'][:16]}...`)."
+    if card.get("kind") == "file":
+        return f"A single-object tracker, from `{card['name']}` (SHA-256 `{card['sha256'][:16]}...`)."
     stages = {
         "warmup": "A warm-up: encoder and regression head, without a policy.",
         "rl": "A tracker, after the RL stage.",

@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> None:
     from relo_jax.checkpoints import publish
 
     done = publish.push(args.checkpoint, args.address, args.license, args.private, args.message)
-    files = ", ".join(f"{name} ({size / 1e6:.1f} MB)" for name, size in done.files.items())
+    in_words = lambda size: f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size / 1e3:.1f} kB"
+    files = ", ".join(f"{name} ({in_words(size)})" for name, size in done.files.items())
     print(f"uploaded: {files}")
     print(f"see {done.page}; load it with --checkpoint {args.address}")
     if done.license is None:

@@ -102,6 +102,7 @@ class Handler(BaseHTTPRequestHandler):
                 for wanted in json.loads(body)["objects"]
             ]
             return self.answer(200, {"transfer": "basic", "objects": objects})
+        parts = parts or ["revision", "main"]
         if parts[0] == "branch":
             if parts[1] in repo.branches:
                 return self.refuse(409, "", "exists")
