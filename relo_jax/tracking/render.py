@@ -40,7 +40,7 @@ def render(
       **options: see `Tracker.from_pretrained`.
 
     Returns:
-      the Video: H.264, with the source's frame rate. Its file is deleted with it: `save` copies it.
+      the Video: H.264, each frame at its time in the source. Its file is deleted with it: `save` copies it.
 
     Raises:
       UserError: see `relo_jax.track`; the source is a camera or a stream.
@@ -54,9 +54,9 @@ def render(
             tracker = open_tracker(checkpoint, len(box) if has_several_boxes(box) else None, **options)
             followed = follow(tracker, frames, box, ahead=frames.stored, look=heatmap)
             bar = tqdm(total=frames.count, unit=" frames", desc=Path(frames.name).name, disable=not progress)
-            with bar, contextlib.closing(followed), video.write_video(path, frames.rate) as write:
-                for frame, result in followed:
-                    write(draw(frame, result))
+            with bar, contextlib.closing(followed), video.write_video(path, frames.rate, frames.tick) as write:
+                for number, (frame, result) in enumerate(followed):
+                    write(draw(frame, result), seconds=None if frames.tick is None else frames.time_of(number))
                     bar.update()
         undo.pop_all()
     return Video(path, folder)
