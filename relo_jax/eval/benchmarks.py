@@ -113,8 +113,9 @@ def open_benchmark(
     Raises:
       UserError: unknown dataset or split; no such folder, or nothing of the dataset in it.
     """
+    name = str(name)
     if root is None:
-        name, root = _folder_or_name(str(name))
+        name, root = _folder_or_name(name)
     if name == "coco":
         raise UserError("coco has photographs, not videos: there is nothing to track in it")
     if name not in NAMES:

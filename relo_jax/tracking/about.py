@@ -1,15 +1,36 @@
 """What a tracker says of itself, as text and in a notebook."""
 
-from __future__ import annotations
-
 import html
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from relo_jax.tracking.targets import VideoTargets
+import jax
+import numpy as np
+
+from relo_jax.model import RELO
 
 
-def about(tracker: VideoTargets) -> dict[str, str]:
+class Described(Protocol):
+    """What is said of a tracker; see `Tracker`."""
+
+    checkpoint: str | None
+
+    @property
+    def model(self) -> RELO: ...
+
+    @property
+    def device(self) -> jax.Device: ...
+
+    @property
+    def calibrated(self) -> bool: ...
+
+    @property
+    def begun(self) -> bool: ...
+
+    @property
+    def boxes(self) -> np.ndarray: ...
+
+
+def about(tracker: Described) -> dict[str, str]:
     """Checkpoint, network, device, score and state of a tracker, each as a short text."""
     config, device = tracker.model.config, tracker.device
     return {
@@ -21,13 +42,13 @@ def about(tracker: VideoTargets) -> dict[str, str]:
     }
 
 
-def as_text(tracker: VideoTargets) -> str:
+def as_text(tracker: Described) -> str:
     """One line."""
     facts = about(tracker)
     return f"{type(tracker).__name__}({facts['checkpoint']}: {facts['network']}; {facts['computes']}; {facts['state']})"
 
 
-def as_table(tracker: VideoTargets) -> str:
+def as_table(tracker: Described) -> str:
     """The same as an HTML table."""
     rows = "".join(
         f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
@@ -36,7 +57,7 @@ def as_table(tracker: VideoTargets) -> str:
     return f"<p><b>{type(tracker).__name__}</b></p><table>{rows}</table>"
 
 
-def _state(tracker: VideoTargets) -> str:
+def _state(tracker: Described) -> str:
     if not tracker.begun:
         return "waits for init with a frame and a box"
     boxes = tracker.boxes.tolist()

@@ -90,14 +90,11 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callba
         stack.enter_context(distributed.together())  # after the manager, which would wait for failed processes
         report = Report(callback, stop)
         try:
-            start = lambda: first_state(config, model, mesh, manager)
-            # A checkpoint is read by this thread: a read that nobody waits for would outlive the manager.
-            state, position = start() if manager.latest_step() is not None else compiled(start, mesh, stop)
+            state, position = begin(config, model, mesh, manager, stop)
         except interrupts.Stopped:
             tqdm.write("stopped before step 1; the same command starts there", file=sys.stderr)
             return History(workdir, stopped=True)
         first_step = int(state.step)
-        say_how_short(config, first_step)
         cache = Path(workdir).parent / "data_index"
         clips = pipeline.make_dataset(config, model.config, cache=cache)
         held_out = pipeline.make_dataset(config, model.config, train=False, cache=cache)
@@ -116,14 +113,25 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callba
     return History(workdir, means, stop.now())
 
 
-def say_how_short(config: ConfigDict, first_step: int) -> None:
-    """Says if a run is too short for its warm-up of the learning rate."""
-    if warmup_steps(config) < config.optimizer.warmup_steps and not first_step and jax.process_index() == 0:
+def begin(
+    config: ConfigDict, model: RELO, mesh: Mesh, manager: CheckpointManager, stop: distributed.Stop
+) -> tuple[TrainState, dict | None]:
+    """`first_state`. Says if a new run is too short for its warm-up of the learning rate.
+
+    Raises:
+      Stopped: the run is to end.
+    """
+    if manager.latest_step() is not None:
+        # By this thread: a read that nobody waits for any more would outlive the manager.
+        return first_state(config, model, mesh, manager)
+    given, scaled = config.optimizer.warmup_steps, warmup_steps(config)
+    if scaled < given and jax.process_index() == 0:
         tqdm.write(
-            f"config.optimizer.warmup_steps={config.optimizer.warmup_steps} leaves none of config.total_steps="
-            f"{config.total_steps}: the learning rate warms up over the first {warmup_steps(config)}",
+            f"config.optimizer.warmup_steps={given} leaves none of config.total_steps={config.total_steps}: the "
+            f"learning rate warms up over the first {scaled}",
             file=sys.stderr,
         )
+    return compiled(lambda: first_state(config, model, mesh, manager), mesh, stop)
 
 
 def train_to_end(config: ConfigDict, workdir: Path | str) -> None:
@@ -212,7 +220,8 @@ def evaluate_held_out(run: Run, state: TrainState, step: int, train_means: dict[
     Raises:
       Stopped: the run is to end, and this evaluation is made up for when it continues.
     """
-    variables, rows = variables_of(state), []
+    variables = variables_of(state)
+    rows: list[dict[str, jax.Array]] = []
     with run.logger.paused():
         with run.held_out_feed() as feed:
             for batch in itertools.islice(feed, run.config.eval_batches):
@@ -266,7 +275,7 @@ def wait(run: Run, metrics: dict[str, jax.Array]) -> None:
     """Waits for metrics, so that Ctrl-C is noticed at once; if it takes long, says that it was."""
     says = None
     array = next(iter(metrics.values()))
-    while not array.is_ready():
+    while not array.is_ready():  # type: ignore[attr-defined]  # not in jax.Array's type
         time.sleep(_POLL)
         if run.stop.now() and says is None:
             says = time.monotonic() + _PATIENCE
