@@ -3,9 +3,9 @@
     python -m benchmarks.films track     # docs/images/track.webp: the starter on the example clip, and where it looks
     python -m benchmarks.films belief    # docs/images/belief.webp: a policy over its first 40 updates
 
-`track` is `relo track --example --heatmap`, made smaller. `belief` runs the demo's RL stage (`relo demo`, seed 0) from
-the tiny starter's warm-up for 40 of its 300 updates, and asks the policy after each of them about the same frames,
-which no training uses: one of the example clip, three of the sequences that evaluate the demo, and for the curve
+`track` is `relo track --example --heatmap`, every second frame. `belief` runs the demo's RL stage (`relo demo`, seed 0)
+from the tiny starter's warm-up for 40 of its 50 updates, and asks the policy after each of them about the same frames,
+which no training uses: one of the example "walk", three of the sequences that evaluate the demo, and for the curve
 `CURVE_FRAMES` frames of all of those. Search regions are cut off-centre, so that looking at the middle does not pay.
 """
 
@@ -35,7 +35,7 @@ from relo_jax.train.callbacks import StopTraining
 from relo_jax.train.loop import train_and_evaluate
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
-UPDATES = 40
+UPDATES, ALL_UPDATES = 40, 50  # shown; of the demo
 CURVE_FRAMES = (10, 20, 30, 40)
 SHOWN = ((0, 1), (3, 1), (13, 0), (11, 0))  # of the film: sequence, counted from the example, and place in CURVE_FRAMES
 SHIFT = 0.9  # of the region's centre from the target's, in sides of a square as large as the target
@@ -54,22 +54,21 @@ def write_webp(path: Path, frames: list[np.ndarray], milliseconds: int | list[in
     print(f"{path}: {len(frames)} frames of {width} x {height} pixels, {path.stat().st_size / 1e6:.2f} MB")
 
 
-def track(width: int = 560) -> list[np.ndarray]:
+def track() -> list[np.ndarray]:
     """Every second frame of the example clip, with the starter's boxes and policy drawn in."""
     path, box = example()
     with video.open_frames(path) as frames:
         shown = [draw(frame, result) for frame, result in follow(Tracker.from_pretrained(), frames, box, look=True)]
-    height = round(shown[0].shape[0] * width / shown[0].shape[1])
-    return [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in shown[1::2]]
+    return shown[1::2]
 
 
-def example_sequence() -> Sequence:
-    """The example clip with the starter's boxes in place of a ground truth."""
-    path, box = example()
+def walk() -> Sequence:
+    """The example "walk" with the starter's boxes in place of a ground truth."""
+    path, box = example("walk")
     with video.open_frames(path) as frames:
         images, results = zip(*follow(Tracker.from_pretrained(), frames, box), strict=True)
     boxes = np.array([result.box for result in results])
-    return Sequence("example", boxes, np.ones(len(boxes), bool), lambda index: images[index])
+    return Sequence("walk", boxes, np.ones(len(boxes), bool), lambda index: images[index])
 
 
 def clip_of(sequence: Sequence, number: int, config) -> dict[str, np.ndarray]:
@@ -107,8 +106,9 @@ def policies(clips: dict[str, np.ndarray]) -> np.ndarray:
     Returns:
       `[UPDATES + 1, B, T, g, g]`, probabilities.
     """
-    config = demo.stage_config("rl", 0, demo.RL_STEPS, "starter-warmup")
+    config = demo.stage_config("rl", 0, ALL_UPDATES, "starter-warmup")
     config.log_every = config.checkpoint_every = 1
+    config.eval_every = ALL_UPDATES
     config.keep_checkpoints = UPDATES
     model = RELO.from_config(config.model)
 
@@ -143,7 +143,7 @@ def on_target(policy: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def belief() -> list[np.ndarray]:
     """The policy over four frames and its mean probability of the target, after each update."""
-    sequences = [example_sequence(), *held_out_sequences(SEQUENCES, FRAMES)]
+    sequences = [walk(), *held_out_sequences(SEQUENCES, FRAMES)]
     rows = [clip_of(sequence, k, RELO.from_variant("tiny").config) for k, sequence in enumerate(sequences)]
     clips = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     probabilities = policies(clips)
@@ -198,10 +198,10 @@ def main() -> None:
     parser.add_argument("film", nargs="+", choices=["track", "belief"])
     films = parser.parse_args().film
     if "track" in films:
-        write_webp(FOLDER / "track.webp", track(), 66, quality=60)
+        write_webp(FOLDER / "track.webp", track(), 74, quality=75)
     if "belief" in films:
         frames = belief()
-        write_webp(FOLDER / "belief.webp", frames, [1000, *[140] * (len(frames) - 2), 3000], quality=70)
+        write_webp(FOLDER / "belief.webp", frames, [1000, *[140] * (len(frames) - 2), 3000], quality=85)
 
 
 if __name__ == "__main__":

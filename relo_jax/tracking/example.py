@@ -1,18 +1,29 @@
-"""The example: a short clip of camera footage in the package, and the box of its target."""
+"""The examples: short clips of camera footage in the package, and the boxes of their targets."""
 
 from pathlib import Path
 
-CLIP = Path(__file__).parent / "example_clip" / "walk.mp4"  # its source and licence are in the README beside it
-BOX = (495.0, 195.0, 50.0, 147.0)
+from relo_jax.errors import UserError, did_you_mean
+
+FOLDER = Path(__file__).parent / "example_clip"  # the sources and licences are in the README there
+BOXES = {"cup": (230.0, 93.0, 80.0, 194.0), "walk": (495.0, 195.0, 50.0, 147.0)}
 
 
-def example() -> tuple[Path, tuple[float, float, float, float]]:
-    """A clip to try things with: 133 frames of 640 x 360 pixels, in which a woman walks across the picture.
+def example(name: str = "cup") -> tuple[Path, tuple[float, float, float, float]]:
+    """A clip to try things with.
 
         path, box = relo_jax.example()
         relo_jax.render(path, box)
 
+    Args:
+      name: "cup", a bottle that is moved and tilted, which is easy; or "walk", a woman who walks against the sun, which
+        is hard.
+
     Returns:
       the video file, and x, y, w, h of the target in its first frame, in pixels.
+
+    Raises:
+      UserError: no example has that name.
     """
-    return CLIP, BOX
+    if name not in BOXES:
+        raise UserError(f"there is no example {name!r}{did_you_mean(name, BOXES)}: there are {', '.join(BOXES)}")
+    return FOLDER / f"{name}.mp4", BOXES[name]
