@@ -90,7 +90,7 @@ class Steady:
     """
 
     def __init__(self, targets: int, frames: int):
-        self._level, self._recent = np.ones(targets), np.ones((targets, int(frames)))
+        self._level, self._recent = np.ones(targets), np.ones((targets, frames))
 
     def begin(self, target: int | slice = slice(None)) -> None:
         """A target, or all of them, begins anew and counts as found."""

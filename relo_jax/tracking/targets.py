@@ -63,7 +63,7 @@ class VideoTargets:
         self._device_crops = self._engine.device.platform != "cpu" if device_crops is None else device_crops
         self._begun = False
         self._recent = np.full((count, RECENT, 4), np.nan)  # last boxes that the host knows
-        self._steady = confidence.Steady(count, self.options["found_frames"])
+        self._steady = confidence.Steady(count, int(self.options["found_frames"]))
         self._under_way: collections.deque[_Sent] = collections.deque()  # chunks whose answers it does not know
         self._warm_up()
 
