@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from relo_jax.checkpoints import load as checkpoint
+from relo_jax.checkpoints.pytorch.parameter_map import abstract_variables
 from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.eval.benchmarks import Benchmark
@@ -36,7 +37,7 @@ def install(replace, start):
 def write_start(path):
     """A checkpoint to start from, of random numbers; with all heads, so that none need be made (and compiled)."""
     model, rng = RELO.from_variant("tiny", **MODEL), np.random.default_rng(0)
-    like = checkpoint.abstract_variables(model)
+    like = abstract_variables(model)
     variables = jax.tree.map(lambda leaf: rng.uniform(0.01, 0.1, leaf.shape).astype(np.float32), like)
     checkpoint.save_variables(path, model, variables)
 
