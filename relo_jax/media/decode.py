@@ -8,6 +8,7 @@ has no reliable times; there, every packet that fails counts as one lost frame.
 
 import contextlib
 import math
+import struct
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import cast
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.stream import VideoStream
 
 from relo_jax.errors import UserError
@@ -63,18 +65,31 @@ def open_container(
     Raises:
       UserError: it cannot be opened, or has no video stream.
     """
+    # FFmpeg takes what is before a colon in a file's name (12:30:05.mp4) for a protocol.
+    address = f"file:{source}" if isinstance(source, Path) else source
     try:
-        container = av.open(str(source), options=options or {}, timeout=timeout)
+        container = av.open(address, options=options or {}, timeout=timeout)
     except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{name} cannot be read as a video ({ffmpeg_message(error)})") from error
-    if not container.streams.video:
+    try:
+        stream = picture_stream(container, name)
+    except UserError:
         container.close()
-        raise UserError(f"{name} is not a video: it has no pictures")
-    if container.streams.video[0].codec_context is None:
+        raise
+    if stream.codec_context is None:
         container.close()
         raise UserError(f"{name} cannot be read as a video (unknown codec)")
-    container.streams.video[0].codec_context.options = _LIMITS
+    stream.codec_context.options = _LIMITS
     return container
+
+
+def picture_stream(container: InputContainer, name: str = "") -> VideoStream:
+    """The first stream of moving pictures: the cover of a sound file is none. Raises UserError if there is none."""
+    moving = (s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
+    stream = next(moving, None)
+    if stream is None:
+        raise UserError(f"{name} is not a video: it has no pictures")
+    return stream
 
 
 @contextlib.contextmanager
@@ -86,9 +101,9 @@ def open_file(source: Path | str, name: str, timeout: float | None = None) -> It
 
 def read_container(container: InputContainer, name: str) -> Frames:
     """The frames of an open container: all of them, in order of presentation."""
-    stream = container.streams.video[0]
+    stream = picture_stream(container)
     stream.thread_type = "AUTO"
-    rate = stream.average_rate or DEFAULT_RATE
+    rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
     frames = Frames(name, _header_count(stream, rate), rate, iter(()), stored=True)
     frames.tick = stream.time_base if is_timed(container) else None
     frames.has_sound = bool(container.streams.audio)
@@ -156,7 +171,10 @@ class _FrameCounter:
             return header_count
         if self._stream.frames:
             return count if self._last > _header_end(self._stream) - 2 / self._rate else header_count
-        if self._last <= _header_end(self._stream) - _SOUND_OVERHANG:
+        # What lasts longer than the pictures can be a sound, or the last of pictures at irregular times.
+        alone = self._is_regular and len(self._stream.container.streams) == 1
+        tolerance = 2 / self._rate + 2 * self._unit if alone else _SOUND_OVERHANG
+        if self._last <= _header_end(self._stream) - tolerance:
             return header_count
         # At a regular rate, a longer step is a gap.
         return round((self._last - self._first) * self._rate) + 1 if self._is_regular else count
@@ -164,7 +182,7 @@ class _FrameCounter:
 
 def _read(container: InputContainer, frames: Frames) -> Iterator[np.ndarray | Unreadable]:
     count = left_out = 0
-    counter = _FrameCounter(container.streams.video[0], frames.rate)
+    counter = _FrameCounter(picture_stream(container), frames.rate)
     clock = _Clock(frames)
     for picture in _until_error(decode_pictures(container), frames):
         if isinstance(picture, str):
@@ -213,10 +231,24 @@ def _until_error(pictures: Iterable[av.VideoFrame | Lost], frames: Frames) -> It
 
 
 def upright_rgb(picture: av.VideoFrame) -> np.ndarray:
-    """A decoded picture as uint8 RGB `[H, W, 3]`, turned upright: phones store the rotation as metadata."""
-    turns = round(picture.rotation / 90) % 4
+    """A decoded picture as uint8 RGB `[H, W, 3]`, turned and mirrored as its metadata say, for phones store both so.
+
+    Other angles than multiples of 90 degrees are ignored.
+    """
     image = picture.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)
+    if matrix is None:
+        return image
+    # Columns x and y of the picture go to (a, b) and (c, d), in fixed point with the sign that matters here.
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    if a and d and not (b or c):
+        image = image[:, ::-1] if a < 0 else image
+        image = image[::-1] if d < 0 else image
+    elif b and c and not (a or d):
+        image = image.swapaxes(0, 1)
+        image = image[:, ::-1] if c < 0 else image
+        image = image[::-1] if b < 0 else image
+    return np.ascontiguousarray(image)
 
 
 def has_hidden_packets(stream: VideoStream) -> bool:
@@ -226,7 +258,7 @@ def has_hidden_packets(stream: VideoStream) -> bool:
 
 def decode_pictures(container: InputContainer) -> Iterator[av.VideoFrame | Lost]:
     """Decodes the first video stream in order of presentation; a lost frame gives its reason."""
-    stream = container.streams.video[0]
+    stream = picture_stream(container)
     has_times, has_hidden = is_timed(container), has_hidden_packets(stream)
     expected, given_up, latest, failure = [], set(), None, None  # times, times, time, reason
     for packet in packets(container, stream):

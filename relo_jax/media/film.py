@@ -28,7 +28,7 @@ import numpy as np
 
 from relo_jax.errors import UserError
 from relo_jax.media import streams, video
-from relo_jax.media.decode import Lost, decode_pictures, open_container, read_container, upright_rgb
+from relo_jax.media.decode import Lost, decode_pictures, open_container, picture_stream, read_container, upright_rgb
 from relo_jax.media.frame_index import scan
 from relo_jax.media.frames import Frames, Unreadable
 from relo_jax.media.images import list_images
@@ -197,7 +197,7 @@ class _Folder(Film):
 
 def _open(path: Path, name: str) -> Any:
     container = open_container(path, name)
-    container.streams.video[0].thread_type = "AUTO"
+    picture_stream(container).thread_type = "AUTO"
     return container
 
 
@@ -253,7 +253,7 @@ class _File(Film):
         yield from (self._unreadable(lost) for lost in range(number, last + 1))
 
     def _backwards(self, first: int, last: int, frames: Frames) -> Iterator[np.ndarray | Unreadable]:
-        stream = self.container.streams.video[0]
+        stream = picture_stream(self.container)
         held = max(1, MAX_HELD // max(1, 3 * stream.width * stream.height))
         end = first + 1
         while end > last:
@@ -269,7 +269,7 @@ class _File(Film):
         pts, keys = self.index.pts, self.index.keys
         place, back = bisect.bisect_right(keys, number) - 1, 1
         while place >= 0:  # some formats find a place only roughly
-            self.container.seek(pts[keys[place]], stream=self.container.streams.video[0], backward=True)
+            self.container.seek(pts[keys[place]], stream=picture_stream(self.container), backward=True)
             pictures = iter(decode_pictures(self.container))
             first = next((picture for picture in pictures if picture.pts is not None), None)
             if first is not None and first.pts <= pts[number]:

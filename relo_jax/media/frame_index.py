@@ -13,7 +13,15 @@ from typing import Any
 
 import av
 
-from relo_jax.media.decode import Lost, decode_pictures, has_hidden_packets, is_timed, open_container, packets
+from relo_jax.media.decode import (
+    Lost,
+    decode_pictures,
+    has_hidden_packets,
+    is_timed,
+    open_container,
+    packets,
+    picture_stream,
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Index:
 def scan(path: Path, name: str) -> Index | None:
     """Where the frames of a file are; None if they have no reliable times."""
     with open_container(path, name) as container:
-        stream = container.streams.video[0]
+        stream = picture_stream(container)
         tick = stream.time_base
         if not is_timed(container) or not tick:
             return None
@@ -55,6 +63,6 @@ def _listed(container: Any, stream: Any) -> Iterator[tuple[int | None, int | Non
 
 
 def _decoded(container: Any) -> Iterator[tuple[int | None, int | None, bool]]:
-    container.streams.video[0].thread_type = "AUTO"
+    picture_stream(container).thread_type = "AUTO"
     for picture in decode_pictures(container):
         yield picture.pts, None, not isinstance(picture, Lost) and bool(picture.key_frame)

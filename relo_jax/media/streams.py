@@ -15,7 +15,14 @@ import cv2
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.media.decode import container_end, decode_pictures, open_container, read_container, upright_rgb
+from relo_jax.media.decode import (
+    container_end,
+    decode_pictures,
+    open_container,
+    picture_stream,
+    read_container,
+    upright_rgb,
+)
 from relo_jax.media.frames import DEFAULT_RATE, Frames
 from relo_jax.media.latest_frame import LazyFrame, Reading, latest_frame
 
@@ -94,7 +101,7 @@ def _rgb(frame: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _stream(container: av.container.InputContainer) -> Reading:
-    stream = container.streams.video[0]
+    stream = picture_stream(container)
     stream.thread_type = "SLICE"  # FFmpeg's threads by frame would delay the stream by several frames
     end, latest = container_end(container), -math.inf
 

@@ -1,6 +1,7 @@
 """Damaged videos: every frame keeps its index, lost frames are counted and reported, nothing hangs."""
 
 import random
+import struct
 
 import av
 import cv2
@@ -236,3 +237,85 @@ def test_a_corrupted_file_gives_frames_or_a_one_line_error(tmp_path, seed):
             refused += 1
             assert name in str(error) and "\n" not in str(error)
     assert refused < 300
+
+
+@pytest.mark.parametrize("name", ["12:30:05.mp4", "http:x.mp4", "C:\\Users\\me\\v.mp4", "file:a.mp4", "a%20b#c?d.mp4"])
+def test_a_name_may_have_a_colon(tmp_path, monkeypatch, name):
+    encode(tmp_path / "film.mp4", 3).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for path in (name, tmp_path / name):
+        assert len(read(path)[0]) == 3
+
+
+def test_a_cover_is_no_film(tmp_path):
+    """A sound file with a picture, as music has it, and a film with a picture in front."""
+
+    def mux(path, *, film):
+        with av.open(str(path), "w") as container:
+            cover = container.add_stream("mjpeg", rate=25)
+            cover.height, cover.width, cover.pix_fmt = 96, 128, "yuvj420p"
+            cover.disposition = av.stream.Disposition.attached_pic
+            moving = container.add_stream("libx264", rate=25) if film else None
+            if film:
+                moving.height, moving.width, moving.pix_fmt = 96, 128, "yuv420p"
+            for t in range(5 if film else 1):
+                frame = av.VideoFrame.from_ndarray(picture(t), format="rgb24")
+                if t == 0:
+                    container.mux([*cover.encode(frame), *cover.encode()])
+                if film:
+                    container.mux(moving.encode(frame))
+            if film:
+                container.mux(moving.encode())
+        return path
+
+    with pytest.raises(UserError, match=r"cover.mp4 is not a video: it has no pictures"):
+        read(mux(tmp_path / "cover.mp4", film=False))
+    assert len(read(mux(tmp_path / "film.mp4", film=True))[0]) == 5
+
+
+# a, b, c, d of the display matrix -> what is seen
+ORIENTATIONS = {
+    (1, 0, 0, 1): lambda x: x,
+    (-1, 0, 0, 1): lambda x: x[:, ::-1],  # the front camera of a phone
+    (1, 0, 0, -1): lambda x: x[::-1],
+    (-1, 0, 0, -1): lambda x: x[::-1, ::-1],
+    (0, 1, -1, 0): lambda x: np.rot90(x, -1),
+    (0, -1, 1, 0): lambda x: np.rot90(x),
+    (0, 1, 1, 0): lambda x: x.swapaxes(0, 1),
+    (0, -1, -1, 0): lambda x: np.rot90(x.swapaxes(0, 1), 2),
+    (0.7071, 0.7071, -0.7071, 0.7071): lambda x: x,  # 45 degrees: left as it is
+}
+
+
+@pytest.mark.parametrize("matrix", ORIENTATIONS)
+def test_a_film_is_turned_and_mirrored_as_its_matrix_says(tmp_path, matrix):
+    path = encode(tmp_path / "film.mp4", 2)
+    plain = read(path)[0][0]
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (round(65536 * value) for value in matrix)
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read(path)[0][0], ORIENTATIONS[matrix](plain))
+
+
+def test_the_rate_of_ogg_is_found(shared):
+    items, frames = read(shared / "cases" / "ogg_rate" / "t.ogv")
+    assert (len(items), frames.count, frames.rate) == (30, 30, 25)
+
+
+def test_less_than_a_second_that_is_missing_is_noticed(tmp_path):
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=240)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        stream.options = {"g": "24"}
+        for t in range(480):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(t % 50), format="rgb24")))
+        container.mux(stream.encode())
+    items, frames = read(path)
+    assert len(items) == frames.count == 480
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 9 // 10])
+    items, frames = read(path)
+    assert len(items) < 470 and frames.count == 480
