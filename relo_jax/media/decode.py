@@ -236,7 +236,7 @@ def upright_rgb(picture: av.VideoFrame) -> np.ndarray:
     Other angles than multiples of 90 degrees are ignored.
     """
     image = picture.to_ndarray(format="rgb24")
-    matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)
+    matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]  # its stubs say str
     if matrix is None:
         return image
     # Columns x and y of the picture go to (a, b) and (c, d), in fixed point with the sign that matters here.

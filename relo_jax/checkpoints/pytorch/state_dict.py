@@ -116,7 +116,8 @@ def matching(names: Iterable[str], patterns: Iterable[str]) -> str | None:
 
 def _groups(where: str, loaded: Any) -> list[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """(keys that lead to it, dict) once for each dict with tensors, in the order of the file."""
-    groups, seen = [], set()
+    groups: list[tuple[tuple[str, ...], Mapping[str, Any]]] = []
+    seen = set()
     left: list[tuple[tuple[str, ...], Any]] = [((), loaded)]
     while left:
         path, values = left.pop()

@@ -84,7 +84,7 @@ class _Object(NamedTuple):
     category: Any
 
 
-def _named(items: list, kind: type) -> dict[int, str]:
+def _named(items: list[Any], kind: type[_Image] | type[_Class]) -> dict[int, str]:
     """Id -> name of images or classes. Raises ValueError and TypeError for other content."""
     if not all(isinstance(item, kind) and isinstance(item.name, str) for item in items):
         raise ValueError("an image or a category without a name")
