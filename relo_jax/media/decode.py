@@ -191,7 +191,7 @@ def _read(container: InputContainer, frames: Frames) -> Iterator[np.ndarray | Un
                 continue
             item: np.ndarray | Unreadable = Unreadable(f"{frames.name}: frame {count} does not decode ({picture})")
         else:
-            item = upright_rgb(picture)
+            item = frame_of(picture, frames.name, count)
             frames.damaged += picture.is_corrupt
             counter.add(picture)
             if left_out and not count:
@@ -249,6 +249,14 @@ def upright_rgb(picture: av.VideoFrame) -> np.ndarray:
         image = image[:, ::-1] if c < 0 else image
         image = image[::-1] if b < 0 else image
     return np.ascontiguousarray(image)
+
+
+def frame_of(picture: av.VideoFrame, name: str, number: int) -> np.ndarray | Unreadable:
+    """`upright_rgb`, or an Unreadable if the picture of a damaged film has no colours that can be converted."""
+    try:
+        return upright_rgb(picture)
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        return Unreadable(f"{name}: frame {number} does not decode ({ffmpeg_message(error)})")
 
 
 def has_hidden_packets(stream: VideoStream) -> bool:

@@ -28,7 +28,7 @@ import numpy as np
 
 from relo_jax.errors import UserError
 from relo_jax.media import streams, video
-from relo_jax.media.decode import Lost, decode_pictures, open_container, picture_stream, read_container, upright_rgb
+from relo_jax.media.decode import Lost, decode_pictures, frame_of, open_container, picture_stream, read_container
 from relo_jax.media.frame_index import scan
 from relo_jax.media.frames import Frames, Unreadable
 from relo_jax.media.images import list_images
@@ -246,7 +246,7 @@ class _File(Film):
                 if found > last:
                     return
                 frames.damaged += picture.is_corrupt
-                yield upright_rgb(picture)
+                yield frame_of(picture, frames.name, found)
                 number = found + 1
                 if number > last:
                     return

@@ -69,7 +69,7 @@ def read(path: str | Path) -> list[BoxTrack]:
     """The targets of a file. Raises UserError."""
     text = read_text(path)
     reading = _Reading(path)
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")  # which the text is, whatever its first line says
     reading.line = lambda: parser.CurrentLineNumber
     parser.StartElementHandler, parser.EndElementHandler = reading.start, reading.end
     parser.StartDoctypeDeclHandler = reading.refuse
