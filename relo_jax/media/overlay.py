@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -58,7 +58,7 @@ def draw(
       uint8 `[H, W, 3]`, RGB.
     """
     out = _as_rgb(frame)
-    results = result if isinstance(result, list) else [] if result is None else [result]
+    results: list[Any] = result if isinstance(result, list) else [] if result is None else [result]
     for target in results:
         if (policy := getattr(target, "policy", None)) is not None:
             out = draw_policy(out, policy, target.region)
