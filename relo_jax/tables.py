@@ -10,6 +10,17 @@ from collections.abc import Iterable, Sequence
 _RULES = {"l": ":--", "r": "--:"}
 
 
+def printable(text: object, most: int = 200) -> str:
+    """Text of others, such as a file's name, fit for a page or a terminal: one line of printable characters.
+
+    A character that cannot be printed, such as half of a pair of surrogates, is shown by its code. At most `most`
+    characters are kept.
+    """
+    line = " ".join(str(text)[: most + 1].splitlines())
+    line = "".join(c if c.isprintable() else " " if c == "\t" else c.encode("unicode_escape").decode() for c in line)
+    return line if len(line) <= most else f"{line[: most - 1]}\u2026"
+
+
 def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
     """A Markdown table.
 

@@ -112,10 +112,10 @@ def named_folders(results: Iterable[str]) -> dict[str, Path]:
     for text in results:
         # Names and folders may contain =. The folder begins after the first = that is followed by an existing one.
         splits = [(text[: m.start()], text[m.end() :]) for m in re.finditer("=", text)]
-        if not splits or Path(text).is_dir():
+        if not splits or _is_folder(text):
             name, folder = _own_name(Path(text)), text
         else:
-            name, folder = next((s for s in splits if s[1] and Path(s[1]).is_dir()), splits[0])
+            name, folder = next((s for s in splits if s[1] and _is_folder(s[1])), splits[0])
         name, folder = name.strip(), folder.strip()
         if not name or not folder:
             raise UserError(f"{text!r} is not NAME=FOLDER, such as ours=results/ours")
@@ -125,6 +125,13 @@ def named_folders(results: Iterable[str]) -> dict[str, Path]:
     if not folders:
         raise UserError("no results to compare: name a folder of them, NAME=FOLDER")
     return folders
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False
 
 
 def _looks(checkpoint: str, results: Path) -> Looks:

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from relo_jax import tables
 from relo_jax.eval.report.page_style import CSS
 from relo_jax.files import atomic_write
 
@@ -56,8 +57,8 @@ def write_page(path: Path | str, title: str, lead: str, sections: Iterable[str],
 
 
 def escape(text: object) -> str:
-    """Text as HTML."""
-    return html.escape(str(text))
+    """Text as HTML, of printable characters."""
+    return html.escape(tables.printable(text, 2000))
 
 
 def section(title: str, *parts: str, kind: str = "") -> str:

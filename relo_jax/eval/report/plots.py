@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 
+from relo_jax import tables
 from relo_jax.eval import calibration, metrics
 from relo_jax.media.figures import COLOURS, STYLE, Figure, Target, save
 
@@ -131,7 +132,7 @@ def reliability_plot(target: Target, trackers: Mapping[str, tuple[np.ndarray, np
             _, means, hits = np.array(calibration.filled_bins(scores, right)).reshape(-1, 3).T
             style = {"color": COLOURS[k % len(COLOURS)], "zorder": 3 + k}
             error = calibration.expected_calibration_error(scores, right)
-            axes.plot(means, hits, "o-", label=f"{label}  {error:.3f}", markersize=5, linewidth=2, **style)
+            axes.plot(means, hits, "o-", label=f"{_fitting(label)}  {error:.3f}", markersize=5, linewidth=2, **style)
             counts.stairs(np.histogram(scores, edges)[0] / max(1, len(scores)), edges, linewidth=1.8, **style)
         axes.set(title="Reliability", ylabel="share of frames right", xlim=(0, 1), ylim=(0, 1.02))
         counts.set(xlabel="score", ylabel="frames", xlim=(0, 1))
@@ -179,5 +180,5 @@ def _curves(axes, lines, measure, boxes):
 
 def _fitting(label):
     """A name short enough for a legend, with a blank before _: Matplotlib leaves out names that begin with it."""
-    label = label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}\u2026"
+    label = tables.printable(label, _LONGEST).replace("$", r"\$")  # which begins a formula
     return f" {label}" if label.startswith("_") else label

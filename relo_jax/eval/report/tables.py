@@ -13,6 +13,7 @@ from typing import Any
 from relo_jax import tables
 from relo_jax.files import atomic_write
 
+_FORMULA = ("=", "+", "-", "@")  # begin a formula in a spreadsheet
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     c: f"\\{c}" for c in "&%$#_{}"
 }
@@ -26,20 +27,22 @@ def as_text(heading: str, columns: Mapping[str, str], rows: Mapping[str, Mapping
       columns: name of a number -> its heading.
       rows: label -> numbers by name.
     """
-    cells = [[label, *(f"{numbers[name]:.3f}" for name in columns)] for label, numbers in rows.items()]
+    cells = [
+        [tables.printable(label), *(f"{numbers[name]:.3f}" for name in columns)] for label, numbers in rows.items()
+    ]
     return tables.terminal([[heading, *columns.values()], *cells], "l" + "r" * len(columns))
 
 
 def write_csv(path: Path, heads: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Writes a table; NaN and None become empty cells.
+    """Writes a table; NaN and None become empty cells. A text that a spreadsheet would run as a formula gets a quote.
 
     Raises:
       UserError: cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows([["" if _unknown(v) else _short(v) for v in row] for row in rows])
+    writer.writerow([_cell(head) for head in heads])
+    writer.writerows([["" if _unknown(v) else _cell(v) for v in row] for row in rows])
     _write(path, text.getvalue())
 
 
@@ -93,7 +96,7 @@ def write_json(path: Path, value: object) -> None:
 
 def latex(text: object) -> str:
     """Text with the special characters of LaTeX escaped."""
-    return "".join(_SPECIAL.get(c, c) for c in str(text))
+    return "".join(_SPECIAL.get(c, c) for c in tables.printable(text))
 
 
 def without_nan(value: Any) -> Any:
@@ -107,7 +110,7 @@ def without_nan(value: Any) -> Any:
 
 def _write_tabular(path, heads, rows, comment):
     """rows: label -> cells as LaTeX, one for each heading except the first."""
-    lines = [f"% {comment}", rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}", r"\toprule"]
+    lines = [f"% {tables.printable(comment, 1000)}", rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}", r"\toprule"]
     lines += [" & ".join(map(latex, heads)) + r" \\", r"\midrule"]
     lines += [" & ".join([latex(name), *cells]) + r" \\" for name, cells in rows.items()]
     _write(path, "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n")
@@ -140,8 +143,11 @@ def _rounded(value):
     return round(100 * value, 1)
 
 
-def _short(value):
-    return f"{value:.6g}" if isinstance(value, float) else value
+def _cell(value):
+    if not isinstance(value, str):
+        return f"{value:.6g}" if isinstance(value, float) else value
+    text = tables.printable(value, 1000)
+    return f"'{text}" if text.lstrip()[:1] in _FORMULA else text
 
 
 def _unknown(value):

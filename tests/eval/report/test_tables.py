@@ -24,3 +24,31 @@ def test_latex_ranks_as_it_prints_and_shows_what_is_unknown(tmp_path):
     ]  # fmt: skip
     tables.write_csv(tmp_path / "t.csv", ["a", "b"], [['with "quotes", and', float("nan")]])
     assert list(csv.reader((tmp_path / "t.csv").open())) == [["a", "b"], ['with "quotes", and', ""]]
+
+
+def test_cells_are_never_formulas(tmp_path):
+    """A spreadsheet runs a cell that begins with one of these, in a file that came from somebody else."""
+    names = ["=cmd()", "+1", "-2+3", "@SUM(A1)", " =1", "\t=1", "\r=1", "a\x1b[31mb", "ours"]
+    tables.write_csv(tmp_path / "t.csv", ["=head"], [[name, -0.5] for name in names])
+    head, *rows = csv.reader((tmp_path / "t.csv").open())
+    assert head == ["'=head"]
+    assert [row[0] for row in rows] == [
+        "'=cmd()", "'+1", "'-2+3", "'@SUM(A1)", "' =1", "' =1", "' =1", "a\\x1b[31mb", "ours",
+    ]  # fmt: skip
+    assert {row[1] for row in rows} == {"-0.5"}  # a number is one
+
+
+def test_latex_has_no_commands_of_others(tmp_path):
+    comment, name = "x\n\\input{|id}\r\\write18{id}\u2028\\x", "a\n\\input{|id}"
+    tables.write_latex(tmp_path / "t.tex", ["AUC"], {name: [0.5]}, comment=comment)
+    lines = (tmp_path / "t.tex").read_text().splitlines()
+    assert [line for line in lines if line.lstrip().startswith(("\\input", "\\write", "\\x"))] == []
+    assert lines[0].startswith("% x ") and r"a \textbackslash{}input\{|id\}" in lines[5]
+
+
+def test_any_name_can_be_written(tmp_path):
+    for name in ("s\udcff", "\ud800", "n" * 5000, "\x00\x07"):
+        tables.write_latex(tmp_path / "t.tex", ["AUC"], {name: [0.5]}, comment=name)
+        tables.write_csv(tmp_path / "t.csv", [name], [[name]])
+        tables.write_json(tmp_path / "t.json", {name: name})
+        tables.as_text("tracker", {"auc": "AUC"}, {name: {"auc": 0.5}}).encode()
