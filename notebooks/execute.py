@@ -15,7 +15,8 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 SHORT = "RELO_NOTEBOOK_SHORT"  # environment variable that the notebooks read
 _SECONDS = 3600  # for a cell
-_WIDEST, _COLOURS = 1000, 48  # of stored pictures: pixels and colours
+_WIDEST, _COLOURS = 900, 32  # of stored pictures: pixels and colours
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _KEPT = ("text/plain", "text/html", "image/png")
 
 
@@ -51,6 +52,8 @@ def _shrunk(output):
         output.text = "\n".join(lines)
         return output if output.text.strip() else None
     data = output.get("data", {})
+    if _WIDGET in data:
+        return None  # of which only the state at the beginning would be left
     for kind in set(data) - set(_KEPT):
         del data[kind]
     if "image/png" in data:
@@ -93,9 +96,9 @@ def _frame_of(video: re.Match) -> str:
     with av.open(io.BytesIO(base64.b64decode(video[1]))) as container:
         frames = list(container.decode(video=0))
     picture = frames[len(frames) // 2].to_image()
-    picture.thumbnail((480, 480))
+    picture.thumbnail((420, 420))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80, optimize=True)
+    picture.save(buffer, "JPEG", quality=75, optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
     line = "<div><i>A frame of the film, which plays when the cell is run.</i></div>"
     return f'<img src="data:image/jpeg;base64,{data}">{line}'

@@ -93,10 +93,12 @@ def test_stored_outputs_are_the_last_state_of_bars_and_a_frame_of_films(execute,
     page = f'<video controls><source type="video/mp4" src="data:video/mp4;base64,{data}"></video>'
     bar = Node(output_type="stream", name="stderr", text=" 0%\r 50%\r100%\n")
     again = Node(output_type="stream", name="stderr", text="done\n")
-    film = Node(output_type="display_data", data={"text/html": page, "application/vnd.jupyter.widget-view+json": {}})
-    cell = Node(cell_type="code", metadata={}, outputs=[bar, again, film])
+    film = Node(output_type="display_data", data={"text/html": page, "application/json": {}})
+    widget = Node(output_type="display_data", data={"text/plain": "0%", execute._WIDGET: {}})
+    cell = Node(cell_type="code", metadata={}, outputs=[bar, again, widget, film])
     execute.shrink(Node(metadata={"widgets": {}}, cells=[cell]))
     assert cell.outputs[0].text == "100%\ndone\n"
+    assert len(cell.outputs) == 2
     (kind, stored), *others = cell.outputs[1]["data"].items()
     assert kind == "text/html" and not others and len(stored) < 60_000
     assert stored.startswith('<img src="data:image/jpeg;base64,/9j/') and "plays when the cell is run" in stored

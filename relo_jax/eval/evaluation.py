@@ -28,7 +28,7 @@ _BOXES = (
 )
 
 
-@dataclass
+@dataclass(repr=False)
 class Evaluation:
     """The outcome of an evaluation.
 
@@ -86,6 +86,12 @@ class Evaluation:
             lines.append(_BOXES)
         lines += [f"{name:<{width}}  failed: {reason}" for name, reason in self.failed.items()]
         return "\n".join(lines + self.benchmark.omissions())
+
+    def __repr__(self) -> str:
+        count = f"{len(self.boxes):,} sequences" + (f", {len(self.failed):,} failed" if self.failed else "")
+        main, heading = next(iter(self.benchmark.columns.items()))
+        measured = f", {heading} {self.tracker.mean_numbers()[main]:.3f}" if self.curves else ", nothing measured here"
+        return f"Evaluation({self.tracker.label} on {self.benchmark.title}: {count}{measured})"
 
     def plot(self, path: Target = None) -> Figure:
         """Success and precision of the tracker and of a box that never moves.

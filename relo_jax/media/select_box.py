@@ -67,7 +67,7 @@ class BoxSelection:
     def page(self) -> str:
         """The picture as HTML."""
         height, width = self._frame.shape[:2]
-        jpeg = cv2.imencode(".jpg", cv2.cvtColor(self._frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+        jpeg = cv2.imencode(".jpg", cv2.cvtColor(self._frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 70])[1]
         settings = {
             "name": self._name,
             "image": f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}",

@@ -239,6 +239,7 @@ def test_a_notebook_shows_the_table_and_the_curves():
         "1.000",
     ]
     assert mean[0] == "mean of 2" and published[0] == "as published" and mean[2] > published[2]
+    assert repr(evaluation) == f"Evaluation(<ours> on procedural: 2 sequences, 1 failed, AUC {mean[2]})"
     page = evaluation._repr_html_()
     assert "&lt;ours&gt; on procedural" in page and f"{benchmark[2].name} failed: no space left" in page
     success, precision = evaluation.plot().subfigs
