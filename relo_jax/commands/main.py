@@ -5,6 +5,7 @@ runs, so that `--help` is immediate. A user's mistake (`UserError`) is one line 
 """
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from relo_jax.compilation_cache import keep_compiled_programs
 from relo_jax.errors import UserError
 from relo_jax.extras import not_installed
 from relo_jax.interrupts import leave
+
+# Errors of any file operation that are no bugs: a full disk, a quota, a read-only disk, a name of 5,000 characters.
+_OF_THE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
 
 COMMANDS = {  # name of the module -> its line in `relo --help`
     "demo": "train a small model on procedural clips, evaluate it and write a video, in minutes",
@@ -105,7 +109,7 @@ def _status(argv: Sequence[str] | None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int | None:
-    """Runs the command. Raises UserError also for a package that an extra brings and that is not installed."""
+    """Runs the command. Raises UserError also for a package that is not installed, and for a full disk."""
     try:
         return args.run(args)
     except ModuleNotFoundError as error:
@@ -113,6 +117,11 @@ def _run(args: argparse.Namespace) -> int | None:
         if missing is None:
             raise
         raise missing from error
+    except OSError as error:
+        if error.errno not in _OF_THE_SYSTEM:
+            raise
+        where = f"{str(error.filename)[:200]}: " if error.filename else ""
+        raise UserError(f"{where}{error.strerror}") from error
 
 
 if __name__ == "__main__":

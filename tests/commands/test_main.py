@@ -1,5 +1,6 @@
 """The command line: every command is there and imports only when it runs, and mistakes are one line."""
 
+import errno
 import os
 import re
 import subprocess
@@ -277,3 +278,18 @@ def test_programs_of_simulated_devices_are_not_kept(monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     cli.keep_compiled_programs()
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 1), (errno.ENAMETOOLONG, 1), (errno.EINVAL, None)])
+def test_a_full_disk_is_one_line_and_other_errors_are_bugs(monkeypatch, capsys, number, status):
+    def fail(args):
+        raise OSError(number, os.strerror(number), "runs/a" * 1000)
+
+    monkeypatch.setattr(train, "run", fail)
+    if status is None:
+        with pytest.raises(OSError):
+            cli.main(["train"])
+        return
+    assert cli.main(["train"]) == status
+    message = capsys.readouterr().err
+    assert message.startswith("relo: runs/a") and message.endswith(f"{os.strerror(number)}\n") and len(message) < 300
