@@ -18,6 +18,9 @@ from relo_jax.config.validation import from_dict, unknown_field
 from relo_jax.errors import UserError
 
 
+_KINDS = {int: "an integer", float: "a number", bool: "true or false", tuple: "values with commas between them"}
+
+
 def read_config(
     program: str, config: str | None, fields: Iterable[str] = (), default: ConfigDict | None = None
 ) -> ConfigDict:
@@ -88,11 +91,21 @@ def _parsed(program: str, values: flags.FlagValues, argv: list[str], file: Path)
     """The config after the flags of `argv`. Raises UserError."""
     try:
         rest = values(argv)[1:]
+    except flags.IllegalFlagValueError as error:
+        raise UserError(f"{program}: {_of_another_type(str(error), values) or _reason(error, file)}") from error
     except Exception as error:  # from a flag, or from anything that the config file does
         raise UserError(f"{program}: {_reason(error, file)}") from error
     if rest:
         raise UserError(f"{program}: unexpected argument {rest[0]!r}; see {program} --help")
     return values.config
+
+
+def _of_another_type(message: str, values: flags.FlagValues) -> str | None:
+    """What a field expects, from absl's message `flag --config.seed=None: invalid literal ...`; None for others."""
+    found = re.match(r"flag --(config\.\S+?)=(.*?): ", message)
+    default = flatten(values["config"].value).get(found[1].removeprefix("config.")) if found else None
+    kind = _KINDS.get(type(default))
+    return None if kind is None or found is None else f"{found[1]} is {found[2][:60]!r}, expected {kind}"
 
 
 def _current_name(program: str, argument: str, known: ConfigDict) -> str:
