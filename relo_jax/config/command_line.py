@@ -17,7 +17,6 @@ from relo_jax.config.renamed import RENAMED, report_new_name
 from relo_jax.config.validation import from_dict, unknown_field
 from relo_jax.errors import UserError
 
-
 _KINDS = {int: "an integer", float: "a number", bool: "true or false", tuple: "values with commas between them"}
 
 

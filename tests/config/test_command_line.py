@@ -44,7 +44,10 @@ def test_two_command_lines_in_one_process_do_not_mix():
     ("argv", "message"),
     [
         ([f"--config={TINY}", "--workdir=x", "--config.batchsize=4"], "did you mean 'batch_size'"),
-        ([f"--config={TINY}", "--workdir=x", "--config.batch_size=four"], "config.batch_size is 'four', expected an integer"),
+        (
+            [f"--config={TINY}", "--workdir=x", "--config.batch_size=four"],
+            "config.batch_size is 'four', expected an integer",
+        ),
         ([f"--config={TINY}", "--workdir=x", "--config.seed=None"], "config.seed is 'None', expected an integer"),
         ([f"--config={TINY}", "--config.optimizer.learning_rate=fast"], "learning_rate is 'fast', expected a number"),
         ([f"--config={TINY}:warm", "--workdir=x"], "config.stage is 'warm'"),
