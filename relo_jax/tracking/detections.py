@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from relo_jax.extras import not_installed
-from relo_jax.tracking.result import Result
 
 if TYPE_CHECKING:
     import supervision
 
 
-def to_supervision(results: Result | Sequence[Result]) -> supervision.Detections:
+class Detection(Protocol):
+    """What is needed of a Result."""
+
+    @property
+    def box(self) -> tuple[float, float, float, float]: ...
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def found(self) -> bool: ...
+
+
+def to_supervision(results: Detection | Sequence[Detection]) -> supervision.Detections:
     """The boxes of one frame as `supervision.Detections`.
 
         for results in relo_jax.track("in.mp4", box=[box, another], frames=True):
@@ -35,7 +47,7 @@ def to_supervision(results: Result | Sequence[Result]) -> supervision.Detections
         from supervision import Detections
     except ModuleNotFoundError as error:
         raise (not_installed(error, "to_supervision") or error) from None
-    every = [results] if isinstance(results, Result) else list(results)
+    every = list(results) if isinstance(results, Sequence) else [results]
     boxes = np.array([result.box for result in every], np.float32).reshape(-1, 4)
     there = np.isfinite(boxes).all(axis=1)
     xyxy = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)

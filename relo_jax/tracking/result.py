@@ -1,8 +1,14 @@
 """What the tracker says of a frame: the box, and where it looked."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from relo_jax.tracking.detections import to_supervision
+
+if TYPE_CHECKING:
+    import supervision
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,10 @@ class Result:
     response: float
     carried: bool = False
     frame: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def to_supervision(self) -> "supervision.Detections":
+        """As `supervision.Detections` of one box; `relo_jax.to_supervision` takes those of several targets."""
+        return to_supervision(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -22,7 +22,7 @@ def test_detections_have_corners_scores_and_the_place_of_the_target(monkeypatch)
     np.testing.assert_array_equal(detections.xyxy, [[10, 20, 40, 60], [1, 2, 4, 6]])
     np.testing.assert_allclose(detections.confidence, [0.9, 0.1])
     assert detections.tracker_id.tolist() == [0, 2] and detections.data["found"].tolist() == [True, False]
-    assert to_supervision(LOST).xyxy.tolist() == [[1, 2, 4, 6]]
+    assert LOST.to_supervision().xyxy.tolist() == [[1, 2, 4, 6]]
     assert to_supervision([NOT_YET]).xyxy.shape == (0, 4)
 
 
