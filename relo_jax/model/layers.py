@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from relo_jax.model import platform
 from relo_jax.model.linear import Dense, spread
 from relo_jax.model.platform import Implementation
+from relo_jax.model.split import sharing
 
 LN_EPS = 1e-6
 
@@ -89,8 +90,9 @@ class Attention(nn.Module):
         dense = lambda name: Dense(width, use_bias=False, dtype=self.dtype, kernel_init=kernel_init(), name=name)
         q_bias = self.param("q_bias", nn.initializers.zeros, (width,))
         v_bias = self.param("v_bias", nn.initializers.zeros, (width,))
-        # The barrier keeps XLA from making keys and values by one product, out of which both are copied again.
-        same = jax.lax.optimization_barrier(context) if platform.choices().values_apart else context
+        # Where XLA would make keys and values by one product, out of which both are copied, a barrier keeps them apart.
+        size = (2 * context.size // sharing(batch) + width**2) * jnp.dtype(self.dtype).itemsize
+        same = jax.lax.optimization_barrier(context) if size <= platform.choices().joined_bytes else context
         query, key, value = dense("q_proj")(x), dense("k_proj")(context), dense("v_proj")(same)
         query, value = query + spread(q_bias, query), value + spread(v_bias, value)
         scale = (width // self.heads) ** -0.5

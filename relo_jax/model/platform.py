@@ -23,27 +23,31 @@ class Choices:
     gelu: how the stem computes it; see `layers.gelu`.
     one_pass_variance: whether LayerNorm takes E[x^2] - E[x]^2 in one pass.
     folded: whether the tracker runs `inference.Network` instead of the stacked model.
-    values_apart: whether the stacked model's keys and values are two products, see `layers.Attention`.
+    joined_bytes: up to which size, of input, kernel and result on one device, XLA joins products of the same input, to
+      the stacked model's harm; see `layers.Attention`.
     """
 
     attention: tuple[Implementation, Implementation]
     gelu: Literal["erfc", "erf"]
     one_pass_variance: bool
     folded: bool
-    values_apart: bool
+    joined_bytes: int
 
 
 BY_PLATFORM = {
     # Measured: benchmarks/attention.py, benchmarks/track.py (docs/performance.md).
-    "cpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=False, values_apart=False),
+    "cpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=False, joined_bytes=0),
     # Compiled for an H100, not yet measured (docs/performance.md). cuDNN's flash attention never writes the logits,
     # which halves the bytes of a block, but it splits a single frame's CUDA graph at every layer. XLA makes one kernel
     # of a LayerNorm whose variance takes a second pass over registers, and several of the one-pass form. The stem's
     # GELU joins that kernel if it is one `erf` of float32: a block of 128 frames moves 1.9 GB instead of 3.4. Keys and
-    # values of two products need no copies for cuDNN: 0.4 GB less in an RL step of 16 clips.
-    "gpu": Choices(attention=("plain", "cudnn"), gelu="erf", one_pass_variance=False, folded=True, values_apart=True),
+    # values of two products need no copies for cuDNN: 0.4 GB less in an RL step of 16 clips of t256. Larger products
+    # XLA leaves apart by itself (its flag xla_gpu_dot_merger_threshold_mb), and a barrier costs 0.5 GB (b256).
+    "gpu": Choices(
+        attention=("plain", "cudnn"), gelu="erf", one_pass_variance=False, folded=True, joined_bytes=64 * 2**20
+    ),
     # Compiled for a v5e, not yet measured.
-    "tpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=True, values_apart=False),
+    "tpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=True, joined_bytes=0),
 }
 _CUDNN_DTYPES = ("bfloat16", "float16")  # flash attention takes no other
 _target: ContextVar[str | None] = ContextVar("platform", default=None)

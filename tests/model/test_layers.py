@@ -57,4 +57,7 @@ def test_on_a_gpu_keys_and_values_are_two_products_with_the_same_result():
     with compiling_for("gpu"):
         apart = apply()
     assert "optimization_barrier" in str(apart.jaxpr) and "optimization_barrier" not in str(plain.jaxpr)
+    large = jnp.zeros((2**15, 32, 8))  # 64 MiB of input and result: XLA leaves such products apart
+    with compiling_for("gpu"):
+        assert "optimization_barrier" not in str(jax.make_jaxpr(lambda x: attention.apply(variables, x, x))(large))
     np.testing.assert_array_equal(*(traced.lower().compile()(x) for traced in (plain, apart)))
