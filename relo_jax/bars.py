@@ -1,13 +1,17 @@
 """Progress bars: widgets in a notebook that has ipywidgets, text everywhere else."""
 
+import contextlib
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # without ipywidgets, tqdm warns in a notebook, and draws text
     from tqdm.auto import tqdm
 
-__all__ = ["progress", "redraw_interval", "tqdm"]
+__all__ = ["compiling", "progress", "redraw_interval", "tqdm"]
+_PATIENCE = 3.0  # seconds until a line says that something is compiled
 
 
 def in_notebook() -> bool:
@@ -36,3 +40,16 @@ def progress(total: int, what: str, unit: str, *, initial: int = 0, delay: float
         desc=what, unit=f" {unit}", total=total, initial=initial, delay=delay, dynamic_ncols=True,
         mininterval=redraw_interval(),
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def compiling(what: str) -> Iterator[None]:
+    """Says on stderr that something is compiled, if that takes longer than a few seconds."""
+    text = f"compiling {what}: this takes longest the first time on a machine, up to a few minutes on few cores"
+    timer = threading.Timer(_PATIENCE, tqdm.write, (text,), {"file": sys.stderr})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,9 +1,11 @@
-"""XLA's compilation cache on disk, for processes that start often (commands, the VOT toolkit's tracker process)."""
+"""XLA's compilation: programs kept on disk, for processes that start often, and its log."""
 
 import os
 import stat
 import sys
 from pathlib import Path
+
+_ACCELERATORS = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/accel0", "/dev/vfio")
 
 
 def keep_compiled_programs() -> None:
@@ -39,3 +41,13 @@ def _folder() -> Path | None:
         print(f"relo: {folder} is not yours alone, so compiled programs are not kept: chmod go-w it", file=sys.stderr)
         return None
     return folder
+
+
+def silence_compiler() -> None:
+    """Keeps XLA's log off the terminal where there is only a CPU: errors reach Python as exceptions all the same.
+
+    All that it would print is a red banner about slow compilation, after two minutes: a large network on few cores.
+    `bars.compiling` says it in one line. Call it before the first import of JAX; a level that the user has set is kept.
+    """
+    if os.environ.get("JAX_PLATFORMS") == "cpu" or not any(map(os.path.exists, _ACCELERATORS)):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

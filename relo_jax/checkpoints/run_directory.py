@@ -7,20 +7,26 @@ runs/b256/checkpoints/<step>/         one Orbax checkpoint per step, complete or
     variables                         {"params", "batch_stats"}, trained and frozen
     train                             optimiser state and step; absent in a converted checkpoint
     data                              JSON, the position in the data; absent in a converted checkpoint
+    checksums.json                    of the files of the step
 """
 
+from __future__ import annotations
+
+import contextlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import orbax.checkpoint as ocp
-import tensorstore as ts
 
+from relo_jax.checkpoints import checksums
 from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError, in_one_line
 from relo_jax.files import atomic_write
+
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -46,13 +52,27 @@ def manager(path: Path | str, *, keep: int | None = None) -> ocp.CheckpointManag
       path: run directory.
       keep: number of newest steps kept; None keeps all.
     """
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
+    import orbax.checkpoint as ocp  # slow to import, and the starters need none of it
+
+    folder = Path(path).absolute() / CHECKPOINTS
+
+    def add_checksums() -> None:
+        """Of the step that is about to get its name: one at a time is saved."""
+        for unfinished in folder.glob("*.orbax-checkpoint-tmp*") if jax.process_index() == 0 else ():
+            checksums.write(unfinished)
+
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, create=True, cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(post_finalization_callback=add_checksums),
+    )  # fmt: skip
     handlers = {**training_handlers(), VARIABLES: ocp.StandardCheckpointHandler()}
-    return ocp.CheckpointManager(Path(path).absolute() / CHECKPOINTS, options=options, item_handlers=handlers)
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
 def training_handlers() -> dict[str, ocp.CheckpointHandler]:
     """Handlers of the items that only training reads."""
+    import orbax.checkpoint as ocp
+
     return {TRAIN: ocp.StandardCheckpointHandler(), DATA: ocp.JsonCheckpointHandler()}
 
 
@@ -88,14 +108,19 @@ def read_json(file: Path) -> Any:
 
 
 def read_metrics(workdir: Path | str, split: str = "train") -> list[dict[str, Any]]:
-    """The rows of one split in a run's metrics file."""
-    with open(Path(workdir) / METRICS_FILE) as file:
-        rows = [json.loads(line) for line in file]
-    return [row for row in rows if row["split"] == split]
+    """The rows of one split in a run's metrics file, without lines that a kill left incomplete."""
+    rows = []
+    with open(Path(workdir) / METRICS_FILE, errors="replace") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict) and row.get("split") == split]
 
 
 def run_and_step(path: Path) -> tuple[Path, int]:
     """The run directory and step that a path names: a run means its newest step. Raises UserError if there is none."""
+    import orbax.checkpoint as ocp
+
     if path.parent.name == CHECKPOINTS and path.name.isdigit():
         return path.parent.parent, int(path.name)
     run = path.parent if path.name == CHECKPOINTS else path
@@ -127,14 +152,19 @@ def check_free(path: Path | str) -> None:
 
 
 def check_readable(where: Path, item: str) -> None:
-    """Raises UserError if bytes of an item of a checkpoint are missing.
+    """Raises UserError if bytes of an item of a checkpoint are missing, or are not those that were written.
 
-    Orbax notices this too, but prints a traceback for each of the other arrays that it was reading.
+    Orbax notices the first too, but prints a traceback for each of the other arrays that it was reading.
 
     Args:
       where: directory of one step.
       item: VARIABLES or TRAIN.
     """
+    import tensorstore as ts
+
+    changed = checksums.damage(where, item)
+    if changed is not None:
+        raise damaged(where, changed)
     try:
         store = ts.KvStore.open({"driver": "ocdbt", "base": f"file://{Path(where).absolute() / item}/"}).result()
         keys = store.list().result()

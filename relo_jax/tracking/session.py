@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from relo_jax.bars import tqdm
+from relo_jax.bars import compiling, tqdm
 from relo_jax.errors import UserError
 from relo_jax.files import discard_stdout
 from relo_jax.media import streams, window
@@ -147,7 +147,8 @@ def _work(
         first = _first(frames, journey)
         for target in targets:
             _check_boxes(target, first)  # before the model is loaded and compiled
-        tracker = open_tracker(checkpoint, count if count > 1 else None, **options)
+        with compiling("the tracker"):
+            tracker = open_tracker(checkpoint, count if count > 1 else None, **options)
         if not tracker.calibrated:
             warn(f"the score of {checkpoint} is not calibrated, so that 'found' says little: see relo calibrate")
         if frames.stop.is_set():

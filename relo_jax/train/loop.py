@@ -31,7 +31,7 @@ from orbax.checkpoint import CheckpointManager
 
 from relo_jax import config as config_lib
 from relo_jax import interrupts
-from relo_jax.bars import tqdm
+from relo_jax.bars import compiling, tqdm
 from relo_jax.checkpoints import model_card
 from relo_jax.checkpoints.run_directory import CHECKPOINTS
 from relo_jax.data.clips import pipeline
@@ -247,7 +247,8 @@ def compiled(work: Callable[[], _Value], mesh: Mesh, stop: distributed.Stop) -> 
         with jax.set_mesh(mesh):  # which is a thread's own
             return work()
 
-    return interrupts.wait_for(with_mesh, stop.now)
+    with compiling("the training"):
+        return interrupts.wait_for(with_mesh, stop.now)
 
 
 def compile_ahead(program: Any, *args: Any) -> None:

@@ -17,7 +17,7 @@ from relo_jax.checkpoints import run_directory
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.eval.metrics import NEVER_MOVES
-from relo_jax.eval.report.demo_page import TRAINING_FILE
+from relo_jax.eval.report.demo_page import TRAINING
 from relo_jax.study import demo, held_out
 from relo_jax.train import initialise, loop
 from relo_jax.train.checkpoints import opened
@@ -26,7 +26,7 @@ from relo_jax.train.state import variables_of
 from tests import compiler
 
 ROOT = Path(__file__).parents[2]
-SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32)
+SMALL = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32, remat=False)
 
 
 def shrink(replace):
@@ -37,13 +37,13 @@ def shrink(replace):
         config = recipe(stage)
         config.model.update(SMALL)
         config.batch_size = 8  # the tests have eight devices
-        config.eval_batches = 1
         config.optimizer.warmup_steps = 0
         config.data.procedural.bank_size = 32
         return config
 
     replace(relo_config, "starter", small)
-    budget = {"SEQUENCES": 3, "FRAMES": 7, "RL_STEPS": 3, "WARMUP_STEPS": 2}
+    budget = {"SEQUENCES": 3, "FRAMES": 7, "RL_STEPS": {False: 3, True: 3}, "WARMUP_STEPS": 2}
+    budget |= {"EVALUATIONS": 1, "EVAL_BATCHES": 1}
     for name, value in {**budget, "CALIBRATION_SEQUENCES": 3, "CALIBRATION_FRAMES": 5}.items():
         replace(demo, name, value)
 
@@ -54,7 +54,7 @@ def run_twice(workdir):
     first = demo.run(workdir, seed=3, full=True)
     log = (workdir / "metrics.jsonl").read_text()
     (workdir / demo.PAGE_FILE).unlink()
-    second = demo.run(workdir, seed=3, full=True)
+    second = demo.run(workdir, seed=3, full=True, relo="see_it relo")
     (workdir / "twice.json").write_text(json.dumps([first, second, log]))
 
 
@@ -91,10 +91,14 @@ def test_it_writes_what_it_promises(finished):
     for row in result["scores"].values():
         assert f"{row['auc']:.3f}" in page
     assert f'src="{demo.VIDEO_FILE}"' in page
-    for name in ("success.png", "precision.png", TRAINING_FILE):
+    for name in ("success.png", "precision.png", f"{TRAINING}.png"):
         assert (workdir / name).read_bytes().startswith(b"\x89PNG")
     with av.open(str(workdir / demo.VIDEO_FILE)) as film:
-        assert sum(1 for _ in film.decode(video=0)) == 7
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(frames) == 7
+    left, right = frames[3][:, : frames[3].shape[1] // 2 - 2], frames[3][:, frames[3].shape[1] // 2 + 2 :]
+    assert left.shape == right.shape and (abs(left.astype(int) - right) > 40).any()  # one policy each
+    assert "see_it relo track --example --checkpoint" in out
 
 
 def test_training_began_with_the_policy_before_and_changed_only_the_heads(finished, tmp_path):
