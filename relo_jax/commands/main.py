@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import relo_jax
 from relo_jax.commands.terminal import ReaderGone, no_lost_interrupts, printing
-from relo_jax.compilation_cache import keep_compiled_programs
+from relo_jax.compilation_cache import keep_compiled_programs, silence_compiler
 from relo_jax.errors import UserError
 from relo_jax.extras import not_installed
 from relo_jax.interrupts import leave
@@ -94,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _status(argv: Sequence[str] | None) -> int:
     keep_compiled_programs()
+    silence_compiler()
     try:
         with no_lost_interrupts(), printing():
             args = parse(sys.argv[1:] if argv is None else list(argv))
