@@ -83,7 +83,12 @@ def test_it_writes_what_it_promises(finished):
     workdir, out = finished
     result = json.loads((workdir / demo.RESULT_FILE).read_text())
     assert list(result["scores"]) == [demo.BEFORE, demo.AFTER, NEVER_MOVES]
-    assert result["sequences"] == 3 and result["rl_clips"] == 24 and "--full --seed 3" in result["command"]
+    assert (
+        0 < result["processor_seconds"]
+        and result["sequences"] == 3
+        and result["rl_clips"] == 24
+        and "--full --seed 3" in result["command"]
+    )
     assert out.startswith("RELO demo: both training stages, from random weights") and "minutes" in out.splitlines()[1]
     assert demo.table(result["scores"]) in out
     assert "the score stays uncalibrated: " in out and "at least 30 of each" in out
@@ -145,9 +150,3 @@ def test_training_does_not_use_the_sequences_of_the_evaluation(small):
     assert len(names) == 3 and all(f"heldout-{held_out.SEED}-" in name for name in names)
     for train in (True, False):
         assert pipeline.sequences("procedural", config.data, train).seed != held_out.SEED
-
-
-def test_the_table_in_the_readme_is_that_of_the_results():
-    root = Path(__file__).parents[2]
-    first = json.loads((root / "benchmarks" / "results" / "demo.jsonl").read_text().splitlines()[0])
-    assert demo.table(first["scores"]) in (root / "README.md").read_text()
