@@ -7,7 +7,7 @@
 #     make toolkits   the toolkits of VOT and GOT-10k, which some tests run: .venv-toolkits/ (make test makes it too)
 #     make demo-full  the demo with both training stages from random weights: runs/demo-full/
 #     make docs       the website: build/docs/site
-#     make readme     what README.md tells a reader to type, in a new clone: some minutes
+#     make readme     what README.md tells a reader to type, with pip and in a clone: a quarter of an hour
 #     make lint       linters of code and workflows, formatter and type checker, as CONTRIBUTING.md says
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #     make compiled   what programs cost on an H100 and on TPU slices, without any (docs/plan.md); takes hours
@@ -51,7 +51,8 @@ docs: $(DOCS_READY)
 	PYTHONPATH=. $(DOCS)/bin/python docs/website/build.py
 
 readme: $(READY)
-	$(BIN)/python tests/readme.py
+	$(BIN)/python tests/readme.py pip
+	$(BIN)/python tests/readme.py clone
 
 lint: $(READY)
 	$(BIN)/ruff check .
