@@ -1,10 +1,12 @@
 """The code blocks of a page: what README.md and the guides tell a reader to type, and what runs it.
 
-    python tests/readme.py               runs README.md in a new clone of this checkout (`make readme`)
-    python tests/readme.py BIN           runs in an empty folder what relo-jax alone is enough for, with the programs in BIN
-    python tests/readme.py BIN all       runs also what needs the extra `all`
+    python tests/readme.py pip         runs README.md as a reader without a clone does: `pip install` first
+    python tests/readme.py clone       runs it as one with a clone does: `git clone`, `make demo`
+    python tests/readme.py BIN         runs what relo-jax alone is enough for, with the programs in BIN
+    python tests/readme.py BIN all     runs also what needs the extra `all`
 
-A comment `<!-- needs: gpu -->` above a block says what it needs. What no test has is in NOT_RUN.
+The first two are `make readme`. git takes this checkout's last commit in place of the repository's address. All run in
+an empty folder. A comment `<!-- needs: data -->` above a block says what it needs. What no test has is in NOT_RUN.
 """
 
 import os
@@ -14,17 +16,16 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _FENCE = re.compile(r"^(?:<!-- needs: (\w+) -->\n)?( *)```(\w*)\n(.*?)^\2``` *$", re.M | re.S)
 
-CLONE, ALL = "clone", "all"  # needs of blocks that are run in a clone only; where the extra `all` is installed
+PIP, CLONE, ALL = "pip", "clone", "all"  # needs of blocks: a way to install, and the extra `all`
 NOT_RUN = {  # needs of blocks that no test runs, and why; tests/test_docs.py parses their `relo` commands
-    "network": "fetches relo_jax from its public address; the tests install the same files from the checkout instead",
-    "gpu": "installs JAX for an NVIDIA GPU",
-    "tpu": "installs JAX for a TPU",
+    "accelerator": "installs JAX for a GPU or a TPU",
     "data": "has a video, a camera, a checkpoint of the authors or a dataset that is the reader's",
 }
 
@@ -74,8 +75,11 @@ def run(page: Path, folder: Path, have: tuple[str, ...] = ("",), setup: str = ":
     Raises:
       SystemExit: one failed; its output stands above.
     """
+    repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    checkout = {"COUNT": "1", "KEY_0": f"url.{ROOT.as_uri()}.insteadOf", "VALUE_0": repository}
     # Under `make readme`, a block's own make would take that one's flags.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment |= {f"GIT_CONFIG_{name}": value for name, value in checkout.items()}
     ran = 0
     for block in blocks(page):
         if block.language not in ("sh", "python") or block.needs not in have:
@@ -90,20 +94,24 @@ def run(page: Path, folder: Path, have: tuple[str, ...] = ("",), setup: str = ":
     return ran
 
 
-def main(arguments: list[str]) -> None:
+def main(how: str, *extras: str) -> None:
     """Runs README.md, see above."""
+    page = ROOT / "README.md"
     with tempfile.TemporaryDirectory() as scratch:
-        if arguments:
-            # Not resolved: the programs of an environment may be links into that of another.
-            path = shlex.quote(str(Path(arguments[0]).absolute()))
-            count = run(ROOT / "README.md", Path(scratch), ("", *arguments[1:]), f"export PATH={path}:$PATH")
+        folder = Path(scratch)
+        if how == PIP:
+            subprocess.run([sys.executable, "-m", "venv", folder / "environment"], check=True)
+            count = run(page, folder, ("", PIP, ALL), "source environment/bin/activate")
+        elif how == CLONE:
+            count = run(page, folder, (CLONE,))
+            (clone,) = folder.iterdir()
+            count += run(page, clone, ("", ALL), "source .venv/bin/activate")
         else:
-            clone = Path(scratch) / "relo_jax"
-            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-            readme, activate = clone / "README.md", "source .venv/bin/activate"
-            count = run(readme, clone, (CLONE,)) + run(readme, clone, ("", ALL), activate)
+            # Not resolved: the programs of an environment may be links into that of another.
+            path = shlex.quote(str(Path(how).absolute()))
+            count = run(page, folder, ("", *extras), f"export PATH={path}:$PATH")
     print(f"{count} blocks of README.md ran")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

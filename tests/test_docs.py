@@ -167,19 +167,36 @@ def test_the_results_in_the_readme_are_the_published_and_the_measured_ones():
     text = README.read_text()
     for variant, results in published.RESULTS.items():
         cells = " | ".join(str(results.get(dataset, "")) for dataset in published.DATASETS)
-        (line,) = (line for line in text.splitlines() if line.startswith(f"| RELO-{variant.upper()}, published |"))
-        assert " ".join(line.split()) == " ".join(f"| RELO-{variant.upper()}, published | {cells} |".split())
+        (line,) = (line for line in text.splitlines() if line.startswith(f"| RELO-{variant.upper()} |"))
+        assert " ".join(line.split()) == " ".join(f"| RELO-{variant.upper()} | {cells} |".split())
     demo = json.loads((RESULTS / "demo.jsonl").read_text().splitlines()[0])["scores"]
     for name, scores in demo.items():
         (line,) = (line for line in text.splitlines() if line.startswith("|") and name in line)
         assert line.endswith(f"| {scores['auc']:.3f} |")
 
 
+def test_the_errors_of_found_in_the_readme_are_those_on_wild7():
+    rows = map(json.loads, (RESULTS / "score.jsonl").read_text().splitlines())
+    after = [row["after"]["all"] for row in rows if (row["of"], row["checkpoint"]) == ("wild7", "starter")][-1]
+    wrong = f"{after['false_alarm_rate']:.0%} of the lost frames found and {1 - after['found_rate']:.0%} of the tracked"
+    assert wrong.replace("%", " %") in " ".join(README.read_text().split())
+
+
+def test_sizes_and_times_in_the_readme_are_as_measured():
+    row, text = last_row("install.jsonl"), README.read_text()
+    for name, package in (("track", "relo-jax"), ("all", "relo-jax[all]")):
+        (line,) = (line for line in text.splitlines() if line.startswith(f"| `{package}` |"))
+        sizes = row[name]["download_mb"], row[name]["disk_mb"]
+        assert line.endswith(f"| {sizes[0]:.0f} MB | {sizes[1] / 1000:.1f} GB |")
+    first, film = (round(row[name]["processor_seconds"]) for name in ("first_box", "example"))
+    assert f"comes after {first} s of processor time, its film after {film} s" in " ".join(text.split())
+
+
 def test_what_the_readme_says_is_run_or_there_is_a_reason():
-    """`python tests/readme.py` runs it."""
+    """`make readme` runs it."""
     blocks = readme.blocks(README)
     assert {block.language for block in blocks} <= {"sh", "python"}
-    assert {block.needs for block in blocks} == {"", readme.CLONE, readme.ALL, *readme.NOT_RUN}
+    assert {block.needs for block in blocks} == {"", readme.PIP, readme.CLONE, readme.ALL, *readme.NOT_RUN}
     ran = [block for block in blocks if block.needs in ("", readme.ALL)]
     assert {"sh", "python"} == {block.language for block in ran} and len(ran) >= 6
     assert sum(command.startswith("relo ") for block in ran for command in block.commands) >= 4
