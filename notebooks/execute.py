@@ -15,7 +15,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 SHORT = "RELO_NOTEBOOK_SHORT"  # environment variable that the notebooks read
 _SECONDS = 3600  # for a cell
-_WIDEST, _COLOURS = 900, 32  # of stored pictures: pixels and colours
+_WIDEST, _COLOURS = 900, 64  # of stored pictures: pixels and colours
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _KEPT = ("text/plain", "text/html", "image/png")
 
