@@ -25,7 +25,7 @@ DIST = ROOT / "build" / "dist"
 TEST_TOOLS = ("beartype", "hypothesis", "packaging", "pytest", "pytest-xdist")
 # What versions of other packages can break: tracking, training, checkpoints, data, files.
 SELECTION = (
-    "tests/checkpoints/test_run_directory.py", "tests/config", "tests/data/clips/test_pipeline.py",
+    "tests/checkpoints/test_run_directory.py", "tests/config",
     "tests/data/records", "tests/geometry", "tests/mdp/test_reward.py", "tests/mdp/test_rollout.py",
     "tests/media/test_video.py", "tests/model/test_relo.py", "tests/tracking/test_tracker.py",
     "tests/train/test_mesh.py", "tests/train/test_rl.py",

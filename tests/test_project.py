@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT, CONTRACT = PYPROJECT["project"], PYPROJECT["tool"]["importlinter"]
 
 # Tests of several modules together; every other test file is named after the module that it tests.
-TOGETHER = {"end_to_end", "benchmarks", "fuzz", "installed"}
+TOGETHER = {"end_to_end", "benchmarks", "fuzz", "installed", "kill"}
 OF_THE_PROJECT = {f"tests/test_{name}.py" for name in ("docs", "notebooks", "project", "website")}
 
 
@@ -193,7 +194,7 @@ def test_make_uses_an_environment_that_is_ready_as_it_is(tmp_path):
         (tmp_path / ready).touch()
         os.utime(tmp_path / ready, (later, later))
     done = make(tmp_path, "-n", "demo", "test")
-    assert done.stdout.splitlines() == [".venv/bin/relo demo", ".venv/bin/python -m pytest -n 2"]
+    assert done.stdout.splitlines() == [".venv/bin/relo demo", ".venv/bin/python -m pytest -n 2 --dist worksteal"]
 
 
 def test_citation_names_the_paper_and_the_pages_the_commands():
@@ -202,6 +203,20 @@ def test_citation_names_the_paper_and_the_pages_the_commands():
     assert re.search(r"^make demo\b", (ROOT / "README.md").read_text(), re.M)
     contributing = (ROOT / "CONTRIBUTING.md").read_text()
     assert "`make lint`" in contributing and "`make test`" in contributing
+
+
+def test_the_packages_page_links_to_the_repository():
+    page = """[a](docs/a.md#b) [![badge](docs/i.svg)](c.md "title") <img src="docs/p.gif"> [w](https://x.y/z.md) [h](#h)
+```
+[code](d.md)
+```
+"""
+    links = runpy.run_path(str(ROOT / "setup.py"))["absolute_links"](page, "https://host/repo", "v1.0")
+    blob, raw = "https://host/repo/blob/v1.0", "https://host/repo/raw/v1.0"
+    changed = {"(docs/a.md#b)": f"({blob}/docs/a.md#b)", "(c.md ": f"({blob}/c.md ", "docs/i.svg": f"{raw}/docs/i.svg"}
+    for old, new in {**changed, "docs/p.gif": f"{raw}/docs/p.gif"}.items():
+        page = page.replace(old, new)
+    assert links == page
 
 
 def test_every_folder_of_code_is_installed():

@@ -23,7 +23,7 @@ def run(tmp_path):
 
     def run(program, *arguments, status=0):
         command = [bin_folder / program, *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1800)
         assert done.returncode == status, f"{program} {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
         return done
 
