@@ -91,8 +91,8 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   .cards tbody td:first-child::before { content: none; }
   .cards tbody td:empty { display: none; } .cards td.wide { grid-column: 1 / -1; }
   td .note { white-space: normal; }
-  .zoom > div { flex-direction: column; } .zoom .whole, .zoom .whole:only-child { height: auto; max-width: 94vw; }
-  .zoom .inset { width: 60vw; }
+  .zoom > div { flex-direction: column; } .zoom .whole { height: auto; max-width: 94vw; max-height: 56vh; }
+  .zoom .inset { width: auto; max-height: 26vh; }
 }
 @media print { body { background: #fff; } section { border: 0; padding: 0; break-inside: avoid; } }
 """
