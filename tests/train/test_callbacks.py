@@ -6,6 +6,41 @@ from types import SimpleNamespace
 import pytest
 
 from relo_jax.train import callbacks
+from relo_jax.train.distributed import Stop
+
+
+class Callback:
+    """Records rows, and raises at one of them."""
+
+    def __init__(self, error=None):
+        self.error, self.rows, self.closed = error, [], False
+
+    def __call__(self, row):
+        self.rows.append(row)
+        row["step"] += 100  # of its own copy
+        if self.error is not None:
+            raise self.error
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("error", [None, callbacks.StopTraining(), ZeroDivisionError("mine")])
+def test_a_callback_stops_a_run_and_its_own_error_comes_when_the_run_has_ended(error):
+    stop, callback, row = Stop(), Callback(error), {"step": 3}
+    report = callbacks.Report(callback, stop)
+    report(None)  # of a process that logs nothing
+    assert not callback.rows and not stop.now()
+    report(row)
+    assert callback.rows == [{"step": 103}] and row == {"step": 3} and stop.now() == (error is not None)
+    if not isinstance(error, ZeroDivisionError):
+        report.close()
+        assert callback.closed
+        return
+    report(row)
+    assert len(callback.rows) == 1  # it is not asked again
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        report.close()
 
 
 @pytest.fixture
