@@ -6,6 +6,8 @@ loads a model can load it, the optimiser's state and the position in the data.
 
 import contextlib
 import errno
+import fcntl
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from relo_jax.checkpoints import run_directory
+from relo_jax.checkpoints import checksums, run_directory
 from relo_jax.config import check_same_run
 from relo_jax.errors import UserError
 from relo_jax.tracking import confidence
@@ -63,14 +65,42 @@ def opened(workdir: Path | str, run_config: dict, keep: int) -> Iterator[ocp.Che
 
 @contextlib.contextmanager
 def _made(workdir):
-    """Makes the run directory."""
+    """Makes the run directory, and keeps other runs out of it."""
     try:
         (Path(workdir) / run_directory.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if _is_full(error):
             raise
         raise UserError(f"{workdir} cannot be a run directory ({error.strerror}): give another --workdir") from error
-    yield
+    if jax.process_index():
+        yield
+        return
+    with _locked(Path(workdir)):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(workdir):
+    """Holds a lock on the run directory, which the system takes back when the process is dead.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    try:
+        directory = os.open(workdir, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{workdir} cannot be read ({error.strerror})") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(directory)
+        raise UserError(f"another process trains in {workdir}: wait until it ends, or give another --workdir") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(directory)
 
 
 def _with_score_of(saved, run_config):
@@ -125,6 +155,8 @@ def restore(
       UserError: the checkpoint is damaged.
     """
     step = manager.latest_step()
+    for item in (run_directory.VARIABLES, run_directory.TRAIN, run_directory.DATA):
+        _check_item(manager.directory / str(step), item)
     place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
     like = jax.tree.map(place, like, shardings)
     train = {"step": like.step, "opt_state": flax.serialization.to_state_dict(like.opt_state)}
@@ -158,6 +190,13 @@ def restore(
         halted=jax.device_put(np.zeros((), bool), shardings.halted),
     )
     return state, restored[run_directory.DATA]
+
+
+def _check_item(step, item):
+    """Raises UserError if an item of a step is not as it was saved."""
+    changed = checksums.damage(step, item)
+    if changed is not None:
+        raise UserError(f"{step} cannot be read: {changed}: remove it to continue from the checkpoint before it")
 
 
 @contextlib.contextmanager
