@@ -119,10 +119,9 @@ def _run(args: argparse.Namespace) -> int | None:
             raise
         raise missing from error
     except OSError as error:
-        if error.errno not in _OF_THE_SYSTEM:
+        if error.errno not in _OF_THE_SYSTEM or not error.filename:  # without a name, it is of the standard output
             raise
-        where = f"{str(error.filename)[:200]}: " if error.filename else ""
-        raise UserError(f"{where}{error.strerror}") from error
+        raise UserError(f"{str(error.filename)[:200]}: {error.strerror}") from error
 
 
 if __name__ == "__main__":
