@@ -58,7 +58,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a read-only disk it is not even missing
+            temporary.unlink()
 
 
 def unfinished_name(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Atomic writing: links stay links, pipes and devices are refused, planted links are not followed."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -42,6 +43,18 @@ def test_a_link_to_itself_is_one_line(tmp_path):
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs /dev/shm")
+def test_a_read_only_disk_is_one_line(tmp_path, monkeypatch):
+    """There, removing a file that does not exist is an error too."""
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(UserError, match="a.txt cannot be written: Read-only file system"):
+        write(tmp_path / "a.txt")
+
+
 def test_files_in_shared_memory_are_allowed():
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         write(f"{folder}/boxes.txt")
