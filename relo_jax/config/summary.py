@@ -56,7 +56,7 @@ class Config(ConfigDict):
         stage = values.get("stage")
         hidden = tuple(f"{other}." for other in STAGES if other != stage)
         differ = [name for name in values if values[name] != default.get(name) and not name.startswith(hidden)]
-        main = _OF_EVALUATION if "eval" in self else (*_OF_TRAINING, *_OF_STAGE.get(stage, ()))
+        main = _OF_EVALUATION if "eval" in self else (*_OF_TRAINING, *_OF_STAGE.get(str(stage), ()))
         others = sorted({*differ, *changed}, key=lambda name: ("." in name, name))
         names = [name for name in dict.fromkeys((*main, *others)) if name in values]
         rows = []
@@ -69,9 +69,8 @@ class Config(ConfigDict):
     def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Headings and rows; without the column of the file if nothing was changed."""
         heads, rows = (self._name, "value", "in the file", "default"), self.rows()
-        if not any(row[2] for row in rows):
-            return (*heads[:2], heads[3]), [(*row[:2], row[3]) for row in rows]
-        return heads, rows
+        columns = (0, 1, 2, 3) if any(row[2] for row in rows) else (0, 1, 3)
+        return tuple(heads[k] for k in columns), [tuple(row[k] for k in columns) for row in rows]
 
     def __str__(self) -> str:
         if "stage" not in self:  # a section

@@ -30,7 +30,7 @@ def init_variables(model: RELO, key: PRNGKeyArray, parts: Collection[str] = PART
     """
     config = model.config
 
-    def network(key: PRNGKeyArray) -> dict:
+    def network(key: PRNGKeyArray) -> Any:
         s, t, k = config.search_size, config.template_size, config.templates
         templates, boxes = jnp.zeros((1, k, t, t, 3)), jnp.zeros((1, k, 4))
         variables = model.init(key, templates, boxes, jnp.zeros((1, 1, s, s, 3)))
@@ -38,7 +38,7 @@ def init_variables(model: RELO, key: PRNGKeyArray, parts: Collection[str] = PART
             variables["params"]["encoder"] = _start_as_matcher(variables["params"]["encoder"], key)
         return variables
 
-    def heads(key: PRNGKeyArray) -> dict:
+    def heads(key: PRNGKeyArray) -> Any:
         return model.init(key, jnp.zeros((1, config.grid**2, config.width)), method="heads")
 
     def init(key: PRNGKeyArray) -> dict:

@@ -166,7 +166,7 @@ def film(trackers: Mapping[str, Tracker], sequence: Sequence, path: Path) -> dic
     looks: dict[str, list] = {label: [] for label in trackers}
     with video.write_video(path) as write:
         for truth, *seen in zip(sequence.boxes_xywh, *views, strict=True):
-            panes = [draw(*view, truth, label) for label, view in zip(trackers, seen, strict=True)]
+            panes = [draw(frame, look, truth, label) for label, (frame, look) in zip(trackers, seen, strict=True)]
             between = np.full((len(panes[0]), 4, 3), 255, np.uint8)
             write(np.hstack([part for pane in panes for part in (between, pane)][1:]))
             for label, (_, look) in zip(trackers, seen, strict=True):
