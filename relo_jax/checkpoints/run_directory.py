@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def manager(path: Path | str, *, keep: int | None = None) -> ocp.CheckpointManag
     import orbax.checkpoint as ocp  # slow to import, and the starters need none of it
 
     folder = Path(path).absolute() / CHECKPOINTS
+    logging.getLogger("absl").addFilter(_is_said_only_there)
 
     def add_checksums() -> None:
         """Of the step that is about to get its name: one at a time is saved."""
@@ -67,6 +69,11 @@ def manager(path: Path | str, *, keep: int | None = None) -> ocp.CheckpointManag
     )  # fmt: skip
     handlers = {**training_handlers(), VARIABLES: ocp.StandardCheckpointHandler()}
     return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
+
+
+def _is_said_only_there(record: logging.LogRecord) -> bool:
+    """Whether a record is no error of Orbax: it raises them too, and logs the tracebacks of all its threads."""
+    return record.levelno < logging.ERROR or "orbax" not in record.pathname
 
 
 def training_handlers() -> dict[str, ocp.CheckpointHandler]:
@@ -130,6 +137,15 @@ def run_and_step(path: Path) -> tuple[Path, int]:
     if not steps:
         raise UserError(f"{run / CHECKPOINTS} has no finished checkpoint")
     return run, max(steps)
+
+
+def steps_of(run: Path | str) -> list[int]:
+    """The steps of the finished checkpoints of a run directory, ascending.
+
+    Orbax removes an old one file by file, so that a kill may leave a part of one that is older than those kept.
+    """
+    folder = Path(run) / CHECKPOINTS
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
 def check_space(path: Path | str, tree: Any) -> None:

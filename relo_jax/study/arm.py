@@ -90,9 +90,12 @@ def frames_a_step(config: ConfigDict) -> int:
 
 
 def is_finished(config: ConfigDict, where: Path) -> bool:
-    """Whether a run directory has the checkpoint of the last step, and its evaluation on held-out clips."""
+    """Whether a run directory has the checkpoint of the last step and its evaluation on held-out clips, and no more
+    checkpoints than it keeps."""
     last = where / run_directory.CHECKPOINTS / str(config.total_steps)
     if not (last.is_dir() and (where / METRICS_FILE).is_file()):
+        return False
+    if len(run_directory.steps_of(where)) > config.keep_checkpoints:  # killed while an old one was removed
         return False
     return any(row["step"] == config.total_steps for row in read_metrics(where, "eval"))
 

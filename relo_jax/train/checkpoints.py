@@ -42,7 +42,7 @@ def opened(workdir: Path | str, run_config: dict, keep: int) -> Iterator[ocp.Che
       UserError: the directory has a run with another config (names the field), or cannot be created; a full disk.
     """
     try:
-        with one_line_when_full(workdir), _made(workdir), run_directory.manager(workdir, keep=keep) as manager:
+        with one_line_when_full(workdir), _made(workdir, keep), run_directory.manager(workdir, keep=keep) as manager:
             step = manager.latest_step()
             advice = f"{Path(workdir).absolute()} must be a directory on a disk that all of them share"
             assert_same_on_hosts("last checkpoint", step, advice)
@@ -64,8 +64,8 @@ def opened(workdir: Path | str, run_config: dict, keep: int) -> Iterator[ocp.Che
 
 
 @contextlib.contextmanager
-def _made(workdir):
-    """Makes the run directory, and keeps other runs out of it."""
+def _made(workdir, keep):
+    """Makes the run directory, keeps other runs out of it, and completes a removal that a kill interrupted."""
     try:
         (Path(workdir) / run_directory.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -76,6 +76,8 @@ def _made(workdir):
         yield
         return
     with _locked(Path(workdir)):
+        for step in run_directory.steps_of(workdir)[:-keep]:
+            shutil.rmtree(Path(workdir) / run_directory.CHECKPOINTS / str(step), ignore_errors=True)
         yield
 
 

@@ -1,5 +1,6 @@
 """A run directory: steps, damage and disk space are checked before anything is read or written."""
 
+import errno
 import shutil
 
 import jax
@@ -7,8 +8,9 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 import pytest
 
+from relo_jax.checkpoints import checksums, run_directory
 from relo_jax.checkpoints import load as checkpoint
-from relo_jax.checkpoints import run_directory
+from relo_jax.train import checkpoints
 from tests.checkpoints.checks import assert_same, one_line
 
 
@@ -58,3 +60,27 @@ def test_a_full_disk_is_noticed_before_writing(tmp_path, model, variables, monke
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed))
     checkpoint.save_variables(tmp_path / "new" / "run", model, variables)
+
+
+def test_a_save_that_fails_in_the_background_is_an_error_and_no_log_of_tracebacks(run, variables, monkeypatch, caplog):
+    """As on a disk that fills up meanwhile. Orbax logs through absl, whose log pytest collects."""
+
+    def full(step):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checksums, "write", full)
+    with run_directory.manager(run) as manager:
+        manager.save(1, args=ocp.args.Composite(variables=ocp.args.StandardSave(variables)))
+        with pytest.raises(OSError, match="No space left"):
+            manager.wait_until_finished()
+    assert not caplog.records
+    assert not (run / "checkpoints" / "1").exists()
+
+
+def test_a_removal_that_was_killed_is_completed_when_the_run_continues(tmp_path):
+    for step in (2, 10, 4):
+        (tmp_path / "checkpoints" / str(step)).mkdir(parents=True)
+    (tmp_path / "checkpoints" / "12.orbax-checkpoint-tmp").mkdir()
+    assert run_directory.steps_of(tmp_path) == [2, 4, 10]
+    with checkpoints._made(tmp_path, keep=2):
+        assert run_directory.steps_of(tmp_path) == [4, 10]

@@ -77,7 +77,9 @@ def _json(text):
 def _without_times(value):
     if isinstance(value, dict):
         return {name: _without_times(item) for name, item in value.items() if not _TIMES.search(name)}
-    return [_without_times(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_without_times(item) for item in value]
+    return _IN_TEXT.sub("TIME", value) if isinstance(value, str) else value
 
 
 def _hash(data):

@@ -52,7 +52,7 @@ def check(one: Campaign, kind: str) -> dict | None:
         after = processes.call(compare.contents, folder)
     finally:
         unmount(folder)
-    lines = [line for line in text.splitlines() if line.startswith("relo: ")]
+    lines = [line for line in text.splitlines() if line.startswith("relo: ") and line not in one.warnings]
     problems = []
     if status != 1:
         problems.append(f"exit status {status}")

@@ -20,7 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_OPERATIONS = {"os.rename": 1, "os.mkdir": 0, "os.remove": 0, "os.rmdir": 0, "os.symlink": 1, "os.link": 1}
+_OPERATIONS = {
+    "os.rename": 1,
+    "os.mkdir": 0,
+    "os.remove": 0,
+    "os.rmdir": 0,
+    "os.symlink": 1,
+    "os.link": 1,
+    "shutil.rmtree": 0,
+}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DRAWN = (  # parts of names that differ from run to run
     (re.compile(r"\.[\w-]+\.\d+\.[0-9a-f]{8}\.unfinished"), ".unfinished"),
@@ -168,7 +176,7 @@ def _hook(folder, kill_at, record):
         name = _name(path, folder)
         if name is None:
             return
-        text = f"{event.removeprefix('os.')} {name}"
+        text = f"{event.split('.')[1]} {name}"
         counts[text] += 1
         if kill_at is not None and (text, counts[text]) == (kill_at.text, kill_at.count):
             os.killpg(0, signal.SIGKILL)

@@ -58,6 +58,7 @@ class Campaign:
         self._must(processes.run(["--version"], self.inputs, self.log, scenario.inputs))
         self._in_fresh()
         self._must(processes.run(list(scenario.argv), self.work, self.log, scenario.prepare, record=self.record))
+        self.warnings = {line for line in self.log.read_text().splitlines() if line.startswith("relo: ")}
         self.expected, self.operations = processes.call(compare.contents, self.work), processes.operations(self.record)
         self.sizes = {watch: _size(self.work, _finished(watch.pattern)) for watch in scenario.watches}
 

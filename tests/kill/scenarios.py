@@ -178,9 +178,9 @@ SCENARIOS = {
         ),
     ),
     "rl": Scenario(
-        _train("rl", "runs/rl", init_from="runs/warm"),
+        _train("rl", "runs/rl", init_from="runs/warm", keep_checkpoints=2),
         inputs=_warm,
-        aims=_CHECKPOINTS("runs/rl", 4),
+        aims=(*_CHECKPOINTS("runs/rl", 4), "rmdir runs/rl/checkpoints/2"),
         watches=(
             Watch("runs/rl/checkpoints/2"),
             Watch("runs/rl/checkpoints/4.orbax-checkpoint-tmp*", share=0.5),
