@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from relo_jax.config.renamed import RENAMED, report_new_name
 from relo_jax.config.validation import from_dict, unknown_field
 from relo_jax.errors import UserError
 
+_LOADED_AS = "config_config"  # by ml_collections: the name of a config file's module
 _KINDS = {int: "an integer", float: "a number", bool: "true or false", tuple: "values with commas between them"}
 
 
@@ -69,10 +71,14 @@ def open_config(program: str, config: str) -> ConfigDict:
     file, stage = find_config(config)
     if file.suffix == ".json":
         return _of_json(file)
+    sys.modules.pop(_LOADED_AS, None)  # or the file would have the names of the one that was read before
     argv = [program, f"--config={file}{stage}"]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "config file", flag_values=values, sys_argv=argv)
-    return _parsed(program, values, argv, file)
+    config = _parsed(program, values, argv, file)
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{program}: get_config of {file} returns a {type(config).__name__}, expected a ConfigDict")
+    return config
 
 
 def _of_json(file: Path) -> ConfigDict:
@@ -139,6 +145,8 @@ def _as_tuple(default: object, value: str) -> str:
 def _reason(error: Exception, config_file: Path) -> str:
     """An error as one line: "FILE, line N: TYPE: ..." if the config file raised it."""
     text = str(error).strip()
+    if isinstance(error, AttributeError) and f"module '{_LOADED_AS}'" in text:
+        return f"{config_file} has no function get_config(stage)"
     # ml_collections puts the traceback of a config file into the message of some errors; the last line is the error.
     quoted = re.findall(r'File "(.+)", line (\d+)', text)
     ours = f"{UserError.__module__}.UserError: "

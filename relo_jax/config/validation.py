@@ -70,6 +70,8 @@ def validate(config: ConfigDict) -> None:
     Raises:
       UserError: names the field, its value and what is allowed; for an unknown field the nearest known one.
     """
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{str(config)[:60]!r} is no config: make one, such as relo_jax.get_config('tiny:rl')")
     if "eval" in config or config.get("stage") == "eval":
         raise UserError("config.stage is 'eval', for relo eval: the stages of training are warmup and rl")
     check_fields(config, base())

@@ -27,7 +27,7 @@ from relo_jax.data.datasets import layouts
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval import metrics
-from relo_jax.eval.benchmarks import Benchmark, default_split
+from relo_jax.eval.benchmarks import Benchmark, default_split, open_benchmark
 from relo_jax.eval.evaluation import Evaluation
 from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.report import plots
@@ -40,7 +40,7 @@ SUMMARY_FILE, CONFIG_FILE = "summary.json", "config.json"
 
 
 def evaluate(
-    sequences: Benchmark | Iterable[Sequence],
+    sequences: Benchmark | Iterable[Sequence] | Path | str,
     tracker: Loaded | Path | str = "starter",
     out_dir: Path | str = "results",
     *,
@@ -58,7 +58,7 @@ def evaluate(
     boxes in the files.
 
     Args:
-      sequences: the benchmark, or any sequences.
+      sequences: the benchmark, or any sequences; also a dataset's name or a folder, see `open_benchmark`.
       tracker: what `relo_jax.checkpoint.load` takes, or what it returns.
       out_dir: the folder; one with results of other weights or options is refused.
       batch: maximal number of sequences at a time, see `lockstep.batch_for`.
@@ -71,7 +71,7 @@ def evaluate(
     Raises:
       UserError: bad checkpoint, option, rules or sequence names; a folder with another tracker's results; a full disk.
     """
-    benchmark = sequences if isinstance(sequences, Benchmark) else Benchmark(None, None, "sequences", tuple(sequences))
+    benchmark = _as_benchmark(sequences)
     rules = rules or benchmark.rules
     _check_arguments(benchmark, rules, batch)
     if isinstance(tracker, Loaded):
@@ -96,6 +96,12 @@ def evaluate(
     about = {"tracker": name, "dtype": loaded.model.config.dtype, "rules": rules}
     _write_summary(folder.path, evaluation, {**about, "options": values, "options_from": source})
     return evaluation
+
+
+def _as_benchmark(sequences: Benchmark | Iterable[Sequence] | Path | str) -> Benchmark:
+    if isinstance(sequences, (str, Path)):
+        return open_benchmark(sequences)
+    return sequences if isinstance(sequences, Benchmark) else Benchmark(None, None, "sequences", tuple(sequences))
 
 
 def _check_arguments(benchmark: Benchmark, rules: str, batch: int) -> None:

@@ -84,3 +84,18 @@ def test_a_mistake_in_a_config_file_is_one_line(line, message, tmp_path):
     with pytest.raises(UserError) as error:
         command.run("train", f"--config={file}", "--workdir=x")
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "mine.py has no function get_config(stage)"),
+        ("def get_config(stage='rl'):\n    return {}", "mine.py returns a dict, expected a ConfigDict"),
+    ],
+)
+def test_a_file_that_makes_no_config_is_one_line(text, message, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(UserError) as error:
+        command.run("train", f"--config={file}:rl", "--workdir=x")
+    assert message in str(error.value) and "\n" not in str(error.value)

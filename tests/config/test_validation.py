@@ -158,3 +158,8 @@ def test_a_run_may_not_grow_longer_if_its_entropy_bonus_would_change(stage, weig
     else:
         with pytest.raises(UserError, match="the 50 steps done would have had other entropy bonuses: keep 100"):
             relo_config.check_same_run(saved, longer, "config.json", 50)
+
+
+def test_a_name_in_place_of_a_config_says_how_to_make_one():
+    with pytest.raises(UserError, match=r"'tiny:rl' is no config: make one, such as relo_jax.get_config"):
+        relo_config.validate("tiny:rl")

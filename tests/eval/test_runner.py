@@ -429,6 +429,14 @@ def test_a_checkpoint_has_a_name(path, name):
     assert checkpoint_name(path) == name
 
 
+def test_a_folder_is_evaluated_by_its_path(evaluation, loaded, folder):
+    summary, out = evaluation
+    again = evaluate(str(folder), loaded, out)
+    assert again.benchmark.name == "folder" and again.boxes.keys() == summary.boxes.keys()
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere: give one of sequences"):
+        evaluate(folder / "nowhere", loaded, out)
+
+
 @pytest.mark.parametrize(
     ("names", "arguments", "message"),
     [
