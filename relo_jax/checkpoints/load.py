@@ -41,6 +41,7 @@ from relo_jax.checkpoints.run_directory import (
 from relo_jax.errors import UserError
 from relo_jax.files import atomic_write, remove_leftovers, unfinished_name
 from relo_jax.model import RELO
+from relo_jax.model.batch_norm import is_trained
 
 # The release's window powers where no benchmark is named; s256, which was never released, has that of t256.
 RELEASED_WINDOW_POWER = {"t256": 2.0, "s256": 2.0, "b256": 3.0, "l256": 2.7}
@@ -184,12 +185,7 @@ def _load_step(run, step, model):
 
 def has_policy(loaded: Loaded) -> bool:
     """Whether a checkpoint has a trained policy: it is no warm-up, and the policy's running statistics have moved."""
-    return loaded.config.get("stage") != "warmup" and _is_trained(loaded.variables["batch_stats"]["policy"])
-
-
-def _is_trained(norms):
-    """Whether the running statistics of a tower have moved."""
-    return any(bool(norm["mean"].any()) for norm in norms.values())
+    return loaded.config.get("stage") != "warmup" and is_trained(loaded.variables["batch_stats"]["policy"])
 
 
 def load_tracker(path: Path | str, dtype: str | None = None) -> Loaded:
@@ -201,7 +197,7 @@ def load_tracker(path: Path | str, dtype: str | None = None) -> Loaded:
     """
     loaded = load(path, dtype=dtype)
     if loaded.model.config.localizer == "heatmap":
-        if not _is_trained(loaded.variables["batch_stats"]["regression"]["center"]):
+        if not is_trained(loaded.variables["batch_stats"]["regression"]["center"]):
             raise UserError(
                 f"{path} localises by its centre map, which was never trained: train it with "
                 "config.warmup.center_focal_weight=1.0"

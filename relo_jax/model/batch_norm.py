@@ -12,6 +12,7 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
@@ -54,6 +55,11 @@ class BatchNorm(nn.Module):
             mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
             var.value = self.momentum * var.value + (1 - self.momentum) * unbiased
         return out.astype(self.dtype)
+
+
+def is_trained(norms: dict) -> bool:
+    """Whether the running statistics of some layers, `{name: {"mean", "var"}}`, have moved from where they begin."""
+    return any(np.asarray(norm["mean"]).any() for norm in norms.values())
 
 
 def _normalised(x, mean, var, scale, bias, epsilon):

@@ -32,6 +32,7 @@ from relo_jax.geometry.crop import (
 )
 from relo_jax.mdp.action import entropy
 from relo_jax.model import RELO
+from relo_jax.model.batch_norm import is_trained
 from relo_jax.model.inference import FOLDED
 from relo_jax.tracking.step import ModelState, init_state, read_policy, replace_template, step
 
@@ -293,8 +294,7 @@ def has_value(model: RELO, variables: dict) -> bool:
     """
     if model.config.localizer == "heatmap":
         return False
-    norms = variables.get("batch_stats", {}).get("value", {})
-    return FOLDED in variables or any(np.asarray(norm["mean"]).any() for norm in norms.values())
+    return FOLDED in variables or is_trained(variables.get("batch_stats", {}).get("value", {}))
 
 
 @functools.partial(jax.jit, donate_argnums=0)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax.model.batch_norm import BatchNorm
+from relo_jax.model.batch_norm import BatchNorm, is_trained
 
 
 def test_one_exchange_gives_the_statistics_and_gradients_of_two_passes():
@@ -31,3 +31,11 @@ def test_one_exchange_gives_the_statistics_and_gradients_of_two_passes():
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), ours, expected)
     assert compiled.as_text().count(" all-gather(") == 1
     assert compiled.as_text().count(" all-reduce(") == 1
+
+
+def test_a_layer_is_trained_when_its_running_statistics_have_moved():
+    norm, x = BatchNorm(), jnp.ones((2, 5))
+    variables = norm.init(jax.random.key(0), x, True)
+    assert not is_trained({"norm": variables["batch_stats"]})
+    _, moved = norm.apply(variables, x, True, mutable=["batch_stats"])
+    assert is_trained({"first": variables["batch_stats"], "norm": moved["batch_stats"]})
