@@ -20,7 +20,7 @@ from relo_jax.data.datasets.frame_names import FrameNames
 from relo_jax.data.datasets.layout import Annotation, Problem
 from relo_jax.errors import UserError
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 ANY_NAME = "surrogateescape"  # error handler for file names that are not UTF-8, as Python decodes them
 
 # Reading an incomplete index raises one of these: it is cut off, or empty after a power failure.
