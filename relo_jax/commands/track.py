@@ -62,7 +62,10 @@ def _add_boxes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--save-boxes", action="append", default=[], metavar="FILE", help="write boxes for other tools; may be repeated"
     )
-    group.add_argument("--boxes-format", metavar="NAME", help="mot, coco-vid, cvat or csv (default: by the suffix)")
+    group.add_argument(
+        "--boxes-format", metavar="NAME", help="mot, coco-vid, cvat or csv: of --save-boxes (default: by the suffix), "
+        "and of --box-from if its suffix tells none",
+    )  # fmt: skip
     group.add_argument("--box-from", metavar="FILE", help="begin with the first box of each target in this file")
     group.add_argument(
         "--id",
@@ -102,7 +105,10 @@ def _part(args: argparse.Namespace) -> "Part":
     from relo_jax.tracking.part import Part
 
     direction = args.direction or "forwards"
-    return Part(args.start, args.stop, direction, args.box_from, tuple(args.id), args.every_box)
+    if args.boxes_format is not None and not (args.box_from or args.save_boxes):
+        raise UserError("--boxes-format is about the files of --save-boxes and --box-from: give one of them")
+    box_format = args.boxes_format if args.box_from else None
+    return Part(args.start, args.stop, direction, args.box_from, tuple(args.id), args.every_box, box_format)
 
 
 def _source(args: argparse.Namespace) -> tuple:
@@ -113,7 +119,11 @@ def _source(args: argparse.Namespace) -> tuple:
         from relo_jax.tracking.example import example
 
         path, box = example()
-        return path, args.box or (None if args.box_from else box)
+        if args.box or args.box_from:
+            return path, args.box
+        if args.start not in (None, "0") or args.direction:
+            raise UserError("the box of --example is in its first frame: give --box too, to track from another")
+        return path, box
     if args.source is None:
         raise UserError("relo track needs a video: give a file, a folder of frames, a camera (0), or --example")
     return args.source, args.box

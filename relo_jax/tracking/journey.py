@@ -1,9 +1,11 @@
 """Tracking through a part of a film, forwards, backwards or both ways, with targets that begin in different frames.
 
 Results come in the order of the film, whichever way it was tracked: what is tracked backwards is tracked first, its
-results are kept (a few hundred bytes a frame), and the frames are read again, forwards, to be handed out with them.
+results are kept (a few hundred bytes a frame, a few thousand with the policy), and the frames are read again, forwards,
+to be handed out with them.
 """
 
+import collections
 import contextlib
 import itertools
 import math
@@ -18,7 +20,7 @@ from relo_jax.bars import tqdm
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.media.film import Film, Position
 from relo_jax.media.frames import Frames, Unreadable
-from relo_jax.tracking.box_files.tracks import LABEL, BoxTrack
+from relo_jax.tracking.box_files.tracks import LABEL, BoxTrack, TrackBox
 from relo_jax.tracking.follow import Later, follow
 from relo_jax.tracking.known_results import Results
 from relo_jax.tracking.targets import Box
@@ -54,15 +56,18 @@ def targets_of(
       every: whether they begin anew at each further box that somebody gave.
 
     Raises:
-      UserError: no target has such an id, or one has no box in that frame.
+      UserError: no target has such an id, or one has no box in that frame; two have one id.
     """
+    for of_all in ([track.id for track in tracks], ids):
+        if twice := [id for id, times in collections.Counter(of_all).items() if times > 1]:
+            raise UserError(f"{where}: target {twice[0]} is named twice: give every target once, with an id of its own")
     known = {track.id: track for track in tracks}
     for id in ids:
         if id not in known:
             raise UserError(f"{where} has no target {id}{did_you_mean(id, known)}")
     targets = []
     for track in known.values() if not ids else (known[id] for id in ids):
-        boxes = [(box.frame, box.box) for box in track.boxes if box.found and (box.key or box.frame == at)]
+        boxes = [(box.frame, box.box) for box in track.boxes if _is_there(box) and (box.key or box.frame == at)]
         if not boxes:
             raise UserError(f"{where}: target {track.id} is found in no frame: leave it out with --id")
         frames = [frame for frame, _ in boxes]
@@ -71,6 +76,11 @@ def targets_of(
         begun = boxes[frames.index(at) if at is not None else 0 :]
         targets.append(Target(tuple(begun if every else begun[:1]), track.id, track.label))
     return targets
+
+
+def _is_there(box: TrackBox) -> bool:
+    """Whether a target can begin here; many datasets write zeros in frames without it."""
+    return box.found and box.box[2] > 0 and box.box[3] > 0
 
 
 def _some(frames: Sequence[int]) -> str:
@@ -109,7 +119,7 @@ class Journey:
         if wrong:
             side = "after" if direction == BACKWARDS else "before"
             raise UserError(
-                f"--to (stop) is frame {last}, {side} that of a box: tracking goes {direction} from the box"
+                f"--to (stop) is frame {last}, {side} that of a box: tracking goes {_in_words(direction)} from the box"
             )
         self._first = {FORWARDS: self._earliest, BACKWARDS: last or 0, BOTH: 0}[direction]
         self._last = self._latest if direction == BACKWARDS else last
@@ -233,5 +243,9 @@ def start_of(film: Film, start: Position | None, direction: str, has_frames: boo
     if direction == FORWARDS:
         return 0
     if direction == BOTH or film.count is None:
-        raise UserError(f"{film.name}: in which frame is the box? Give {name}, to track {direction} from it")
+        raise UserError(f"{film.name}: in which frame is the box? Give {name}, to track {_in_words(direction)} from it")
     return film.count - 1
+
+
+def _in_words(direction: str) -> str:
+    return "both ways" if direction == BOTH else direction

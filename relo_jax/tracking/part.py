@@ -9,7 +9,7 @@ from relo_jax.errors import UserError
 from relo_jax.media import streams, video
 from relo_jax.media.film import Position, open_film
 from relo_jax.media.frames import Frames
-from relo_jax.tracking.box_files.formats import read_boxes
+from relo_jax.tracking.box_files.formats import SUFFIXES, read_boxes
 from relo_jax.tracking.journey import FORWARDS, Journey, Target, start_of, targets_of
 from relo_jax.tracking.targets import Box
 
@@ -26,6 +26,7 @@ class Part:
       box_file: file of boxes from which targets begin; None: the boxes are given.
       ids: of its targets that are wanted; (): all.
       every: whether they begin anew at each further box of the file.
+      box_format: of the file, if its suffix tells none; see `box_files.formats`.
     """
 
     start: Position | None = None
@@ -34,6 +35,7 @@ class Part:
     box_file: str | Path | None = None
     ids: Sequence[int] = ()
     every: bool = False
+    box_format: str | None = None
 
     def check(self, has_boxes: bool, show: bool | None) -> None:
         """Raises UserError where flags of `relo track` contradict each other."""
@@ -52,7 +54,8 @@ class Part:
         """The targets, which begin in frame `start`, or with None where a file says."""
         if self.box_file is None:
             return [Target(((start or 0, box),), number) for number, box in enumerate(boxes, start=1)]  # type: ignore[arg-type]
-        tracks = read_boxes(self.box_file, video=Path(str(source)).name)
+        format = None if Path(self.box_file).suffix.lower() in SUFFIXES else self.box_format
+        tracks = read_boxes(self.box_file, format, video=Path(str(source)).name)
         return targets_of(tracks, str(self.box_file), self.ids, start, self.every)
 
 

@@ -92,8 +92,8 @@ def track_to_files(
         if heatmap and save is None and shown is None:
             raise UserError("--heatmap is drawn into a video or a window: give --save FILE.mp4, or --show")
         if chunk is not None and (frames.live or shown or heatmap):
-            reason = "without --heatmap" if heatmap else "for files without a window"
-            warn(f"--chunk is {reason}: {frames.name} is tracked frame by frame")
+            reason = "cannot go with --heatmap" if heatmap else "is for files without a window"
+            warn(f"--chunk {reason}: {frames.name} is tracked frame by frame")
             chunk = None
         interrupted, interrupt = stack.enter_context(_interrupts(frames.stop))
         work = lambda: _work(opened, checkpoint, options, chunk, shown, interrupted, outputs, heatmap)
@@ -245,7 +245,7 @@ def _run(
                 enough = True
                 discard_stdout()
             resized += shape not in (None, frame.shape)
-            count, carried, shape = count + 1, carried + result[0].carried, frame.shape
+            count, carried, shape = count + 1, carried + writers.is_carried(result), frame.shape
             scores.add(result)
             bar.update()
             if interrupted.is_set() or enough:

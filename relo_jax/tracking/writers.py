@@ -76,7 +76,7 @@ def json_writer(files: contextlib.ExitStack, path: str | Path, frames: Frames, c
 
     def write(frame: np.ndarray, results: list[Result], frames: Frames) -> None:
         nonlocal count, carried
-        carried += results[0].carried
+        carried += is_carried(results)
         file.write((",\n" if count else "\n") + json.dumps(_row(results, frames)))
         count += 1
 
@@ -143,7 +143,12 @@ def _row(results: list[Result], frames: Frames) -> dict:
         row |= {"time": round(frames.seconds or 0.0, 4), "dropped": frames.dropped}
     targets = [_target(result) for result in results]
     row |= targets[0] if len(targets) == 1 else {"targets": targets}
-    return row | {"carried": results[0].carried}
+    return row | {"carried": is_carried(results)}
+
+
+def is_carried(results: Sequence[Result]) -> bool:
+    """Whether the frame could not be read; a target before its first box has nothing that could be carried."""
+    return any(result.carried for result in results)
 
 
 def _target(result: Result) -> dict:

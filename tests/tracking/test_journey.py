@@ -158,7 +158,14 @@ def track_of(id, *rows):
 
 
 def test_the_targets_of_a_file_begin_at_their_first_box_or_in_a_frame():
-    first = track_of(3, (0, BOX, False, True), (2, BOX, True, True), (4, SECOND, True, False), (6, SECOND, True, True))
+    first = track_of(
+        3,
+        (0, BOX, False, True),
+        (1, (0, 0, 0, 0), True, True),
+        (2, BOX, True, True),
+        (4, SECOND, True, False),
+        (6, SECOND, True, True),
+    )
     second = track_of(5, (4, BOX, True, True))
     found = lambda options: journey.targets_of([first, second], "a.xml", **options)
     of = lambda **options: [(target.id, target.boxes) for target in found(options)]
@@ -167,6 +174,7 @@ def test_the_targets_of_a_file_begin_at_their_first_box_or_in_a_frame():
     assert of(at=4) == [(3, ((4, SECOND),)), (5, ((4, BOX),))]
     for options, said in (
         ({"ids": [4]}, r"a.xml has no target 4 \(known: 3, 5\)"),
+        ({"ids": [5, 3, 5]}, "a.xml: target 5 is named twice"),
         ({"at": 6}, "target 5 is not found in frame 6, only in 4"),
     ):
         with pytest.raises(UserError, match=said):

@@ -11,6 +11,7 @@ import pytest
 
 from relo_jax.errors import UserError
 from relo_jax.media import video
+from relo_jax.media.frames import Unreadable
 from relo_jax.tracking import writers
 from relo_jax.tracking.box_files.formats import read_boxes
 from relo_jax.tracking.part import Part
@@ -99,10 +100,29 @@ def test_targets_begin_where_a_file_says_and_keep_their_names(film, saved, tmp_p
     assert [row["targets"][1]["box"] is None for row in rows] == [True] * 4 + [False] * 6 and rows[0]["frame"] == 2
     assert np.isnan(np.loadtxt(tmp_path / "o_2.txt", delimiter=",")).all(1).tolist() == [True] * 4 + [False] * 6
     # Again from what was written, with one of the two.
-    track_to_files(film, None, saved, box_paths=[tmp_path / "again.txt"], part=Part(8, box_file=out, ids=(9,)))
+    part = Part(8, box_file=out.rename(tmp_path / "o.table"), ids=(9,), box_format="csv")
+    track_to_files(film, None, saved, box_paths=[tmp_path / "again.txt"], part=part)
     (again,) = read_boxes(tmp_path / "again.txt")
     assert again.id == 9 and [box.frame for box in again.boxes] == [8, 9, 10, 11]
     assert again.boxes[0].box == dog.boxes[2].box
+
+
+def test_frames_that_cannot_be_read_count_also_before_the_first_target_begins(frames, saved, tmp_path, capsys):
+    (tmp_path / "in.csv").write_text("frame,id,x,y,w,h\n5,1,100,80,40,30\n1,2,30,40,50,60\n")
+    gone = [Unreadable("gone") if t in (3, 7) else frame for t, frame in enumerate(frames)]
+    part = Part(stop=8, box_file=tmp_path / "in.csv")
+    track_to_files(gone, None, saved, json_path=tmp_path / "o.json", part=part)
+    written = json.loads((tmp_path / "o.json").read_text())
+    assert [row["frame"] for row in written["frames"] if row["carried"]] == [3, 7] and written["carried"] == 2
+    assert "the last box carried over them: 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [["--from", "50"], ["--backwards"], ["--both"]])
+def test_the_box_of_the_example_belongs_to_its_first_frame(more):
+    with pytest.raises(UserError, match="the box of --example is in its first frame"):
+        command.run("track", "--example", *more, "--checkpoint", "none")
+    with pytest.raises(UserError, match="none: no such checkpoint"):
+        command.run("track", "--example", "--from", "50", *more, "--box", "100,80,40,30", "--checkpoint", "none")
 
 
 @pytest.mark.parametrize(("name", "rate"), [("in.mkv", Fraction(30_000, 1001)), ("in.mp4", Fraction(25))])
@@ -128,7 +148,8 @@ def test_a_constant_rate_stays_as_it_is(frames, tmp_path, name, rate):
         (["--box", "1,2,3,4", "--every-box"], "--every-box is about the boxes of --box-from"),
         (["--box-from", "a.xml", "--every-box", "--both"], "--every-box is for tracking forwards: leave out --both"),
         (["--box", "1,2,3,4", "--backwards", "--show"], "--show is for tracking forwards: leave out --backwards"),
-        (["--box", "1,2,3,4", "--both"], "in which frame is the box. Give --from, to track both from it"),
+        (["--box", "1,2,3,4", "--both"], "in which frame is the box. Give --from, to track both ways from it"),
+        (["--box", "1,2,3,4", "--boxes-format", "mot"], "--boxes-format is about the files of --save-boxes and"),
         (["--box", "1,2,3,4", "--from", "x"], "--from is 'x': give the number of a frame from 0, or a time"),
         (["--box", "1,2,3,4", "--from", "12"], "--from is frame 12: .*walk.mp4 has frames 0 to 11"),
         (["--box", "1,2,3,4", "--save-boxes", "o.boxes"], "o.boxes: its suffix tells no format of boxes"),

@@ -129,7 +129,7 @@ def test_films_show_where_the_policy_looks(saved, frames, tmp_path, capsys):
     difference = np.abs(pixels(looked) - pixels(plain)).mean((1, 2, 3))
     assert 1.5 * difference[0] < difference[1:].min()  # the first box was given, not looked for
     track_to_files(frames, BOXES[0], saved, whole, chunk=2, heatmap=True)
-    assert "--chunk is without --heatmap" in capsys.readouterr().err
+    assert "--chunk cannot go with --heatmap" in capsys.readouterr().err
     assert np.abs(pixels(whole) - pixels(looked)).mean() < 0.5 * difference[1:].min()
     with pytest.raises(UserError, match="give --save"):
         track_to_files(frames, BOXES[0], saved, heatmap=True)

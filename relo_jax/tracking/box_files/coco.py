@@ -82,8 +82,10 @@ def read(path: str | Path, video: str | None = None) -> list[BoxTrack]:
         is_wanted = wanted is None or image.get("video_id") == wanted
         frame = reader.whole(place, "the frame", number)
         frames[_key(reader, place, image, "id")] = frame if is_wanted else None
-    labels = {}
-    for k, category in enumerate(content.get("categories") or []):
+    labels, categories = {}, content.get("categories") or []
+    if not isinstance(categories, list):
+        raise UserError(f"{path}: categories is {str(categories)[:40]}, not a list: expected {FORM}")
+    for k, category in enumerate(categories):
         labels[_key(reader, f"categories[{k}]", category, "id")] = str(category.get("name", LABEL))
     for k, row in enumerate(lists["annotations"]):
         place = f"annotations[{k}]"

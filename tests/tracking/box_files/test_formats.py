@@ -174,6 +174,7 @@ def coco_with(**fields):
         ("o.json", coco_with(image_id=9), r"annotations\[1\]: image_id is 9, which is no image"),
         ("o.json", coco_with(track_id=None), r"annotations\[1\]: has no track_id"),
         ("o.json", coco_with(image_id=[1]), r"annotations\[1\]: image_id is \[1\], which is no id"),
+        ("o.json", json.dumps({**COCO, "categories": 5}), "o.json: categories is 5, not a list: expected COCO-VID"),
         ("o.json", json.dumps({**COCO, "images": [{"id": 1}]}), r"images\[0\]: has no frame_id"),
         ("o.boxes", "", r"o.boxes: its suffix tells no format of boxes: use .txt \(mot\), .json \(coco-vid\)"),
     ],
