@@ -19,4 +19,4 @@ def in_one_line(error: BaseException | str, most: int = 200) -> str:
     """The first line of an exception's message, printable and of at most `most` characters; without one, its type."""
     line = next((line for line in str(error).splitlines() if line.strip()), "") or type(error).__name__
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-    return line if len(line) <= most else f"{line[:most]}..."
+    return line if len(line) <= most else f"{line[: most - 3]}..."

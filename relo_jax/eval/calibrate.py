@@ -110,6 +110,8 @@ def open_sequences(
     benchmarks.check_choice(dataset, data_root, split, one_based, count, seed)
     if dataset == "procedural":
         count, seed = SEQUENCES if count is None else count, SEED if seed is None else seed
+        if count < 1:
+            raise UserError(f"--count is {count}: give a number of sequences, at least 1")
         return procedural(count, seed), {"dataset": dataset, "seed": seed, "sequences": count, "frames": FRAMES}
     if split is None and dataset in layouts.NAMES:
         split = layouts.dataset_layout(dataset).heldout

@@ -53,8 +53,12 @@ def checked_options(options: dict, model: RELO) -> dict:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise UserError(f"tracker option {name} is {value!r}: expected a finite number")
     options = {**defaults, **options}
-    if options["window_power"] < 0 or options["update_interval"] < 0 or options["update_interval"] % 1:
-        raise UserError(f"tracker options {options}: window_power and update_interval must not be negative")
+    if options["window_power"] < 0:
+        raise UserError(f"tracker option window_power is {options['window_power']}: it must not be negative")
+    if options["update_interval"] < 0 or options["update_interval"] % 1:
+        raise UserError(
+            f"tracker option update_interval is {options['update_interval']}: give a number of frames, or 0 for never"
+        )
     if options["found_frames"] < 1 or options["found_frames"] % 1:
         raise UserError(
             f"tracker option found_frames is {options['found_frames']}: give a number of frames, at least 1"

@@ -36,5 +36,8 @@ def test_the_command_reports_and_leaves_the_checkpoint_as_it_is(tmp_path, monkey
     assert written["tracker"].items() <= {**options, "found_frames": 3}.items() and written["all"]["frames"] == 180
     assert (tmp_path / score_report.PICTURE).read_bytes().startswith(b"\x89PNG")
     assert "lost, but found" in capsys.readouterr().out and np.isfinite(written["all"]["ece"])
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="--count is 0: give a number of sequences"):
+        command.run("calibrate", "--checkpoint", "starter-tiny", "--report-only", "--count", 0)
     with pytest.raises(UserError, match="--adjust is for a fit"):
         command.run("calibrate", "--checkpoint", "starter-tiny", "--report-only", "--adjust")

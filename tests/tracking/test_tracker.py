@@ -277,8 +277,8 @@ def test_a_bad_frame_is_one_line(plain, frames, frame):
     [
         ({"windowpower": 2.0}, "did you mean 'window_power'"),
         ({"window_power": "high"}, "expected a finite number"),
-        ({"window_power": -1.0}, "must not be negative"),
-        ({"update_interval": 2.5}, "must not be negative|whole"),
+        ({"window_power": -1.0}, "^tracker option window_power is -1.0: it must not be negative"),
+        ({"update_interval": 2.5}, "^tracker option update_interval is 2.5: give a number of frames"),
     ],
 )
 def test_a_bad_option_is_one_line(model, variables, options, message):
