@@ -176,7 +176,7 @@ class Shot:
     corner: str = "right top"
 
 
-def figures(shots: Iterable[Shot], kind: str = "") -> str:
+def frames(shots: Iterable[Shot], kind: str = "") -> str:
     """Frames side by side; `kind` is a CSS class, such as "four" in a row. Needs `page_style.SCRIPT` on the page."""
     pictures = ""
     for shot in shots:

@@ -81,7 +81,7 @@ def frames_of(comparison: Comparison, sequence: Sequence, label: str, looks: fai
     overlap = failure_cases.overlaps(comparison, sequence, colour)
     shots = failure_cases.key_frames(comparison, sequence, label, overlap, colour, looks=looks)
     curve = figures.as_svg(plots.overlap_plot(None, overlap, colour))
-    return html.figures(shots, "four") + html.plot(curve, f"overlap over the frames of {sequence.name}")
+    return html.frames(shots, "four") + html.plot(curve, f"overlap over the frames of {sequence.name}")
 
 
 def colour_key(comparison: Comparison, label: str) -> str:
