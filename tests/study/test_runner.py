@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,6 +178,15 @@ def test_a_folder_with_the_name_of_the_procedural_sequences_is_refused(tmp_path,
 def test_an_unknown_study_gets_the_nearest_name():
     with pytest.raises(UserError, match="did you mean 'estimator'"):
         runner.run_study("estimators")
+
+
+def test_a_run_killed_while_an_old_checkpoint_was_removed_is_not_finished(tmp_path):
+    config = SimpleNamespace(total_steps=4, keep_checkpoints=1)
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 4, "split": "eval"}\n{"step": 5, "spl')
+    assert arm.is_finished(config, tmp_path)
+    (tmp_path / "checkpoints" / "2").mkdir()
+    assert not arm.is_finished(config, tmp_path)
 
 
 def test_a_study_without_the_table_of_arms_says_where_it_is(monkeypatch, tmp_path):
