@@ -143,11 +143,23 @@ def _image(path):
 
 
 def _film(path):
+    from relo_jax.media.film import open_film
     from relo_jax.media.video import open_frames
 
-    with contextlib.redirect_stderr(io.StringIO()), open_frames(path) as frames:
+    def check_frames(frames):
         for frame in itertools.islice(frames, 30):
             assert isinstance(frame, np.ndarray) and frame.dtype == np.uint8 or frame.message
+
+    def both_ways():
+        with open_film(path) as film:
+            last = min(film.count or 2, 9) - 1
+            check_frames(film.frames(last))
+            check_frames(film.frames(last, 0))
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        with open_frames(path) as frames:
+            check_frames(frames)
+        both_ways()
 
 
 def _arguments(path):
@@ -183,7 +195,7 @@ TARGETS = {
     "results": Target(_results, ".txt", ("relo_jax.eval.results.",)),
     "box_file": Target(_box_file, ".txt", ("relo_jax.tracking.box_files.",)),
     "image": Target(_image, ".jpg", ("relo_jax.media.images",)),
-    "film": Target(_film, ".mp4", ("relo_jax.media.decode", "relo_jax.media.video")),
+    "film": Target(_film, ".mp4", ("relo_jax.media.",)),
     "arguments": Target(_arguments, ".args", ("relo_jax.commands.",)),
     "fields": Target(_fields, ".args", ("relo_jax.config.",)),
 }
