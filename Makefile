@@ -9,6 +9,8 @@
 #     make docs       the website: build/docs/site
 #     make readme     what README.md tells a reader to type, with pip and in a clone: a quarter of an hour
 #     make lint       linters of code and workflows, formatter and type checker, as CONTRIBUTING.md says
+#     make fuzz       hostile inputs for every reader, guided by coverage, for ten minutes (MINUTES=30: half an hour)
+#     make kill       kills commands when it matters, runs them again and compares (docs/reliability.md)
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #     make compiled   what programs cost on an H100 and on TPU slices, without any (docs/plan.md); takes hours
 #
@@ -19,12 +21,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 READY := .venv/relo-jax-is-installed
+PIP = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 TOOLKITS := .venv-toolkits
 TOOLKITS_READY := $(TOOLKITS)/toolkits-are-installed
 DOCS := .venv-docs
 DOCS_READY := $(DOCS)/docs-are-installed
 
-.PHONY: demo demo-full test test-colab test-newest test-wheel toolkits docs readme lint bench compiled
+.PHONY: demo demo-full test test-colab test-newest test-wheel toolkits docs readme lint fuzz kill bench compiled
 
 # Training frees and allocates the same large buffers in every step. If the allocator keeps them, in huge pages, the
 # kernel need not clear them each time: a quarter to a third less processor time with glibc, no difference elsewhere.
@@ -59,6 +62,15 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/zizmor --offline --quiet --strict-collection .github
+
+fuzz: $(READY) requirements-fuzz.txt
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) -r requirements-fuzz.txt
+	$(BIN)/python -m tests.fuzz.run --minutes $(or $(MINUTES),10)
+
+kill: $(READY)
+	$(BIN)/python -m tests.kill.run
+	$(BIN)/python -m tests.kill.damage
+	$(BIN)/python -m tests.kill.disks
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.track --variant tiny

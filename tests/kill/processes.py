@@ -29,6 +29,7 @@ _OPERATIONS = {
     "os.link": 1,
     "shutil.rmtree": 0,
 }
+_HAS_FOLDER = {"os.mkdir": 2, "os.remove": 1, "os.rmdir": 1}  # position of the descriptor of an open folder
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DRAWN = (  # parts of names that differ from run to run
     (re.compile(r"\.[\w-]+\.\d+\.[0-9a-f]{8}\.unfinished"), ".unfinished"),
@@ -169,6 +170,8 @@ def _hook(folder, kill_at, record):
             if isinstance(path, int) or not flags & _WRITES:
                 return
             event = "os.write"
+        elif event in _HAS_FOLDER and args[_HAS_FOLDER[event]] != -1:
+            return  # relative to an open folder, as in rmtree, where hardly any name is the same twice
         elif event in _OPERATIONS:
             path = args[_OPERATIONS[event]]
         else:

@@ -18,13 +18,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests import compiler
-
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = compiler.FLAGS
-
 from relo_jax.bars import tqdm
 from relo_jax.tables import markdown, terminal
+from tests import compiler
 from tests.kill import compare, processes
 from tests.kill.processes import Operation, Sight
 from tests.kill.scenarios import SCENARIOS, Watch, fresh
@@ -148,7 +144,7 @@ def table(rows: list[dict]) -> list[list[str]]:
     lines = []
     for name in dict.fromkeys(row["scenario"] for row in rows):
         killed = [row for row in rows if row["scenario"] == name and row["was_killed"]]
-        points = "; ".join(row["killed"] for row in killed)
+        points = "; ".join(f"`{row['killed']}`" for row in killed)
         equal = sum(not row["differences"] for row in killed)
         lines.append([name, points, str(len(killed)), str(equal)])
     return lines
@@ -167,8 +163,9 @@ def chosen(parser: argparse.ArgumentParser) -> tuple[list[str], Path]:
 
 
 def prepared(out: Path) -> None:
-    """Imports the libraries, and keeps compiled programs in a folder that all processes share."""
+    """Imports the libraries, for one CPU device, and keeps compiled programs in a folder that all processes share."""
     out.mkdir(parents=True, exist_ok=True)
+    os.environ |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": compiler.FLAGS}
     os.environ.pop("RELO_DATA_DIR", None)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(out / "compiled"))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

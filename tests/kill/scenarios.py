@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.golden import FIELDS
-
 CHECKPOINT = Path(__file__).parents[1] / "fixtures" / "relo_tiny.pth.tar"
 _TRAIN = {
     "model.width": 16, "model.depth": 1, "model.heads": 2, "model.head_width": 16, "model.search_size": 32,
@@ -68,6 +66,7 @@ def _golden() -> None:
     from relo_jax.checkpoints import load
     from relo_jax.checkpoints.pytorch import convert
     from relo_jax.model import RELO
+    from tests.golden import FIELDS
 
     model = RELO.from_variant("tiny", **FIELDS)
     load.save_variables("given", model, convert.from_torch(CHECKPOINT, model), {"window_power": 1.0})

@@ -1,6 +1,6 @@
 """Killed commands, run again, leave what they would have left; a damaged checkpoint is one line, or read as written.
 
-`make kill` does the same for all commands and all files, in half an hour.
+`make kill` does the same for all commands and all files.
 """
 
 import json
@@ -14,7 +14,8 @@ import pytest
 
 from relo_jax.checkpoints import load
 from relo_jax.errors import UserError
-from tests.kill import compare, damage, processes
+from tests.kill import compare, damage, processes, run
+from tests.kill.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,17 @@ def test_killed_commands_continue_equal(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     rows = json.loads((tmp_path / "kills.json").read_text())
     assert [row["differences"] for row in rows] == [[], []] and any(row["was_killed"] for row in rows)
+
+
+def test_the_page_has_the_kills_that_were_run():
+    rows = [json.loads(line) for line in (ROOT / "benchmarks/results/kills.jsonl").read_text().splitlines()]
+    page = (ROOT / "docs/reliability.md").read_text()
+    for line in run.table(rows):
+        assert f"| {' | '.join(line)} |" in page
+    kills = sum(row["was_killed"] for row in rows)
+    equal = sum(row["was_killed"] and not row["differences"] for row in rows)
+    assert f"**{kills} kills of {len(SCENARIOS)} commands; {equal} continued equal" in page
+    assert {row["scenario"] for row in rows} == set(SCENARIOS)
 
 
 CODE = """
