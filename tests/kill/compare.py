@@ -14,8 +14,8 @@ _TIMES = re.compile(
     r"seconds|date|_per_second|_timestamp|_nsecs|fps|updated|created|speed|time$|^time|^sessions$|^code$|revision"
 )
 _IN_TEXT = re.compile(  # times, dates and durations on pages
-    r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d| UTC)?)?|\d[\d.,]* (?:minutes|s\b|seconds|of them training)"
-    r"|[\d.,]+ (?:frames|clips)(?:/s| a second| per second)"
+    r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d| UTC)?)?"
+    r"|\d[\d.,]* (?:minutes|s\b|seconds|of them training)|[\d.,]+ (?:frames|clips)(?:/s| a second| per second)"
 )
 _SESSIONS = re.compile(r"## Made with.*", re.DOTALL)  # of a model card: each start of the command is one
 _IGNORED = {"tensorboard"}  # event files with times in each record
