@@ -47,10 +47,12 @@ AS_THEY_ARE = "as they are"  # of figures of the sequences without their interru
 class Calibration:
     """A fitted score.
 
-    options: for the config's section "tracker". figures: {"before", "after"} -> `calibration.figures`, the threshold
-    and the intervals of the rates (95 %); "after" is cross-validated; with interruptions, "before, as they are" and so
-    on have those of the sequences without. scores: {"before", "after"} -> (scores, right) of
-    the same frames. measured: (sequences, frames).
+    Attributes:
+      options: for the config's section "tracker".
+      figures: {"before", "after"} -> `reliability` and the threshold; "after" is cross-validated. With interruptions,
+        "before, as they are" and "after, as they are" are of the sequences alone.
+      scores: {"before", "after"} -> scores [N], right bool [N] of the same frames.
+      measured: number of sequences, and of frames.
     """
 
     options: dict[str, float]
@@ -148,7 +150,8 @@ def calibrate(
       interruptions: whether to track the sequences also with jumps and cuts, see `interruptions.py`.
 
     Raises:
-      UserError: `false_alarms` is not between 0 and 1; too few sequences or frames; no sequence can be tracked.
+      UserError: `false_alarms` is not between 0 and 1; `adjust` of an uncalibrated checkpoint; too few sequences or
+        frames; no sequence can be tracked.
     """
     if false_alarms is not None and not 0 < false_alarms < 1:
         raise UserError(f"--false-alarms is {false_alarms:g}: give a share between 0 and 1, such as 0.05")
@@ -203,6 +206,9 @@ def collect_evidence(
     """Tracks the sequences and collects the evidence of all frames except first ones, in the order of the list.
 
     Args: as `calibrate`; `options` are all options of the tracker.
+
+    Raises:
+      UserError: `batch` is below 1, or no sequence can be tracked.
     """
     if batch < 1:
         raise UserError(f"batch is {batch}: give at least 1 sequence at a time")

@@ -9,8 +9,8 @@ code bases. `find_results` knows these layouts:
     <name>.txt, times/...      the GOT-10k toolkit on other datasets
 
 Numbers, with or without decimals, are separated by commas, tabs, blanks or semicolons. A file of boxes may also be in
-MOT's form, with the frame and one id before each box. A file with a mistake is refused
-with the line, the value and the remedy; something merely unusual becomes a note.
+MOT's form, with the frame and one id before each box. A file with a mistake is refused with the line, the value and the
+remedy; something merely unusual becomes a note.
 """
 
 from __future__ import annotations
