@@ -94,6 +94,7 @@ def test_a_mistake_in_a_config_file_is_one_line(line, message, tmp_path):
     ],
 )
 def test_a_file_that_makes_no_config_is_one_line(text, message, tmp_path):
+    read_config("relo train", TINY)  # none of its names are in the next file
     file = tmp_path / "mine.py"
     file.write_text(text)
     with pytest.raises(UserError) as error:
