@@ -189,10 +189,11 @@ def test_a_run_killed_while_an_old_checkpoint_was_removed_is_not_finished(tmp_pa
     assert not arm.is_finished(config, tmp_path)
 
 
-def test_a_study_without_the_table_of_arms_says_where_it_is(monkeypatch, tmp_path):
-    monkeypatch.setattr(studies, "FILE", tmp_path / "nowhere" / "ablations.py")
-    with pytest.raises(UserError, match="ablations.py is not here: run the studies in a copy of the repository"):
-        studies.stages("reward", 0, 1.0, tmp_path)
+def test_outside_of_a_checkout_the_table_of_arms_is_that_of_the_package(monkeypatch, tmp_path):
+    here = studies.stages("reward", 0, 1.0, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    elsewhere = studies.stages("reward", 0, 1.0, tmp_path)
+    assert [config.to_dict() for config, _ in elsewhere] == [config.to_dict() for config, _ in here]
 
 
 def test_stages_follow_each_other_with_one_seed_and_fewer_steps(tmp_path):
