@@ -36,6 +36,7 @@ from relo_jax.media.images import list_images
 MAX_HELD = 256 * 2**20  # bytes of frames that are held to be handed out backwards
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)|(\d+(?:\.\d*)?|\.\d+)s")
 _STREAM = "a camera or a stream, in which one cannot go to a frame: track it from now on, or record it first"
+_LONGEST = 40  # characters of a position
 
 Position = int | float | str
 
@@ -52,13 +53,13 @@ def parse_position(position: Position, name: str = "start") -> int | float:
     """
     if isinstance(position, (int, float, np.integer)) and not isinstance(position, bool) and 0 <= position < 2**53:
         return float(position) if isinstance(position, float) else int(position)
-    text = position.strip() if isinstance(position, str) else ""
+    text = position.strip() if isinstance(position, str) and len(position) <= _LONGEST else ""
     if text.isascii() and text.isdigit():
         return int(text)
     found = _CLOCK.fullmatch(text)
     if found is None:
         forms = "the number of a frame from 0, or a time: 4.5s, 0:04.5, 00:00:04.5"
-        raise UserError(f"{name} is {position!r}: give {forms}")
+        raise UserError(f"{name} is {repr(position)[:_LONGEST]}: give {forms}")
     hours, minutes, seconds, alone = found.groups()
     return float(alone) if alone else 3600.0 * int(hours or 0) + 60.0 * int(minutes) + float(seconds)
 
@@ -86,9 +87,11 @@ class Film:
         """The frame at a position, see `parse_position`: at a time, the one that is shown then.
 
         Raises:
-          UserError: it is no position, or not in the film.
+          UserError: it is no position, or not in the film; the film has no frames.
         """
         at = parse_position(position, name)
+        if self.count == 0:
+            raise UserError(f"{self.name} has no frames")
         if isinstance(at, int):
             if self.count is not None and at >= self.count:
                 raise UserError(f"{name} is frame {at}: {self.name} has frames 0 to {self.count - 1}")

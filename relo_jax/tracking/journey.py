@@ -195,8 +195,13 @@ class Journey:
         box = boxes if isinstance(tracker, MultiTracker) else boxes[0]
         begun: Later = later
         followed = follow(tracker, frames, box, chunk, frames.stored, look, begun)
+        empty = True
         with contextlib.closing(followed):
-            yield from followed
+            for one in followed:
+                empty = False
+                yield one
+        if empty:
+            raise UserError(f"{self._film.name} ends before frame {first}, which has a box")
         if step > 0:
             self.frames.damaged += frames.damaged
 

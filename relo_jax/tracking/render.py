@@ -55,8 +55,11 @@ def render(
             followed = follow(tracker, frames, box, ahead=frames.stored, look=heatmap)
             bar = tqdm(total=frames.count, unit=" frames", desc=Path(frames.name).name, disable=not progress)
             with bar, contextlib.closing(followed), video.write_video(path, frames.rate, frames.tick) as write:
-                for number, (frame, result) in enumerate(followed):
-                    write(draw(frame, result), seconds=None if frames.tick is None else frames.time_of(number))
+                count = 0  # not the bar's, which counts nothing where it is not shown
+                for count, (frame, result) in enumerate(followed, start=1):
+                    write(draw(frame, result), seconds=None if frames.tick is None else frames.time_of(count - 1))
                     bar.update()
+                if not count:
+                    raise UserError(f"{frames.name} has no frames")
         undo.pop_all()
     return Video(path, folder)

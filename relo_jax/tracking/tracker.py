@@ -187,7 +187,7 @@ class MultiTracker(VideoTargets):
         Raises:
           UserError: see `Tracker.init`; the number of boxes is not K.
         """
-        if len(boxes_xywh) != self._count:
+        if not isinstance(boxes_xywh, Sequence | np.ndarray) or len(boxes_xywh) != self._count:
             raise UserError(f"boxes are {boxes_xywh!r}: give {self._count} boxes x, y, w, h, as many as targets")
         self._init(frame, boxes_xywh)
 

@@ -153,6 +153,13 @@ def test_a_way_that_leaves_the_film_is_one_line(target, stop, direction, said):
         journey.Journey(film, [journey.Target(target)], stop, direction)
 
 
+def test_a_film_that_ends_before_the_box_is_one_line():
+    with pytest.raises(UserError, match="frames ends before frame 12, which has a box"):
+        go([journey.Target([(12, BOX)])], frames=iter(FRAMES))
+    with pytest.raises(UserError, match="frames has no frames"):
+        go([journey.Target([(0, BOX)])], frames=[])
+
+
 def track_of(id, *rows):
     return BoxTrack(id, "bird", [TrackBox(frame, box, found=found, key=key) for frame, box, found, key in rows])
 

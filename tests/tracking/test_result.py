@@ -131,5 +131,7 @@ def test_films_show_where_the_policy_looks(saved, frames, tmp_path, capsys):
     track_to_files(frames, BOXES[0], saved, whole, chunk=2, heatmap=True)
     assert "--chunk cannot go with --heatmap" in capsys.readouterr().err
     assert np.abs(pixels(whole) - pixels(looked)).mean() < 0.5 * difference[1:].min()
+    with pytest.raises(UserError, match="^frames has no frames$"):
+        relo_jax.render([], BOXES[0], saved, progress=False)
     with pytest.raises(UserError, match="give --save"):
         track_to_files(frames, BOXES[0], saved, heatmap=True)
