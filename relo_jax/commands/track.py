@@ -81,8 +81,10 @@ def _add_boxes(parser: argparse.ArgumentParser) -> None:
 def _add_part(parser: argparse.ArgumentParser) -> None:
     """The part of a film, and the way through it."""
     group = parser.add_argument_group("part of a film", "A frame's number from 0, or a time: 4.5s, 0:04.5, 00:00:04.5.")
-    group.add_argument("--from", dest="start", metavar="POSITION", help="frame of the box (default: the first)")
-    group.add_argument("--to", dest="stop", metavar="POSITION", help="last frame to track (default: the end)")
+    start = "frame of the box (default: the first, backwards the last)"
+    group.add_argument("--from", dest="start", metavar="POSITION", help=start)
+    to = "last frame to track (default: the end, backwards the beginning)"
+    group.add_argument("--to", dest="stop", metavar="POSITION", help=to)
     ways = group.add_mutually_exclusive_group()
     for name, text in (("backwards", "from the box to the beginning"), ("both", "from the box to both ends")):
         ways.add_argument(f"--{name}", dest="direction", action="store_const", const=name, help=f"track {text}")

@@ -3,7 +3,6 @@
 Decoding continues after a damaged part of a file. Presentation times tell which frames the damage cost: if the decoder
 passes the time of a packet without returning its picture, that frame is lost, and an Unreadable takes its place. AVI
 has no reliable times; there, every packet that fails counts as one lost frame.
-
 """
 
 import contextlib

@@ -49,7 +49,7 @@ def draw(
 
     Args:
       frame: uint8 `[H, W, 3]`, RGB.
-      result: a tracker's result (`box`, `score`, `found`), or a list with one for each target, which are then numbered.
+      result: a tracker's result (`box`, `score`, `found`), or a sequence of one for each target; several are numbered.
         Under one that has a policy (`Tracker.look`) the policy is drawn.
       truth: ground truth box_xywh, drawn as a thin line under the result; not drawn if it is not finite.
       label: text for the top left corner, such as the name of a method.
@@ -58,7 +58,7 @@ def draw(
       uint8 `[H, W, 3]`, RGB.
     """
     out = _as_rgb(frame)
-    results: list[Any] = result if isinstance(result, list) else [] if result is None else [result]
+    results: list[Any] = [] if result is None else list(result) if isinstance(result, Sequence) else [result]
     for target in results:
         if (policy := getattr(target, "policy", None)) is not None:
             out = draw_policy(out, policy, target.region)

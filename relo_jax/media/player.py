@@ -76,7 +76,7 @@ class Video:
 
     def _about(self) -> str:
         width, height = self.size
-        size = self.path.stat().st_size / 2**20
+        size = self.path.stat().st_size / 1e6
         return f"{self.frames} frames, {width} x {height} pixels, {float(self.rate):g} frames/s, {size:.1f} MB"
 
 

@@ -1,7 +1,8 @@
 """One session of `relo track`: a video and boxes in; a video with the boxes, text and JSON out, written as it runs.
 
 Ctrl-C, and closing the window, end the tracking but not the files: they are closed properly and hold the frames until
-then (this is how a camera is stopped). Any other failure leaves no file behind.
+then (this is how a camera is stopped). On the way back (`journey`) no frame is written yet, so that it leaves no file
+there. Any other failure leaves no file behind.
 """
 
 import contextlib
