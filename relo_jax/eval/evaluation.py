@@ -88,7 +88,8 @@ class Evaluation:
         return "\n".join(lines + self.benchmark.omissions())
 
     def __repr__(self) -> str:
-        count = f"{len(self.boxes):,} sequences" + (f", {len(self.failed):,} failed" if self.failed else "")
+        count = f"{len(self.boxes):,} sequence{'' if len(self.boxes) == 1 else 's'}"
+        count += f", {len(self.failed):,} failed" if self.failed else ""
         main, heading = next(iter(self.benchmark.columns.items()))
         measured = f", {heading} {self.tracker.mean_numbers()[main]:.3f}" if self.curves else ", nothing measured here"
         return f"Evaluation({self.tracker.label} on {self.benchmark.title}: {count}{measured})"

@@ -251,7 +251,9 @@ def test_a_notebook_shows_part_of_a_long_table_and_boxes_that_only_a_server_meas
     benchmark = open_benchmark("procedural", count=25)
     rows = cells(measured(benchmark))
     assert [row[0] for row in rows[10:13]] == [benchmark[9].name, "5 more: table() has all", benchmark[15].name]
-    nothing = measured(open_benchmark("procedural", count=1), failed=[benchmark[0].name])
+    one = open_benchmark("procedural", count=1)
+    assert "on procedural: 1 sequence, AUC" in repr(measured(one))
+    nothing = measured(one, failed=[benchmark[0].name])
     assert "no space left" in nothing._repr_html_() and "<img" not in nothing._repr_html_()
     with pytest.raises(UserError, match="nothing was measured here"):
         nothing.plot()
