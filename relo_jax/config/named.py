@@ -54,11 +54,14 @@ def find_config(config: str) -> tuple[Path, str]:
 
 
 def _folder() -> Path:
-    """`configs/` of this installation. Raises UserError."""
+    """`configs/` beside these sources in a checkout, or as it is installed. Raises UserError."""
+    beside = Path(__file__).parents[2] / "configs"
+    if (beside / f"{_PREFIX}b256.py").is_file():
+        return beside
     try:
         folder = Path(str(resources.files(PACKAGE)))
-    except ModuleNotFoundError:  # a checkout that is on the path, not installed
-        folder = Path(__file__).parents[2] / "configs"
+    except ModuleNotFoundError:
+        folder = beside
     if not folder.is_dir():
         raise UserError(f"{folder} is missing: install relo_jax again, configs/ comes with it")
     return folder
