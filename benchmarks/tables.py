@@ -30,7 +30,8 @@ path's time. Where a row comes from a GPU, the text above its table compares it 
 
 def machines() -> str:
     """The devices that the rows were measured on, in a sentence."""
-    found = [row for path in sorted(results.RESULTS.glob("*.jsonl")) for row in results.rows(path.stem)]
+    every = (row for path in sorted(results.RESULTS.glob("*.jsonl")) for row in results.rows(path.stem))
+    found = [row for row in every if "machine" in row]  # others are no measurements of speed
     devices = sorted({results.place(row) for row in found} - {"CPU"})
     if devices:
         return f"Accelerator rows are from {', '.join(devices)}. All other rows are from CPUs."

@@ -178,10 +178,11 @@ def test_a_checkpoint_of_another_depth_is_refused(loaded, small):
     assert not Path("results").exists()
 
 
-def test_different_numbers_of_boxes_and_frames_stop_it_before_anything_is_written(small, tmp_path, monkeypatch):
+def test_a_folder_without_a_sequence_that_can_be_read_stops_it_before_anything_is_written(small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (small / "tall" / "0006.jpg").unlink()
-    with pytest.raises(UserError, match="6 boxes for 5 frames"):
+    for folder in small.iterdir():
+        next(folder.rglob("*.jpg")).unlink()
+    with pytest.raises(UserError, match="no sequence can be read; the last: .* boxes for .* frames"):
         command.run("eval", "--data-root", small)
     assert [p.name for p in tmp_path.iterdir()] == ["small"]
 

@@ -178,7 +178,8 @@ pipeline.make_dataset = fails
     statuses, errors = ends(start(tmp_path / "run", warm, code=("", fail)), 200)
     assert statuses == [1, 1]
     for error in errors:
-        assert error.strip().endswith("relo: process 1 of 2: /data/lasot: no such folder")
+        lines = [line for line in error.splitlines() if line.startswith("relo: ")]
+        assert lines[-1] == "relo: process 1 of 2: /data/lasot: no such folder"
         assert "Traceback" not in error
 
 
