@@ -30,8 +30,9 @@ def test_a_command_that_ends_before_it_is_killed_is_a_failure(tmp_path):
 def test_a_command_ends_with_the_rehearsal(tmp_path, number, status):
     """A command that sleeps, in a process that is stopped."""
     code = f"""
-import sys
+import signal, sys
 from relo_jax.study.rehearsal import processes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts without it
 with processes.ended_together(), open("log", "w") as output:
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     processes.start([], {str(tmp_path)!r}, output, code).wait()
