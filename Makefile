@@ -3,7 +3,7 @@
 #     make demo       trains a small RELO by its reward, evaluates it and tracks a video: runs/demo/
 #     make test       the test suite
 #     make test-colab, test-newest, test-wheel   a part of it with Colab's versions, with the newest of everything, and
-#                     with what a user installs, outside of a checkout: two to five minutes each (.ci/leg.py)
+#                     with what a user installs, outside of a checkout: four to nine minutes each (.ci/leg.py)
 #     make toolkits   the toolkits of VOT and GOT-10k, which some tests run: .venv-toolkits/ (make test makes it too)
 #     make demo-full  the demo with both training stages from random weights: runs/demo-full/
 #     make docs       the website: build/docs/site
