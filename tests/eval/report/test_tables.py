@@ -51,4 +51,7 @@ def test_any_name_can_be_written(tmp_path):
         tables.write_latex(tmp_path / "t.tex", ["AUC"], {name: [0.5]}, comment=name)
         tables.write_csv(tmp_path / "t.csv", [name], [[name]])
         tables.write_json(tmp_path / "t.json", {name: name})
-        tables.as_text("tracker", {"auc": "AUC"}, {name: {"auc": 0.5}}).encode()
+        text = tables.as_text("tracker", {"auc": "AUC"}, {name: {"auc": 0.5}})
+        for written in (text, *((tmp_path / f"t.{kind}").read_text() for kind in ("tex", "csv", "json"))):
+            assert all(line.isprintable() for line in written.splitlines()) and len(written.splitlines()) >= 2
+        assert len(text.splitlines()) == 2 and len(text) < 500
