@@ -5,6 +5,7 @@ runs, so that `--help` is immediate. A user's mistake (`UserError`) is one line 
 """
 
 import argparse
+import difflib
 import errno
 import importlib
 import sys
@@ -49,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         module = importlib.import_module(f"relo_jax.commands.{name}")
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=command)
         module.add_arguments(command)
     return main
 
@@ -64,7 +65,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if hasattr(args, "fields"):
         args.fields, unknown = _fields(unknown)
     if unknown:
-        parse_all.error(f"unrecognized arguments: {' '.join(unknown)}")
+        flags = [flag for action in args.parser._actions for flag in action.option_strings]
+        meant = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
+        hint = f" (did you mean {meant[0]}?)" if meant else ""
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     return args
 
 

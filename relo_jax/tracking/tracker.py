@@ -224,8 +224,8 @@ def open_tracker(
     if isinstance(checkpoint, Tracker | MultiTracker):
         count = len(checkpoint) if isinstance(checkpoint, MultiTracker) else None
         if count != targets:
-            wanted = "a Tracker" if targets is None else f"a MultiTracker of {targets} targets"
-            had = "a Tracker" if count is None else f"a MultiTracker of {count} targets"
+            wanted = "a Tracker" if targets is None else f"a MultiTracker of {targets} target{'s' * (targets != 1)}"
+            had = "a Tracker" if count is None else f"a MultiTracker of {count} target{'s' * (count != 1)}"
             raise UserError(f"the boxes are for {wanted}, but {had} was given")
         if given := [name for name, value in options.items() if value is not None]:
             raise UserError(f"{', '.join(given)}: the tracker has its options already; give them where it is made")

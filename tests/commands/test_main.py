@@ -135,17 +135,19 @@ def test_a_mistake_in_a_process_leaves_no_traceback(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "unknown"),
     [
-        (["eval", "--wndow-power=3", "--config.eval.batch=3"], "--wndow-power=3"),
+        (["eval", "--wndow-power=3", "--config.eval.batch=3"], "--wndow-power=3 (did you mean --window-power?)"),
         (["eval", "--config.eval.batch", "3", "4"], "4"),
         (["eval", "--config.tracker.update_threshold", "-3", "-4"], "-4"),
-        (["train", "--config=configs/relo_tiny.py", "--wrkdir=x", "more"], "--wrkdir=x more"),
+        (["train", "--config=configs/relo_tiny.py", "--wrkdir=x", "more"], "--wrkdir=x more (did you mean --workdir?)"),
         (["report", "a", "--config.eval.batch=3"], "--config.eval.batch=3"),
     ],
 )
 def test_an_unknown_flag_is_refused_also_beside_fields_of_a_config(argv, unknown, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(argv)
-    assert capsys.readouterr().err.endswith(f"relo: error: unrecognized arguments: {unknown}\n")
+    err = capsys.readouterr().err
+    assert err.startswith(f"usage: relo {argv[0]} ")
+    assert err.endswith(f"relo {argv[0]}: error: unrecognized arguments: {unknown}\n")
 
 
 def test_an_unknown_command_is_refused():
