@@ -13,12 +13,16 @@ EXTRAS = {  # package, as it is imported -> the extra that brings it; pyproject.
     "array_record": "data",
     "tensorflow_datasets": "data",
     "supervision": "supervision",
+    "onnx": "export",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
 }
-# Commands and names of relo_jax that train. They need matplotlib too, which `train` has.
-_TRAIN = (
+_TRAIN = (  # commands and names of relo_jax that train
     "relo demo", "relo profile", "relo rehearse", "relo study", "relo train", "relo_jax.train_and_evaluate",
     "relo_jax.History", "relo_jax.LiveCurves", "relo_jax.StopTraining",
 )  # fmt: skip
+# Packages that another extra has too: that one is named to those who need it as a whole.
+_ALSO_IN = {"matplotlib": ("train", _TRAIN), "onnxruntime": ("export", ("relo export",))}
 
 
 def not_installed(error: ModuleNotFoundError, user: str) -> UserError | None:
@@ -31,5 +35,6 @@ def not_installed(error: ModuleNotFoundError, user: str) -> UserError | None:
     package = (error.name or "").partition(".")[0]
     if package not in EXTRAS:
         return None
-    extra = "train" if package == "matplotlib" and user in _TRAIN else EXTRAS[package]
+    other, users = _ALSO_IN.get(package, ("", ()))
+    extra = other if user in users else EXTRAS[package]
     return UserError(f'{user} needs {package}, which is not installed: pip install "relo-jax[{extra}]"')

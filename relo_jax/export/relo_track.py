@@ -1,0 +1,337 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""RELO's tracker in one file: it runs the graphs that `relo export` writes, with NumPy, OpenCV and ONNX Runtime alone.
+
+    tracker = Tracker("exported")            # the folder of tracker.json, step.onnx and template.onnx
+    tracker.init(frame, (x, y, w, h))        # uint8 [H, W, 3], RGB; pixels, counted from 0
+    result = tracker.update(next_frame)      # .box (x, y, w, h), .score, .found, .response, .policy
+
+    python relo_track.py VIDEO --box X,Y,W,H --save out.mp4
+
+A frame: cut the search region, a square around the last box; run step.onnx, which gives the box in it and carries the
+temporal tokens; map the box back into the frame. Every `update_interval` frames template.onnx encodes a second template.
+
+    pip install numpy opencv-python-headless onnxruntime     # or openvino, for backend="openvino"
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+FORMAT = 1  # of tracker.json
+BACKENDS = ("onnxruntime", "openvino")
+MARGIN = 10  # pixels of the frame that a box covers at least, on each axis
+ALWAYS_FITS = 1000  # pixels, side of a square as large as a box, however small the frame
+Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+class TrackerError(ValueError):
+    """Bad input: one line that names the value and the remedy."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the tracker says of one frame.
+
+    Attributes:
+      box: x, y, w, h in pixels.
+      score: in [0, 1]; of a calibrated export the probability that the box is right.
+      found: False from `found_frames` scores in a row below `found_threshold` until as many in a row reach it again.
+      response: maximum of the policy's logits times the window; a template is replaced where it is high.
+      policy: float32 `[g, g]`, the probability of each cell of the search region; sums to 1.
+      region: x, y, w, h of the search region in the frame, pixels; parts may lie outside.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    found: bool
+    response: float
+    policy: np.ndarray
+    region: tuple[float, float, float, float]
+
+
+class Network:
+    """The graphs of an export, opened. Several trackers may share it.
+
+    Args:
+      folder: that `relo export` wrote.
+      backend: "onnxruntime" or "openvino".
+      precision: of the graphs, such as "float32" or "int8".
+      threads: of the processor; None: all.
+      providers: execution providers of ONNX Runtime in order of preference, such as ["CUDAExecutionProvider"]; with
+        OpenVINO one device, such as ["GPU"]. None: the processor.
+
+    Attributes:
+      config: the values of tracker.json.
+
+    Raises:
+      TrackerError: the folder lacks a file, or its files do not belong together; an unknown backend, precision or
+        provider; the backend's package is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        backend: str = "onnxruntime",
+        precision: str = "float32",
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+    ):
+        if backend not in BACKENDS:
+            raise TrackerError(f"there is no backend {backend!r} (known: {', '.join(BACKENDS)})")
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise TrackerError(f"threads is {threads!r}: give at least 1, or None for all")
+        self.folder, self.backend, self.precision = Path(folder), backend, precision
+        self.config = read_config(self.folder)
+        graphs = self.config["graphs"]
+        if precision not in graphs:
+            raise TrackerError(f"{folder} has no graphs in {precision!r}, only in {', '.join(graphs)}: export it again")
+        paths = [_checked(self.folder, graphs[precision][name]) for name in ("template", "step")]
+        run = {"onnxruntime": _onnxruntime, "openvino": _openvino}[backend]
+        try:
+            self._template, self._step = (run(path, precision, threads, providers) for path in paths)
+        except ImportError:
+            raise TrackerError(f"backend {backend!r} needs the package {backend}: pip install {backend}") from None
+
+    def encode(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """The tokens `[1, m, D]` of a template uint8 `[s, s, 3]` and the target in it, x, y, w, h relative to it."""
+        rows = lambda value: np.repeat(value[None], self.config["batch"], 0)
+        return self._template({"image": rows(image), "box": rows(box.astype(np.float32))})["template"][:1]
+
+    def step(self, rows: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """The outputs of step.onnx for one row of inputs of each target, as many at a time as the graph takes."""
+        batch, outputs = self.config["batch"], []
+        for first in range(0, len(rows), batch):
+            chunk = rows[first : first + batch]
+            padded = [*chunk, *[chunk[-1]] * (batch - len(chunk))]
+            inputs = {name: np.concatenate([row[name] for row in padded], _axis(name)) for name in padded[0]}
+            answer = self._step(inputs)
+            outputs += [{n: np.take(v, [k], _axis(n)) for n, v in answer.items()} for k in range(len(chunk))]
+        return outputs
+
+
+class Tracker:
+    """Follows one target through one video at a time; `init` begins a new one.
+
+    Args:
+      folder: of the export, or a `Network` that is open already.
+      the others: see `Network`.
+
+    Attributes:
+      network: see above.
+      box: x, y, w, h of the last box, float32 `[4]`.
+      options: `update_interval` (frames between template updates, 0: never), `update_threshold`, `found_threshold` and
+        `found_frames` of tracker.json; they may be changed before `init`.
+    """
+
+    def __init__(self, folder: str | Path | Network, backend: str = "onnxruntime", precision: str = "float32",
+                 threads: int | None = None, providers: Sequence[str] | None = None):  # fmt: skip
+        opened = isinstance(folder, Network)
+        self.network = folder if opened else Network(folder, backend, precision, threads, providers)
+        names = ("update_interval", "update_threshold", "found_threshold", "found_frames")
+        self.options = {name: self.network.config[name] for name in names}
+        self.box: np.ndarray | None = None
+
+    def init(self, frame: np.ndarray, box_xywh: Sequence[float]) -> None:
+        """Begins a video: frame uint8 `[H, W, 3]`, RGB, and the target in it. Raises TrackerError."""
+        check_frame(frame)
+        box, config = check_box(box_xywh, frame), self.network.config
+        self._templates = np.tile(self._template(frame, box), (1, config["templates"], 1))
+        one = lambda name, shape: [1 if axis == _axis(name) else size for axis, size in enumerate(shape)]
+        self._state = {name: np.zeros(one(name, shape), np.float32) for name, shape in config["state"].items()}
+        self.box, self.window = box.astype(np.float32), crop_window(box, config["search_factor"])
+        self._frames, self._level, self._recent = 0, 1.0, [1.0] * self.options["found_frames"]
+
+    def update(self, frame: np.ndarray) -> Result:
+        """Finds the target in the next frame, uint8 `[H, W, 3]`, RGB. Raises TrackerError."""
+        return advance([self], frame)[0]
+
+    def inputs(self, frame: np.ndarray) -> dict[str, np.ndarray]:
+        """The row of step.onnx for the next frame."""
+        if self.box is None:
+            raise TrackerError("update was called before init: give the first frame and its box first")
+        check_frame(frame)
+        search, first = cut(frame, self.window, self.network.config["search_size"]), np.array([self._frames == 0])
+        return {"search": search[None], "templates": self._templates, "first": first, **self._state}
+
+    def accept(self, frame: np.ndarray, outputs: dict[str, np.ndarray]) -> Result:
+        """Moves on by what step.onnx says of the frame."""
+        config, options, region = self.network.config, self.options, tuple(map(float, (*self.window, self.window[2])))
+        response, score = float(outputs["response"][0]), float(outputs["score"][0])
+        self.box = clip_box(box_from_crop(outputs["box"][0], self.box, self.window[2]), frame)
+        if not np.isfinite([*self.box, score]).all():
+            raise TrackerError("the network's box is not finite: are its weights? Use another export")
+        self.window = crop_window(self.box, config["search_factor"])
+        self._state = {name: outputs[f"new_{name}"] for name in self._state}
+        self._frames += 1
+        every = options["update_interval"]
+        if every and self._frames % every == 0 and response > np.float32(options["update_threshold"]):
+            template = self._template(frame, self.box)
+            self._templates = np.concatenate([self._templates[:, : template.shape[1]], template], 1)
+        # The level crosses the threshold when the last `found_frames` scores lie on its other side.
+        self._recent = [*self._recent[1:], score]
+        self._level = min(max(self._level, min(self._recent)), max(self._recent))
+        found, box = self._level >= options["found_threshold"], tuple(map(float, self.box))
+        return Result(box, score, found, response, outputs["policy"][0], region)
+
+    def rescale(self, across: float, down: float) -> None:
+        """Scales the box with the picture, by new over old width and height; template and tokens stay."""
+        self.box = self.box * np.array([across, down, across, down], np.float32)
+        self.window = crop_window(self.box, self.network.config["search_factor"])
+
+    def _template(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """The tokens of the template around a box."""
+        size, window = self.network.config["template_size"], crop_window(box, self.network.config["template_factor"])
+        extent = box[2:] * (size / window[2]) / (size - 1)  # the release takes the side of a template for size - 1
+        return self.network.encode(cut(frame, window, size), np.concatenate([0.5 - 0.5 * extent, extent]))
+
+
+def advance(trackers: Sequence[Tracker], frames: np.ndarray | Sequence[np.ndarray]) -> list[Result]:
+    """Updates trackers of one network together: all in one frame, or each in a frame of its own. Raises TrackerError."""
+    frames = [frames] * len(trackers) if isinstance(frames, np.ndarray) else frames
+    outputs = trackers[0].network.step([t.inputs(frame) for t, frame in zip(trackers, frames, strict=True)])
+    return [t.accept(frame, answer) for t, frame, answer in zip(trackers, frames, outputs, strict=True)]
+
+
+def crop_window(box_xywh: np.ndarray, factor: float) -> tuple[int, int, int]:
+    """x, y and side of the square around a box, with `factor` times the side of a square of its area.
+
+    It computes in the dtype of the box: float64 for the one that is given, float32 for those that follow.
+    """
+    center, square = box_xywh[:2] + 0.5 * box_xywh[2:], box_xywh[2:3] * box_xywh[3:] * (factor * factor)
+    side = np.ceil(np.sqrt(square))
+    side = np.where((side - 1) ** 2 >= square, side - 1, side)  # a square root may miss the last bit
+    side = np.maximum(np.where(side**2 < square, side + 1, side), 1)
+    x, y = np.round(center - side * 0.5).tolist()
+    return int(x), int(y), int(side[0])
+
+
+def cut(frame: np.ndarray, window: tuple[int, int, int], size: int) -> np.ndarray:
+    """The window of a frame, resized to uint8 `[size, size, 3]`; black outside of the frame.
+
+    Where the window touches or passes the right (bottom) border, the last column (row) of the frame is lost, as in the
+    release, with which the network was trained.
+    """
+    (height, width), (x1, y1, side) = frame.shape[:2], window
+    x2, y2 = x1 + side, y1 + side
+    left, top, right, bottom = max(0, -x1), max(0, -y1), max(x2 - width + 1, 0), max(y2 - height + 1, 0)
+    if left + right >= side or top + bottom >= side:
+        return np.zeros((size, size, 3), np.uint8)
+    inside = np.ascontiguousarray(frame[y1 + top : y2 - bottom, x1 + left : x2 - right])
+    if left or top or right or bottom:
+        inside = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT)
+    return cv2.resize(inside, (size, size))
+
+
+def box_from_crop(box_cxcywh: np.ndarray, around_xywh: np.ndarray, side: int) -> np.ndarray:
+    """A box of the network, relative to the crop of that side around another box, in pixels of the frame: x, y, w, h."""
+    box = box_cxcywh * np.float32([side])
+    center = box[:2] + (around_xywh[:2] + 0.5 * around_xywh[2:] - np.float32([0.5 * side]))
+    return np.concatenate([center - 0.5 * box[2:], box[2:]])
+
+
+def clip_box(box_xywh: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """The box clipped to its frame, on which at least `MARGIN` pixels of it stay."""
+    size = np.array(frame.shape[1::-1], np.float32)
+    end = np.clip(box_xywh[:2] + box_xywh[2:], MARGIN, size)
+    start = np.clip(box_xywh[:2], 0, size - MARGIN)
+    return np.concatenate([start, np.maximum(end - start, MARGIN)])
+
+
+def check_frame(frame: np.ndarray) -> None:
+    """Raises TrackerError unless a frame is uint8 `[H, W, 3]` with at least one pixel."""
+    fits = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+    if not fits or not frame.size:
+        what = f"{frame.dtype} {list(frame.shape)}" if hasattr(frame, "dtype") else type(frame).__name__
+        raise TrackerError(f"frame is {what}: give a numpy array, uint8 [height, width, 3], RGB")
+
+
+def check_box(box_xywh: Sequence[float], frame: np.ndarray) -> np.ndarray:
+    """The box as float64 `[4]`. Raises TrackerError if it is not finite, empty, outside of the frame or far larger."""
+    try:
+        x, y, w, h = box = np.array([float(value) for value in box_xywh])
+    except (TypeError, ValueError):
+        raise TrackerError(f"box is {box_xywh!r}: give four numbers x, y, w, h in pixels") from None
+    given, (height, width) = f"box x,y,w,h = {x:g},{y:g},{w:g},{h:g}", frame.shape[:2]
+    if not np.isfinite(box).all():
+        raise TrackerError(f"{given} is not finite: give four numbers in pixels")
+    if w <= 0 or h <= 0:
+        raise TrackerError(f"{given} has no area: width and height must be above 0")
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise TrackerError(f"{given} lies outside the frame of {width} x {height} pixels")
+    if math.sqrt(w) * math.sqrt(h) > max(2 * width, 2 * height, ALWAYS_FITS):
+        raise TrackerError(f"{given} is far larger than the frame of {width} x {height} pixels: is it x, y, w, h?")
+    return box
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The values of an export's tracker.json. Raises TrackerError."""
+    path = Path(folder) / "tracker.json"
+    try:
+        config = json.loads(path.read_text())
+        found, _ = config["format"], config["graphs"]
+    except FileNotFoundError:
+        raise TrackerError(f"{folder} has no tracker.json: give a folder that relo export wrote") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrackerError(f"{path} cannot be read ({error!r}): export again") from None
+    if found != FORMAT:
+        raise TrackerError(f"{path} has format {found}, and this driver reads {FORMAT}: take the one beside it")
+    return config
+
+
+def _checked(folder: Path, graph: dict[str, Any]) -> Path:
+    """The file of a graph, which is the one that tracker.json was written with. Raises TrackerError."""
+    for entry in (graph, *([graph["data"]] if "data" in graph else [])):
+        path = folder / entry["file"]
+        if not path.is_file():
+            raise TrackerError(f"{folder} has no {entry['file']}, which its tracker.json names: copy the whole folder")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != entry["sha256"]:
+            raise TrackerError(f"{path} does not belong to the tracker.json beside it: copy the whole folder again")
+    return folder / graph["file"]
+
+
+def _axis(name: str) -> int:
+    """The axis of the targets of an input or output: tokens are `[L, B, n, D]`."""
+    return 1 if name.endswith("tokens") else 0
+
+
+def _onnxruntime(path: Path, precision: str, threads: int | None, providers: Sequence[str] | None) -> Run:
+    import onnxruntime
+
+    known = onnxruntime.get_available_providers()
+    for name in providers or ():
+        if name not in known:
+            raise TrackerError(f"onnxruntime has no provider {name!r} here (it has {', '.join(known)})")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    session = onnxruntime.InferenceSession(path, options, providers=list(providers or ["CPUExecutionProvider"]))
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def _openvino(path: Path, precision: str, threads: int | None, providers: Sequence[str] | None) -> Run:
+    import openvino
+
+    core, (device, *_) = openvino.Core(), providers or ["CPU"]
+    if device not in core.available_devices:
+        raise TrackerError(f"openvino has no device {device!r} here (it has {', '.join(core.available_devices)})")
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if precision != "float16":
+        settings["INFERENCE_PRECISION_HINT"] = "f32"  # else some processors compute in bfloat16
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = core.compile_model(path, device, settings)
+    request, names = compiled.create_infer_request(), [output.any_name for output in compiled.outputs]
+    return lambda inputs: {name: request.infer(inputs)[name].copy() for name in names}
