@@ -62,6 +62,28 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Yields a new folder beside `path`, which gets the name `path` when the block succeeds, and is removed if not.
+
+    Raises:
+      UserError: the folder above is missing or not writable, the disk is full, or `path` exists and is not empty.
+    """
+    path = Path(path).absolute()
+    if not path.parent.is_dir():
+        raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
+    remove_leftovers(path)
+    unfinished = unfinished_name(path)
+    try:
+        unfinished.mkdir()
+        yield unfinished
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written, nothing is left of it: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def unfinished_name(path: Path) -> Path:
     """A name beside `path`, with the same suffix, for a file or folder that is not finished. Nobody can guess it."""
     owner = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"

@@ -25,13 +25,13 @@ from relo_jax.model import RELO
 from relo_jax.tracking.confidence import is_calibrated
 
 FORMAT = 1
-TRACKER_FILE = "tracker.json"
+TRACKER_FILE, PARITY_FILE = "tracker.json", "parity.npz"
 CROP = (
     "square around the box, side ceil(sqrt(w h) factor), black outside the frame and in its last column and row if it "
     "reaches beyond them; OpenCV's integer bilinear resize of uint8 RGB"
 )
 _OPTIONS = ("window_power", "update_interval", "update_threshold", "found_threshold", "found_frames")
-_LARGE = 1_500_000_000  # bytes of weights; a file of protobuf ends at 2 GiB
+_LARGE = 1_000_000_000  # bytes of weights; protobuf ends at 2 GiB, and loads slowly long before
 
 
 def description(model: RELO, options: dict, checkpoint: dict[str, str], licence: str | None, batch: int) -> dict:

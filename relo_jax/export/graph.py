@@ -7,9 +7,9 @@
     graph.output("y", y, np.float32, (1, 4, 8))
     model = graph.model("step")
 
-It writes operators of ONNX's own domain only, no Loop, If or Scan, and shapes are static: so that ONNX Runtime, OpenVINO
-and onnxruntime-web all take a file and optimise it for their processor themselves. LayerNormalization, which is faster
-as one node, exists since opset 17; no later one is needed.
+Operators are of ONNX's own domain, none of them is Loop, If or Scan, and shapes are static: so that ONNX Runtime,
+OpenVINO and onnxruntime-web all take a file, and optimise it for their processor themselves. LayerNormalization, which
+is faster as one node, exists since opset 17. No later operator is needed: runtimes know the nodes of a GELU.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ def main_block(
         x = graph.add("Add", x, graph.linear(graph.reshape(attended, batch, kept, width), block.project, "project"))
     with graph.scope("mlp"):
         normalised = graph.normalised(x, width)
-        gate, up = (Linear(*parts) for parts in zip(*(np.split(np.asarray(y), 2, -1) for y in block.gate_up)))
+        halves = (np.split(np.asarray(array), 2, axis=-1) for array in block.gate_up)
+        gate, up = (Linear(*arrays) for arrays in zip(*halves, strict=True))
         gate = graph.silu(graph.linear(normalised, gate, "gate"))
         hidden = graph.add("Mul", gate, graph.linear(normalised, up, "up"))
         return graph.add("Add", x, graph.linear(graph.normalised(hidden, 3 * width), block.down, "down"))
@@ -98,8 +99,8 @@ def tower(graph: Graph, tower: Tower, x: str, inside: str | None = None) -> str:
             inside = graph.slice(graph.slice(inside, 1, -1, 2), 1, -1, 3)
             x = graph.add("Mul", x, inside)  # as the padding of the whole map would be
     kernel = np.asarray(tower.out.kernel).transpose(0, 2, 1)
-    arrays = kernel.reshape(-1, kernel.shape[-1], 1, 1), np.asarray(tower.out.bias).ravel()
-    kernel, bias = (graph.constant(array, np.float32, f"out.{part}") for part, array in zip(Linear._fields, arrays))
+    kernel = graph.constant(kernel.reshape(-1, kernel.shape[-1], 1, 1), np.float32, "out.kernel")
+    bias = graph.constant(np.ravel(tower.out.bias), np.float32, "out.bias")
     return graph.add("Conv", graph.float(x), kernel, bias, name="out", group=groups)
 
 

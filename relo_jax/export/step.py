@@ -14,8 +14,9 @@ from relo_jax.config.model_config import STRIDE, ModelConfig
 from relo_jax.export import network
 from relo_jax.export.graph import Graph
 from relo_jax.model.folding import Folded
+from relo_jax.model.layers import LN_EPS
 from relo_jax.model.temporal import carried_rows
-from relo_jax.tracking.confidence import EVIDENCE, _LARGEST, is_calibrated
+from relo_jax.tracking.confidence import EVIDENCE, LARGEST_LOG_ODDS, is_calibrated
 from relo_jax.tracking.step import hann_window
 
 REACH = 4  # cells around the chosen one that its box depends on
@@ -140,7 +141,7 @@ class _Step:
         if deep:
             entered = [graph.slice(x, self.cells, self.cells + n, 1)]
             x = graph.slice(x, 0, self.cells, 1)
-        features = graph.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=1e-6)
+        features = graph.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=LN_EPS)
         tokens = [graph.reshape(tokens, 1, batch, n, config.width) for tokens in entered]
         tokens = graph.concat(tokens, axis=0)
         return features, tokens if deep else graph.float(tokens)
@@ -155,7 +156,7 @@ class _Step:
         return _Chosen(action, graph.cast(row, np.float32), graph.cast(column, np.float32))
 
     def _neighbourhood(self, features: str, chosen: _Chosen) -> tuple[str, str]:
-        """The 9 x 9 cells around the chosen one, float32 `[B, 81, D]`, and 1 where they lie on the map, `[B, 81, 1]`."""
+        """The 9 x 9 cells around the chosen one, float32 `[B, 81, D]`; 1 where they lie on the map, `[B, 81, 1]`."""
         graph, batch, grid, width = self.graph, self.batch, self.grid, self.config.width
         side, reach = 2 * REACH + 1, REACH
         offsets = np.indices((side, side)).reshape(2, -1) - reach  # row, column
@@ -207,7 +208,7 @@ class _Step:
                 return graph.add("Min", here, graph.constant(1, np.float32)), None
             elsewhere = self._sum(graph.add("Where", is_near, zero, policy))
             log_odds = graph.add("Sub", graph.add("Log", here), graph.add("Log", elsewhere))
-            bounds = (graph.constant(value, np.float32) for value in (-_LARGEST, _LARGEST))
+            bounds = (graph.constant(value, np.float32) for value in (-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS))
             log_odds = graph.add("Clip", log_odds, *bounds)
             with graph.scope("value"):
                 maps = network.tower(graph, self.folded.value, image)

@@ -32,7 +32,7 @@ FIELDS = ("score_bias", *(f"score_{name}" for name in EVIDENCE))  # of the secti
 FITTED = (*FIELDS, "found_threshold", "found_frames")  # what a calibration writes
 UNCALIBRATED = dict(zip(FIELDS, (0.0, 1.0, 0.0, 0.0, 0.0), strict=True))  # the local probability as it is
 _COLLECTION = "score"  # of the variables
-_LARGEST = 14.0  # log-odds of one in a million
+LARGEST_LOG_ODDS = 14.0  # of one in a million
 
 
 def is_calibrated(options: dict | ConfigDict) -> bool:
@@ -159,7 +159,7 @@ def gather(
     """
     near = near_cells(action, grid)
     here, elsewhere = (jax.nn.logsumexp(jnp.where(part, logits, -jnp.inf), axis=-1) for part in (near, ~near))
-    log_odds = jnp.clip(here - elsewhere, -_LARGEST, _LARGEST)
+    log_odds = jnp.clip(here - elsewhere, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
     similarity = jnp.where(near, jnp.einsum("bnd,bd->bn", _unit(features), reference), -1.0).max(-1)
     proximity = 1 - jnp.linalg.norm(box_cxcywh_norm[:, :2] - 0.5, axis=-1)
     return jnp.stack([log_odds, value, similarity, proximity], axis=-1)
