@@ -9,15 +9,17 @@
     python relo_track.py VIDEO --box X,Y,W,H --save out.mp4
 
 A frame: cut the search region, a square around the last box; run step.onnx, which gives the box in it and carries the
-temporal tokens; map the box back into the frame. Every `update_interval` frames template.onnx encodes a second template.
+temporal tokens; map the box back. Every `update_interval` frames template.onnx encodes a second template.
 
     pip install numpy opencv-python-headless onnxruntime     # or openvino, for backend="openvino"
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,9 +31,8 @@ import cv2
 import numpy as np
 
 FORMAT = 1  # of tracker.json
-BACKENDS = ("onnxruntime", "openvino")
+OPTIONS = ("update_interval", "update_threshold", "found_threshold", "found_frames")
 MARGIN = 10  # pixels of the frame that a box covers at least, on each axis
-ALWAYS_FITS = 1000  # pixels, side of a square as large as a box, however small the frame
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
@@ -52,70 +53,66 @@ class Result:
       region: x, y, w, h of the search region in the frame, pixels; parts may lie outside.
     """
 
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     score: float
     found: bool
     response: float
     policy: np.ndarray
-    region: tuple[float, float, float, float]
+    region: tuple[float, ...]
 
 
 class Network:
-    """The graphs of an export, opened. Several trackers may share it.
+    """The graphs of an export, opened; several trackers may share it.
 
     Args:
       folder: that `relo export` wrote.
       backend: "onnxruntime" or "openvino".
       precision: of the graphs, such as "float32" or "int8".
       threads: of the processor; None: all.
-      providers: execution providers of ONNX Runtime in order of preference, such as ["CUDAExecutionProvider"]; with
-        OpenVINO one device, such as ["GPU"]. None: the processor.
+      provider: of ONNX Runtime, such as "CUDAExecutionProvider"; a device of OpenVINO, such as "GPU". None: the CPU.
 
     Attributes:
       config: the values of tracker.json.
 
     Raises:
       TrackerError: the folder lacks a file, or its files do not belong together; an unknown backend, precision or
-        provider; the backend's package is not installed.
+        provider; the backend is not installed, or cannot run the graphs.
     """
 
     def __init__(
-        self,
-        folder: str | Path,
-        backend: str = "onnxruntime",
-        precision: str = "float32",
-        threads: int | None = None,
-        providers: Sequence[str] | None = None,
-    ):
+        self, folder: str | Path, backend: str = "onnxruntime", precision: str = "float32",
+        threads: int | None = None, provider: str | None = None,
+    ):  # fmt: skip
         if backend not in BACKENDS:
             raise TrackerError(f"there is no backend {backend!r} (known: {', '.join(BACKENDS)})")
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise TrackerError(f"threads is {threads!r}: give at least 1, or None for all")
-        self.folder, self.backend, self.precision = Path(folder), backend, precision
-        self.config = read_config(self.folder)
+        if threads is not None and threads < 1:
+            raise TrackerError(f"threads is {threads}: give at least 1, or None for all")
+        self.folder, self.backend, self.precision, self.config = Path(folder), backend, precision, read_config(folder)
         graphs = self.config["graphs"]
         if precision not in graphs:
             raise TrackerError(f"{folder} has no graphs in {precision!r}, only in {', '.join(graphs)}: export it again")
         paths = [_checked(self.folder, graphs[precision][name]) for name in ("template", "step")]
-        run = {"onnxruntime": _onnxruntime, "openvino": _openvino}[backend]
         try:
-            self._template, self._step = (run(path, precision, threads, providers) for path in paths)
-        except ImportError:
-            raise TrackerError(f"backend {backend!r} needs the package {backend}: pip install {backend}") from None
+            self._template, self._step = (BACKENDS[backend](path, precision, threads, provider) for path in paths)
+        except TrackerError:
+            raise
+        except ModuleNotFoundError as error:
+            raise TrackerError(f"{backend} is not installed ({error}): pip install {backend}") from None
+        except Exception as error:  # each backend has its own
+            raise TrackerError(f"{backend} cannot open the graphs of {folder}: {error}".splitlines()[0]) from error
 
     def encode(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
-        """The tokens `[1, m, D]` of a template uint8 `[s, s, 3]` and the target in it, x, y, w, h relative to it."""
+        """The tokens `[1, m, D]` of a template uint8 `[s, s, 3]` with the target at x, y, w, h relative to it."""
         rows = lambda value: np.repeat(value[None], self.config["batch"], 0)
         return self._template({"image": rows(image), "box": rows(box.astype(np.float32))})["template"][:1]
 
     def step(self, rows: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-        """The outputs of step.onnx for one row of inputs of each target, as many at a time as the graph takes."""
+        """The outputs of step.onnx for the inputs of each target, of as many at a time as the graph takes."""
         batch, outputs = self.config["batch"], []
         for first in range(0, len(rows), batch):
             chunk = rows[first : first + batch]
             padded = [*chunk, *[chunk[-1]] * (batch - len(chunk))]
-            inputs = {name: np.concatenate([row[name] for row in padded], _axis(name)) for name in padded[0]}
-            answer = self._step(inputs)
+            answer = self._step({name: np.concatenate([row[name] for row in padded], _axis(name)) for name in chunk[0]})
             outputs += [{n: np.take(v, [k], _axis(n)) for n, v in answer.items()} for k in range(len(chunk))]
         return outputs
 
@@ -125,22 +122,19 @@ class Tracker:
 
     Args:
       folder: of the export, or a `Network` that is open already.
-      the others: see `Network`.
+      **how: see `Network`.
 
     Attributes:
       network: see above.
-      box: x, y, w, h of the last box, float32 `[4]`.
-      options: `update_interval` (frames between template updates, 0: never), `update_threshold`, `found_threshold` and
-        `found_frames` of tracker.json; they may be changed before `init`.
+      options: those of tracker.json; may be changed before `init`. `update_interval`: frames between template updates,
+        0 for none; `update_threshold`; `found_threshold` and `found_frames`, see `Result`.
+      box: x, y, w, h of the last box, float32 `[4]`; window: x, y and side of the next search region.
     """
 
-    def __init__(self, folder: str | Path | Network, backend: str = "onnxruntime", precision: str = "float32",
-                 threads: int | None = None, providers: Sequence[str] | None = None):  # fmt: skip
-        opened = isinstance(folder, Network)
-        self.network = folder if opened else Network(folder, backend, precision, threads, providers)
-        names = ("update_interval", "update_threshold", "found_threshold", "found_frames")
-        self.options = {name: self.network.config[name] for name in names}
-        self.box: np.ndarray | None = None
+    def __init__(self, folder: str | Path | Network, **how: Any):
+        self.network = folder if isinstance(folder, Network) else Network(folder, **how)
+        self.options = {name: self.network.config[name] for name in OPTIONS}
+        self.box: Any = None
 
     def init(self, frame: np.ndarray, box_xywh: Sequence[float]) -> None:
         """Begins a video: frame uint8 `[H, W, 3]`, RGB, and the target in it. Raises TrackerError."""
@@ -154,53 +148,46 @@ class Tracker:
 
     def update(self, frame: np.ndarray) -> Result:
         """Finds the target in the next frame, uint8 `[H, W, 3]`, RGB. Raises TrackerError."""
-        return advance([self], frame)[0]
+        return advance([self], [frame])[0]
 
     def inputs(self, frame: np.ndarray) -> dict[str, np.ndarray]:
-        """The row of step.onnx for the next frame."""
+        """The inputs of step.onnx for the next frame."""
         if self.box is None:
             raise TrackerError("update was called before init: give the first frame and its box first")
         check_frame(frame)
-        search, first = cut(frame, self.window, self.network.config["search_size"]), np.array([self._frames == 0])
-        return {"search": search[None], "templates": self._templates, "first": first, **self._state}
+        search = cut(frame, self.window, self.network.config["search_size"])[None]
+        return {"search": search, "templates": self._templates, "first": np.array([self._frames == 0]), **self._state}
 
     def accept(self, frame: np.ndarray, outputs: dict[str, np.ndarray]) -> Result:
-        """Moves on by what step.onnx says of the frame."""
-        config, options, region = self.network.config, self.options, tuple(map(float, (*self.window, self.window[2])))
+        """Moves on by the outputs of step.onnx for that frame."""
+        config, options, (x, y, side) = self.network.config, self.options, self.window
         response, score = float(outputs["response"][0]), float(outputs["score"][0])
-        self.box = clip_box(box_from_crop(outputs["box"][0], self.box, self.window[2]), frame)
-        if not np.isfinite([*self.box, score]).all():
+        box = clip_box(box_from_crop(outputs["box"][0], self.box, side, config["search_size"]), frame)
+        if not np.isfinite([*box, score]).all():
             raise TrackerError("the network's box is not finite: are its weights? Use another export")
-        self.window = crop_window(self.box, config["search_factor"])
-        self._state = {name: outputs[f"new_{name}"] for name in self._state}
-        self._frames += 1
+        self.box, self.window = box, crop_window(box, config["search_factor"])
+        self._state, self._frames = {name: outputs[f"new_{name}"] for name in self._state}, self._frames + 1
         every = options["update_interval"]
         if every and self._frames % every == 0 and response > np.float32(options["update_threshold"]):
-            template = self._template(frame, self.box)
+            template = self._template(frame, box)
             self._templates = np.concatenate([self._templates[:, : template.shape[1]], template], 1)
         # The level crosses the threshold when the last `found_frames` scores lie on its other side.
         self._recent = [*self._recent[1:], score]
         self._level = min(max(self._level, min(self._recent)), max(self._recent))
-        found, box = self._level >= options["found_threshold"], tuple(map(float, self.box))
-        return Result(box, score, found, response, outputs["policy"][0], region)
-
-    def rescale(self, across: float, down: float) -> None:
-        """Scales the box with the picture, by new over old width and height; template and tokens stay."""
-        self.box = self.box * np.array([across, down, across, down], np.float32)
-        self.window = crop_window(self.box, self.network.config["search_factor"])
+        found = self._level >= options["found_threshold"]
+        return Result(tuple(box.tolist()), score, found, response, outputs["policy"][0], (x, y, side, side))
 
     def _template(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
         """The tokens of the template around a box."""
         size, window = self.network.config["template_size"], crop_window(box, self.network.config["template_factor"])
-        extent = box[2:] * (size / window[2]) / (size - 1)  # the release takes the side of a template for size - 1
+        extent = box[2:] * (size / window[2]) / (size - 1)  # the release takes size - 1 for the side here
         return self.network.encode(cut(frame, window, size), np.concatenate([0.5 - 0.5 * extent, extent]))
 
 
-def advance(trackers: Sequence[Tracker], frames: np.ndarray | Sequence[np.ndarray]) -> list[Result]:
-    """Updates trackers of one network together: all in one frame, or each in a frame of its own. Raises TrackerError."""
-    frames = [frames] * len(trackers) if isinstance(frames, np.ndarray) else frames
+def advance(trackers: Sequence[Tracker], frames: Sequence[np.ndarray]) -> list[Result]:
+    """Updates trackers of one network together, each by a frame of its own. Raises TrackerError."""
     outputs = trackers[0].network.step([t.inputs(frame) for t, frame in zip(trackers, frames, strict=True)])
-    return [t.accept(frame, answer) for t, frame, answer in zip(trackers, frames, outputs, strict=True)]
+    return [t.accept(frame, output) for t, frame, output in zip(trackers, frames, outputs, strict=True)]
 
 
 def crop_window(box_xywh: np.ndarray, factor: float) -> tuple[int, int, int]:
@@ -208,19 +195,19 @@ def crop_window(box_xywh: np.ndarray, factor: float) -> tuple[int, int, int]:
 
     It computes in the dtype of the box: float64 for the one that is given, float32 for those that follow.
     """
-    center, square = box_xywh[:2] + 0.5 * box_xywh[2:], box_xywh[2:3] * box_xywh[3:] * (factor * factor)
+    square = box_xywh[2:3] * box_xywh[3:] * (factor * factor)
     side = np.ceil(np.sqrt(square))
     side = np.where((side - 1) ** 2 >= square, side - 1, side)  # a square root may miss the last bit
     side = np.maximum(np.where(side**2 < square, side + 1, side), 1)
-    x, y = np.round(center - side * 0.5).tolist()
+    x, y = np.round(box_xywh[:2] + 0.5 * box_xywh[2:] - side * 0.5)
     return int(x), int(y), int(side[0])
 
 
 def cut(frame: np.ndarray, window: tuple[int, int, int], size: int) -> np.ndarray:
     """The window of a frame, resized to uint8 `[size, size, 3]`; black outside of the frame.
 
-    Where the window touches or passes the right (bottom) border, the last column (row) of the frame is lost, as in the
-    release, with which the network was trained.
+    Where the window touches or passes the right (bottom) border, the frame's last column (row) is lost: so does the
+    release, with whose crops the networks were trained.
     """
     (height, width), (x1, y1, side) = frame.shape[:2], window
     x2, y2 = x1 + side, y1 + side
@@ -233,18 +220,18 @@ def cut(frame: np.ndarray, window: tuple[int, int, int], size: int) -> np.ndarra
     return cv2.resize(inside, (size, size))
 
 
-def box_from_crop(box_cxcywh: np.ndarray, around_xywh: np.ndarray, side: int) -> np.ndarray:
-    """A box of the network, relative to the crop of that side around another box, in pixels of the frame: x, y, w, h."""
-    box = box_cxcywh * np.float32([side])
-    center = box[:2] + (around_xywh[:2] + 0.5 * around_xywh[2:] - np.float32([0.5 * side]))
+def box_from_crop(box_cxcywh: np.ndarray, around_xywh: np.ndarray, side: int, size: int) -> np.ndarray:
+    """A box relative to the crop of that side around another box, in pixels of the frame: x, y, w, h in float32."""
+    resize_factor = size / np.array([side], np.float32)
+    box = box_cxcywh * (size / resize_factor)
+    center = box[:2] + (around_xywh[:2] + 0.5 * around_xywh[2:] - 0.5 * size / resize_factor)
     return np.concatenate([center - 0.5 * box[2:], box[2:]])
 
 
 def clip_box(box_xywh: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """The box clipped to its frame, on which at least `MARGIN` pixels of it stay."""
+    """The box clipped to its frame, of which it covers at least `MARGIN` pixels on each axis."""
     size = np.array(frame.shape[1::-1], np.float32)
-    end = np.clip(box_xywh[:2] + box_xywh[2:], MARGIN, size)
-    start = np.clip(box_xywh[:2], 0, size - MARGIN)
+    start, end = np.clip(box_xywh[:2], 0, size - MARGIN), np.clip(box_xywh[:2] + box_xywh[2:], MARGIN, size)
     return np.concatenate([start, np.maximum(end - start, MARGIN)])
 
 
@@ -269,7 +256,7 @@ def check_box(box_xywh: Sequence[float], frame: np.ndarray) -> np.ndarray:
         raise TrackerError(f"{given} has no area: width and height must be above 0")
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         raise TrackerError(f"{given} lies outside the frame of {width} x {height} pixels")
-    if math.sqrt(w) * math.sqrt(h) > max(2 * width, 2 * height, ALWAYS_FITS):
+    if math.sqrt(w) * math.sqrt(h) > max(2 * width, 2 * height, 1000):  # its crop would fill the memory
         raise TrackerError(f"{given} is far larger than the frame of {width} x {height} pixels: is it x, y, w, h?")
     return box
 
@@ -285,19 +272,20 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackerError(f"{path} cannot be read ({error!r}): export again") from None
     if found != FORMAT:
-        raise TrackerError(f"{path} has format {found}, and this driver reads {FORMAT}: take the one beside it")
+        raise TrackerError(
+            f"{path} has format {found}, and this driver reads {FORMAT}: take the relo_track.py beside it"
+        )
     return config
 
 
 def _checked(folder: Path, graph: dict[str, Any]) -> Path:
-    """The file of a graph, which is the one that tracker.json was written with. Raises TrackerError."""
-    for entry in (graph, *([graph["data"]] if "data" in graph else [])):
+    """The file of a graph, if it is the one that tracker.json was written with. Raises TrackerError."""
+    for entry in (graph, *filter(None, [graph.get("data")])):
         path = folder / entry["file"]
         if not path.is_file():
             raise TrackerError(f"{folder} has no {entry['file']}, which its tracker.json names: copy the whole folder")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != entry["sha256"]:
+        content: Any = np.memmap(path, np.uint8, "r") if path.stat().st_size else b""
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise TrackerError(f"{path} does not belong to the tracker.json beside it: copy the whole folder again")
     return folder / graph["file"]
 
@@ -307,31 +295,98 @@ def _axis(name: str) -> int:
     return 1 if name.endswith("tokens") else 0
 
 
-def _onnxruntime(path: Path, precision: str, threads: int | None, providers: Sequence[str] | None) -> Run:
+def _onnxruntime(path: Path, precision: str, threads: int | None, provider: str | None) -> Run:
     import onnxruntime
 
-    known = onnxruntime.get_available_providers()
-    for name in providers or ():
-        if name not in known:
-            raise TrackerError(f"onnxruntime has no provider {name!r} here (it has {', '.join(known)})")
+    if provider not in (None, *(known := onnxruntime.get_available_providers())):
+        raise TrackerError(f"onnxruntime has no provider {provider!r} here (it has {', '.join(known)})")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    session = onnxruntime.InferenceSession(path, options, providers=list(providers or ["CPUExecutionProvider"]))
+    session = onnxruntime.InferenceSession(path, options, providers=[provider or "CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
 
 
-def _openvino(path: Path, precision: str, threads: int | None, providers: Sequence[str] | None) -> Run:
+def _openvino(path: Path, precision: str, threads: int | None, provider: str | None) -> Run:
     import openvino
 
-    core, (device, *_) = openvino.Core(), providers or ["CPU"]
-    if device not in core.available_devices:
-        raise TrackerError(f"openvino has no device {device!r} here (it has {', '.join(core.available_devices)})")
+    core = openvino.Core()
+    if provider not in (None, *core.available_devices):
+        raise TrackerError(f"openvino has no device {provider!r} here (it has {', '.join(core.available_devices)})")
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if precision != "float16":
         settings["INFERENCE_PRECISION_HINT"] = "f32"  # else some processors compute in bfloat16
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = core.compile_model(path, device, settings)
-    request, names = compiled.create_infer_request(), [output.any_name for output in compiled.outputs]
-    return lambda inputs: {name: request.infer(inputs)[name].copy() for name in names}
+    request = core.compile_model(path, provider or "CPU", settings).create_infer_request()
+    # A tensor may have several names, of which the graph's is one.
+    return lambda inputs: {name: value for output, value in request.infer(inputs).items() for name in output.names}
+
+
+BACKENDS = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+
+
+def track_video(tracker: Tracker, source: str, box: Sequence[float], save: str | None, boxes: str | None) -> str:
+    """Tracks through a video, or a camera until Ctrl-C, and writes what was asked for. Returns a summary."""
+    video, writer, seconds = cv2.VideoCapture(int(source) if source.isdigit() else source), None, 0.0
+    rows: list[tuple[float, ...]] = []  # x, y, w, h, score, found
+    with contextlib.suppress(KeyboardInterrupt), open(boxes or os.devnull, "w") as lines:
+        while (read := video.read())[0]:
+            frame, start = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), time.perf_counter()
+            if rows:
+                result = tracker.update(frame)
+                rows.append((*result.box, result.score, result.found))
+            else:
+                tracker.init(frame, box)
+                rows.append((*box, 1.0, True))
+            seconds += time.perf_counter() - start
+            lines.write(",".join(f"{value:.4f}" for value in rows[-1][:4]) + "\n")
+            if save is not None:
+                rate, size = video.get(cv2.CAP_PROP_FPS) or 25.0, frame.shape[1::-1]
+                writer = writer or cv2.VideoWriter(save, cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                if not writer.isOpened():
+                    raise TrackerError(f"{save} cannot be written: give a name FILE.mp4 in a folder that exists")
+                writer.write(drawn(read[1], rows[-1]))
+    if not rows:
+        raise TrackerError(f"{source} has no frames that OpenCV can read")
+    if writer is not None:
+        writer.release()
+    *_, scores, found = zip(*rows, strict=True)
+    return (
+        f"{source}: {len(rows)} frames, mean score {np.mean(scores):.2f}, found in {sum(found):.0f}, "
+        f"{len(rows) / seconds:.1f} frames/s without reading"
+    )
+
+
+def drawn(frame: np.ndarray, row: Sequence[float]) -> np.ndarray:
+    """A frame, BGR, with the box and its score: green where the target counts as found, else red."""
+    (x, y, w, h), score, color = map(round, row[:4]), row[4], (0, 200, 0) if row[5] else (0, 0, 220)
+    cv2.rectangle(frame, (x, y), (x + w, y + h), color, 2)
+    return cv2.putText(frame, f"{score:.2f}", (x, max(y - 6, 14)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Tracks a target through a video with an exported RELO.")
+    parser.add_argument("video", help="file, or the index of a camera")
+    parser.add_argument("--box", required=True, metavar="X,Y,W,H", help="the target in the first frame, pixels from 0")
+    parser.add_argument("--save", metavar="FILE.mp4", help="write a video with the boxes")
+    parser.add_argument("--boxes", metavar="FILE", help="write a line x,y,w,h a frame")
+    parser.add_argument("--folder", default=Path(__file__).parent, help="of the export (default: that of this file)")
+    parser.add_argument("--backend", default="onnxruntime", choices=BACKENDS)
+    parser.add_argument("--precision", default="float32", help="such as int8, if it was exported (default float32)")
+    parser.add_argument("--threads", type=int, help="of the processor (default: all)")
+    args = parser.parse_args()
+    try:
+        try:
+            box = [float(value) for value in args.box.split(",")]
+        except ValueError:
+            raise TrackerError(f"--box is {args.box!r}: give x,y,w,h in pixels") from None
+        tracker = Tracker(args.folder, backend=args.backend, precision=args.precision, threads=args.threads)
+        print(track_video(tracker, args.video, box, args.save, args.boxes))
+    except (TrackerError, OSError) as error:
+        sys.exit(f"relo_track: {error}")
+
+
+if __name__ == "__main__":
+    main()
