@@ -51,6 +51,7 @@ def description(model: RELO, options: dict, checkpoint: dict[str, str], licence:
         "checkpoint": checkpoint,
         "licence": licence,
         "variant": config.variant,
+        "model": config.to_dict(),
         "search_size": config.search_size,
         "template_size": config.template_size,
         "search_factor": SEARCH_FACTOR,
