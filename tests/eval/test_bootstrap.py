@@ -1,6 +1,7 @@
 """The paired bootstrap: the interval contains the difference, and shrinks with more sequences."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +70,20 @@ def test_a_resample_has_as_many_sequences_and_repeats_with_the_seed():
     drawn = draw(17, 1200, seed=3)
     assert drawn.shape == (1200, 17) and (drawn.sum(1) == 17).all() and len(np.unique(drawn, axis=0)) > 1100
     np.testing.assert_array_equal(drawn, draw(17, 1200, seed=3))
+    assert draw(2).shape == (10_000, 2)
+    np.testing.assert_array_equal(draw(2)[:9], draw(2, 9, seed=0))
+
+
+def test_the_interval_leaves_equally_many_resamples_out_on_either_side():
+    """Resamples whose means are 0, 1, 2 ... 1000: the bounds are known."""
+    means = np.arange(1001.0)
+    drawn = np.stack([means, 1000 - means], 1)  # so often is the first sequence, which counts 1000, among a thousand
+    for level, low, high in ((None, 25, 975), (0.5, 250, 750), (0.8, 100, 900)):
+        chosen = {} if level is None else {"level": level}
+        paired = paired_interval([1000, 0], [0, 0], drawn, **chosen)
+        assert (paired.low, paired.high) == (pytest.approx(low), pytest.approx(high))
+        crossed = crossed_interval([[1000, 0]], np.ones((1001, 1)), drawn / 500, **chosen)
+        assert (crossed.low, crossed.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_runs_and_sequences_are_both_resampled():

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
-from relo_jax.eval.metrics import RULES, got10k_numbers, got10k_overlaps, mean, measure, never_moves, whole_numbers
+from relo_jax.eval.metrics import (
+    HEADINGS,
+    RULES,
+    got10k_numbers,
+    got10k_overlaps,
+    mean,
+    measure,
+    never_moves,
+    whole_numbers,
+)
 
 SEQUENCES = 6
 
@@ -65,6 +74,13 @@ def test_the_golden_boxes_of_one_frame_lose_their_area(fixtures):
 def test_whole_numbers_are_truncated_towards_zero():
     found = whole_numbers([[-0.9, -1.9, 2.9, 0.9], [5, 6, 7, 8]])
     assert found.tolist() == [[0, -1, 2, 0], [5, 6, 7, 8]] and not np.signbit(found[0, 0])
+    assert whole_numbers(np.ones((1, 4), np.float32)).dtype == np.float64
+
+
+def test_every_number_has_a_heading():
+    row = measure([[0, 0, 9, 9]], [[0, 0, 9, 9]]).numbers() | got10k_numbers([])
+    assert {name: HEADINGS[name] for name in row} == HEADINGS
+    assert list(HEADINGS.values()) == ["AUC", "P20", "NP20", "AO", "SR0.5", "SR0.75"]
 
 
 def test_a_box_that_loses_its_area_is_replaced_by_the_previous_one():
@@ -200,7 +216,7 @@ FLAGS = np.array([True, True, True, False, True])
     ],
 )
 def test_how_a_frame_without_target_counts(rules, success, precise, norm_precise):
-    curves = measure(PREDICTED, TRUTH, FLAGS, rules)
+    curves = measure(PREDICTED, TRUTH, FLAGS.astype(int), rules)
     assert curves.success[0] == success / 5
     assert curves.p20 == precise / 5 and curves.np20 == norm_precise / 5
     assert curves.auc == pytest.approx(success / 5 * 20 / 21)
@@ -212,8 +228,13 @@ def test_a_prediction_without_area_is_replaced_by_the_previous_one():
     predicted = truth.copy()
     predicted[2:4, 2] = 0
     assert measure(predicted, truth).success[10] == 1.0
+    unknown = truth.copy()
+    unknown[2, 0] = np.nan  # pytracking replaces nothing in a frame without a truth, so that the next box has no area
+    assert measure(predicted, unknown).success[10] == 3 / 5
     predicted[1] = [300, 300, 20, 30]
     assert measure(predicted, truth).success[10] == 2 / 5
+    predicted[0], predicted[1:, 2] = truth[0], 0
+    assert measure(predicted, truth).success[10] == 1.0
 
 
 def test_got10k_counts_visible_frames_after_the_first_together():

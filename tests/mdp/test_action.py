@@ -29,12 +29,30 @@ def test_a_centre_outside_the_crop_goes_to_the_nearest_cell():
 
 
 def test_all_boxes_are_those_of_the_actions_one_by_one():
+    """By hand: cell `i * W + j` of a map with H = 3 rows and W = 4 columns."""
     rng = np.random.default_rng(5)
-    size, offset = jnp.asarray(rng.uniform(0, 1, (2, 2, 3, 4, 4, 2)), jnp.float32)
-    every = act.decode_all(size, offset)
-    for action in range(16):
-        one = act.decode_boxes(size, offset, jnp.full((2, 3), action))
+    size, offset = rng.uniform(0, 1, (2, 2, 5, 3, 4, 2)).astype(np.float32)
+    every = act.decode_all(jnp.asarray(size), jnp.asarray(offset))
+    assert every.shape == (2, 5, 12, 4)
+    for action in range(12):
+        i, j = divmod(action, 4)
+        one = act.decode_boxes(jnp.asarray(size), jnp.asarray(offset), jnp.full((2, 5), action))
+        center = (np.array([j, i]) + offset[..., i, j, :]) / np.array([4, 3])
+        np.testing.assert_allclose(one, np.concatenate([center, size[..., i, j, :]], -1), rtol=1e-6)
         np.testing.assert_array_equal(every[..., action, :], one)
+
+
+def test_every_frame_of_every_clip_has_a_policy_of_its_own():
+    logits = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    probability = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    greedy = act.greedy(jnp.asarray(logits))
+    np.testing.assert_array_equal(greedy, logits.argmax(-1))
+    np.testing.assert_allclose(act.log_prob(jnp.asarray(logits), greedy), np.log(probability.max(-1)), rtol=1e-5)
+    entropy = -(probability * np.log(probability)).sum(-1)
+    np.testing.assert_allclose(act.entropy(jnp.asarray(logits)), entropy, rtol=1e-5)
+    assert act.sample(jax.random.key(0), jnp.asarray(logits)).shape == (2, 3)
+    drawn = np.asarray(act.sample_many(jax.random.key(0), jnp.asarray(logits), 4000))
+    np.testing.assert_allclose((drawn[..., None] == np.arange(4)).mean(0), probability, atol=0.04)
 
 
 def test_entropy_and_log_probability():

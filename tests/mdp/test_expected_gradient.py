@@ -71,6 +71,41 @@ def test_the_expected_gradient_is_the_mean_of_reinforces_over_all_actions(clips,
         np.testing.assert_allclose(rewards[b], mean_rewards[0], rtol=1e-5)
 
 
+STANDARDISED = dict(normalize_advantage=True)
+
+
+@pytest.mark.parametrize("options", [{}, STANDARDISED, STANDARDISED | dict(group=2, auc="continuous")], ids=str)
+def test_the_loss_and_its_gradient_by_hand(options):
+    """With other numbers of clips, frames and cells than above, none equal to another."""
+    rng = np.random.default_rng(0)
+    logits, iou, value = rng.normal(size=(4, 3, 5)), rng.uniform(size=(4, 3, 5)), rng.normal(size=(4, 3))
+
+    def loss(logits):
+        given = logits, jnp.float32(value), jnp.float32(iou)
+        total, metrics, rewards = expected_gradient.expected_loss(*given, **WEIGHTS, **options)
+        return total, (metrics, rewards)
+
+    (total, (metrics, rewards)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(jnp.float32(logits))
+    probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    frame_auc = np.float64(reward.clip_auc(jnp.float32(iou)[..., None], options.get("auc", "thresholds")))
+    mean = (probs * frame_auc).sum(-1)
+    noise = (probs * (frame_auc - mean[..., None]) ** 2).sum(-1)
+    share, others = WEIGHTS["auc_weight"] / 3, lambda x: np.stack([np.delete(x, t, 1).sum(1) for t in range(3)], 1)
+    values = WEIGHTS["iou_weight"] * iou + share * (frame_auc + others(mean)[..., None])
+    advantage = values - value[..., None]
+    size = options.get("group", 4)
+    for group in (slice(start, start + size) for start in range(0, 4, size)) if options else ():
+        a, p = advantage[group], probs[group]
+        a -= (p * a).sum(-1).mean()
+        a /= np.sqrt(((p * a**2).sum(-1) + share**2 * others(noise)[group]).mean())
+    expected = -(probs * advantage).sum(-1).mean(), ((value - (probs * values).sum(-1)) ** 2).mean()
+    np.testing.assert_allclose(rewards, (probs * values).sum(-1), rtol=1e-5)
+    np.testing.assert_allclose((metrics["policy_loss"], metrics["value_loss"]), expected, atol=1e-5)
+    np.testing.assert_allclose(total, expected[0] + 0.5 * expected[1], atol=1e-5)
+    relative = advantage - (probs * advantage).sum(-1, keepdims=True)
+    np.testing.assert_allclose(gradient, -probs * relative / value.size, atol=1e-6)
+
+
 def test_leaving_one_out_adds_no_bias(clips):
     logits, value, table = clips
     actions = all_action_sequences()

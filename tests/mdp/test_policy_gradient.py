@@ -31,13 +31,53 @@ def test_standardised_advantages_have_mean_zero_and_sample_deviation_one():
     assert abs(scaled.mean()) < 1e-6 and scaled.std(ddof=1) == pytest.approx(1, abs=1e-5)
 
 
+LOGITS, VALUE = (np.random.default_rng(2).normal(size=shape).astype(np.float32) for shape in ((4, 3, 6), (4, 3)))
+ACTIONS = np.random.default_rng(3).integers(0, 6, (5, 4, 3))
+REWARDS = np.random.default_rng(4).uniform(size=(5, 4, 3)).astype(np.float32)
+ALIVE = np.array([[True, True, False], [True] * 3, [True, False, False], [True] * 3])
+STANDARDISED = {"normalize_advantage": True}
+
+
+@pytest.mark.parametrize("options", [{}, STANDARDISED], ids=str)
+@pytest.mark.parametrize("alive", [None, ALIVE], ids=["all", "alive"])
+def test_reinforce_by_hand(options, alive):
+    counts = np.ones((4, 3), bool) if alive is None else alive
+    advantage = np.float64(REWARDS[0]) - VALUE
+    if options:
+        advantage = (advantage - advantage[counts].mean()) / advantage[counts].std(ddof=1)
+    loss = lambda *x: policy_gradient.reinforce_loss(*x[:4], alive=x[4], **options)
+    arrays = LOGITS, VALUE, ACTIONS[0], REWARDS[0], alive
+    found = jax.jit(jax.value_and_grad(loss, has_aux=True))(*arrays)
+    check(found, (advantage * counts)[None], ACTIONS[:1], np.square(VALUE - REWARDS[0]) * counts)
+
+
+@pytest.mark.parametrize("options", [{}, STANDARDISED], ids=str)
+def test_leave_one_out_by_hand(options):
+    others = np.stack([np.delete(REWARDS, k, axis=0).mean(0) for k in range(5)])
+    advantage = np.float64(REWARDS) - others
+    if options:
+        advantage /= advantage.std(ddof=1)
+    loss = lambda *x: policy_gradient.rloo_loss(*x, **options)
+    found = jax.jit(jax.value_and_grad(loss, has_aux=True))(LOGITS, VALUE, ACTIONS, REWARDS)
+    check(found, advantage, ACTIONS, np.square(VALUE - REWARDS))
+
+
+def check(found, advantage, actions, squares):
+    """A loss and its gradient, from advantages and actions `[K, B, T]` and the squared errors of the value."""
+    (total, metrics), gradient = found
+    policy, value = -advantage.mean(), squares.mean()
+    np.testing.assert_allclose((metrics["policy_loss"], metrics["value_loss"]), (policy, value), atol=1e-5)
+    np.testing.assert_allclose(total, policy + 0.5 * value, atol=1e-5)
+    probability = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+    of_log_prob = (actions[..., None] == np.arange(6)) - probability
+    expected = -(advantage[..., None] * of_log_prob).sum(0) / advantage.size
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("estimator", ["reinforce", "lost frames", "rloo", "expected"])
 def test_the_gradient_of_groups_is_the_mean_of_theirs(estimator):
-    rng = np.random.default_rng(2)
-    all_logits, value = jnp.asarray(rng.normal(size=(4, 3, 6))), jnp.asarray(rng.normal(size=(4, 3)))
-    action = jnp.asarray(rng.integers(0, 6, (5, 4, 3)))
-    rewards, iou = jnp.asarray(rng.uniform(size=(5, 4, 3))), jnp.asarray(rng.uniform(size=(4, 3, 6)))
-    alive = jnp.asarray([[True, True, False], [True] * 3, [True, False, False], [True] * 3])
+    all_logits, value, action, rewards, alive = map(jnp.asarray, (LOGITS, VALUE, ACTIONS, REWARDS, ALIVE))
+    iou = jnp.asarray(np.random.default_rng(5).uniform(size=(4, 3, 6)), jnp.float32)
 
     def loss(logits, clips, group):
         outputs, options = (logits[clips], value[clips]), dict(normalize_advantage=True, group=group)
@@ -75,3 +115,9 @@ def test_explained_variance(offset, scale, expected):
     rewards = jnp.linspace(0, 2, 20).reshape(4, 5)
     explained = policy_gradient.explained_variance(scale * rewards + offset, rewards)
     np.testing.assert_allclose(explained, expected, atol=1e-5)
+
+
+def test_explained_variance_is_that_of_the_frames_before_the_end():
+    explained = policy_gradient.explained_variance(jnp.asarray(VALUE), jnp.asarray(REWARDS[0]), jnp.asarray(ALIVE))
+    left, whole = (x[ALIVE].var() for x in (REWARDS[0] - VALUE, REWARDS[0]))
+    np.testing.assert_allclose(explained, 1 - left / whole, rtol=1e-4)

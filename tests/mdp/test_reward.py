@@ -42,12 +42,13 @@ def test_a_perfect_and_a_lost_clip():
 
 def test_the_reward_adds_the_clips_auc_to_every_frame():
     iou = jnp.asarray([[0.2, 0.8], [0.0, 0.0]])
-    expected = 2 * iou + 3 * clip_auc(iou)[:, None]
-    np.testing.assert_allclose(reward.clip_reward(iou, 2.0, 3.0), expected, rtol=1e-6)
+    for auc in ([], ["continuous"]):
+        expected = 2 * iou + 3 * reward.clip_auc(iou, *auc)[:, None]
+        np.testing.assert_allclose(reward.clip_reward(iou, 2.0, 3.0, *auc), expected, rtol=1e-6)
 
 
 def test_the_continuous_auc_is_the_limit_of_many_thresholds():
-    iou = np.random.default_rng(0).uniform(0, 1, (4, 8)).astype(np.float32)
+    iou = np.random.default_rng(0).uniform(0, 1, (2, 2, 8)).astype(np.float32)
     success = (iou[..., None] > np.linspace(0, 1, 20_001)).mean(-2)
     fine = np.trapezoid(success, dx=1 / 20_000, axis=-1)
     np.testing.assert_allclose(reward.clip_auc(jnp.asarray(iou), "continuous"), fine, atol=1e-4)

@@ -7,10 +7,29 @@ import numpy as np
 import pytest
 
 from relo_jax.config.model_config import CHOICES
+from relo_jax.model import temporal
 from relo_jax.model.fast_itpn import Block
 from tests.model.small import CLIPS, FRAMES, clips, compiled, encode_templates, encoded, reference, small, variables
 
 PROPAGATION = CHOICES["propagation"]
+
+
+@pytest.mark.parametrize("propagation", PROPAGATION)
+def test_each_layer_hands_its_tokens_on_but_deep_to_shallow_the_last_layers_alone(propagation):
+    assert temporal.carried_rows(small(propagation=propagation).config) == (1 if "deep" in propagation else 3)
+
+
+@pytest.mark.parametrize("split", [(1, 1), (2, 4)], ids=["whole clips", "clips in four parts"])
+def test_a_frame_reads_the_tokens_of_the_frame_before_it(split):
+    """By hand; the first frame of the first clip reads its own, that of the second what was carried to it."""
+    current, carried = np.random.default_rng(0).normal(size=(2, 12, 3, 5)).astype(np.float32), np.ones((2, 3, 5))
+    expected = np.roll(current, 1, axis=1)
+    expected[0, 0], expected[1, 0] = current[0, 0], 1
+    auto = (jax.sharding.AxisType.Auto,) * 2
+    mesh = jax.make_mesh(split, ("data", "frames"), axis_types=auto, devices=jax.devices()[: split[0] * split[1]])
+    with jax.set_mesh(mesh):
+        previous = jax.jit(temporal.previous_tokens)(current, jnp.float32(carried), np.array([True, False]))
+    np.testing.assert_array_equal(previous, expected)
 
 
 @pytest.mark.parametrize("propagation", PROPAGATION)

@@ -1,4 +1,6 @@
-"""A tracker that says where by the centre map: the same step with another map, and the map's height as the score."""
+"""The step by the definition, for a policy and for the centre map, whose height is the score."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +14,13 @@ from relo_jax.errors import UserError
 from relo_jax.eval.results.write import ResultFolder, fingerprint
 from relo_jax.mdp.action import decode_boxes
 from relo_jax.model import RELO
-from relo_jax.tracking import programs, step, tracker
+from relo_jax.tracking import confidence, programs, step, tracker
 
 FIELDS = dict(width=32, depth=1, heads=2, head_width=16, search_size=64, template_size=32, localizer="heatmap")
 ADDED = ("localizer", "propagation", "remat_policy")  # fields that the first results did not have
 BOX = (100.0, 80.0, 40.0, 30.0)
+WEIGHTS = dict(zip(confidence.FIELDS, (-3.0, 0.2, 2.0, 1.5, 1.0), strict=True))
+IN_TEMPLATE = np.float32([[0.3, 0.25, 0.5, 0.4], [0.2, 0.3, 0.4, 0.5]])
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +56,50 @@ def frames(natural_image):
     return [np.roll(natural_image, (2 * t, 5 * t), (0, 1)) for t in range(3)]
 
 
+def test_the_window_is_hanns_without_its_zeros():
+    hann = np.hanning(18)[1:-1]
+    np.testing.assert_allclose(step.hann_window(16, 1.5), np.outer(hann, hann).ravel() ** 1.5, rtol=1e-6)
+    np.testing.assert_array_equal(step.hann_window(16, 0.0), np.ones(256, np.float32))
+
+
+def test_the_steps_of_a_policy_are_its_greedy_choices_under_the_window(variables, frames):
+    """Two frames, each by the definition, calibrated and not; the second template comes between them."""
+    model = RELO.from_variant("tiny", **{**FIELDS, "localizer": "policy", "templates": 2})
+    crops = np.stack([[frame[50:114, 60:124], frame[100:164, 90:154]] for frame in frames])
+    views = crops[[0, 2], :, 16:48, 16:48]
+    network = functools.partial(jax.jit(model.apply, static_argnames="method"), variables)
+    read = jax.jit(step.read_policy, static_argnums=(0, 4))
+    ours = {f: jax.jit(f, static_argnums=0) for f in (step.replace_template, step.step)}
+    kinds = variables, confidence.with_weights(variables, WEIGHTS)
+    states = [jax.jit(step.init_state, static_argnums=(0, 4))(model, k, views[0], IN_TEMPLATE, 1.0) for k in kinds]
+    slots, later = (network(view[:, None], IN_TEMPLATE[:, None], method="encode_templates") for view in views)
+    slots, tokens = jnp.tile(slots, (1, 2, 1)), model.initial_tokens(2)
+    for t in range(2):
+        features, tokens = network(slots, crops[t], tokens, np.full(2, t == 0), method="frame")
+        logits, value = (network(features, method=head) for head in ("policy_logits", "value"))
+        for found, expected in zip(read(model, variables, states[0], crops[t], True), (logits, value), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        action = jnp.argmax(logits * states[0].window, 1)
+        box = decode_boxes(*network(features, method="boxes"), action)
+        if t == 0:
+            reference = confidence.appearance_at(features, action)
+        evidence = confidence.gather(logits, value, features, reference, box, action, 4)
+        scores = confidence.local_probability(logits, action, 4), confidence.probability(evidence, WEIGHTS)
+        for k, kind in enumerate(kinds):
+            np.testing.assert_allclose(states[k].templates, slots, rtol=1e-4, atol=1e-5)
+            states[k], seen = ours[step.step](model, kind, states[k], crops[t])
+            expected = step.StepResult(box, (logits * states[k].window).max(1), scores[k], evidence if k else None)
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), seen, expected)
+            states[k] = ours[step.replace_template](model, kind, states[k], views[1], IN_TEMPLATE)
+        slots = jnp.concatenate([slots[:, : later.shape[1]], later], 1)
+
+
 def test_the_step_goes_where_centre_map_times_window_is_highest(model, variables, frames):
     crops = np.stack([frames[0][50:114, 60:124], frames[1][100:164, 90:154]])
     view = crops[:, :32, :32], np.full((2, 4), 0.3), np.float32([BOX] * 2), np.zeros((2, 3), np.int32)
     state = programs.begin(model, variables, *view, window_power=1.0).state
     _, seen = jax.jit(step.step, static_argnums=0)(model, variables, state, crops)
+    logits, _ = jax.jit(step.read_policy, static_argnums=(0, 4))(model, variables, state, crops, False)
 
     @jax.jit
     def by_hand(state):
@@ -69,6 +112,7 @@ def test_the_step_goes_where_centre_map_times_window_is_highest(model, variables
     action = response.argmax(1)
     np.testing.assert_allclose(seen.score, center[[0, 1], action], rtol=1e-5)
     np.testing.assert_allclose(seen.response, response.max(1), rtol=1e-5)
+    np.testing.assert_allclose(logits, np.log(center), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(seen.box_cxcywh_norm, decode_boxes(size, offset, jnp.asarray(action)), atol=1e-5)
     assert seen.evidence is None and not np.allclose(seen.score, seen.response)
 
