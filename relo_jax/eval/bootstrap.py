@@ -58,7 +58,7 @@ def paired_interval(
     if not weights.any():
         return Interval(np.nan, np.nan, np.nan)
     weighted = np.where(known, difference, 0) * weights
-    with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no sequence with a weight
+    with np.errstate(invalid="ignore"):  # a resample may have no sequence with a weight
         means = (drawn @ weighted) / (drawn @ weights)
     return Interval(float(weighted.sum() / weights.sum()), *_middle(means, level))
 

@@ -1,5 +1,7 @@
 """Metrics: they equal golden numbers of pytracking and GOT-10k's toolkit, and keep their invariants for any boxes."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -176,7 +178,10 @@ def test_the_mean_does_not_weigh_by_length():
     lost = truth + [[1000, 0, 0, 0]]
     whole = mean([measure(truth, truth), measure(lost[:2], truth[:2])])
     assert whole.p20 == pytest.approx((1 + 0.5) / 2)
-    nothing = measure(truth[:1], [[np.nan] * 4])
+    np.testing.assert_allclose(whole.success, [0.75] * 20 + [0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nothing = measure(truth[:1], [[np.nan] * 4])
     assert np.isnan(nothing.average_overlap)
     assert mean([measure(truth, truth), nothing]).average_overlap == 1.0
 
@@ -219,6 +224,7 @@ def test_how_a_frame_without_target_counts(rules, success, precise, norm_precise
     curves = measure(PREDICTED, TRUTH, FLAGS.astype(int), rules)
     assert curves.success[0] == success / 5
     assert curves.p20 == precise / 5 and curves.np20 == norm_precise / 5
+    assert curves.precision[0] == precise / 5 and curves.norm_precision[0] == norm_precise / 5
     assert curves.auc == pytest.approx(success / 5 * 20 / 21)
     assert set(RULES) == {"plain", "uav123", "lasot", "lasot_ext"}
 
@@ -247,6 +253,9 @@ def test_got10k_counts_visible_frames_after_the_first_together():
     short = got10k_overlaps(truth[:2], truth[:2], (200, 100), visible[:2])
     numbers = got10k_numbers([long, short])
     assert numbers == {"ao": pytest.approx((1 + 2 / 3 + 1 / 3 + 0 + 1) / 5), "sr50": 3 / 5, "sr75": 2 / 5}
+    assert got10k_numbers([np.array([0.4, 0.48, 0.5, 0.51, 0.7, 0.75, 0.76, 0.8])]) == {
+        "ao": pytest.approx(0.6125), "sr50": 5 / 8, "sr75": 2 / 8,
+    }  # fmt: skip
     assert len(got10k_overlaps(predicted, truth)) == 5
     assert all(np.isnan(v) for v in got10k_numbers([]).values())
 
@@ -254,8 +263,13 @@ def test_got10k_counts_visible_frames_after_the_first_together():
 def test_got10k_counts_a_box_without_area_as_missed_where_nothing_covers_it():
     truth = np.array([[50, 50, 10, 10], [50, 50, 10, 10], [50, 50, 0, 0], [50, 50, 0, 0], [np.nan] * 4])
     predicted = np.array([[50, 50, 10, 10.0]] * 5)
-    assert got10k_overlaps(predicted, truth, (200, 100), [True, True, True, False, True]).tolist() == [1.0, 0.0]
+    assert got10k_overlaps(predicted, truth, (200, 100), [1, 1, 1, 0, 1]).tolist() == [1.0, 0.0]
     assert got10k_overlaps(predicted, truth, (200, 100)).tolist() == [1.0]
+    truth[1:] = [[50, 50, 0, 10], [50, 50, 10, 0], [np.nan, 50, 10, 10], [50, 50, 1, 1]]
+    truth[3, 0] = np.nan
+    assert got10k_overlaps(predicted, truth, (200, 100), [1] * 5).tolist() == [0, 0, 0.01]
+    truth[3] = np.nan
+    assert got10k_overlaps(predicted, truth, (200, 100)).tolist() == [0.01]
 
 
 def test_got10k_cuts_boxes_at_the_borders():
