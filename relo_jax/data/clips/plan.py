@@ -3,7 +3,6 @@
 No pixel is read here. A plan is a pure function of a sequence's boxes and a random generator, whose key is (seed, index
 of the clip, attempt). Threads, processes, hosts and restarts therefore do not change the clips. Sampling, jitter and
 augmentation follow the paper's training data, with the release's numbers.
-
 """
 
 from __future__ import annotations
@@ -67,8 +66,7 @@ class Plan:
 
 def clip_rng(seed: int, index: int, attempt: int = 0) -> np.random.Generator:
     """The random generator of a clip; `attempt` counts the failures before it at the same index."""
-    key = (seed, index, attempt) if attempt else (seed, index)
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, index, attempt))))
 
 
 def eligible(lengths: np.ndarray | int, visible: np.ndarray | int, stills: np.ndarray | bool, count: int) -> np.ndarray:
@@ -150,7 +148,7 @@ def with_canvases(plan: Plan) -> Plan:
     search = np.arange(len(plan.frames)) >= plan.templates
     start, target = plan.crop_center_xywh[plan.templates], plan.boxes_xywh[plan.templates]
     sides = np.sqrt([start[2:].prod(), target[2:].prod()])
-    shrink = min(1.0, _MAX_REGION * CANVAS_FACTOR / SEARCH_FACTOR * sides[1] / sides[0])
+    shrink = _MAX_REGION * CANVAS_FACTOR / SEARCH_FACTOR * sides[1] / sides[0]
     if shrink < 1:  # towards the target's centre
         middle = target[:2] + target[2:] / 2
         start = np.concatenate([middle + shrink * (start[:2] - middle), shrink * start[2:]])

@@ -1,10 +1,12 @@
 """Clips: order of frames, jitter, augmentation and normalised boxes, all as functions of (seed, index)."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from relo_jax.config.data_options import ClipOptions
-from relo_jax.data.clips.plan import clip_rng, eligible, jitter_box, sample_order
+from relo_jax.data.clips.plan import clip_rng, eligible, jitter_box, plan_clip, sample_order
 from relo_jax.data.clips.source import ClipSource, MixturePart
 from relo_jax.data.datasets.folder import SequenceFolder
 from relo_jax.data.sequence import Sequence
@@ -126,7 +128,34 @@ def test_jitter_has_the_statistics_of_the_release():
     shift = (drawn[:, :2] + drawn[:, 2:] / 2 - box[:2] - box[2:] / 2) / np.sqrt(drawn[:, 2:].prod(1))[:, None]
     assert np.abs(shift).max() <= 1.75 and np.abs(shift).max() > 1.7
     assert np.allclose(shift.std(0), 3.5 / np.sqrt(12), atol=0.03)
+    assert np.abs(shift.mean(0)).max() < 0.06
     assert np.array_equal(jitter_box(clip_rng(0, 0), box, 0, 0), box)
+
+
+def test_jitter_by_hand():
+    box = np.array([50.0, 60, 40, 10])
+    drawn = jitter_box(clip_rng(0, 1), box, 0.5, 3.5)
+    rng = clip_rng(0, 1, attempt=0)
+    size = box[2:] * np.exp(rng.normal(0, 0.5, 2))
+    middle = [70, 65] + np.sqrt(size[0] * size[1]) * 3.5 * (rng.random(2) - 0.5)
+    assert np.allclose(drawn, [*(middle - size / 2), *size])
+    assert not np.allclose(drawn, jitter_box(clip_rng(0, 1, attempt=1), box, 0.5, 3.5))
+
+
+@pytest.mark.parametrize(("shift", "tries"), [(3.999, 1), (4.0, 10), (9.0, 10)])
+def test_jitter_is_drawn_ten_times_until_the_centre_lies_inside_the_crop(shift, tries):
+    """A generator that always moves the box to the left, by half of the shift."""
+
+    class Rng:
+        count = 0
+
+        def random(self, size):
+            self.count += 1
+            return np.array([0.0, 0.5])
+
+    rng, box = Rng(), np.array([50.0, 60, 40, 10])
+    drawn = jitter_box(rng, box, 0, shift)
+    assert rng.count == tries and np.allclose(drawn, [50 - min(shift, 4) / 2 * 20, 60, 40, 10])
 
 
 def test_large_jitter_keeps_the_targets_centre_in_the_crop():
@@ -149,9 +178,53 @@ def test_frames_are_visible_near_each_other_and_in_order_of_time_or_in_reverse()
         assert visible[frames].all()
         assert frames.max() - frames.min() <= 100
     assert 120 < up < 190
+    ends = np.isin(np.arange(100), (20, 70))  # of a gap: either is near the other
+    mixed = [len(set(sample_order(clip_rng(4, k), ends, 4, gap))) for gap in (50, 49) for k in range(100)]
+    assert np.mean(mixed[:100]) > 1.75 and set(mixed[100:]) == {1}  # both are drawn in 7 of 8 clips
+    rng = clip_rng(5, 0)
+    orders = [sample_order(rng, np.ones(50, bool), 9, 50) for _ in range(3000)]
+    assert abs(np.mean([order[0] < order[-1] for order in orders]) - 0.5) < 0.03
     late = np.arange(1000) >= 980  # the base is drawn from the visible frames, so there is always a frame near it
     assert all(late[sample_order(clip_rng(3, k), late, 2, 5)].all() for k in range(20))
     assert len(set(sample_order(clip_rng(2, 0), np.eye(1, 30, 3, dtype=bool)[0], 4, 50))) == 1
+
+
+def test_a_plan_has_templates_first_and_jitters_search_crops_alone():
+    sequence, levels = red_square(), []
+    for k in range(100):
+        plan = plan_clip(clip_rng(0, k), sequence, OPTIONS)
+        levels.append(plan.brightness)
+        assert plan.factor.tolist() == [2, 2, 4, 4, 4] and plan.size.tolist() == [64, 64, 128, 128, 128]
+        assert plan.templates == 2 and plan.closed_loop is None
+        np.testing.assert_array_equal(plan.boxes_xywh, sequence.boxes_xywh[plan.frames])
+        moved = (plan.crop_center_xywh != plan.boxes_xywh).all(1)
+        assert moved.tolist() == [False, False, True, True, True]
+    assert 0.8 <= np.min(levels) < 0.81 and 1.19 < np.max(levels) <= 1.2 and abs(np.mean(levels) - 1) < 0.02
+
+
+def test_a_clip_for_a_rollout_has_canvases_and_a_first_region_that_fits():
+    """Otherwise it is the same clip. A first region that is larger than its canvas is shrunk around the target."""
+    options, shrunk = dataclasses.replace(OPTIONS, scale_jitter=1.0), 0
+    for k in range(60):
+        closed, forced = (
+            plan_clip(clip_rng(0, k), red_square(), dataclasses.replace(options, closed_loop=value))
+            for value in (True, False)
+        )
+        for name in ("frames", "boxes_xywh", "grey", "brightness", "templates"):
+            np.testing.assert_array_equal(getattr(closed, name), getattr(forced, name))
+        assert closed.factor.tolist() == [2, 2, 8, 8, 8] and closed.size.tolist() == [64, 64, 256, 256, 256]
+        np.testing.assert_array_equal(closed.crop_center_xywh, closed.boxes_xywh)
+        np.testing.assert_array_equal(closed.flip, [*forced.flip[:2], False, False, False])
+        np.testing.assert_array_equal(closed.closed_loop.flip, forced.flip[2:])
+        start, drawn, (x, y, w, h) = closed.closed_loop.start_box_xywh, forced.crop_center_xywh[2], closed.boxes_xywh[2]
+        largest = 0.99 * 2 * np.sqrt(w * h)  # side of the box: a canvas has 8 of the target, a region 4 of its box
+        if np.sqrt(drawn[2] * drawn[3]) < largest:
+            np.testing.assert_array_equal(start, drawn)
+            continue
+        shrunk += 1
+        factor, middle = largest / np.sqrt(drawn[2] * drawn[3]), np.array([x + w / 2, y + h / 2])
+        np.testing.assert_allclose(start, [*(middle + factor * (drawn[:2] - middle)), *(factor * drawn[2:])])
+    assert 3 < shrunk < 30
 
 
 def test_only_long_sequences_with_enough_visible_frames_are_eligible():
