@@ -1,6 +1,7 @@
 """Arguments that several commands share."""
 
 import argparse
+from pathlib import Path
 
 from relo_jax.errors import UserError
 
@@ -57,6 +58,13 @@ def add_procedural(parser: argparse.ArgumentParser, count: int, seed: int) -> No
     """Which procedural sequences; the defaults are for the help."""
     parser.add_argument("--count", type=int, metavar="N", help=f"number of procedural sequences (default {count})")
     parser.add_argument("--seed", type=int, metavar="N", help=f"seed of procedural sequences (default {seed})")
+
+
+def add_page(parser: argparse.ArgumentParser) -> None:
+    """What is written for the page that tracks in a browser."""
+    text = "folder that has onnxruntime-web and mediabunny (default: npm fetches them)"
+    parser.add_argument("--node-modules", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--no-webgpu", action="store_true", help="leave out the page's runtime for WebGPU, 27 MB")
 
 
 def frame_size(command: str, text: str) -> tuple[int, int]:

@@ -36,6 +36,7 @@ COMMANDS = {  # name of the module -> its line in `relo --help`
     "track": "follow targets through a video, a camera or a stream",
     "convert": "convert a PyTorch checkpoint to a checkpoint of relo_jax",
     "export": "write a tracker as ONNX graphs with a driver that needs no JAX",
+    "web": "track in the browser: serve the page of an exported tracker",
     "push": "upload a checkpoint to the Hugging Face hub",
     "data": "check, measure and build the datasets on this machine",
 }

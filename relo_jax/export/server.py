@@ -10,6 +10,7 @@ import http.server
 import io
 import os
 import re
+import socketserver
 import sys
 from http import HTTPStatus
 from pathlib import Path
@@ -22,6 +23,11 @@ HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
+    # As the page says itself; workers take it from here.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
+        "style-src 'self'; img-src 'self' data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
+    ),
     "Cache-Control": "no-cache",  # asks each time whether the file has changed
 }
 _TYPES = {
@@ -72,14 +78,19 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         asked = _RANGE.fullmatch(self.headers.get("Range", "").strip())
         if asked is None or asked[0] == "bytes=-":
             return super().send_head()
+        return self._send_part(path, *(int(end) if end else None for end in asked.groups()))
+
+    def _send_part(self, path: Path, first: int | None, last: int | None) -> _Part | None:
+        """The headers of bytes `first` to `last` of a file; first None: of its last `last` bytes. Returns the bytes."""
         try:
             file = path.open("rb")
         except OSError:
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         size = os.fstat(file.fileno()).st_size
-        first = int(asked[1]) if asked[1] else max(size - int(asked[2]), 0)
-        last = min(int(asked[2]), size - 1) if asked[1] and asked[2] else size - 1
+        if first is None:
+            first, last = max(size - (last or 0), 0), None
+        last = size - 1 if last is None else min(last, size - 1)
         if first > last:
             file.close()
             self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
@@ -91,7 +102,6 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Type", self.guess_type(str(path)))
         self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.send_header("Content-Length", str(last - first + 1))
-        self.send_header("Last-Modified", self.date_time_string(int(os.fstat(file.fileno()).st_mtime)))
         self.end_headers()
         file.seek(first)
         return _Part(file, last - first + 1)
@@ -135,16 +145,11 @@ class Server(http.server.ThreadingHTTPServer):
     @property
     def address(self) -> str:
         """Such as http://127.0.0.1:8000/."""
-        return f"http://{self.server_name_in_address}:{self.server_port}/"
-
-    @property
-    def server_name_in_address(self) -> str:
-        host = str(self.server_address[0])
-        return "127.0.0.1" if host == "0.0.0.0" else host
+        return f"http://{self.server_name.replace('0.0.0.0', '127.0.0.1')}:{self.server_port}/"
 
     def server_bind(self) -> None:
         """Without looking up the machine's name, which takes seconds in some networks."""
-        http.server.socketserver.TCPServer.server_bind(self)
+        socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: object, client_address: object) -> None:

@@ -1,0 +1,246 @@
+"""Scenes as arrays, and their pictures: `relo_jax.data.synthetic.scene` for jit, vmap and any device.
+
+A view is rendered as on the host: background, then layers from back to front, then the camera. What differs: a scene
+has a fixed number of slots for layers, of which some are empty; a view shows the `MOST_VISIBLE` frontmost of the layers
+that reach into it; and motion blur averages a fixed number of samples, where the host takes two a pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from relo_jax.config.data_options import Options
+from relo_jax.data.synthetic.device import affine, camera, texels
+from relo_jax.data.synthetic.scene import PATCH
+
+BACKGROUND = 256  # pixels of a side
+MOST_VISIBLE = 8
+_SAMPLES = 8  # of motion blur
+_PITCH = PATCH + 2
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What the scenes of some options may need; the program leaves out the rest.
+
+    Attributes:
+      samples: of motion blur; 1 without.
+      bending: whether objects bend.
+      optics: whether the camera blurs, or has large pixels.
+      noise: whether the camera adds noise.
+      compression: whether pictures are compressed.
+    """
+
+    samples: int = _SAMPLES
+    bending: bool = True
+    optics: bool = True
+    noise: bool = True
+    compression: bool = True
+
+    @classmethod
+    def of(cls, options: Options) -> Effects:
+        """Those of the options."""
+        return cls(
+            samples=_SAMPLES if options.exposure else 1,
+            bending=options.bending > 0,
+            optics=options.blur > 0 or options.pixel > 0,
+            noise=options.sensor_noise > 0,
+            compression=options.compression > 0,
+        )
+
+
+@flax.struct.dataclass
+class Layers:
+    """The K slots for layers of a scene."""
+
+    pieces: Array  # uint32 [K, TEXELS], the cut-outs, see `texels.pyramid`
+    maps: Array  # [F, K, 2, 3], from the patch to the frame
+    gain: Array  # [F, K]
+    bending: Array  # [F, K], amplitude in pixels of the patch
+    field: Array  # int32 [K], number of the bend field
+    depth: Array  # [K], larger is nearer
+    present: Array  # bool [K]
+
+
+@flax.struct.dataclass
+class Scene:
+    """Everything that the frames are rendered from; the fields are those of the host's `Scene`."""
+
+    background: Array  # uint32 [256 * 256]
+    background_maps: Array  # [F, 2, 3]
+    layers: Layers
+    light: Array  # [F, 3]
+    noise_strength: Array  # []
+    noise_offsets: Array  # int32 [F, 2]
+    grade: Array  # [3, 4]
+    blur: Array  # []
+    quality: Array  # []
+    exposure: Array  # []
+    pixel: Array  # []
+    width: int = flax.struct.field(pytree_node=False)
+    height: int = flax.struct.field(pytree_node=False)
+
+
+@flax.struct.dataclass
+class View:
+    """What a picture shows: a frame, and the window of it from (x, y) on with `scale` output pixels a pixel."""
+
+    frame: Array  # int32
+    x: Array
+    y: Array
+    scale: Array
+
+
+def render(scene: Scene, view: View, size: int, tables: camera.Tables, effects: Effects) -> Array:
+    """A view of the scene, uint8 [size, size, 3]. The scene continues outside the frame."""
+    middle = jnp.array([scene.width, scene.height], jnp.float32) / 2
+    source = affine.apply(affine.invert(scene.background_maps[view.frame]), middle)
+    shift = _shutter_motion(scene, scene.background_maps, view, source)
+    points = _points(size)
+    sums = _samples(points, scene.background_maps[view.frame], view, shift, effects.samples, 1.0, _sampler(scene))
+    background = texels.join([_byte(channel) for channel in texels.channels(sums, effects.samples)[:3]])
+
+    def draw(words, slot):
+        sums, gain = _layer(scene, slot, view, points, tables, effects)
+        return _blend(words, texels.channels(sums, effects.samples), gain), None
+
+    words, _ = jax.lax.scan(draw, background, _visible(scene, view, size))
+    return camera.take(scene, view, jnp.stack(texels.split(words, 3), -1), tables, effects)
+
+
+def _points(size):
+    """The centres of the output pixels, [size, size, 2]."""
+    along = jnp.arange(size) + 0.5
+    return jnp.stack(jnp.broadcast_arrays(along[None], along[:, None]), -1)
+
+
+def _sampler(scene):
+    """Interpolates the background, which goes on mirrored."""
+    last = BACKGROUND - 1
+
+    def mirrored(position):
+        inside = jnp.mod(jnp.abs(position), 2 * last)
+        return jnp.minimum(jnp.minimum(inside, 2 * last - inside), last - 1e-3)
+
+    return lambda at: texels.interpolate(scene.background, 0, BACKGROUND, *(mirrored(at[..., k]) for k in (0, 1)))
+
+
+def _samples(points, matrix, view, shift, samples, shrink, sample):
+    """The sum of `sample` over positions along the motion, for each pixel.
+
+    Args:
+      points: [size, size, 2], in output pixels.
+      matrix: [2, 3], from the patch to the frame.
+      shift: [2], motion in output pixels.
+      shrink: pixels of the patch in a texel.
+      sample: interpolates at positions [size, size, 2] in texels.
+    """
+    frame_to_patch = affine.invert(matrix)
+    linear = frame_to_patch[:, :2] / (view.scale * shrink)
+    corner = affine.apply(frame_to_patch, jnp.stack([view.x, view.y])) / shrink
+    at = affine.times(linear, points) + corner - 0.5
+    length = jnp.hypot(shift[0], shift[1])
+    taps = 2 * jnp.ceil(length) + 1  # those of the host, which together reach half a tap beyond the ends
+    reach = jnp.where(length >= 1, taps / jnp.maximum(taps - 1, 1), 0.0)
+    step = affine.times(linear, shift) * (reach / samples)
+    even = odd = jnp.uint32(0)
+    for k in range(samples):
+        low, high = sample(at + (k - (samples - 1) / 2) * step)
+        even, odd = even + low, odd + high
+    return even, odd
+
+
+def _shutter_motion(scene, maps, view, point):
+    """The motion [2] of a point of the patch, in output pixels, while the shutter is open. maps: [F, 2, 3]."""
+    first, last = jnp.maximum(view.frame - 1, 0), jnp.minimum(view.frame + 1, len(maps) - 1)
+    move = affine.apply(maps[last] - maps[first], point) / jnp.maximum(last - first, 1)
+    jumped = jnp.abs(move).max() >= min(scene.width, scene.height) / 2
+    return jnp.where(jumped, 0.0, scene.exposure * view.scale * move)
+
+
+def _level(matrix):
+    """The pyramid level for the frame's resolution: coarser below a scale of 0.62, and again below 0.31."""
+    area = jnp.abs(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])
+    return (area < 0.38).astype(jnp.int32) + (area < 0.095)
+
+
+def _visible(scene, view, size):
+    """int32 [L]: the slots that the view shows, from back to front; empty ones or ones out of sight come first."""
+    layers = scene.layers
+    maps = layers.maps[view.frame]
+    low = jnp.minimum(PATCH * maps[..., :2], 0).sum(-1) + maps[..., 2]
+    high = jnp.maximum(PATCH * maps[..., :2], 0).sum(-1) + maps[..., 2]
+    center = jnp.array([PATCH / 2, PATCH / 2])
+    shift = jax.vmap(lambda m: _shutter_motion(scene, m, view, center), 1)(layers.maps)
+    margin = (jnp.abs(shift) / 2 + 2) / view.scale
+    corner = jnp.stack([view.x, view.y])
+    reaches = ((low - margin < corner + size / view.scale) & (high + margin > corner)).all(-1)
+    order = jnp.argsort(jnp.where(layers.present & reaches, layers.depth, -1.0))
+    return order[-MOST_VISIBLE:]
+
+
+def _layer(scene, slot, view, points, tables, effects):
+    """The picture of a layer, as sums of samples (see `_samples`), and its gain.
+
+    An empty slot, or one out of sight, gives a transparent picture.
+    """
+    layers = scene.layers
+    maps = layers.maps[:, slot]
+    matrix = maps[view.frame]
+    level = _level(matrix)
+    size = jnp.array(texels.SIZES)[level]
+    shift = _shutter_motion(scene, maps, view, jnp.array([PATCH / 2, PATCH / 2]))
+    table, start, pitch = layers.pieces[slot], jnp.array(texels.STARTS)[level], size + 2
+    if effects.bending:
+        amplitude = layers.bending[view.frame, slot] * size / PATCH
+        table, start, pitch = _bent(table, level, amplitude, tables.fields[layers.field[slot]]), 0, _PITCH
+
+    def sample(at):
+        position = jnp.clip(at + 1, 0, size + 0.998)
+        return texels.interpolate(table, start, pitch, position[..., 0], position[..., 1])
+
+    sums = _samples(points, matrix, view, shift, effects.samples, jnp.exp2(level.astype(jnp.float32)), sample)
+    visible = jnp.where(layers.present[slot], jnp.uint32(0xFFFFFFFF), jnp.uint32(0))
+    return tuple(half & visible for half in sums), layers.gain[view.frame, slot]
+
+
+def _bent(table, level, amplitude, field):
+    """One level of a cut-out after bending: words [98 * 98], with the level in the upper left corner.
+
+    Args:
+      table: words [TEXELS].
+      amplitude: in texels.
+      field: [TEXELS, 2], the bend field at the texels.
+    """
+    size, start = jnp.array(texels.SIZES)[level], jnp.array(texels.STARTS)[level]
+    along = jnp.arange(_PITCH)
+    inside = (along >= 1) & (along <= size)
+    texel = start + along[:, None] * (size + 2) + along[None]
+    move = amplitude * field.at[texel].get(mode="clip")
+    at = jnp.stack(jnp.broadcast_arrays(along[None], along[:, None]), -1) + move
+    at = jnp.clip(at, 0, size + 0.998)
+    words = _word(texels.interpolate(table, start, size + 2, at[..., 0], at[..., 1]))
+    return jnp.where(inside[:, None] & inside[None], words, jnp.uint32(0)).reshape(-1)
+
+
+def _word(halves):
+    even, odd = halves
+    return even | (odd << 8)
+
+
+def _blend(words, channels, gain):
+    """The picture, as words, with a premultiplied layer over it."""
+    *color, alpha = (jnp.round(channel) for channel in channels)
+    share = (255 - alpha) / 255
+    front = (jnp.minimum(jnp.round(channel * gain), 255) for channel in color)
+    behind = (jnp.round(channel * share) for channel in texels.split(words, 3))
+    return texels.join([_byte(jnp.minimum(a + b, 255)) for a, b in zip(front, behind, strict=True)])
+
+
+def _byte(channel):
+    return jnp.round(channel).astype(jnp.uint32)
