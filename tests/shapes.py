@@ -16,12 +16,15 @@ MODULES = (  # each after those that it imports from, so that no module imports 
 )  # fmt: skip
 
 
-def check_signatures():
-    """Wraps the public functions of the modules, and the public methods of their classes."""
-    for name in MODULES:
+def check_signatures(modules=MODULES):
+    """Wraps the public functions of the modules, and the public methods of their classes, each once."""
+    for name in modules:
         module = importlib.import_module(name)
         for owner in (module, *(c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == name)):
             for attribute, function in list(vars(owner).items()):
                 is_public = not attribute.startswith("_") or attribute == "__call__"
-                if is_public and inspect.isfunction(function) and function.__module__ == name:
-                    setattr(owner, attribute, jaxtyped(function, typechecker=beartype))
+                is_its_own = inspect.isfunction(function) and function.__module__ == name
+                if is_public and is_its_own and not hasattr(function, "checks_shapes"):
+                    checked = jaxtyped(function, typechecker=beartype)
+                    checked.checks_shapes = True
+                    setattr(owner, attribute, checked)

@@ -1,5 +1,7 @@
 """Boxes: the formats convert into each other, overlap is right and its gradient finite, boxes stay in their image."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +44,20 @@ def test_formats_by_hand():
     np.testing.assert_array_equal(boxes.xywh_to_cxcywh(xywh), [12, 23, 4, 6])
     np.testing.assert_array_equal(boxes.cxcywh_to_xyxy(np.array([12, 23, 4, 6])), [10, 20, 14, 26])
     np.testing.assert_array_equal(boxes.xyxy_to_cxcywh(np.array([10, 20, 14, 26])), [12, 23, 4, 6])
+
+
+def test_boxes_may_have_any_leading_axes():
+    b = np.random.default_rng(0).uniform(50, 90, (2, 3, 4))
+    other = b[::-1] + 5
+    functions = [conversion(*pair) for pair in itertools.permutations(sorted(FORMATS), 2)]
+    functions += [lambda b: boxes.clip_box_xywh(b, 100, 120)]
+    for convert in functions:
+        one_by_one = [[convert(one) for one in row] for row in b]
+        np.testing.assert_array_equal(convert(b), one_by_one)
+        np.testing.assert_allclose(convert(jnp.float32(b)), one_by_one, rtol=1e-5)
+    for overlap in (boxes.iou_xyxy, boxes.giou_xyxy, boxes.iou_xywh):
+        one_by_one = [[overlap(*pair) for pair in zip(*rows, strict=True)] for rows in zip(b, other, strict=True)]
+        np.testing.assert_array_equal(overlap(b, other), one_by_one)
 
 
 def test_host_boxes_keep_float64_and_device_boxes_stay_on_the_device():

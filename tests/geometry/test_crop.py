@@ -1,5 +1,7 @@
 """Crops: the host's equals the release's to the byte, the device's equals the host's, and boxes map back."""
 
+import math
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -60,10 +62,20 @@ def test_window_by_hand():
     assert crop.crop_window([0, 0, 0.3, 0.3], 2.0) == (0, 0, 1)
 
 
-@pytest.mark.parametrize("box", [[5, 5, 0, 10], [5, 5, 10, -1], [5, 5, np.nan, 9], [np.inf, 5, 9, 9], [5, 5, -3, -3]])
+@pytest.mark.parametrize("box", [[5, 5, 0, 10], [5, 5, 10, 0], [5, 5, 10, -1], [5, 5, np.nan, 9], [np.inf, 5, 9, 9],
+                                 [5, 5, -3, -3]])  # fmt: skip
 def test_a_box_of_no_area_cannot_be_cropped(box):
-    with pytest.raises(UserError, match="box x,y,w,h"):
+    with pytest.raises(UserError, match="box x,y,w,h = .* cannot be cropped"):
         crop.crop_window(box, 4.0)
+
+
+def test_a_box_whose_area_rounds_to_nothing_cannot_be_cropped():
+    with pytest.raises(UserError, match="box x,y,w,h = 5,5,1e-200,1e-200 is too small"):
+        crop.crop_window([5, 5, 1e-200, 1e-200], 4.0)
+
+
+def test_a_template_shows_twice_the_target_and_a_search_region_four_times():
+    assert (crop.TEMPLATE_FACTOR, crop.SEARCH_FACTOR) == (2, 4)
 
 
 def test_outside_the_image_is_black(natural_image):
@@ -94,6 +106,29 @@ def test_device_crop_equals_the_hosts_to_the_byte(natural_image, size):
     for box in BOXES:
         host, _ = crop.crop_host(natural_image, box, 2.0, size)
         np.testing.assert_array_equal(on_device(natural_image, box, 2.0, size), host, err_msg=str(box))
+
+
+def test_crops_from_a_part_of_the_frame_equal_those_from_all_of_it(natural_image):
+    """On the host, on the device, and there from a row of patches. The part begins left of and above the window."""
+    height, width = natural_image.shape[:2]
+    for box in BOXES[:-1]:
+        x, y, side = window = crop.crop_window(box, 2.0)
+        left, top = max(x - 3, 0), max(y - 5, 0)
+        part = natural_image[top : max(y + side, 0), left : max(x + side, 0)]
+        whole = crop.cut_host(natural_image, window, 64)
+        in_frame = ((height, width), (left, top))
+        np.testing.assert_array_equal(crop.crop_host(part, box, 2.0, 64, in_frame)[0], whole, err_msg=str(box))
+        patch = np.zeros((256, 384, 3), np.uint8)
+        patch[: part.shape[0], : part.shape[1]] = part
+        traced = np.array(window, np.int32), np.array([height, width], np.int32)
+        corner = np.array([left, top], np.int32)
+        device = jax.jit(crop.crop_device, static_argnums=3)(patch, *traced, 64, corner)
+        np.testing.assert_array_equal(device, whole, err_msg=str(box))
+        pixels = np.full((80_000, 3), 77, np.uint8)
+        pixels[7 : 7 + part.size // 3] = part.reshape(-1, 3)
+        place = np.array([7, part.shape[1], left, top], np.int32)
+        packed = jax.jit(crop.crop_packed, static_argnums=4)(pixels, place, *traced, 64)
+        np.testing.assert_array_equal(packed, whole, err_msg=str(box))
 
 
 SIDES = st.one_of(st.integers(1, 40), st.integers(40, 700), st.sampled_from([32, 48, 64, 96, 128, 144, 192]))
@@ -170,6 +205,30 @@ def test_windows_in_float32_equal_the_releases(factor):
     np.testing.assert_array_equal(ours[:2000], exact[:2000])
     assert (ours != exact).any(1).mean() < 1e-3 and np.abs(ours - exact).max() <= 1
     np.testing.assert_array_equal(jax.jit(crop.crop_windows, static_argnums=1)(boxes, factor), ours)
+
+
+@pytest.mark.parametrize("towards", [-np.inf, np.inf])
+def test_windows_do_not_depend_on_the_last_bit_of_a_square_root(monkeypatch, towards):
+    sides = np.arange(1, 300, dtype=np.float32)
+    near = np.concatenate([sides, np.nextafter(sides, 0), np.nextafter(sides, 999)])
+    boxes = np.stack([0 * near, 0 * near, near, near], 1)
+    exact, root = [math.ceil(math.sqrt(np.float32(16) * side * side)) for side in near], np.sqrt
+    monkeypatch.setattr(np, "sqrt", lambda x: np.nextafter(root(x), np.float32(towards)))
+    np.testing.assert_array_equal(crop.crop_windows(boxes, 4.0)[:, 2], exact)
+    assert crop.crop_windows(np.zeros(4, np.float32), 4.0)[2] == 1
+
+
+def test_boxes_of_many_crops_map_as_one_by_one_in_their_own_precision():
+    rng = np.random.default_rng(0)
+    box, center, factor = rng.uniform(1, 50, (2, 3, 4)), rng.uniform(1, 50, (2, 3, 4)), rng.uniform(1, 3, (2, 3, 1))
+    for mapped in (crop.box_to_crop_norm, crop.box_from_crop):
+        many = mapped(box, center, factor, 128)
+        assert many.dtype == np.float64
+        for place in np.ndindex(2, 3):
+            np.testing.assert_allclose(many[place], mapped(box[place], center[place], factor[place][0], 128))
+        on_device = mapped(jnp.float32(box), jnp.float32(center), jnp.float32(factor), 128)
+        assert isinstance(on_device, jax.Array)
+        np.testing.assert_allclose(on_device, many, rtol=1e-5)
 
 
 position, extent = st.floats(-100, 500), st.floats(5, 200)

@@ -106,6 +106,31 @@ def near(batch, center):
     return apart + 2 * jnp.sqrt(start[:, 2:].prod(-1)) < 4 * BOX - 1
 
 
+# Boxes on a canvas of 128 x 128 pixels that shows 256 x 256 of the frame, from (1000, 2000) on.
+PLACES = {
+    "in the middle": ((128, 128, 32), 128, True),
+    "its centre on the left border": ((0, 128, 32), 128, True),
+    "its centre a pixel of the canvas further left": ((-2, 128, 32), 128, False),
+    "its centre on the right border": ((256, 128, 32), 128, False),
+    "its centre above the canvas": ((128, -2, 32), 128, False),
+    "its centre on the lower border": ((128, 256, 32), 128, False),
+    "as large as the canvas": ((128, 128, 64), 256, True),
+    "larger than the canvas": ((128, 128, 64.5), 258, False),
+    "smaller than a pixel of the canvas": ((100, 90, 0.1), 2, True),
+}
+
+
+def test_a_region_is_on_its_canvas_with_its_centre_and_its_size():
+    places, sides, there = zip(*PLACES.values(), strict=True)
+    box = np.float32([[1000 + x - size / 2, 2000 + y - size / 2, size, size] for x, y, size in places])
+    canvas = np.random.default_rng(0).integers(0, 256, (len(box), 128, 128, 3), np.uint8)
+    window = np.float32([[1000, 2000, 256]] * len(box))
+    crops, side, on_canvas = cut(canvas, window, box, 64)
+    assert on_canvas.tolist() == list(there) and side.tolist() == list(sides)
+    np.testing.assert_array_equal(crops[0], canvas[0, 32:96, 32:96])
+    assert (crops[-1] == canvas[-1, 45, 50]).all()  # one pixel, enlarged
+
+
 def test_a_bad_action_has_consequences(sequence):
     """After a step to the side, the next region lies there, and the target is no longer in its middle."""
     inside = dataclasses.replace(sequence, boxes_xywh=sequence.boxes_xywh - [80, 0, 0, 0])
