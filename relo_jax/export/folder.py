@@ -13,16 +13,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-import onnx
-
 from relo_jax import __version__
 from relo_jax.errors import UserError
-from relo_jax.export.step import state_shapes
+from relo_jax.export.source import Source
 from relo_jax.geometry.crop import SEARCH_FACTOR, TEMPLATE_FACTOR
-from relo_jax.model import RELO
-from relo_jax.tracking.confidence import is_calibrated
 
 FORMAT = 1
 TRACKER_FILE, PARITY_FILE = "tracker.json", "parity.npz"
@@ -30,26 +24,21 @@ CROP = (
     "square around the box, side ceil(sqrt(w h) factor), black outside the frame and in its last column and row if it "
     "reaches beyond them; OpenCV's integer bilinear resize of uint8 RGB"
 )
-_OPTIONS = ("window_power", "update_interval", "update_threshold", "found_threshold", "found_frames")
-_LARGE = 1_000_000_000  # bytes of weights; protobuf ends at 2 GiB, and loads slowly long before
 
 
-def description(model: RELO, options: dict, checkpoint: dict[str, str], licence: str | None, batch: int) -> dict:
+def description(source: Source, batch: int | None) -> dict[str, Any]:
     """tracker.json, without graphs.
 
     Args:
-      model: the network.
-      options: all options of the tracker.
-      checkpoint: its name, and `digest` of its variables.
-      licence: of the weights, by the hub's identifiers; None: not known.
-      batch: B of the graphs.
+      source: the checkpoint.
+      batch: B of the graphs; None: any.
     """
-    config = model.config
+    config = source.config
     return {
         "format": FORMAT,
         "relo_jax": __version__,
-        "checkpoint": checkpoint,
-        "licence": licence,
+        "checkpoint": source.checkpoint,
+        "licence": source.license,
         "variant": config.variant,
         "model": config.to_dict(),
         "search_size": config.search_size,
@@ -60,34 +49,18 @@ def description(model: RELO, options: dict, checkpoint: dict[str, str], licence:
         "grid": config.grid,
         "batch": batch,
         "localizer": config.localizer,
-        "calibrated": is_calibrated(options),
-        **{name: options[name] for name in _OPTIONS},
+        "calibrated": source.calibrated,
+        **source.options,
         "crop": CROP,
-        "state": {name: list(shape) for name, shape in state_shapes(config, options, batch).items()},
+        "state": {name: list(shape) for name, shape in source.states(batch).items()},
         "graphs": {},
     }
 
 
-def digest(variables: dict) -> str:
-    """sha256 of a checkpoint's variables, whatever kind of file they come from."""
-    total = hashlib.sha256()
-    for path, array in jax.tree_util.tree_leaves_with_path(variables):
-        total.update(jax.tree_util.keystr(path).encode())
-        total.update(np.asarray(array, np.float32, order="C").tobytes())
-    return total.hexdigest()
-
-
-def save_graph(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
-    """Writes a graph, with its weights beside it if they are large. Returns its entry in tracker.json."""
-    external = {}
-    if sum(len(weight.raw_data) for weight in model.graph.initializer) > _LARGE:
-        external = dict(save_as_external_data=True, location=f"{path.name}.data")
-    onnx.save_model(model, path, **external)
-    entry: dict[str, Any] = {"file": path.name, "sha256": sha256(path)}
-    if external:
-        data = path.with_name(external["location"])
-        entry["data"] = {"file": data.name, "sha256": sha256(data)}
-    return entry
+def entry(path: Path, data: Path | None = None) -> dict[str, Any]:
+    """A graph's entry in tracker.json; `data` is the file that has its weights, if there is one."""
+    found: dict[str, Any] = {"file": path.name, "sha256": sha256(path)}
+    return found if data is None else {**found, "data": entry(data)}
 
 
 def sha256(path: Path) -> str:
@@ -96,7 +69,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_description(folder: Path, described: dict) -> None:
+def write_description(folder: Path, described: dict[str, Any]) -> None:
     """Writes tracker.json into an unfinished folder."""
     (folder / TRACKER_FILE).write_text(json.dumps(described, indent=1) + "\n")
 

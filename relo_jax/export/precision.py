@@ -1,4 +1,4 @@
-"""The precisions of the step graph: float32, and what is smaller or faster on some processors.
+"""The step's ONNX graph in other precisions than float32.
 
 float16: weights and computation in half, as in a model of `ModelConfig.dtype` float16; statistics of norms, the last
 layers of the heads and all behind them are float32. For GPUs and for WebGPU; a CPU has no gain but the file's size.
@@ -8,7 +8,7 @@ taken from each frame as it comes ("dynamic"). So nothing is calibrated, and no 
 on. 7 bits, because older x86 processors add two products in 16 bits. Stem, heads and the last layer of each SwiGLU stay
 float32: the inputs of that layer spread over several orders of magnitude, and it costs more accuracy than all others.
 
-Inputs and outputs are float32 in all of them. The template's graph runs once a video, and there is one for all.
+Inputs and outputs are float32 in all of them.
 """
 
 from __future__ import annotations
@@ -26,28 +26,17 @@ import onnx
 import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from relo_jax.config.model_config import ModelConfig
-from relo_jax.errors import UserError, did_you_mean
+from relo_jax.export.source import Source
 from relo_jax.export.step import step_model
 from relo_jax.model.folding import fold
 
-PRECISIONS = ("float32", "float16", "int8")
 _QUANTISED = re.compile(r"block\d+/(attention/(query|key|value|project)|mlp/(gate|up))")
 
 
-def parse(text: str) -> list[str]:
-    """The precisions of `float16,int8`, with float32 first. Raises UserError for an unknown one."""
-    names = text.split(",")
-    for name in names:
-        if name not in PRECISIONS:
-            raise UserError(f"--precision {text}: there is no precision {name!r}{did_you_mean(name, PRECISIONS)}")
-    return [name for name in PRECISIONS if name == "float32" or name in names]
-
-
-def step_in(precision: str, config: ModelConfig, variables: dict, options: dict, batch: int) -> onnx.ModelProto:
-    """The step graph in a precision; arguments as of `step_model`, with the variables on the host."""
-    config = dataclasses.replace(config, dtype="float16" if precision == "float16" else "float32")
-    model = step_model(config, fold(config, variables), options, batch)
+def step_in(precision: str, source: Source, batch: int) -> onnx.ModelProto:
+    """The step graph of a checkpoint in "float32", "float16" or "int8", for B targets."""
+    config = dataclasses.replace(source.config, dtype="float16" if precision == "float16" else "float32")
+    model = step_model(source, fold(config, source.loaded.variables), config.dtype, batch)
     return _quantised(model) if precision == "int8" else model
 
 
@@ -68,10 +57,10 @@ def _is_not_the_advice(record: logging.LogRecord) -> bool:
     return "pre-processing before quantization" not in record.getMessage()
 
 
-def open_session(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """A graph in ONNX Runtime, on the CPU. `threads` None takes a thread a core."""
+def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """A graph in ONNX Runtime, on the CPU; 0 threads: one a core."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
@@ -81,17 +70,18 @@ def processor_ms(paths: Mapping[str, Path], feed: Mapping[str, np.ndarray], seco
 
     Args:
       paths: precision -> step graph.
-      feed: inputs of a step.
+      feed: inputs of a step, among others.
       seconds: to measure for.
     """
     sessions = {name: open_session(path, 1) for name, path in paths.items()}
     taken: dict[str, list[float]] = {name: [] for name in paths}
-    end = time.monotonic() + seconds
+    feed = {one.name: feed[one.name] for one in next(iter(sessions.values())).get_inputs()}
     for session in sessions.values():
-        session.run(None, dict(feed))
+        session.run(None, feed)
+    end = time.monotonic() + seconds
     while time.monotonic() < end or not all(taken.values()):
         for name, session in sessions.items():
             start = time.process_time()
-            session.run(None, dict(feed))
+            session.run(None, feed)
             taken[name].append(time.process_time() - start)
     return {name: 1000 * float(np.median(times)) for name, times in taken.items()}

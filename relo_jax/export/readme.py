@@ -6,6 +6,31 @@ from typing import Any
 
 from relo_jax.tables import markdown
 
+_ONNX = """## Run it
+
+`relo_track.py` is the whole tracker around the graphs, and needs three packages:
+
+    pip install numpy opencv-python-headless onnxruntime
+
+    import relo_track
+    tracker = relo_track.Tracker(".")
+    tracker.init(frame, (x, y, w, h))          # uint8 RGB, a box in pixels
+    result = tracker.update(next_frame)        # result.box, result.score, result.found
+
+## Run it from another language
+"""
+_STABLEHLO = """## Run it
+
+The programs take any number of targets, B, and run where JAX does, without relo_jax:
+
+    step = jax.export.deserialize(bytearray(open("step.stablehlo", "rb").read()))
+    outputs = step.call({"search": search, "templates": templates, "first": first, "tokens": tokens, ...})
+
+A TPU or a GPU rounds products of float32 as JAX does there; a CPU does not.
+
+## Inputs and outputs
+"""
+
 
 def page(described: dict[str, Any]) -> str:
     """The page, in Markdown.
@@ -19,31 +44,23 @@ def page(described: dict[str, Any]) -> str:
         [name, entry["step"]["file"], entry["template"]["file"], _difference(entry["difference"]), _auc(entry)]
         for name, entry in graphs.items()
     ]
+    what = "StableHLO" if described["batch"] is None else "ONNX graphs with their driver"
     licence = described["licence"]
     rights = f"The weights: {licence}." if licence else "The weights: nobody said under which licence."
-    states = ", ".join(f"`{name}` {shape}" for name, shape in described["state"].items())
+    search = _shape([described["batch"], *[described["search_size"]] * 2, 3])
+    states = ", ".join(f"`{name}` {_shape(shape)}" for name, shape in described["state"].items())
     return f"""# {described["checkpoint"]["name"]}, exported
 
-A single-object tracker (RELO, variant {described["variant"]}) as ONNX graphs with their driver, written by relo_jax
+A single-object tracker (RELO, variant {described["variant"]}) as {what}, written by relo_jax
 {described["relo_jax"]}. {rights}
 
 {markdown(heads, rows)}
-## Run it
 
-`relo_track.py` is the whole tracker around the graphs, and needs three packages:
-
-    pip install numpy opencv-python-headless onnxruntime
-
-    import relo_track
-    tracker = relo_track.Tracker(".")
-    tracker.init(frame, (x, y, w, h))          # uint8 RGB, a box in pixels
-    result = tracker.update(next_frame)        # result.box, result.score, result.found
-
-## Run it from another language
-
-`tracker.json` has sizes, rules and the sha256 of every graph. A step takes `search` uint8 [B, S, S, 3] (RGB, B =
-{described["batch"]}, S = {described["search_size"]}), `templates`, `first`, and the states of the last step: {states}. They begin as
-zeros, with `first` true; each step returns the next as `new_...`. `parity.npz` has inputs and outputs to check with.
+{_STABLEHLO if described["batch"] is None else _ONNX}
+`tracker.json` has sizes, rules and the sha256 of every graph. A step takes `search` uint8 {search}, RGB;
+`templates`; `first`; and the states of the last step: {states}.
+The states begin as zeros, with `first` true; each step returns the next as `new_...`. `parity.npz` has inputs and
+outputs to check with.
 """
 
 
@@ -53,3 +70,7 @@ def _difference(found: dict[str, float]) -> str:
 
 def _auc(entry: dict[str, Any]) -> str:
     return ", ".join(f"{value:.4f} ({dataset})" for dataset, value in (entry.get("auc") or {}).items()) or "-"
+
+
+def _shape(sizes: list[int | None]) -> str:
+    return str(["B" if size is None else size for size in sizes]).replace("'", "")

@@ -10,46 +10,32 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from relo_jax.config.model_config import STRIDE, ModelConfig
 from relo_jax.export import network
 from relo_jax.export.graph import Graph
+from relo_jax.export.source import Source
 from relo_jax.model.folding import Folded
 from relo_jax.model.layers import LN_EPS
 from relo_jax.model.temporal import carried_rows
-from relo_jax.tracking.confidence import EVIDENCE, LARGEST_LOG_ODDS, is_calibrated
+from relo_jax.tracking.confidence import EVIDENCE, LARGEST_LOG_ODDS
 from relo_jax.tracking.step import hann_window
 
 REACH = 4  # cells around the chosen one that its box depends on
 
 
-def state_shapes(config: ModelConfig, options: dict, batch: int) -> dict[str, tuple[int, ...]]:
-    """What goes from frame to frame, float32, zeros before the first one: input NAME and output new_NAME.
-
-    Args:
-      config: of the model.
-      options: of the tracker.
-      batch: B.
-    """
-    shapes = {"tokens": (carried_rows(config), batch, config.temporal_tokens, config.width)}
-    if is_calibrated(options):
-        shapes["reference"] = (batch, config.width)
-    return shapes
-
-
-def step_model(config: ModelConfig, folded: Folded, options: dict, batch: int) -> onnx.ModelProto:
+def step_model(source: Source, folded: Folded, dtype: str, batch: int) -> onnx.ModelProto:
     """The graph of one frame.
 
-    Inputs: search uint8 `[B, S, S, 3]`; templates float32 `[B, K m, D]`; first bool `[B]`; those of `state_shapes`.
+    Inputs: search uint8 `[B, S, S, 3]`; templates float32 `[B, K m, D]`; first bool `[B]`; those of `Source.states`.
     Outputs, float32: box `[B, 4]`, cxcywh relative to the crop; response `[B]`; score `[B]`; policy `[B, H, W]`, which
     sums to 1; the new states.
 
     Args:
-      config: of the model; its dtype is the graph's.
-      folded: of `fold`.
-      options: all options of the tracker; the window and the weights of the score are part of the graph.
+      source: the checkpoint; the window and the weights of its score are part of the graph.
+      folded: of `fold`, in dtype.
+      dtype: float32 or float16.
       batch: B.
     """
-    return _Step(config, folded, options, batch).model()
+    return _Step(source, folded, dtype, batch).model()
 
 
 @dataclass
@@ -64,19 +50,19 @@ class _Chosen:
 class _Step:
     """The graph while it is built; arguments of `step_model`."""
 
-    def __init__(self, config: ModelConfig, folded: Folded, options: dict, batch: int):
-        self.config, self.folded, self.options, self.batch = config, folded, options, batch
-        self.grid, self.cells = config.grid, config.grid**2
-        self.graph = Graph(config.dtype)
+    def __init__(self, source: Source, folded: Folded, dtype: str, batch: int):
+        self.source, self.config, self.options = source, source.config, source.options
+        self.folded, self.batch, self.graph = folded, batch, Graph(dtype)
+        self.grid, self.cells = self.config.grid, self.config.grid**2
 
     def model(self) -> onnx.ModelProto:
         """The whole graph."""
         graph, config, batch = self.graph, self.config, self.batch
-        size, slots = config.search_size, config.templates * (config.template_size // STRIDE) ** 2
+        size, slots = config.search_size, config.templates * self.source.template_tokens
         search = graph.input("search", np.uint8, (batch, size, size, 3))
         templates = graph.input("templates", np.float32, (batch, slots, config.width))
         first = graph.input("first", bool, (batch,))
-        shapes = state_shapes(config, self.options, batch)
+        shapes = self.source.states(batch)
         states = {name: graph.input(name, np.float32, shape) for name, shape in shapes.items()}
         features, tokens = self._encode(search, templates, states["tokens"], graph.reshape(first, batch, 1, 1))
         is_heatmap = config.localizer == "heatmap"
@@ -122,8 +108,7 @@ class _Step:
         if deep:
             parts = [x, temporal, parts[1], graph.add("Where", first, temporal, previous[0])]
         x = graph.concat(parts, axis=1)
-        templates_count = config.templates * (config.template_size // STRIDE) ** 2
-        count = self.cells + templates_count + n * (2 if deep else 1)
+        count = self.cells + config.templates * self.source.template_tokens + n * (2 if deep else 1)
         entered = []
         for index, block in enumerate(folded.blocks):
             with graph.scope(f"block{index}"):

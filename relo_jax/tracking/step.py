@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
+from relo_jax.config.model_config import ModelConfig
 from relo_jax.mdp.action import decode_box, greedy
 from relo_jax.model import RELO
 from relo_jax.model.inference import FOLDED, Network
@@ -39,6 +40,7 @@ class StepResult(flax.struct.PyTreeNode):
     response: Float[Array, " B"]  # maximum of map times window; the option `update_threshold` compares with it
     score: Float[Array, " B"]  # in [0, 1], see `confidence`; with a heat map its value at the chosen cell
     evidence: Float[Array, "B 4"] | None  # see `confidence`; None without score weights
+    scores: Float[Array, "B N"]  # logits of the policy, or the heat map, before the window
 
 
 def hann_window(grid: int, power: float) -> Float[np.ndarray, " N"]:
@@ -102,19 +104,26 @@ def step(
         box = decode_box(*module.box_at(features, action), action, (module.config.grid, module.config.grid))
         if is_heatmap:
             height = jnp.take_along_axis(scores, action[:, None], axis=1)[:, 0]
-            return tokens, state.reference, StepResult(box, response.max(-1), height, None)
+            return tokens, state.reference, StepResult(box, response.max(-1), height, None, scores)
         if not confidence.is_enabled(variables):
             local = confidence.local_probability(scores, action, module.config.grid)
-            return tokens, state.reference, StepResult(box, response.max(-1), local, None)
+            return tokens, state.reference, StepResult(box, response.max(-1), local, None, scores)
         reference = jnp.where(state.first[:, None], confidence.appearance_at(features, action), state.reference)
         value = module.value(features)
         evidence = confidence.gather(scores, value, features, reference, box, action, module.config.grid)
         probability = confidence.probability(evidence, variables)
-        return tokens, reference, StepResult(box, response.max(-1), probability, evidence)
+        return tokens, reference, StepResult(box, response.max(-1), probability, evidence, scores)
 
     tokens, reference, result = _on_network(model, variables, localise)
     state = state.replace(tokens=tokens, first=jnp.zeros_like(state.first), reference=reference)
     return state, result
+
+
+def policy_of(scores: Float[Array, "B N"], config: ModelConfig) -> Float[Array, "B H W"]:
+    """What `StepResult.scores` say as probabilities: the policy, or the heat map scaled to a sum of 1."""
+    is_heatmap = config.localizer == "heatmap"
+    policy = scores / scores.sum(-1, keepdims=True) if is_heatmap else jax.nn.softmax(scores, axis=-1)
+    return policy.reshape(-1, config.grid, config.grid)
 
 
 def read_policy(
