@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from relo_jax.commands import arguments
+from relo_jax.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> None:
     """
     from relo_jax.export.server import Server
 
+    if args.folder and (args.node_modules or args.no_webgpu):
+        raise UserError("--node-modules and --no-webgpu are about a page that is written: FOLDER has one")
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or _exported(args, Path(temporary) / "page")
         with Server(folder, args.port, args.host) as server:

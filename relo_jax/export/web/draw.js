@@ -87,7 +87,9 @@ export function drawScores(canvas, results, from, count, current, threshold, col
     context.fillRect((index - from) * step, height - high, Math.max(step, 1), high);
   }
   context.fillStyle = colours.line;
-  context.fillRect(0, height * (1 - threshold), width, 1);
+  context.globalAlpha = 0.25;
+  context.fillRect(0, Math.round(height * (1 - threshold)), width, devicePixelRatio);
+  context.globalAlpha = 1;
   context.fillRect((current - from + 0.5) * step - devicePixelRatio, 0, 2 * devicePixelRatio, height);
 }
 

@@ -60,7 +60,8 @@ async function load(backend, threads) {
   engine.title = crossOriginIsolated ? "" : "The page is not isolated by its host, so that it has one thread.";
   engine.dataset.state = "ready";
   const { checkpoint, search_size: side, calibrated } = config;
-  $("about").textContent = `${checkpoint.name}, search region ${side} x ${side} pixels${calibrated ? "" : ", score not calibrated"}`;
+  $("about").textContent = `${checkpoint.name}, search region ${side} x ${side} pixels`;
+  $("meaning").textContent = calibrated ? "score: probability that the box is right" : "score: not calibrated";
   return started;
 }
 
@@ -145,8 +146,8 @@ async function step() {
   }
   for (let lost = last + 1; lost < got.index; lost++)
     results.set(lost, { ...results.get(last), time: film.times[lost], score: 0, found: false, carried: true, policy: null });
+  const result = await (await tracker).update(got.picture);
   take(got);
-  const result = await (await tracker).update(picture);
   keep(times.tracker, result.milliseconds);
   results.set(index, { ...result, time: picture.time, carried: false });
   last = index;

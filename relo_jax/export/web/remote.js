@@ -7,9 +7,11 @@ export function threadsHere() {
   return crossOriginIsolated ? Math.min(4, Math.max(cores >> 1, Math.min(cores, 2))) : 1;
 }
 
+// Whether there is a GPU; one that the browser imitates on the processor is slower than WebAssembly.
 export async function hasWebGPU() {
   try {
-    return Boolean(await navigator.gpu?.requestAdapter());
+    const adapter = await navigator.gpu?.requestAdapter();
+    return Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
   } catch {
     return false;
   }
