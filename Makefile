@@ -11,6 +11,7 @@
 #     make lint       linters of code and workflows, formatter and type checker, as CONTRIBUTING.md says
 #     make fuzz       hostile inputs for every reader, guided by coverage, for ten minutes (MINUTES=30: half an hour)
 #     make kill       kills commands when it matters, runs them again and compares (docs/reliability.md)
+#     make mutants    small changes of the pure modules: are they noticed by the modules' tests? (docs/reliability.md)
 #     make bench      speed of this machine, one JSON row each, appended to benchmarks/results/; docs/performance.md
 #     make compiled   what programs cost on an H100 and on TPU slices, without any (docs/plan.md); takes hours
 #
@@ -27,7 +28,7 @@ TOOLKITS_READY := $(TOOLKITS)/toolkits-are-installed
 DOCS := .venv-docs
 DOCS_READY := $(DOCS)/docs-are-installed
 
-.PHONY: demo demo-full test test-colab test-newest test-wheel toolkits docs readme lint fuzz kill bench compiled
+.PHONY: demo demo-full test test-colab test-newest test-wheel toolkits docs readme lint fuzz kill mutants bench compiled
 
 # Training frees and allocates the same large buffers in every step. If the allocator keeps them, in huge pages, the
 # kernel need not clear them each time: a quarter to a third less processor time with glibc, no difference elsewhere.
@@ -66,6 +67,10 @@ lint: $(READY)
 fuzz: $(READY) requirements-fuzz.txt
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) -r requirements-fuzz.txt
 	$(BIN)/python -m tests.fuzz.run --minutes $(or $(MINUTES),10)
+
+mutants: $(READY) requirements-mutants.txt
+	@$(BIN)/python -c 'import mutmut' 2>/dev/null || $(PIP) --no-deps -r requirements-mutants.txt
+	$(BIN)/python -m tests.mutants.run
 
 kill: $(READY)
 	$(BIN)/python -m tests.kill.run

@@ -24,7 +24,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT, CONTRACT = PYPROJECT["project"], PYPROJECT["tool"]["importlinter"]
 
 # Tests of several modules together; every other test file is named after the module that it tests.
-TOGETHER = {"end_to_end", "benchmarks", "fuzz", "installed", "kill"}
+TOGETHER = {"end_to_end", "benchmarks", "fuzz", "installed", "kill", "mutants"}
 OF_THE_PROJECT = {f"tests/test_{name}.py" for name in ("docs", "notebooks", "project", "website")}
 
 
