@@ -83,8 +83,9 @@ export function drawScores(canvas, results, from, count, current, threshold, col
   for (const [index, { score, found }] of results) {
     if (index < from) continue;
     context.fillStyle = found ? colours.found : colours.lost;
+    const [left, right] = [index - from, index - from + 1].map((k) => Math.round(k * step)); // without seams
     const high = Math.max(score * height, 1);
-    context.fillRect((index - from) * step, height - high, Math.max(step, 1), high);
+    context.fillRect(left, height - high, Math.max(right - left, 1), high);
   }
   context.fillStyle = colours.line;
   context.globalAlpha = 0.25;
