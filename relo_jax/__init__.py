@@ -23,6 +23,7 @@ _HOME: dict[str, tuple[str, str | None]] = {  # public name -> (module, name in 
     "VARIANTS": ("relo_jax.model", "VARIANTS"),
     "Tracker": ("relo_jax.tracking.tracker", "Tracker"),
     "MultiTracker": ("relo_jax.tracking.tracker", "MultiTracker"),
+    "open_exported": ("relo_jax.export.backend", "open_exported"),
     "track": ("relo_jax.tracking.track", "track"),
     "read_boxes": ("relo_jax.tracking.box_files.formats", "read_boxes"),
     "render": ("relo_jax.tracking.render", "render"),

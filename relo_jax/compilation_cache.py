@@ -21,24 +21,24 @@ def keep_compiled_programs() -> None:
     if os.environ.get("JAX_NUM_CPU_DEVICES", "1") not in ("-1", "1"):
         return
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = _folder()
+        folder = cache_folder("compiled", "compiled programs")
         if folder is None:
             return
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
-def _folder() -> Path | None:
-    """The folder for compiled programs; None if there is none that belongs to the user alone."""
+def cache_folder(name: str, what: str) -> Path | None:
+    """The folder of that name in the user's cache, for `what`; None if there is none that belongs to the user alone."""
     try:
         above = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = above / "relo_jax" / "compiled"
+        folder = above / "relo_jax" / name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = folder.stat()
     except (OSError, RuntimeError):  # no home directory, or one that cannot be written
         return None
     if hasattr(os, "geteuid") and (state.st_uid != os.geteuid() or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-        print(f"relo: {folder} is not yours alone, so compiled programs are not kept: chmod go-w it", file=sys.stderr)
+        print(f"relo: {folder} is not yours alone, so {what} are not kept: chmod go-w it", file=sys.stderr)
         return None
     return folder
 

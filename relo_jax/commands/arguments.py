@@ -27,6 +27,14 @@ def tracker_options(args: argparse.Namespace) -> dict[str, float]:
     return {name: value for name in _OPTIONS if (value := getattr(args, name, None)) is not None}
 
 
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """What computes the network."""
+    text = "what computes: jax, or exported graphs (relo export) by onnxruntime or openvino (default jax)"
+    parser.add_argument("--backend", choices=["jax", "onnxruntime", "openvino"], default="jax", help=text)
+    text = "of exported graphs: float32, float16 or int8 (default float32)"
+    parser.add_argument("--precision", metavar="NAME", help=text)
+
+
 def add_dtype(parser: argparse.ArgumentParser) -> None:
     """The dtype of the computation."""
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="of the computation (default: checkpoint's)")

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from relo_jax.commands.arguments import add_batch, add_dataset, add_procedural, add_tracker
+from relo_jax.commands.arguments import add_backend, add_batch, add_dataset, add_procedural, add_tracker
 from relo_jax.config import RULES
 from relo_jax.errors import UserError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Flag -> the field that it sets, see relo_jax/config/evaluation.py. `--split` is part of eval.datasets.
 FIELDS = {
+    "backend": "eval.backend", "precision": "eval.precision",
     "checkpoint": "eval.checkpoint", "dataset": "eval.datasets", "batch": "eval.batch", "rules": "eval.rules",
     "out": "eval.out", "count": "eval.count", "seed": "eval.seed", "release_files": "eval.release_files",
     "data_root": "data.root", "one_based": "data.one_based", "dtype": "model.dtype",
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rules", choices=RULES, help="how frames without a target count (default: the dataset's)")
     release = "also write the files as the release does: whole numbers, tabs (into the folder release of the results)"
     parser.add_argument("--release-files", action="store_true", help=release)
+    add_backend(parser)
     add_tracker(parser)
     parser.epilog = (
         "Each flag is short for a field of the config: --batch 32 is --config.eval.batch=32, and --window-power 2.9 is "

@@ -1,9 +1,10 @@
 """`relo track`: follows targets through a video; writes the boxes as a video, text and JSON."""
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from relo_jax.commands.arguments import add_tracker, tracker_options
+from relo_jax.commands.arguments import add_backend, add_tracker, tracker_options
 from relo_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_boxes(parser)
     _add_part(parser)
+    add_backend(parser)
     options = add_tracker(parser)
     options.add_argument("--found-threshold", type=float, metavar="S", help="a lower score is low")
     options.add_argument(
@@ -99,7 +101,23 @@ def run(args: argparse.Namespace) -> None:
         source, box, args.checkpoint, args.save, args.json, args.txt, tracker_options(args), args.chunk,
         show=args.show, timeout=args.timeout, retries=args.retries, dtype=args.dtype,
         heatmap=args.heatmap, box_paths=args.save_boxes, box_format=args.boxes_format, part=_part(args),
+        opener=_opener(args),
     )  # fmt: skip
+
+
+def _opener(args: argparse.Namespace) -> Callable:
+    """What makes the tracker: relo_jax, or exported graphs that another runtime computes."""
+    from relo_jax.config.evaluation import JAX, check_backend
+
+    check_backend(args.backend, args.precision, args.dtype)
+    if args.backend == JAX:
+        from relo_jax.tracking.tracker import open_tracker
+
+        return open_tracker
+    from relo_jax.export.backend import open_exported
+
+    how = {"backend": args.backend, "precision": args.precision or "float32"}
+    return lambda checkpoint, targets, dtype, **options: open_exported(checkpoint, targets, **how, **options)
 
 
 def _part(args: argparse.Namespace) -> "Part":

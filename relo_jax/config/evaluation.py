@@ -19,6 +19,8 @@ from relo_jax.config.validation import check_fields, replace_fields
 from relo_jax.errors import UserError, did_you_mean
 
 STAGE = "eval"
+JAX = "jax"
+BACKENDS = (JAX, "onnxruntime", "openvino")  # what computes; all but jax take exported graphs
 # Fields of the network that only training reads.
 _OF_TRAINING = ("drop_path", "layer_scale", "init_scheme", "remat", "remat_policy")
 # Options of the tracker that change neither boxes nor scores.
@@ -39,6 +41,8 @@ def evaluation(variant: str | None = None, checkpoint: str = "", datasets: str =
     config.eval.checkpoint = checkpoint  # run directory, its checkpoints/<step>, .pth.tar, or a starter
     # One or several: "lasot+nfs"; "got10k/val" names a split; "folder": a folder of sequences; "procedural"
     config.eval.datasets = datasets or "+".join(RESULTS.get(variant or "", DATASETS))
+    config.eval.backend = JAX  # or onnxruntime, openvino: they compute the graphs of relo export
+    config.eval.precision = config_dict.placeholder(str)  # of those graphs: float32, float16 or int8; open: float32
     config.eval.batch = 8  # sequences at a time; 32 or more on a GPU
     config.eval.rules = config_dict.placeholder(str)  # how frames without a target count; open: the dataset's
     config.eval.out = ""  # folder of the results; several datasets get a folder each in it; "": results/CHECKPOINT
@@ -77,11 +81,22 @@ def validate_evaluation(config: ConfigDict) -> None:
     check_fields(config, evaluation())
     if config.stage != STAGE:
         raise UserError(f"config.stage is {config.stage!r}: the config of an evaluation has {STAGE!r}")
+    check_backend(config.eval.backend, config.eval.precision, config.model.dtype)
     names = list(datasets_of(config))
     for dataset, whole in names:
         _check_options(config, dataset)
         if names.count((dataset, whole)) > 1:
             raise UserError(f"config.eval.datasets is {config.eval.datasets!r}: {whole} is there twice")
+
+
+def check_backend(backend: str, precision: str | None, dtype: str | None) -> None:
+    """Raises UserError if a backend is not known, or takes the precision from elsewhere."""
+    if backend not in BACKENDS:
+        raise UserError(f"there is no backend {backend!r}{did_you_mean(backend, BACKENDS)}")
+    if backend == JAX and precision is not None:
+        raise UserError(f"precision {precision} is of exported graphs: name their backend too, or give a dtype to jax")
+    if backend != JAX and dtype is not None:
+        raise UserError(f"dtype {dtype} is for the backend jax: exported graphs compute in their precision")
 
 
 def datasets_of(config: ConfigDict) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ from relo_jax.checkpoints import load as checkpoints
 from relo_jax.checkpoints import model_card
 from relo_jax.checkpoints.load import Loaded
 from relo_jax.config import published, to_dict
-from relo_jax.config.evaluation import datasets_of, given_options, validate_evaluation
+from relo_jax.config.evaluation import JAX, datasets_of, given_options, validate_evaluation
 from relo_jax.config.model_config import ModelConfig
 from relo_jax.data.datasets.layout import ENVIRONMENT
 from relo_jax.errors import UserError
@@ -31,6 +31,7 @@ from relo_jax.eval.benchmarks import Benchmark, open_benchmark
 from relo_jax.eval.evaluation import Evaluation
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import write_release_files
+from relo_jax.export.backend import Exported
 from relo_jax.files import make_folder
 from relo_jax.model import RELO, VARIANTS
 
@@ -60,9 +61,9 @@ def evaluate_by_config(config: ConfigDict) -> None:
     if not config.eval.checkpoint:
         raise UserError("no checkpoint to evaluate: name one with --checkpoint or config.eval.checkpoint")
     datasets = _opened(config)
-    loaded = checkpoints.load_tracker(config.eval.checkpoint, config.model.dtype)
+    loaded = _loaded(config)
     check_network(config, loaded)
-    card = model_card.of_checkpoint(config.eval.checkpoint)
+    card = loaded.card() if isinstance(loaded, Exported) else model_card.of_checkpoint(config.eval.checkpoint)
     folders = _folders(config, datasets)
     if len(datasets) > 1:
         _write_config(_common_folder(config), resolved(config, loaded.model.config))
@@ -81,6 +82,13 @@ def evaluate_by_config(config: ConfigDict) -> None:
     if len(datasets) > 1:
         print(f"\n{overview(datasets)}")
     _raise_if_incomplete(datasets)
+
+
+def _loaded(config: ConfigDict) -> Loaded | Exported:
+    """The checkpoint, for the backend of the config. Raises UserError."""
+    if config.eval.backend == JAX:
+        return checkpoints.load_tracker(config.eval.checkpoint, config.model.dtype)
+    return Exported(config.eval.checkpoint, config.eval.backend, config.eval.precision or "float32")
 
 
 def resolved(config: ConfigDict, network: ModelConfig | None = None) -> dict:
@@ -104,7 +112,7 @@ def resolved(config: ConfigDict, network: ModelConfig | None = None) -> dict:
     return values
 
 
-def check_network(config: ConfigDict, loaded: Loaded) -> None:
+def check_network(config: ConfigDict, loaded: Loaded | Exported) -> None:
     """Raises UserError if a checkpoint's network differs from the config's section "model", its dtype aside."""
     checkpoint, section, found = config.eval.checkpoint, config.model, loaded.model.config.to_dict()
     if section.variant is not None and section.variant != found["variant"]:
@@ -150,7 +158,7 @@ def overview(datasets: list[Dataset]) -> str:
     return tables.terminal(rows, "lrrl")
 
 
-def of_dataset(config: ConfigDict, dataset: Dataset, loaded: Loaded, options: dict, folder: Path) -> dict:
+def of_dataset(config: ConfigDict, dataset: Dataset, loaded: Loaded | Exported, options: dict, folder: Path) -> dict:
     """The config with which one dataset is evaluated, as it is saved beside the results: with all its options in place.
 
     Options that differ between datasets go to the section of this one in `benchmarks`, so that another dataset can
@@ -232,7 +240,7 @@ def _common_folder(config: ConfigDict) -> Path:
     )
 
 
-def _evaluate(config: ConfigDict, dataset: Dataset, loaded: Loaded, card: dict, folder: Path) -> None:
+def _evaluate(config: ConfigDict, dataset: Dataset, loaded: Loaded | Exported, card: dict, folder: Path) -> None:
     """Evaluates on one dataset, and prints the table and the names of the files. Raises UserError."""
     benchmark, options = dataset.benchmark, given_options(config, dataset.name)
     assert benchmark is not None

@@ -28,7 +28,7 @@ from relo_jax.eval.slots import Slot, Tracked, batch_for
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host
 from relo_jax.model import RELO
 from relo_jax.tracking import programs
-from relo_jax.tracking.confidence import EVIDENCE, is_calibrated
+from relo_jax.tracking.confidence import is_calibrated
 from relo_jax.tracking.engine import EMPTY_BOX, Engine
 from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame
 from relo_jax.tracking.patches import RECENT, reach
@@ -145,9 +145,7 @@ class Lockstep:
 
     def _begin(self, row: int, sequence: Sequence) -> Slot:
         """A slot with its first frame done: the engine has the template."""
-        frames = len(sequence)
-        boxes, evidence = np.tile(sequence.boxes_xywh[0], (frames, 1)), np.full((frames, len(EVIDENCE)), np.nan)
-        slot = Slot(row, sequence, boxes, np.ones(frames), np.zeros(frames), evidence)
+        slot = Slot.of(row, sequence)
         try:
             frame = sequence.read_frame(0)
             check_frame(frame)

@@ -29,10 +29,12 @@ from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval import metrics
 from relo_jax.eval.benchmarks import Benchmark, default_split, open_benchmark
 from relo_jax.eval.evaluation import Evaluation
+from relo_jax.eval.exported import ExportedLockstep
 from relo_jax.eval.lockstep import Lockstep, batch_for
 from relo_jax.eval.report import plots
 from relo_jax.eval.results.write import ResultFolder, check_names, fingerprint
 from relo_jax.eval.tracker_results import TrackerResults, as_whole_numbers, measure, never_moves
+from relo_jax.export.backend import Exported
 from relo_jax.files import atomic_write
 from relo_jax.tracking.options import checked_options
 
@@ -41,7 +43,7 @@ SUMMARY_FILE, CONFIG_FILE = "summary.json", "config.json"
 
 def evaluate(
     sequences: Benchmark | Iterable[Sequence] | Path | str,
-    tracker: Loaded | Path | str = "starter",
+    tracker: Loaded | Exported | Path | str = "starter",
     out_dir: Path | str = "results",
     *,
     batch: int = 8,
@@ -59,7 +61,7 @@ def evaluate(
 
     Args:
       sequences: the benchmark, or any sequences; also a dataset's name or a folder, see `open_benchmark`.
-      tracker: what `relo_jax.checkpoint.load` takes, or what it returns.
+      tracker: what `relo_jax.checkpoint.load` takes, or what it returns; or `Exported` graphs of a checkpoint.
       out_dir: the folder; one with results of other weights or options is refused.
       batch: maximal number of sequences at a time, see `lockstep.batch_for`.
       options: options of `Tracker` to replace; see `published.tracker_options` for the others.
@@ -74,13 +76,14 @@ def evaluate(
     benchmark = _as_benchmark(sequences)
     rules = rules or benchmark.rules
     _check_arguments(benchmark, rules, batch)
-    if isinstance(tracker, Loaded):
+    loaded: Loaded | Exported
+    if isinstance(tracker, Loaded | Exported):
         loaded, name = tracker, name or "RELO"
         card = card or {"kind": "in memory", "variant": loaded.model.config.variant}
     else:
         loaded, name = checkpoints.load_tracker(tracker), name or checkpoint_name(tracker)
     values, source = chosen_options(loaded, benchmark, options)
-    folder = ResultFolder(Path(out_dir), fingerprint(loaded.model, loaded.variables, values))
+    folder = ResultFolder(Path(out_dir), _made_by(loaded, values))
     if config is not None:
         write_config(folder.path, config)
     boxes = {s.name: folder.read(s) for s in benchmark}
@@ -89,11 +92,11 @@ def evaluate(
         batch = batch_for(waiting, batch)
         data = {"fingerprint": benchmark.fingerprint(), "sequences": len(benchmark), "frames": sum(map(len, benchmark))}
         card = card or model_card.of_checkpoint(cast(str, tracker))
-        evaluated = {"benchmark": benchmark.title, "data": data, "rules": rules, "batch": batch}
+        evaluated = {"benchmark": benchmark.title, "data": data, "rules": rules, "batch": batch, **_computed(loaded)}
         model_card.add_evaluation(folder.path, card, loaded.config, **evaluated)
     failed = _track(benchmark, waiting, loaded, values, batch, folder, boxes)
     evaluation = _measured(benchmark, TrackerResults(name, folder.path), failed, rules, folder, boxes)
-    about = {"tracker": name, "dtype": loaded.model.config.dtype, "rules": rules}
+    about = {"tracker": name, **_computed(loaded), "rules": rules}
     _write_summary(folder.path, evaluation, {**about, "options": values, "options_from": source})
     return evaluation
 
@@ -115,11 +118,32 @@ def _check_arguments(benchmark: Benchmark, rules: str, batch: int) -> None:
     check_names(benchmark)
 
 
-def chosen_options(loaded: Loaded, benchmark: Benchmark, given: dict | None = None) -> tuple[dict, dict[str, str]]:
-    """All options of the tracker on a benchmark, and the origin of those that are not defaults."""
+def chosen_options(
+    loaded: Loaded | Exported, benchmark: Benchmark, given: dict | None = None
+) -> tuple[dict, dict[str, str]]:
+    """All options of the tracker on a benchmark, and the origin of those that are not defaults.
+
+    Graphs that are there have a window power, which stays unless another is given, for which there is no graph.
+    """
     model = loaded.model.config
     values, source = published.tracker_options(loaded.config, model.variant, benchmark.name, given, model.templates)
+    if isinstance(loaded, Exported) and loaded.baked is not None and "window_power" not in (given or {}):
+        values["window_power"], source["window_power"] = loaded.baked, "part of the graphs"
     return checked_options(values, loaded.model), source
+
+
+def _made_by(loaded: Loaded | Exported, options: dict) -> dict:
+    """What determines the boxes, JSON-able."""
+    if isinstance(loaded, Exported):
+        return loaded.fingerprint(options)
+    return fingerprint(loaded.model, loaded.variables, options)
+
+
+def _computed(loaded: Loaded | Exported) -> dict[str, str]:
+    """What computed the boxes, and in which precision."""
+    if isinstance(loaded, Exported):
+        return {"backend": loaded.backend, "precision": loaded.precision}
+    return {"dtype": loaded.model.config.dtype}
 
 
 def dataset_folder(benchmark: Benchmark, seed: int | None = None) -> str:
@@ -144,7 +168,7 @@ def checkpoint_name(path: Path | str) -> str:
 def _track(
     benchmark: Benchmark,
     waiting: list[Sequence],
-    loaded: Loaded,
+    loaded: Loaded | Exported,
     options: dict,
     batch: int,
     folder: ResultFolder,
@@ -157,7 +181,11 @@ def _track(
         print(f"{len(sequences) - len(waiting)} of {len(sequences)} sequences were finished before", file=sys.stderr)
     if not waiting:
         return failed
-    engine = Lockstep(loaded.model, loaded.variables, options, batch)
+    engine: Lockstep | ExportedLockstep
+    if isinstance(loaded, Exported):
+        engine = ExportedLockstep(loaded.network(options), options, batch)
+    else:
+        engine = Lockstep(loaded.model, loaded.variables, options, batch)
     total, left = (sum(map(len, which)) for which in (sequences, waiting))
     with progress(total, "evaluation", "frames", initial=total - left) as bar:
         for tracked in engine.run(waiting, bar.update):

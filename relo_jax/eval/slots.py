@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from relo_jax.data.sequence import Sequence
+from relo_jax.tracking.confidence import EVIDENCE
 
 _BUSY = 0.8  # share of a batch on a CPU that must be at work; a full batch gains about as much as the rest loses
 
@@ -49,6 +50,13 @@ class Slot:
     halts: int = 0  # how often its row halted
     again: bool = False  # whether the next frames are sent again
     failure: str | None = None
+
+    @classmethod
+    def of(cls, row: int, sequence: Sequence) -> "Slot":
+        """A sequence at its first frame, whose box is given."""
+        frames = len(sequence)
+        boxes, evidence = np.tile(sequence.boxes_xywh[0], (frames, 1)), np.full((frames, len(EVIDENCE)), np.nan)
+        return cls(row, sequence, boxes, np.ones(frames), np.zeros(frames), evidence)
 
     def read_crop(self, index: int, box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
         """A crop of frame `index`, as the sequence draws it."""

@@ -53,12 +53,12 @@ class Result:
       region: x, y, w, h of the search region in the frame, pixels; parts may lie outside.
     """
 
-    box: tuple[float, ...]
+    box: tuple[float, float, float, float]
     score: float
     found: bool
     response: float
     policy: np.ndarray
-    region: tuple[float, ...]
+    region: tuple[float, float, float, float]
 
 
 class Network:
@@ -174,8 +174,9 @@ class Tracker:
         # The level crosses the threshold when the last `found_frames` scores lie on its other side.
         self._recent = [*self._recent[1:], score]
         self._level = min(max(self._level, min(self._recent)), max(self._recent))
-        found = self._level >= options["found_threshold"]
-        return Result(tuple(box.tolist()), score, found, response, outputs["policy"][0], (x, y, side, side))
+        (left, top, width, height), found = box.tolist(), self._level >= options["found_threshold"]
+        region = float(x), float(y), float(side), float(side)
+        return Result((left, top, width, height), score, found, response, outputs["policy"][0], region)
 
     def _template(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
         """The tokens of the template around a box."""

@@ -3,7 +3,6 @@
 import html
 from typing import Protocol
 
-import jax
 import numpy as np
 
 from relo_jax.model import RELO
@@ -18,7 +17,7 @@ class Described(Protocol):
     def model(self) -> RELO: ...
 
     @property
-    def device(self) -> jax.Device: ...
+    def computes(self) -> str: ...
 
     @property
     def calibrated(self) -> bool: ...
@@ -32,11 +31,11 @@ class Described(Protocol):
 
 def about(tracker: Described) -> dict[str, str]:
     """Checkpoint, network, device, score and state of a tracker, each as a short text."""
-    config, device = tracker.model.config, tracker.device
+    config = tracker.model.config
     return {
         "checkpoint": tracker.checkpoint or "given variables",
         "network": f"{config.variant}, search region of {config.search_size} x {config.search_size} pixels",
-        "computes": f"in {config.dtype}, on {device.device_kind} ({device.platform})",
+        "computes": tracker.computes,
         "score": "calibrated: the probability that the box is right" if tracker.calibrated else "not calibrated",
         "state": _state(tracker),
     }

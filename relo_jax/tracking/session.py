@@ -60,6 +60,7 @@ def track_to_files(
     box_paths: Sequence[str | Path] = (),
     box_format: str | None = None,
     part: Part | None = None,
+    opener: Callable[..., Tracker | MultiTracker] = open_tracker,
 ) -> None:
     """Tracks through a video, writes the files that were asked for, and prints a summary.
 
@@ -76,6 +77,7 @@ def track_to_files(
       dtype: see `Tracker.from_pretrained`.
       heatmap: whether video and window show where the policy looks (`Tracker.look`), frame by frame.
       part: of the film; None: all of it, forwards.
+      opener: makes the tracker, from checkpoint, number of targets (None: a Tracker) and options.
 
     Raises:
       UserError: bad source, box, checkpoint, option or output; no output is written then.
@@ -97,7 +99,8 @@ def track_to_files(
             warn(f"--chunk {reason}: {frames.name} is tracked frame by frame")
             chunk = None
         interrupted, interrupt = stack.enter_context(_interrupts(frames.stop))
-        work = lambda: _work(opened, checkpoint, options, chunk, shown, interrupted, outputs, heatmap)
+        open_it = lambda targets: opener(checkpoint, targets if targets > 1 else None, **options)
+        work = lambda: _work(opened, checkpoint, open_it, chunk, shown, interrupted, outputs, heatmap)
         summary = work() if shown is None else shown.run(work, interrupt)
     _print(summary, outputs, frames, count)
 
@@ -134,7 +137,7 @@ def _window(stack: contextlib.ExitStack, opened: Opened, show: bool | None) -> w
 def _work(
     opened: Opened,
     checkpoint: str | Path,
-    options: dict,
+    open_it: Callable[[int], Tracker | MultiTracker],
     chunk: int | None,
     shown: window.Window | None,
     interrupted: threading.Event,
@@ -149,7 +152,7 @@ def _work(
         for target in targets:
             _check_boxes(target, first)  # before the model is loaded and compiled
         with compiling("the tracker"):
-            tracker = open_tracker(checkpoint, count if count > 1 else None, **options)
+            tracker = open_it(count)
         if not tracker.calibrated:
             warn(f"the score of {checkpoint} is not calibrated, so that 'found' says little: see relo calibrate")
         if frames.stop.is_set():

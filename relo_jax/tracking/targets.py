@@ -91,6 +91,11 @@ class VideoTargets:
         return self._engine.device
 
     @property
+    def computes(self) -> str:
+        """In which dtype, and where, in words."""
+        return f"in {self.model.config.dtype}, on {self.device.device_kind} ({self.device.platform})"
+
+    @property
     def begun(self) -> bool:
         """Whether `init` was called."""
         return self._begun
