@@ -9,7 +9,6 @@ The row also has the largest distance between the browser's boxes and those of t
 
 import json
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from relo_jax.export import npm, relo_track, write
 from relo_jax.export.page import PAGE, write_page
 from relo_jax.export.server import Server
 from relo_jax.media.decode import open_file
-from tests.browser import open_browser
+from tests.browser import open_browser, serving
 
 THREADS = (1, 2)
 RUN = """(async () => {
@@ -49,13 +48,10 @@ RUN = """(async () => {
 def in_browser(folder: Path, box: tuple[float, ...], frames: int) -> tuple[str, list[list[dict]]]:
     """The browser's name, and a list of {box, milliseconds} for each number of threads."""
     script = RUN.replace("THREADS", str(list(THREADS))).replace("BOX", json.dumps(box)).replace("FRAMES", str(frames))
-    with Server(folder, 0) as server, open_browser() as page:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page.open(f"{server.address}page.json")  # isolated like the page, and starts nothing
+    with serving(Server(folder, 0)) as address, open_browser() as page:
+        page.open(f"{address}page.json")  # isolated like the page, and starts nothing
         page.wait_for("crossOriginIsolated")
-        answer = page.call("Browser.getVersion")["product"], page.evaluate(script)
-        server.shutdown()
-    return answer
+        return page.call("Browser.getVersion")["product"], page.evaluate(script)
 
 
 def natively(folder: Path, box: tuple[float, ...], count: int) -> list[list[dict]]:

@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,14 @@ class Page:
             time.sleep(0.05)
         raise TimeoutError(f"after {_TIMEOUT} s still not: {script}")
 
+    def text(self, selector: str) -> str:
+        """The text of an element."""
+        return self.evaluate(f"document.querySelector('{selector}').textContent")
+
+    def click(self, selector: str) -> None:
+        """Clicks an element."""
+        self.evaluate(f"document.querySelector('{selector}').click()")
+
     def choose_file(self, selector: str, path: Path) -> None:
         """Chooses a file in a file input."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
@@ -114,6 +124,19 @@ class Page:
         """Writes a PNG of the window, or of the whole page."""
         data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(data))
+
+
+@contextlib.contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[str]:
+    """The address of a server that answers as long as the block runs."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ let results = new Map(); // by frame
 let drawn = null; // the box that is being drawn
 let asksForBox = false; // another one, by the button
 let isRunning = false;
+let isWatching = false; // the camera, until a box is drawn
 let times = { frames: [], tracker: [] }; // of the last frames, milliseconds
 
 // Work that waits for what was begun before it.
@@ -80,7 +81,7 @@ function start(backend) {
 
 async function open(opening, box = null) {
   $("message").hidden = true;
-  isRunning = false;
+  isRunning = isWatching = false;
   await inTurn(async () => {
     const opened = await opening();
     film?.close();
@@ -114,10 +115,10 @@ function take(got) {
   ({ picture, index } = got);
 }
 
-// The camera runs until a box is drawn.
+// Shows the camera until a box is begun.
 async function watch() {
-  const camera = film;
-  while (film === camera && last === null && drawn === null) await inTurn(() => film === camera && goTo(0));
+  isWatching = true;
+  while (isWatching && film?.isLive) await inTurn(() => isWatching && film?.isLive && goTo(0));
 }
 
 // ---- Tracking
@@ -249,7 +250,7 @@ view.onpointerdown = (event) => {
   if (picture === null || event.button !== 0) return;
   event.preventDefault();
   view.setPointerCapture(event.pointerId);
-  isRunning = false;
+  isRunning = isWatching = false;
   const [x0, y0] = pointAt(event);
   view.onpointermove = (moved) => {
     const [x, y] = pointAt(moved);
