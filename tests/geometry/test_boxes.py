@@ -102,6 +102,12 @@ DEGENERATE = {
 }
 
 
+@pytest.mark.parametrize("case", ["a point", "a line", "inside out", "almost a point", "at the origin"])
+def test_boxes_without_area_do_not_overlap(case):
+    box = np.array(DEGENERATE[case])
+    assert boxes.iou_xyxy(box, box) == boxes.giou_xyxy(box, box) == 0
+
+
 @pytest.mark.parametrize("overlap", [boxes.iou_xyxy, boxes.giou_xyxy], ids=["iou", "giou"])
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_gradients_are_finite_for_degenerate_boxes(overlap, case):
