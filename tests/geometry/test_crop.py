@@ -83,7 +83,9 @@ def test_outside_the_image_is_black(natural_image):
     assert (out[:16] == 0).all() and (out[:, :16] == 0).all() and out[16:, 16:].any()
     for box in ([900, 50, 32, 32], [-900, 50, 32, 32], [50, -900, 32, 32], [50, 900, 32, 32]):
         out, _ = crop.crop_host(natural_image, box, 2.0, 64)
-        assert out.shape == (64, 64, 3) and not out.any()
+        assert out.shape == (64, 64, 3) and out.dtype == np.uint8 and not out.any()
+    for window in ((-32, 50, 32), (50, -32, 32), (319, 50, 32), (50, 239, 32)):  # just outside
+        assert not crop.cut_host(natural_image, window, 64).any()
 
 
 def test_the_last_column_is_lost_where_the_window_touches_the_border():
@@ -202,6 +204,7 @@ def test_windows_in_float32_equal_the_releases(factor):
     boxes[:100, 2:] = np.round(boxes[:100, 2:3])  # squares: their side times the factor is a whole number
     exact = np.array([crop.crop_window(box, factor) for box in boxes])
     ours = crop.crop_windows(boxes, factor)
+    assert isinstance(ours, np.ndarray)
     np.testing.assert_array_equal(ours[:2000], exact[:2000])
     assert (ours != exact).any(1).mean() < 1e-3 and np.abs(ours - exact).max() <= 1
     np.testing.assert_array_equal(jax.jit(crop.crop_windows, static_argnums=1)(boxes, factor), ours)

@@ -121,3 +121,4 @@ def test_explained_variance_is_that_of_the_frames_before_the_end():
     explained = policy_gradient.explained_variance(jnp.asarray(VALUE), jnp.asarray(REWARDS[0]), jnp.asarray(ALIVE))
     left, whole = (x[ALIVE].var() for x in (REWARDS[0] - VALUE, REWARDS[0]))
     np.testing.assert_allclose(explained, 1 - left / whole, rtol=1e-4)
+    assert policy_gradient.explained_variance(jnp.asarray(VALUE), jnp.ones((4, 3))) < 0  # nothing to be explained
