@@ -202,6 +202,24 @@ def test_what_the_readme_says_is_run_or_there_is_a_reason():
     assert sum(command.startswith("relo ") for block in ran for command in block.commands) >= 4
 
 
+def test_the_browser_is_as_fast_as_its_rows():
+    lines = [json.loads(line) for line in (RESULTS / "browser.jsonl").read_text().splitlines()]
+    tiny, mini = ([row for row in lines if row["checkpoint"] == name][-1] for name in ("starter-tiny", "starter"))
+    text = (DOCS / "browser.md").read_text()
+    ms = lambda row, by, threads: f"{row[f'{by}_ms'][threads]['median']:.1f}"
+    parts = lambda row: "{median}, {largest}".format(**row["own_colours_difference_px"])
+    for figures in (
+        lambda row: ms(row, "wasm", "1"),
+        lambda row: ms(row, "wasm", "2"),
+        lambda row: f"{ms(row, 'native', '1')}, {ms(row, 'native', '2')}",
+        lambda row: str(row["largest_difference_px"]),
+        parts,
+        lambda row: f"{row['bytes']['network'] / 1e6:.1f}",
+        lambda row: f"{row['bytes']['page'] / 1e6:.1f} + {row['bytes']['wasm'] / 1e6:.1f}",
+    ):
+        assert f"| {figures(tiny)} | {figures(mini)} |" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_commands_of_a_page_are_those_of_relo(page, capsys):
     for arguments in readme.relo_commands(page):
