@@ -19,7 +19,7 @@ from relo_jax.tracking.confidence import is_calibrated
 from relo_jax.tracking.options import checked_options
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """A checkpoint to export: what it is, its variables on the host, and all options of the tracker."""
 

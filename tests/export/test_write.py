@@ -12,7 +12,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.export import onnx_files, write
+from relo_jax.export import onnx_files, parity, write
 from relo_jax.model import RELO
 from tests.export.weights import CALIBRATION, SMALL, random_source
 
@@ -20,6 +20,13 @@ from tests.export.weights import CALIBRATION, SMALL, random_source
 @functools.cache
 def source(seed=0):
     return random_source(RELO.from_variant("tiny", **SMALL), CALIBRATION, seed)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def recorded_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parity, "record", functools.cache(parity.record))
+        yield
 
 
 @pytest.fixture(scope="module")
