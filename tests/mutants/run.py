@@ -1,9 +1,10 @@
 """Which mutants do a module's own tests notice? `python -m tests.mutants.run`, or `--only mdp/action,eval/metrics`.
 
 Each mutant of each module (`MODULES`) runs against the test file that mirrors the module, and no other. It is noticed
-if a test fails, or never ends. Prints a table and the mutants that were not noticed, writes both as mutants.json, and
-ends with status 1 if one is not explained in known.toml, or if an entry there explains nothing. `--left` tries only
-those that earlier runs did not notice or did not come to.
+if a test fails, or never ends. Writes a row for each mutant (mutants.json) and for each module (modules.jsonl, and as a
+table mutants.md), and prints the table and the mutants that were not noticed. Ends with status 1 if one is not
+explained in known.toml, or if an entry there explains nothing. `--left` tries only those that earlier runs did not
+notice or did not come to.
 """
 
 from __future__ import annotations
@@ -97,19 +98,21 @@ def _in_fork(module, chosen, jobs):
         raise RuntimeError(f"{module}: the campaign ended early")
 
 
-def table(rows: list[dict]) -> list[list[str]]:
-    """A line for each module and one for all: mutants, those known as equivalent, noticed, and their share."""
-    lines = []
-    reasons = known()
-    modules = list(dict.fromkeys(row["module"] for row in rows))
-    for module in [*modules, None]:
-        of_it = [row for row in rows if module in (row["module"], None)]
-        noticed = sum(row["result"] != "passed" for row in of_it)
+def counts(rows: list[dict]) -> list[dict]:
+    """A row for each module, and one for all: mutants, those known as equivalent, and noticed."""
+    reasons, lines = known(), []
+    for module in [*dict.fromkeys(row["module"] for row in rows), "all"]:
+        of_it = [row for row in rows if module in (row["module"], "all")]
         equivalent = sum(_key(row) in reasons for row in of_it)
-        share = noticed / max(len(of_it) - equivalent, 1)
-        name = "all" if module is None else module
-        lines.append([name, str(len(of_it)), str(equivalent), str(noticed), f"{100 * share:.1f} %"])
+        noticed = sum(row["result"] != "passed" for row in of_it)
+        lines.append({"module": module, "mutants": len(of_it), "equivalent": equivalent, "noticed": noticed})
     return lines
+
+
+def table(lines: list[dict]) -> list[list[str]]:
+    """The cells of `counts`, with the share of the mutants that are not equivalent."""
+    share = lambda line: line["noticed"] / max(line["mutants"] - line["equivalent"], 1)
+    return [[*map(str, line.values()), f"{100 * share(line):.1f} %"] for line in lines]
 
 
 def _key(row):
@@ -162,9 +165,10 @@ def main() -> int:
         rows[_key(row)] = row
         file.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
     rows = list(rows.values())
-    lines = table(rows)
-    (args.out / "mutants.md").write_text(markdown(HEADS, lines, "lrrrr"))
-    print(terminal([HEADS, *lines], "lrrrr"))
+    lines = counts(rows)
+    (args.out / "modules.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (args.out / "mutants.md").write_text(markdown(HEADS, table(lines), "lrrrr") + "\n")
+    print(terminal([HEADS, *table(lines)], "lrrrr"))
     found = complaints(rows, args.sample is None)
     print("\n".join(found))
     return 1 if found else 0
