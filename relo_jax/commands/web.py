@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or _exported(args, Path(temporary) / "page")
         with Server(folder, args.port, args.host) as server:
-            print(f"{folder}: {server.address}   (Ctrl-C ends it)", flush=True)
+            print(f"{args.folder or args.checkpoint}: {server.address}  (Ctrl-C ends it)", flush=True)
             try:
                 server.serve_forever()
             except KeyboardInterrupt:

@@ -11,6 +11,9 @@ import av
 import numpy as np
 import pytest
 
+pytest.importorskip("onnx", reason="the extra `export` is not installed")
+pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+
 import relo_jax
 from relo_jax.errors import UserError
 from relo_jax.export import npm, relo_track, write
