@@ -5,6 +5,8 @@
   - pixels: ImageNet's mean and deviation go into the patch embedding, which then takes `pixel - GREY`;
   - norms: scale and bias of a LayerNorm go into the linear layer behind it, those of a BatchNorm into the convolution
     before it;
+  - means, which a LayerNorm subtracts: what adds to tokens leaves theirs at zero, and a layer behind the norm of hidden
+    features takes their mean out by its kernel. Such a norm has nothing to subtract any more, and only divides;
   - layer scale goes into the output projections, the attention's `d^-0.5` into the query;
   - position, type and temporal embeddings become constants.
 
@@ -60,14 +62,14 @@ class MainBlock(NamedTuple):
 
 
 class Tower(NamedTuple):
-    """G towers on one input: 3 x 3 convolutions as products, and the layer that closes each."""
+    """G towers on one input, float32: 3 x 3 convolutions as products, and the layer that closes each."""
 
     convolutions: tuple[Linear, ...]  # the first shares its input: [9 D, G c]; the others [G, 9 c_in, c_out]
-    out: Linear  # float32, [G, c / 8, channels]
+    out: Linear  # [G, c / 8, channels]
 
 
 class Folded(NamedTuple):
-    """Everything that `Network` reads, as arrays."""
+    """Everything that `Network` reads, as arrays. Tokens have a mean of zero over their width."""
 
     stem: Stem
     search_rows: Float[Array | np.ndarray, "N D"]  # added to the search tokens
@@ -100,10 +102,10 @@ def fold(config: ModelConfig, variables: dict) -> Folded:
     }
     folded = Folded(
         stem=stem,
-        search_rows=rows[:count] + encoder["search_token"],
-        template_rows=rows[count:] + encoder["template_background_token"],
-        foreground=encoder["template_foreground_token"] - encoder["template_background_token"],
-        temporal_rows=encoder["ttokens"] + encoder["pos_embed_ttoken"],
+        search_rows=_centered(rows[:count] + encoder["search_token"]),
+        template_rows=_centered(rows[count:] + encoder["template_background_token"]),
+        foreground=_centered(encoder["template_foreground_token"] - encoder["template_background_token"]),
+        temporal_rows=_centered(encoder["ttokens"] + encoder["pos_embed_ttoken"]),
         blocks=tuple(
             _fold_block(jax.tree.map(lambda x, layer=layer: x[layer], encoder["blocks"]), config)
             for layer in range(config.depth)
@@ -115,13 +117,29 @@ def fold(config: ModelConfig, variables: dict) -> Folded:
 
 
 def _rounded(folded: Folded, dtype: str) -> Folded:
-    """Linear layers in the compute dtype; tables, norms and the last layer of each tower stay float32."""
+    """Linear layers of the encoder in the compute dtype; tables, norms and heads stay float32.
+
+    Rounded kernels of the heads make all boxes larger or smaller by the same 0.1 %. The next search region follows the
+    box, so that it would add up from frame to frame.
+    """
     cast = lambda tree: jax.tree.map(lambda x: x.astype(jnp.dtype(dtype)), tree)
-    tower = lambda t: Tower(cast(t.convolutions), t.out)
-    return folded._replace(
-        stem=cast(folded.stem), blocks=cast(folded.blocks), policy=tower(folded.policy), boxes=tower(folded.boxes),
-        value=tower(folded.value), center=tower(folded.center),
-    )  # fmt: skip
+    return folded._replace(stem=cast(folded.stem), blocks=cast(folded.blocks))
+
+
+def _centered(x: np.ndarray) -> np.ndarray:
+    """Without its mean over the last axis."""
+    return x - x.mean(-1, keepdims=True)
+
+
+def _onto_tokens(layer: Linear) -> Linear:
+    """A layer whose output has a mean of zero."""
+    return Linear(_centered(layer.kernel), _centered(layer.bias))
+
+
+def _behind_hidden_norm(norm: dict, kernel: np.ndarray, bias: np.ndarray) -> Linear:
+    """As `_behind_norm`; the kernel takes the mean out of its input besides."""
+    kernel, bias = _behind_norm(norm, kernel, bias)
+    return Linear(kernel - kernel.mean(0), bias)
 
 
 def _behind_norm(norm: dict, kernel: np.ndarray, bias: np.ndarray | float) -> Linear:
@@ -135,19 +153,19 @@ def _fold_stem(encoder: dict, config: ModelConfig) -> tuple[Stem, Array | np.nda
     std, mean = np.asarray(IMAGE_STD, np.float32), np.asarray(IMAGE_MEAN, np.float32)
     kernel = embed["kernel"] / (255 * std)[:, None]
     shift = np.einsum("hwio,i->o", kernel, GREY - 255 * mean)
-    patches = Linear(kernel.reshape(-1, kernel.shape[-1]), embed["bias"] + shift)
+    patches = _onto_tokens(Linear(kernel.reshape(-1, kernel.shape[-1]), embed["bias"] + shift))
 
     def block(tree: dict) -> StemBlock:
         up, down = tree["fc1"], tree["fc2"]
         return StemBlock(
             _behind_norm(tree["norm"], up["kernel"], up["bias"]),
-            _behind_norm(tree["ffn_norm"], down["kernel"], down["bias"]),
+            _onto_tokens(_behind_hidden_norm(tree["ffn_norm"], down["kernel"], down["bias"])),
         )
 
     def merge(tree: dict) -> Linear:
         kernel = tree["reduction"]["kernel"]
         norm = {name: np.tile(value, 4) for name, value in tree["norm"].items()}
-        return _behind_norm(norm, kernel.reshape(-1, kernel.shape[-1]), tree["reduction"]["bias"])
+        return _onto_tokens(_behind_norm(norm, kernel.reshape(-1, kernel.shape[-1]), tree["reduction"]["bias"]))
 
     stages = [tuple(block(encoder[f"stage{k + 1}_{i}"]) for i in range(config.stem_blocks[k])) for k in (0, 1)]
     last = merge(encoder["merge2"])
@@ -164,13 +182,13 @@ def _fold_block(block: dict, config: ModelConfig) -> MainBlock:
     value, value_bias = _behind_norm(norm1, value, attention["v_bias"])  # weights sum to 1: passes through
     project = attention["proj"]["kernel"]
     join = lambda *parts: Linear(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
-    scaled = lambda gamma, layer: Linear(layer[0] * gamma, layer[1] * gamma)
+    branch = lambda gamma, kernel, bias: _onto_tokens(Linear(kernel * gamma, bias * gamma))
     return MainBlock(
         query_key_value=np.concatenate([query, key, value], axis=-1),
         query_bias=query_bias,
-        project=scaled(block["gamma1"], (project, value_bias @ project + attention["proj"]["bias"])),
+        project=branch(block["gamma1"], project, value_bias @ project + attention["proj"]["bias"]),
         gate_up=join(*(_behind_norm(norm2, mlp[name]["kernel"], mlp[name]["bias"]) for name in ("w1", "w2"))),
-        down=scaled(block["gamma2"], _behind_norm(mlp["norm"], mlp["w3"]["kernel"], mlp["w3"]["bias"])),
+        down=branch(block["gamma2"], *_behind_hidden_norm(mlp["norm"], mlp["w3"]["kernel"], mlp["w3"]["bias"])),
     )
 
 

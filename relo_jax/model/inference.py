@@ -45,7 +45,7 @@ class Network:
         share = foreground_share(template_boxes_xywh_norm, config.template_size)[..., None]
         rows = folded.template_rows + share * folded.foreground
         tokens = _stem(folded.stem, template_images, config) + rows.astype(config.dtype)
-        return tokens.reshape(len(tokens), -1, config.width)
+        return tokens.reshape(tokens.shape[0], -1, config.width)
 
     def frame(
         self, templates: Float[Array | np.ndarray, "B M D"], search: UInt8[Array | np.ndarray, "B S S 3"],
@@ -53,7 +53,7 @@ class Network:
     ) -> tuple[Float[Array, "B N D"], Float[Array, "L B n D"]]:  # fmt: skip
         """One frame, given the last one's tokens; see `RELO.frame`."""
         config, folded, dtype = self.config, self._folded, self.config.dtype
-        count, n, batch = config.grid**2, config.temporal_tokens, len(search)
+        count, n, batch = config.grid**2, config.temporal_tokens, search.shape[0]
         x = _stem(folded.stem, search[:, None], config)[:, 0] + folded.search_rows.astype(dtype)
         temporal = jnp.broadcast_to(folded.temporal_rows.astype(dtype), (batch, n, config.width))
         templates, carried, start = templates.astype(dtype), tokens.astype(dtype), first[:, None, None]
@@ -73,7 +73,7 @@ class Network:
             kept = count + n * (config.propagation == "deep_to_shallow") if last else x.shape[1]
             x = _main_block(block, x, memory, kept, config)
         scale, bias = folded.last_norm
-        features = (_normalised(x[:, :count]) * scale + bias).astype(dtype)
+        features = _normalised(x[:, :count]) * scale + bias  # float32, as the heads are
         return features, x[None, :, count:] if config.propagation == "deep_to_shallow" else jnp.stack(entered)
 
     def policy_logits(self, features: Float[Array, "B N D"]) -> Float[Array, "B N"]:
@@ -122,11 +122,34 @@ def _linear(layer: Linear, x: Array) -> Array:
     return x @ layer.kernel + layer.bias
 
 
+def _behind_norm(layer: Linear, x: Array, dtype: str, hidden: bool = False) -> Array:
+    """A linear layer on the LayerNorm of `x`; `hidden` as in `_norm`."""
+    inputs, scale = _norm(x, hidden)
+    return ((inputs.astype(dtype) @ layer.kernel) * scale + layer.bias).astype(dtype)
+
+
 def _normalised(x: Array) -> Array:
-    """LayerNorm without scale and bias, float32, with the variance in a second pass: exact, and one kernel on a GPU."""
+    """LayerNorm of tokens without scale and bias, float32."""
+    inputs, scale = _norm(x)
+    return inputs * scale
+
+
+def _norm(x: Array, hidden: bool = False) -> tuple[Array, Array]:
+    """LayerNorm without scale and bias as two factors, float32: the input of a product, and the scale of its rows.
+
+    With statistics in two passes (`platform.Choices`) the input is normalised: exact, and one kernel on a GPU.
+    Otherwise it is `x`, which saves a CPU two passes over it. The mean stays in: that of tokens is zero, and that of
+    `hidden` features is taken out by the kernel behind the norm (`folding`).
+    """
     x = x.astype(jnp.float32)
-    centered = x - x.mean(-1, keepdims=True)
-    return centered * jax.lax.rsqrt(jnp.square(centered).mean(-1, keepdims=True) + LN_EPS)
+    if not platform.choices().one_pass_variance:
+        centered = x - x.mean(-1, keepdims=True)
+        scale = jax.lax.rsqrt(jnp.square(centered).mean(-1, keepdims=True) + LN_EPS)
+        return centered * scale, jnp.ones_like(scale)
+    variance = jnp.square(x).mean(-1, keepdims=True)
+    if hidden:
+        variance -= jnp.square(x.mean(-1, keepdims=True))
+    return x, jax.lax.rsqrt(variance + LN_EPS)
 
 
 def _stem(stem: Stem, images: Array | np.ndarray, config: ModelConfig) -> Array:
@@ -135,8 +158,8 @@ def _stem(stem: Stem, images: Array | np.ndarray, config: ModelConfig) -> Array:
 
     def blocks(x: Array, stage: tuple[StemBlock, ...]) -> Array:
         for block in stage:
-            hidden = gelu(_linear(block.up, norm(x)).astype(jnp.float32))
-            x = x + _linear(block.down, norm(hidden))
+            hidden = gelu(_behind_norm(block.up, x, config.dtype).astype(jnp.float32), "erf")
+            x = x + _behind_norm(block.down, hidden, config.dtype, hidden=True)
         return x
 
     pixels = _patches(jnp.asarray(images), 4).astype(jnp.float32) - GREY
@@ -155,29 +178,40 @@ def _patches(x: Array, side: int) -> Array:
 
 def _main_block(block: MainBlock, x: Array, memory: Array | None, kept: int, config: ModelConfig) -> Array:
     """One block; returns the first `kept` tokens. `memory`: tokens that are only attended to."""
-    batch, width = len(x), config.width
+    batch, width = x.shape[0], config.width
     # The barrier keeps the tokens in one array, where XLA would write x a second time.
     context = x if memory is None else jax.lax.optimization_barrier(jnp.concatenate([x, memory], axis=1))
-    normalised = _normalised(context).astype(config.dtype)
+    inputs, scale = _norm(context)
     # Rows of the memory are dropped after the products: cutting them out before would be a copy.
     rows = kept if kept < x.shape[1] else context.shape[1]
     x = context[:, :kept]
     heads = (batch, -1, config.heads, width // config.heads)
     if batch == 1:
         # Few tokens: one product and one transposition. The barrier keeps XLA from making three of it.
-        products = (normalised @ block.query_key_value).reshape(*heads[:2], 3, *heads[2:]).transpose(2, 0, 3, 1, 4)
-        query, key, value = jnp.swapaxes(jax.lax.optimization_barrier(products), 2, 3)
+        products = inputs.astype(config.dtype) @ block.query_key_value
+        products = products.reshape(*heads[:2], 3, *heads[2:]).transpose(2, 0, 3, 1, 4)
+        products = jnp.swapaxes(jax.lax.optimization_barrier(products), 2, 3)
+        query, key, value = (products * scale[..., None]).astype(config.dtype)
         query = query[:, :rows]
     else:
         # Many tokens: it is cheaper to cut the kernel than the products. The barrier keeps XLA from joining them.
+        normalised = (inputs * scale).astype(config.dtype)
         inputs = normalised[:, :rows], normalised, jax.lax.optimization_barrier(normalised)
         kernels = jnp.split(block.query_key_value, 3, axis=-1)
         query, key, value = ((y @ kernel).reshape(heads) for y, kernel in zip(inputs, kernels, strict=True))
-    attended = dot_product_attention(query + block.query_bias.reshape(heads[2:]), key, value)
+    attended = _attention(query + block.query_bias.reshape(heads[2:]), key, value)
     x = x + _linear(block.project, attended.reshape(batch, rows, width))[:, :kept]
-    gate, up = jnp.split(_linear(block.gate_up, _normalised(x).astype(config.dtype)), 2, axis=-1)
-    hidden = _normalised(jax.nn.silu(gate) * up).astype(config.dtype)
-    return x + _linear(block.down, hidden)
+    gate, up = jnp.split(_behind_norm(block.gate_up, x, config.dtype), 2, axis=-1)
+    return x + _behind_norm(block.down, jax.nn.silu(gate) * up, config.dtype, hidden=True)
+
+
+def _attention(query: Array, key: Array, value: Array) -> Array:
+    """`dot_product_attention` of `[B, Q, h, d]`, where the platform says so head by head."""
+    logits = query.shape[1] * key.shape[1]
+    if logits < platform.choices().by_head:
+        return dot_product_attention(query, key, value)
+    single = ((x[:, :, h : h + 1] for x in (query, key, value)) for h in range(query.shape[2]))
+    return jnp.concatenate([dot_product_attention(*head) for head in single], axis=2)
 
 
 def _tower(tower: Tower, x: Array, inside: Array | None = None) -> Array:
@@ -205,5 +239,4 @@ def _tower(tower: Tower, x: Array, inside: Array | None = None) -> Array:
         if inside is not None:
             inside = inside[:, 1:-1, 1:-1]
             x = jnp.where(inside, x, 0)  # as the padding of the whole map would be
-    x = x.astype(jnp.float32)
     return jnp.einsum("gfhwi,gio->gfhwo", x, tower.out.kernel) + tower.out.bias[:, None, None, None]

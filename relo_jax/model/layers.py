@@ -4,6 +4,8 @@ All of them make parameters in float32 and compute in `dtype`; softmax and the s
 Where nothing learns, kernels may be held in `dtype` (`precision.py`).
 """
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,7 @@ def dot_product_attention(
     Returns:
       The values' weighted sums, in their dtype.
     """
-    implementation = implementation or platform.attention(len(query), query.dtype.name, query.shape[-1])
+    implementation = implementation or platform.attention(query.shape[0], query.dtype.name, query.shape[-1])
     if implementation != "plain":
         return jax.nn.dot_product_attention(query, key, value, scale=1.0, implementation=implementation)
     # Heads first, and the division by the sum of weights last: it divides d numbers a query instead of K.
@@ -60,13 +62,15 @@ def dot_product_attention(
     return jnp.swapaxes(summed / weights.sum(-1, keepdims=True), 1, 2).astype(value.dtype)
 
 
-def gelu(x: Float[Array, "*any"]) -> Float[Array, "*any"]:
+def gelu(x: Float[Array, "*any"], way: Literal["erfc", "erf"] | None = None) -> Float[Array, "*any"]:
     """GELU without an approximation (Hendrycks and Gimpel, 2016): x times the share of the normal distribution below x.
 
-    The platform chooses how. "erfc" is JAX's way, in `x`'s dtype. "erf" is one operation of float32, which XLA fuses
-    with what follows; it is off by at most 1e-7 |x|.
+    Args:
+      x: any.
+      way: "erfc" is JAX's, in `x`'s dtype. "erf" is one operation of float32, which XLA fuses with what follows; it is
+        off by at most 1e-7 |x|. None takes the platform's.
     """
-    if platform.choices().gelu == "erfc":
+    if (way or platform.choices().gelu) == "erfc":
         return jax.nn.gelu(x, approximate=False)
     wide = x.astype(jnp.float32)
     return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)

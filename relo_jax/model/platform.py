@@ -6,6 +6,7 @@ The platform is JAX's default one, unless `compiling_for` names the one that a p
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Literal
@@ -20,23 +21,27 @@ class Choices:
     """How the network computes on a platform.
 
     attention: implementation for a single frame, and for many; see `layers.dot_product_attention`.
-    gelu: how the stem computes it; see `layers.gelu`.
+    gelu: how the stacked model's stem computes it; see `layers.gelu`.
     one_pass_variance: whether LayerNorm takes E[x^2] - E[x]^2 in one pass.
     folded: whether the tracker runs `inference.Network` instead of the stacked model.
     joined_bytes: up to which size, of input, kernel and result on one device, XLA joins products of the same input, to
       the stacked model's harm; see `layers.Attention`.
+    by_head: from how many logits a head and frame `inference.Network` attends head by head, in independent products.
     """
 
     attention: tuple[Implementation, Implementation]
     gelu: Literal["erfc", "erf"]
     one_pass_variance: bool
     folded: bool
-    joined_bytes: int
+    joined_bytes: int = 0
+    by_head: float = math.inf
 
 
 BY_PLATFORM = {
-    # Measured: benchmarks/attention.py, benchmarks/track.py (docs/performance.md).
-    "cpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=False, joined_bytes=0),
+    # Measured: benchmarks/attention.py, benchmarks/track.py, benchmarks/forms.py (docs/performance.md). XLA hardly
+    # divides a product with a batch of heads among cores, but runs independent products beside each other; below some
+    # 180 x 180 tokens (`tiny` has 82) that does not pay.
+    "cpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=True, by_head=2**15),
     # Compiled for an H100, not yet measured (docs/performance.md). cuDNN's flash attention never writes the logits,
     # which halves the bytes of a block, but it splits a single frame's CUDA graph at every layer. XLA makes one kernel
     # of a LayerNorm whose variance takes a second pass over registers, and several of the one-pass form. The stem's
@@ -47,7 +52,7 @@ BY_PLATFORM = {
         attention=("plain", "cudnn"), gelu="erf", one_pass_variance=False, folded=True, joined_bytes=64 * 2**20
     ),
     # Compiled for a v5e, not yet measured.
-    "tpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=True, joined_bytes=0),
+    "tpu": Choices(attention=("plain", "plain"), gelu="erfc", one_pass_variance=True, folded=True),
 }
 _CUDNN_DTYPES = ("bfloat16", "float16")  # flash attention takes no other
 _target: ContextVar[str | None] = ContextVar("platform", default=None)

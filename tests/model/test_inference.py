@@ -1,6 +1,9 @@
-"""The network in the form for accelerators computes what the stacked model computes."""
+"""The folded network computes what the stacked model computes."""
 
+import contextlib
+import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -31,16 +34,45 @@ def outputs(network, tokens):
     )  # fmt: skip
 
 
+@contextlib.contextmanager
+def choosing(**choices):
+    """This CPU makes these choices of `platform.Choices`."""
+    row = platform.BY_PLATFORM["cpu"]
+    platform.BY_PLATFORM["cpu"] = dataclasses.replace(row, **choices)
+    try:
+        yield
+    finally:
+        platform.BY_PLATFORM["cpu"] = row
+
+
 @functools.cache
-def both(**fields):
-    """The outputs of the small model, stacked, and of the folded network."""
-    model, values = small.small(**fields), small.variables()
-    config = model.config
+def stacked(**fields):
+    """The outputs of the small model; tokens without their mean."""
+    model, tokens = small.small(**fields), carried(**fields)
+    found = jax.jit(lambda values: model.apply(values, method=lambda network: outputs(network, tokens)))
+    found = found(small.variables())
+    return found | {name: centered(found[name]) for name in ("templates", "tokens")}
+
+
+def folded(one_pass_variance=True, by_head=math.inf, **fields):
+    """The outputs of the folded network on a platform with these choices."""
+    config, tokens = small.small(**fields).config, carried(**fields)
+    with choosing(one_pass_variance=one_pass_variance, by_head=by_head):
+        return jax.jit(lambda folded: outputs(inference.Network(config, folded), tokens))(
+            fold(config, small.variables())
+        )
+
+
+def carried(**fields):
+    """Temporal tokens of a frame before."""
+    config = small.small(**fields).config
     shape = (carried_rows(config), len(FIRST), config.temporal_tokens, config.width)
-    tokens = jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
-    stacked = jax.jit(lambda values: model.apply(values, method=lambda network: outputs(network, tokens)))(values)
-    folded = jax.jit(lambda folded: outputs(inference.Network(config, folded), tokens))
-    return stacked, folded(fold(config, values))
+    return centered(jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32))
+
+
+def centered(tokens):
+    """Tokens as the folded network has them: without their mean, which no layer sees."""
+    return tokens - tokens.mean(-1, keepdims=True)
 
 
 def distance(x, y):
@@ -51,40 +83,53 @@ def distance(x, y):
 
 @pytest.mark.parametrize("propagation", ["layer_aligned", "deep_to_shallow", "none"])
 def test_the_folded_network_equals_the_stacked_model(propagation):
-    stacked, folded = both(propagation=propagation)
-    for name, expected in stacked.items():
-        assert expected.shape == folded[name].shape, name
+    check(stacked(propagation=propagation), folded(propagation=propagation))
+
+
+@pytest.mark.parametrize("choices", [dict(one_pass_variance=False), dict(by_head=0)], ids=str)
+def test_no_choice_of_a_platform_changes_the_network(choices):
+    check(stacked(propagation="layer_aligned"), folded(propagation="layer_aligned", **choices))
+
+
+def check(reference, found):
+    for name, expected in reference.items():
+        assert expected.shape == found[name].shape, name
         assert np.ptp(expected) > 0, name
-        assert distance(expected, folded[name]) < TOLERANCE, name
+        assert distance(expected, found[name]) < TOLERANCE, name
 
 
 def test_in_bfloat16_it_is_as_exact_as_the_stacked_model():
-    exact, _ = both(propagation="layer_aligned")
-    stacked, folded = both(dtype="bfloat16")
-    for name, expected in exact.items():
+    reference, rounded, found = (
+        stacked(propagation="layer_aligned"),
+        stacked(dtype="bfloat16"),
+        folded(dtype="bfloat16"),
+    )
+    for name, expected in reference.items():
         # Both round at every layer, in different places.
-        assert distance(expected, folded[name]) < 2 * distance(expected, stacked[name]) + 0.002, name
+        assert distance(expected, found[name]) < 2 * distance(expected, rounded[name]) + 0.002, name
 
 
-@pytest.fixture
-def on_an_accelerator(monkeypatch):
-    """This CPU chooses the form of the network that a TPU does."""
-    monkeypatch.setitem(platform.BY_PLATFORM, "cpu", platform.BY_PLATFORM["tpu"])
+def test_heads_do_not_round_in_bfloat16():
+    def heads(dtype):
+        config = small.small(dtype=dtype).config
+        network = inference.Network(config, fold(config, small.variables()))
+        features = jax.random.normal(jax.random.key(2), (1, config.grid**2, config.width))
+        return network.policy_logits(features), *network.box_at(features, jnp.array([5]))
+
+    jax.tree.map(np.testing.assert_array_equal, heads("bfloat16"), heads("float32"))
 
 
-def test_a_platform_chooses_the_form(on_an_accelerator):
+def test_a_platform_chooses_the_form():
     model = small.small()
-    folded = inference.for_tracking(model, small.variables())
-    assert list(folded) == [inference.FOLDED]
-    assert inference.for_tracking(model, folded) is folded
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(folded))
+    values = inference.for_tracking(model, small.variables())
+    assert list(values) == [inference.FOLDED]
+    assert inference.for_tracking(model, values) is values
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(values))
+    with choosing(folded=False):
+        assert inference.for_tracking(model, small.variables()) is small.variables()
 
 
-def test_a_cpu_runs_the_stacked_model():
-    assert inference.for_tracking(small.small(), small.variables()) is small.variables()
-
-
-def test_a_tracker_gives_the_same_boxes_in_both_forms(on_an_accelerator, monkeypatch, natural_image):
+def test_a_tracker_gives_the_same_boxes_in_both_forms(natural_image):
     """With template updates and a calibrated score, which also reads the value and the features."""
     model, values = small.small(), small.variables()
     frames = [np.roll(natural_image, (2 * t, 3 * t), (0, 1)) for t in range(7)]
@@ -97,14 +142,14 @@ def test_a_tracker_gives_the_same_boxes_in_both_forms(on_an_accelerator, monkeyp
         tracker.init(frames[0], (60, 50, 40, 30))
         return tracker, [(result.box, result.score) for result in map(tracker.update, frames[1:])]
 
-    tracker, folded = run()
+    tracker, results = run()
     assert inference.FOLDED in tracker._engine.variables
-    monkeypatch.undo()
-    _, stacked = run()
-    for (box, score), (expected, expected_score) in zip(folded, stacked, strict=True):
+    with choosing(folded=False):
+        _, reference = run()
+    for (box, score), (expected, expected_score) in zip(results, reference, strict=True):
         np.testing.assert_allclose(box, expected, atol=0.01)
         assert score == pytest.approx(expected_score, abs=1e-4)
-    assert len({tuple(np.round(box, 2)) for box, _ in stacked}) > 3  # the boxes move
+    assert len({tuple(np.round(box, 2)) for box, _ in reference}) > 3  # the boxes move
 
 
 def test_no_loop_is_left_in_the_compiled_frame():
