@@ -192,6 +192,11 @@ def test_a_film_is_corrected_stepped_through_and_begun_again(opened, film, tmp_p
     for further in (1, 2):
         page.click("#step")
         wait_for_frame(page, number + further)
+    page.evaluate(f"({slide})({LENGTH - 1})")
+    wait_for_frame(page, LENGTH - 1)
+    draw(page, BOX)  # there is no frame behind it to track
+    page.wait_for("document.getElementById('score').textContent === '1.00'")
+    page.wait_for(PAUSED)
     page.click("#restart")
     page.wait_for("document.getElementById('frame').textContent.startsWith('frame 0 ')")
     assert page.text("#found") == "no box yet" and page.evaluate("document.getElementById('csv').disabled")

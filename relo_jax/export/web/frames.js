@@ -56,18 +56,18 @@ class Film {
     return this.times.length;
   }
 
-  // Goes on with frame `index`.
+  // Goes on with frame `index`; there may be none.
   async seek(index) {
     await this.samples?.return();
-    this.samples = this.sink.samples(this.times[index]);
+    this.samples = index < this.length ? this.sink.samples(this.times[index]) : null;
     this.expected = index;
   }
 
   // {index, picture} of the next frame that can be read, or null behind the last. The file names frames in between that
   // the decoder did not return: `index` passes them over.
   async next() {
-    const { value: sample, done } = await this.samples.next();
-    if (done) return null;
+    const { value: sample } = (await this.samples?.next()) ?? {};
+    if (!sample) return null;
     const index = indexOf(this.times, sample.timestamp);
     if (index < this.expected) {
       sample.close();

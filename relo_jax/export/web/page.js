@@ -27,21 +27,27 @@ let results = new Map(); // by frame
 let drawn = null; // the box that is being drawn
 let asksForBox = false; // another one, by the button
 let isRunning = false;
-let isWatching = false; // the camera, until a box is drawn
+let job = 0; // of the loop that takes frames; another number ends it
 let times = { frames: [], tracker: [] }; // of the last frames, milliseconds
 
-// Work that waits for what was begun before it.
+// Work that waits for what was begun before it. Resolves to whether it succeeded.
 let turn = Promise.resolve();
 function inTurn(work) {
-  turn = turn.then(work).catch(complain);
+  turn = turn.then(work).then(() => true, complain);
   return turn;
 }
 
-function complain(error) {
+function stop() {
   isRunning = false;
+  job += 1;
+}
+
+function complain(error) {
+  stop();
   $("message").textContent = error.message ?? String(error);
   $("message").hidden = false;
   show();
+  return false;
 }
 
 // ---- The tracker
@@ -81,8 +87,8 @@ function start(backend) {
 
 async function open(opening, box = null) {
   $("message").hidden = true;
-  isRunning = isWatching = false;
-  await inTurn(async () => {
+  stop();
+  const isOpen = await inTurn(async () => {
     const opened = await opening();
     film?.close();
     film = opened;
@@ -91,7 +97,7 @@ async function open(opening, box = null) {
     $("timeline").max = film.isLive ? 0 : film.length - 1;
     await goTo(0);
   });
-  if (box && film) await begin(box);
+  if (isOpen && box) await begin(box);
   else if (film?.isLive) watch();
 }
 
@@ -117,15 +123,16 @@ function take(got) {
 
 // Shows the camera until a box is begun.
 async function watch() {
-  isWatching = true;
-  while (isWatching && film?.isLive) await inTurn(() => isWatching && film?.isLive && goTo(0));
+  const mine = ++job;
+  while (mine === job) await inTurn(() => mine === job && goTo(0));
 }
 
 // ---- Tracking
 
 async function begin(box) {
-  isRunning = asksForBox = false;
-  await inTurn(async () => {
+  stop();
+  asksForBox = false;
+  const hasBegun = await inTurn(async () => {
     for (const number of [...results.keys()]) if (number >= index) results.delete(number);
     await (await tracker).init(picture, { box });
     last = index;
@@ -133,7 +140,7 @@ async function begin(box) {
     times = { frames: [], tracker: [] };
     await film.seek(index + 1);
   });
-  if (last !== null) run();
+  if (hasBegun) run();
 }
 
 // One frame more; false behind the last one.
@@ -163,24 +170,23 @@ function keep(list, value) {
 
 // Tracks to the end or until it is paused, no faster than the film was taken.
 async function run() {
-  if (isRunning) return;
+  const mine = ++job;
   isRunning = true;
   show();
-  for (let due = performance.now(); isRunning; ) {
+  for (let due = performance.now(); mine === job; ) {
     const begun = performance.now();
     let isThere = false;
-    await inTurn(async () => (isThere = isRunning && (await step())));
+    await inTurn(async () => (isThere = mine === job && (await step())));
     if (!isThere) break;
     due = Math.max(due + 1000 / film.rate, performance.now());
     if (!film.isLive) await new Promise((resolve) => setTimeout(resolve, due - performance.now()));
     keep(times.frames, performance.now() - begun);
   }
-  isRunning = false;
-  show();
+  if (mine === job) pause();
 }
 
 function pause() {
-  isRunning = false;
+  stop();
   show();
 }
 
@@ -250,7 +256,7 @@ view.onpointerdown = (event) => {
   if (picture === null || event.button !== 0) return;
   event.preventDefault();
   view.setPointerCapture(event.pointerId);
-  isRunning = isWatching = false;
+  stop();
   const [x0, y0] = pointAt(event);
   view.onpointermove = (moved) => {
     const [x, y] = pointAt(moved);
@@ -268,7 +274,7 @@ view.onpointerdown = (event) => {
 
 let wanted = null; // the frame that the slider asks for; those that it passes on the way are left out
 $("timeline").oninput = ({ target }) => {
-  isRunning = false;
+  stop();
   const isWaiting = wanted !== null;
   wanted = Number(target.value);
   if (isWaiting) return;
@@ -288,14 +294,14 @@ $("redraw").onclick = () => {
   pause();
 };
 $("restart").onclick = () => {
-  isRunning = false;
+  stop();
   inTurn(() => {
     forget();
     return goTo(0);
   });
 };
 $("other").onclick = () => {
-  isRunning = false;
+  stop();
   inTurn(() => {
     film?.close();
     picture?.close();
