@@ -76,6 +76,7 @@ kill: $(READY)
 	$(BIN)/python -m tests.kill.run
 	$(BIN)/python -m tests.kill.damage
 	$(BIN)/python -m tests.kill.disks
+	$(BIN)/python -m tests.kill.hosts
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.track --variant tiny

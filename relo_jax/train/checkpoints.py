@@ -7,6 +7,7 @@ loads a model can load it, the optimiser's state and the position in the data.
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -23,8 +24,10 @@ from relo_jax.checkpoints import checksums, run_directory
 from relo_jax.config import check_same_run
 from relo_jax.errors import UserError
 from relo_jax.tracking import confidence
-from relo_jax.train.distributed import assert_same_on_hosts
+from relo_jax.train.distributed import assert_same_on_hosts, together
 from relo_jax.train.state import TrainState, variables_of
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # codes of errors for which there is no room
 
 
 @contextlib.contextmanager
@@ -42,7 +45,12 @@ def opened(workdir: Path | str, run_config: dict, keep: int) -> Iterator[ocp.Che
       UserError: the directory has a run with another config (names the field), or cannot be created; a full disk.
     """
     try:
-        with one_line_when_full(workdir), _made(workdir, keep), run_directory.manager(workdir, keep=keep) as manager:
+        with (
+            one_line_when_full(workdir),
+            _made(workdir, keep),
+            _failing_together(workdir),
+            run_directory.manager(workdir, keep=keep) as manager,
+        ):
             step = manager.latest_step()
             advice = f"{Path(workdir).absolute()} must be a directory on a disk that all of them share"
             assert_same_on_hosts("last checkpoint", step, advice)
@@ -103,6 +111,29 @@ def _locked(workdir):
         yield
     finally:
         os.close(directory)
+
+
+@contextlib.contextmanager
+def _failing_together(workdir):
+    """If one of several processes cannot write its part of a checkpoint, ends all of them.
+
+    Orbax raises the error when all have written, for which it waits; but logs it at once.
+    """
+    logger = logging.getLogger("absl")
+
+    def end_all(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and "orbax" in record.pathname:
+            with together(), one_line_when_full(workdir):
+                raise error
+        return True
+
+    if jax.process_count() > 1:
+        logger.filters.insert(0, end_all)  # others may drop the record
+    try:
+        yield
+    finally:
+        logger.removeFilter(end_all)
 
 
 def _with_score_of(saved, run_config):
@@ -210,14 +241,14 @@ def one_line_when_full(workdir: Path | str) -> Iterator[None]:
         if not _is_full(error):
             raise
         raise UserError(
-            f"no space left on the disk of {workdir} while saving: make room and start the same command again; "
-            "it continues from the last whole checkpoint"
+            f"no space left on the disk of {workdir} while saving, or a quota or limit (ulimit -f) is reached: make "
+            "room and start the same command again; it continues from the last whole checkpoint"
         ) from error
 
 
 def _is_full(error):
     while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        if any(getattr(error, "errno", None) == code or os.strerror(code) in str(error) for code in _FULL):
             return True
         error = error.__cause__ or error.__context__
     return False

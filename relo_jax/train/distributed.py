@@ -4,8 +4,8 @@ Each process (a host of a TPU pod, a GPU of a Slurm job) runs the same command; 
 A collective waits forever for a missing process, so the processes must end together:
 
 - if one receives a signal to stop, all agree on the step after which they save and end;
-- if one fails, it tells the others through JAX's coordination service, and all end with its message;
-- if one vanishes, the next collective fails, or at the latest its missing heartbeat is noticed.
+- if one fails, it tells the others, and all end with its message;
+- if one vanishes, the others end with a line that names it (`relo_jax.train.watch`).
 """
 
 import contextlib
@@ -22,19 +22,23 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
-from jax._src.distributed import global_state  # the coordination service's client has no public name
+from jax._src.clusters import ClusterEnv  # has no public name
 from jax.experimental import multihost_utils
 
-from relo_jax.errors import UserError
+from relo_jax.bars import tqdm
+from relo_jax.errors import UserError, in_one_line
+from relo_jax.train import watch
 
 # Environment variables in which a launcher gives the number of processes. A job's batch script does not have them.
 _LAUNCHERS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}
-_FAILED = "relo_jax/failed"  # key of the coordination service for the message of the first failure
-_SECONDS_TO_REPORT = 1  # time for a failed process to report why, before it counts as lost
-_SECONDS_TO_READ = 3  # time for the others to read the failure before process 0, which runs the service, ends
+_SECONDS_TO_MEET = 300
+_SECONDS_TO_NAME = 90  # time for the watch to name the process without which this one failed
 # Words in the errors of XLA, its collectives and the coordination service when another process is gone.
 _LOST = ("Gloo", "NCCL", "oordination", "UNAVAILABLE", "Connection reset", "Connection closed", "heartbeat", "Barrier")
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # as gRPC reads them
+_NO_PROXIES = ("no_grpc_proxy", "no_proxy")
 _ending = threading.Lock()
+_watch: watch.Watch | None = None  # of this process, while it is one of several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +61,18 @@ def joined(cluster: Cluster | None) -> Iterator[None]:
         _check_alone()
         yield
         return
-    _join(cluster)
-    if jax.default_backend() == "cpu":
-        # In jax 0.10.2, cached programs of several CPU devices give other numbers.
-        jax.config.update("jax_enable_compilation_cache", False)
-    leaving = threading.Event()
-    threading.Thread(target=_end_when_another_fails, args=(leaving,), daemon=True).start()
+    global _watch
+    address, count, index, devices = _found(cluster)
+    _watch = watch.Watch(address, count, index, _end)
     with together():
+        _join(_watch, devices)
+        if jax.default_backend() == "cpu":
+            # In jax 0.10.2, cached programs of several CPU devices give other numbers.
+            jax.config.update("jax_enable_compilation_cache", False)
         yield
-    leaving.set()
-    jax.distributed.shutdown()
+        jax.distributed.shutdown()
+    _watch.leave()
+    _watch = None
 
 
 def _check_alone():
@@ -78,18 +84,36 @@ def _check_alone():
             )
 
 
-def _join(cluster):
-    given = (cluster.coordinator, cluster.count, cluster.index)
+def _found(cluster):
+    """Address of process 0, number of processes, index of this one, and its devices; the last is None for all."""
+    given = (cluster.coordinator, cluster.count, cluster.index, None)
     try:
-        jax.distributed.initialize(
-            *given, cluster_detection_method=None if given == (None, None, None) else "deactivate"
-        )
-    except (ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if None in given[:3]:
+            address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+            given = ClusterEnv.auto_detect_unset_distributed_params(address, None, None, None, None, _SECONDS_TO_MEET)
+        if None in given[:3]:
+            raise ValueError("no cluster was detected")
+        if not given[0].rpartition(":")[2].isdigit():
+            raise ValueError(f"{given[0]} has no port")
+    except (ValueError, RuntimeError, OSError) as error:
         raise UserError(
-            f"--distributed: the processes do not find each other ({reason}); TPU pods, GKE, Slurm and Open MPI are "
-            "detected, elsewhere give --coordinator=HOST:PORT --num_processes=N --process_id=I"
+            f"--distributed: the processes do not find each other ({in_one_line(error)}); TPU pods, GKE, Slurm and "
+            "Open MPI are detected, elsewhere give --coordinator=HOST:PORT --num_processes=N --process_id=I"
         ) from error
+    return given
+
+
+def _join(watch, devices):
+    """Joins the processes by JAX, over the connections of the watch."""
+    if any(name in os.environ for name in _PROXIES):  # gRPC would look for the local end of the connections behind it
+        given = next((os.environ[name] for name in _NO_PROXIES if os.environ.get(name)), "")
+        os.environ["no_grpc_proxy"] = ",".join(filter(None, (given, "127.0.0.1")))
+    jax.distributed.initialize(
+        watch.service, watch.count, watch.index, devices, "deactivate",
+        initialization_timeout=2 * _SECONDS_TO_MEET,  # the watch says who is missing before
+        coordinator_bind_address=watch.service,
+    )  # fmt: skip
+    watch.met()
 
 
 @contextlib.contextmanager
@@ -98,51 +122,38 @@ def together() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if jax.process_count() == 1:
+        if _watch is None or _watch.count == 1:
             raise
-        _fail(error)
+        _fail(error, _watch)
 
 
-def _fail(error):
+def _fail(error, watch_):
+    status = 1
     if isinstance(error, UserError):
         message = str(error)
     elif any(word in str(error) for word in _LOST):
-        time.sleep(_SECONDS_TO_REPORT)
+        time.sleep(_SECONDS_TO_NAME)  # meanwhile, the watch ends this process
+        status = watch.LOST
         message = (
-            f"another process is gone ({next(iter(str(error).splitlines()))}): start all of them again with the same "
-            "command; the run continues from its last checkpoint"
+            f"another process is gone ({in_one_line(error)}): start all of them again with the same command; the run "
+            "continues from its last checkpoint"
         )
     else:
         traceback.print_exception(error)
         message = f"{type(error).__name__}: {error}"
-    message = f"process {jax.process_index()} of {jax.process_count()}: {message}"
-    with contextlib.suppress(Exception):  # another process failed first, or the service is gone
-        global_state.client.key_value_set(_FAILED, message)
-    _end(message)
+    message = f"process {watch_.index} of {watch_.count}: {message}"
+    watch_.tell(message, status)
+    _end(message, status)
 
 
-def _end_when_another_fails(leaving):
-    """Waits for the failure of another process, in a thread of its own."""
-    while not leaving.is_set():
-        try:
-            message = global_state.client.blocking_key_value_get(_FAILED, 60_000)
-        except Exception as error:  # no failure within a minute; or the service is gone, which JAX handles
-            if "DEADLINE_EXCEEDED" in str(error):
-                continue
-            return
-        if not message.startswith(f"process {jax.process_index()} "):
-            _end(message)
-        return
-
-
-def _end(message):
+def _end(message, status):
     """Prints the message and ends the process at once, as an orderly exit would wait for the others."""
     _ending.acquire()  # never released: later failures in other threads are consequences of the first
+    if getattr(tqdm, "_instances", None):  # a bar, in the middle of whose line the cursor is
+        print(file=sys.stderr)
     print(f"relo: {message}", file=sys.stderr, flush=True)
-    if jax.process_index() == 0:
-        time.sleep(_SECONDS_TO_READ)
     sys.stdout.flush()
-    os._exit(1)
+    os._exit(status)
 
 
 def assert_same_on_hosts(what: str, value: object, advice: str) -> None:

@@ -85,12 +85,7 @@ def run(
     Raises:
       TimeoutError: it hangs.
     """
-    sys.stdout.flush()
-    process = os.fork()
-    if process == 0:
-        _child(argv, folder, log, prepare, kill_at if isinstance(kill_at, Operation) else None, record)
-    with contextlib.suppress(OSError):  # it did so itself, or has ended
-        os.setpgid(process, process)
+    process = start(argv, folder, log, prepare, kill_at if isinstance(kill_at, Operation) else None, record)
     end = time.monotonic() + SECONDS
     while True:
         done, status = os.waitpid(process, os.WNOHANG)
@@ -104,6 +99,24 @@ def run(
             os.waitpid(process, 0)
             raise TimeoutError(f"relo {' '.join(argv)}: still runs after {SECONDS} s")
         time.sleep(0.001 if isinstance(kill_at, Sight) else 0.02)
+
+
+def start(
+    argv: list[str],
+    folder: Path,
+    log: Path,
+    prepare: Callable[[], None] | None = None,
+    kill_at: Operation | None = None,
+    record: Path | None = None,
+) -> int:
+    """Starts what `run` runs, in a process group of its own. Returns its number."""
+    sys.stdout.flush()
+    process = os.fork()
+    if process == 0:
+        _child(argv, folder, log, prepare, kill_at, record)
+    with contextlib.suppress(OSError):  # it did so itself, or has ended
+        os.setpgid(process, process)
+    return process
 
 
 def _sees(sight, folder):
