@@ -1,4 +1,4 @@
-"""Output files and folders. A file is atomic: written under a temporary name and renamed when it is complete.
+"""Output files and folders, and pipes as input. An output file is atomic: it gets its name when it is complete.
 
 The temporary name cannot be guessed, and the file is made anew: nothing is ever written through a link that somebody
 else put there. What a killed process left behind is removed by the next that writes the same file.
@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import select
 import shutil
 import socket
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 from relo_jax.errors import UserError
 
 _DEVICES = (Path("/dev"), Path("/dev/fd"))
+_PATIENCE = 10.0  # seconds for somebody to write into a pipe
 _LONGEST_STEM, _LONGEST_SUFFIX = 120, 20  # characters in a temporary name; most systems allow 255 bytes in all
 
 
@@ -145,6 +147,31 @@ def json_file(path: Path | str | None) -> Iterator[Callable[[Any], object]]:
         return
     with atomic_write(path) as temporary:
         yield lambda content: temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def readable(path: Path | str) -> Path | str | int:
+    """What `open` takes in place of a path, without ever waiting for it.
+
+    That is `path` itself; for a pipe (FIFO), the descriptor of its end, into which somebody has written.
+
+    Raises:
+      UserError: `path` is a pipe into which nobody has written for ten seconds.
+      OSError: it cannot be opened.
+    """
+    if not Path(path).is_fifo():
+        return path
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not select.select([pipe], [], [], _PATIENCE)[0]:
+        os.close(pipe)
+        raise UserError(f"{path} is a pipe (FIFO) into which nobody has written for {_PATIENCE:g} s: give a file")
+    os.set_blocking(pipe, True)
+    return pipe
+
+
+def refuse_pipe(path: Path | str) -> None:
+    """Raises UserError if `path` is a pipe (FIFO), in which nothing can be read twice or out of order."""
+    if Path(path).is_fifo():
+        raise UserError(f"{path} is a pipe (FIFO): give a file")
 
 
 def discard_stdout() -> None:

@@ -1,13 +1,15 @@
-"""Atomic writing: links stay links, pipes and devices are refused, planted links are not followed."""
+"""Atomic writing: links stay links, pipes and devices are refused, planted links are not followed. Pipes as input."""
 
 import errno
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 
 import pytest
 
+from relo_jax import files
 from relo_jax.errors import UserError
 from relo_jax.files import atomic_write, unfinished_name
 
@@ -101,3 +103,20 @@ def test_a_file_is_made_with_the_usual_permissions(tmp_path):
     (tmp_path / "usual").write_text("")
     write(tmp_path / "boxes.txt")
     assert (tmp_path / "boxes.txt").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_pipe_without_a_writer_is_one_line_and_one_with_a_writer_is_read(tmp_path, monkeypatch):
+    pipe, file = tmp_path / "boxes.txt", tmp_path / "file.txt"
+    os.mkfifo(pipe)
+    file.write_text("1,2,3,4")
+    monkeypatch.setattr(files, "_PATIENCE", 0.2)
+    with pytest.raises(UserError, match=r"boxes.txt is a pipe \(FIFO\) into which nobody has written for 0.2 s"):
+        files.readable(pipe)
+    monkeypatch.setattr(files, "_PATIENCE", 20.0)
+    threading.Timer(0.2, pipe.write_text, ["5,6,7,8"]).start()  # it closes the pipe before that is read
+    for path, text in ((pipe, "5,6,7,8"), (file, "1,2,3,4")):
+        with open(files.readable(path)) as opened:
+            assert opened.read() == text
+    with pytest.raises(UserError, match="boxes.txt is a pipe"):
+        files.refuse_pipe(pipe)
+    files.refuse_pipe(file)

@@ -39,7 +39,7 @@ from relo_jax.checkpoints.run_directory import (
     write_config,
 )
 from relo_jax.errors import UserError
-from relo_jax.files import atomic_write, remove_leftovers, unfinished_name
+from relo_jax.files import atomic_write, refuse_pipe, remove_leftovers, unfinished_name
 from relo_jax.model import RELO
 from relo_jax.model.batch_norm import is_trained
 
@@ -89,6 +89,7 @@ def _load(path, model):
         )
     if path.is_dir():
         return _load_step(*run_and_step(path), model)
+    refuse_pipe(path)
     if path.suffix == ".msgpack":
         return _load_exported(path, model)
     option = f"relo convert {path} RUN --ignore "

@@ -12,10 +12,10 @@ runs/b256/checkpoints/<step>/         one Orbax checkpoint per step, complete or
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,12 @@ import jax
 from relo_jax.checkpoints import checksums
 from relo_jax.config.renamed import with_current_names
 from relo_jax.errors import UserError, in_one_line
-from relo_jax.files import atomic_write
+from relo_jax.files import atomic_write, refuse_pipe
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
+_hook_of_others = [sys.unraisablehook]
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
@@ -56,7 +57,7 @@ def manager(path: Path | str, *, keep: int | None = None) -> ocp.CheckpointManag
     import orbax.checkpoint as ocp  # slow to import, and the starters need none of it
 
     folder = Path(path).absolute() / CHECKPOINTS
-    logging.getLogger("absl").addFilter(_is_said_only_there)
+    _silence_echoes()
 
     def add_checksums() -> None:
         """Of the step that is about to get its name: one at a time is saved."""
@@ -71,9 +72,30 @@ def manager(path: Path | str, *, keep: int | None = None) -> ocp.CheckpointManag
     return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
+def _silence_echoes() -> None:
+    """Leaves out what libraries print about an error, such as that of a full disk, beside raising it."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(_is_said_only_there)
+    if sys.unraisablehook is not _without_echoes:
+        _hook_of_others[:] = [sys.unraisablehook]
+        sys.unraisablehook = _without_echoes
+
+
 def _is_said_only_there(record: logging.LogRecord) -> bool:
     """Whether a record is no error of Orbax: it raises them too, and logs the tracebacks of all its threads."""
-    return record.levelno < logging.ERROR or "orbax" not in record.pathname
+    is_orbax = "orbax" in record.pathname or record.name == "asyncio" and "orbax-checkpoint" in record.getMessage()
+    return record.levelno < logging.ERROR or not is_orbax
+
+
+def _without_echoes(ignored: sys.UnraisableHookArgs) -> None:
+    """`sys.unraisablehook`, by which TensorStore's threads print.
+
+    Orbax closes its event loop at the first array that fails, and raises. Each of the others then finds it closed. That
+    traceback begins in asyncio, as no thread of Python called it.
+    """
+    begin = ignored.exc_traceback.tb_frame.f_code.co_name if ignored.exc_traceback else ""
+    if not (isinstance(ignored.exc_value, RuntimeError) and begin == "call_soon_threadsafe"):
+        _hook_of_others[0](ignored)
 
 
 def training_handlers() -> dict[str, ocp.CheckpointHandler]:
@@ -101,6 +123,7 @@ def read_json(file: Path) -> Any:
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
             raise UserError(f"{file} is longer than {MAX_CONFIG_BYTES >> 20} MiB: it is not the config of a checkpoint")
+        refuse_pipe(file)
         return with_current_names(json.loads(file.read_text()), file)
     except FileNotFoundError:
         raise UserError(f"{file.parent} has no {file.name}: it is not a checkpoint of relo train or convert") from None
@@ -116,12 +139,21 @@ def read_json(file: Path) -> Any:
 
 def read_metrics(workdir: Path | str, split: str = "train") -> list[dict[str, Any]]:
     """The rows of one split in a run's metrics file, without lines that a kill left incomplete."""
-    rows = []
     with open(Path(workdir) / METRICS_FILE, errors="replace") as file:
-        for line in file:
-            with contextlib.suppress(ValueError):
-                rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict) and row.get("split") == split]
+        rows = [row for line in file if (row := metrics_row(line)) is not None]
+    return [row for row in rows if row["split"] == split]
+
+
+def metrics_row(line: str) -> dict[str, Any] | None:
+    """The row of a line of a run's metrics file; None if it is none: cut off, or not written by training."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_row = isinstance(row, dict) and type(row.get("step")) is int and row.get("split") in ("train", "eval")
+    if not is_row or not all(isinstance(value, int | float) for name, value in row.items() if name != "split"):
+        return None
+    return row
 
 
 def run_and_step(path: Path) -> tuple[Path, int]:

@@ -17,6 +17,7 @@ from relo_jax.config.named import find_config
 from relo_jax.config.renamed import RENAMED, report_new_name
 from relo_jax.config.validation import from_dict, unknown_field
 from relo_jax.errors import UserError
+from relo_jax.files import refuse_pipe
 
 _LOADED_AS = "config_config"  # by ml_collections: the name of a config file's module
 _KINDS = {int: "an integer", float: "a number", bool: "true or false", tuple: "values with commas between them"}
@@ -83,6 +84,7 @@ def open_config(program: str, config: str) -> ConfigDict:
 
 def _of_json(file: Path) -> ConfigDict:
     """The config that a command saved. Raises UserError."""
+    refuse_pipe(file)
     try:
         saved = json.loads(file.read_text())
     except (OSError, ValueError) as error:

@@ -127,12 +127,17 @@ def read_bytes(path: str | Path) -> bytes:
       FrameError: the file does not exist or cannot be read.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
             return file.readall()
     except FileNotFoundError:
         raise FrameError("missing frame", str(path), "no such image") from None
     except OSError as error:
         raise FrameError("missing frame", str(path), f"cannot be read ({error.strerror or error})") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe too at once: without a writer, it is an empty file."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_image(path: str | Path) -> np.ndarray:

@@ -10,16 +10,15 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from relo_jax import config as config_lib
-from relo_jax.checkpoints.run_directory import CHECKPOINTS, CONFIG_FILE, METRICS_FILE, read_config
+from relo_jax.checkpoints.run_directory import CHECKPOINTS, CONFIG_FILE, METRICS_FILE, metrics_row, read_config
 from relo_jax.checkpoints.training_curves import draw_curves
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, in_one_line
 from relo_jax.media.figures import Figure, Target
 from relo_jax.model import RELO
 from relo_jax.tracking.tracker import Tracker
@@ -160,13 +159,9 @@ def _read(file: Path) -> list[dict]:
     Raises:
       UserError: another line is broken.
     """
-    lines = file.read_text().splitlines() if file.is_file() else []
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise UserError(f"{file}, line {number} is not JSON ({error}): remove it") from None
-    return rows
+    lines = file.read_text(errors="replace").splitlines(keepends=True) if file.is_file() else []
+    rows = [metrics_row(line) for line in lines]
+    for number, (line, row) in enumerate(zip(lines, rows, strict=True), start=1):
+        if row is None and line.endswith("\n"):
+            raise UserError(f"{file}, line {number} is no row of metrics ({in_one_line(line, 60)}): remove it")
+    return [row for row in rows if row is not None]

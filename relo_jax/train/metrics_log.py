@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from relo_jax.bars import redraw_interval, tqdm
-from relo_jax.checkpoints.run_directory import METRICS_FILE, read_metrics
+from relo_jax.checkpoints.run_directory import METRICS_FILE, metrics_row, read_metrics
 from relo_jax.files import atomic_write
 
 _NOT_METRICS = ("step", "split", "clips_per_second")  # fields of a row
@@ -147,10 +147,7 @@ def _drop_after(path, step):
     """Removes the rows of later steps, and a last line that a killed run left incomplete."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
-        with contextlib.suppress(ValueError):
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+    lines = path.read_text(errors="replace").splitlines()
+    kept = [f"{line}\n" for line in lines if (row := metrics_row(line)) is not None and row["step"] <= step]
     with atomic_write(path) as file:
         file.write_text("".join(kept))

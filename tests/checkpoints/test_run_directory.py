@@ -2,6 +2,9 @@
 
 import errno
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,26 @@ from relo_jax.checkpoints import checksums, run_directory
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.train import checkpoints
 from tests.checkpoints.checks import assert_same, one_line
+from tests.kill import disks
+
+ROOT = Path(__file__).parents[2]
+SAVE = """
+import sys
+import numpy as np
+import orbax.checkpoint as ocp
+from relo_jax.checkpoints import run_directory
+from relo_jax.errors import UserError
+from relo_jax.train import checkpoints
+
+noise = np.random.default_rng(0).normal(size=(60, 64, 64)).astype(np.float32)
+arrays = {str(number): array for number, array in enumerate(noise)}
+try:
+    with checkpoints.one_line_when_full(sys.argv[1]), run_directory.manager(sys.argv[1]) as manager:
+        manager.save(1, args=ocp.args.Composite(variables=ocp.args.StandardSave(arrays)))
+        manager.wait_until_finished()
+except UserError as error:
+    print(error)
+"""
 
 
 def test_a_run_means_its_newest_finished_step(run, model, variables):
@@ -50,6 +73,17 @@ def test_an_existing_directory_is_not_written_into(saved, model, variables, tmp_
     (tmp_path / "empty").mkdir()
     checkpoint.save_variables(tmp_path / "empty", model, variables)
     assert_same(checkpoint.load(tmp_path / "empty").variables, variables)
+
+
+def test_a_disk_that_fills_up_while_a_checkpoint_is_saved_is_one_line(tmp_path):
+    if not disks.mounted(tmp_path / "disk", 600 << 10):
+        pytest.skip("a small disk needs the right to mount")
+    try:
+        done = subprocess.run([sys.executable, "-c", SAVE, tmp_path / "disk"], capture_output=True, text=True, cwd=ROOT)
+    finally:
+        disks.unmount(tmp_path / "disk")
+    assert done.returncode == 0 and "no space left on the disk of" in done.stdout, done.stderr
+    assert not done.stderr  # which the threads of Orbax and TensorStore would fill
 
 
 def test_a_full_disk_is_noticed_before_writing(tmp_path, model, variables, monkeypatch):

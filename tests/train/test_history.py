@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from relo_jax.checkpoints.run_directory import CONFIG_FILE, METRICS_FILE
+from relo_jax.checkpoints.run_directory import CONFIG_FILE, METRICS_FILE, read_metrics
 from relo_jax.errors import UserError
 from relo_jax.train.history import History
 
@@ -50,13 +50,25 @@ def test_a_run_in_progress_can_be_read(run):
         file.write('{"step": 30, "spl')
     assert [row["step"] for row in History(run).rows] == [10, 20, 20]
     with open(run / METRICS_FILE, "a") as file:
-        file.write("\n{}\n")
-    with pytest.raises(UserError, match=rf"{METRICS_FILE}, line 4 is not JSON"):
+        file.write("\n")
+    with pytest.raises(UserError, match=rf"{METRICS_FILE}, line 4 is no row of metrics"):
         History(run)
     (run / METRICS_FILE).unlink()
     assert "nothing was logged yet" in History(run)._repr_html_()
     with pytest.raises(UserError, match="has no rows yet"):
         History(run).plot()
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", "[]", "3", '{"step": "1", "split": "train"}', '{"step": 1, "split": "x"}',
+             '{"step": 1, "split": "eval", "iou": "high"}']
+)  # fmt: skip
+def test_a_line_that_is_no_row_is_named(run, line):
+    with open(run / METRICS_FILE, "a") as file:
+        file.write(line + "\n")
+    with pytest.raises(UserError, match=rf"{METRICS_FILE}, line 4 is no row of metrics"):
+        History(run)
+    assert [row["step"] for row in read_metrics(run)] == [10, 20]  # training itself leaves it out
 
 
 def test_mistakes_are_one_line(run, monkeypatch):

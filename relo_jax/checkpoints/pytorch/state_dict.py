@@ -18,6 +18,7 @@ from typing import Any
 from relo_jax.checkpoints.pytorch import reader, safetensors_file
 from relo_jax.checkpoints.pytorch.parameter_map import PREFIX
 from relo_jax.errors import UserError
+from relo_jax.files import refuse_pipe
 
 StateDict = Mapping[str, Any]  # arrays or PyTorch tensors by name
 RELO_KIND, WARMUP, PRETRAINED = "RELO checkpoint", "warm-up checkpoint", "pretrained Fast-iTPN"
@@ -96,6 +97,7 @@ def find(source: Path | str | StateDict, ignore: Iterable[str] | str = (), optio
 
 def load(path: Path | str) -> Any:
     """The content of a PyTorch or safetensors file; tensors are read on first use."""
+    refuse_pipe(path)
     return safetensors_file.load(path) if safetensors_file.is_safetensors(path) else reader.load(path)
 
 

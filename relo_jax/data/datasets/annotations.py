@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from relo_jax.errors import UserError
+from relo_jax.files import readable
 
 _SEPARATORS = re.compile(r"[,;\s]+")
 # Four numbers with a comma in each. Eight numbers have the same separator everywhere.
@@ -22,7 +23,8 @@ def read_text(path: Path) -> str:
       UserError: the file cannot be read as text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with open(readable(path), encoding="utf-8-sig") as file:
+            return file.read()
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file: extract it again") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -19,6 +19,8 @@ _FEWEST = 6  # numbers in a line of MOT; a box alone has four
 
 def is_mot(path: Path) -> bool:
     """Whether the first line of a file has as many numbers as MOT's. A file that cannot be read is none."""
+    if path.is_fifo():
+        return False  # it could not be read a second time
     try:
         with path.open(encoding="utf-8-sig") as file:
             return len(file.readline().translate(checks.BLANKS).split()) >= _FEWEST

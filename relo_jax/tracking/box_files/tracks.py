@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from relo_jax.errors import UserError
+from relo_jax.files import readable
 
 LABEL = "target"  # of a target that nobody named
 LARGEST = 1e9  # pixels, frames, ids; larger numbers are mistakes
@@ -135,7 +136,8 @@ class Reader:
 def read_text(path: str | Path) -> str:
     """The text of a file, UTF-8. Raises UserError."""
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
+        with open(readable(path), "rb") as file:
+            return file.read().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): give a file of boxes") from None
     except UnicodeDecodeError as error:

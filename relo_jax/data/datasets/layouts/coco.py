@@ -18,6 +18,7 @@ from relo_jax.config.data_options import COCO_SMALLEST_SIDE
 from relo_jax.data.datasets.layout import Annotation, DatasetLayout, Entry, Problem, plausible
 from relo_jax.data.datasets.listing import list_files
 from relo_jax.errors import UserError, in_one_line
+from relo_jax.files import readable
 
 
 def _entries(smallest_side: int, root: Path, split: str) -> list[Entry]:
@@ -56,7 +57,7 @@ def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
 def _parse(path: Path, smallest_side: int) -> tuple[dict[int, str], list["_Object"], dict[int, str]]:
     """Image id -> file name; the objects that count; class id -> name."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(readable(path), encoding="utf-8") as file:
             content = json.load(file, object_hook=functools.partial(_shorten, smallest_side))
         images, classes = _named(content["images"], _Image), _named(content["categories"], _Class)
         objects = [item for item in content["annotations"] if item is not None]
