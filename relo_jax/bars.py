@@ -43,10 +43,22 @@ def progress(total: int, what: str, unit: str, *, initial: int = 0, delay: float
 
 
 @contextlib.contextmanager
-def compiling(what: str) -> Iterator[None]:
-    """Says on stderr that something is compiled, if that takes longer than a few seconds."""
-    text = f"compiling {what}: this takes longest the first time on a machine, up to a few minutes on few cores"
-    timer = threading.Timer(_PATIENCE, tqdm.write, (text,), {"file": sys.stderr})
+def compiling(what: str, said: threading.Event | None = None) -> Iterator[None]:
+    """Says on stderr that something is compiled, if that takes longer than a few seconds.
+
+    Args:
+      what: is compiled.
+      said: set when that was said, and then not again; for programs that are compiled one after the other.
+    """
+    said = said or threading.Event()
+
+    def say() -> None:
+        if not said.is_set():
+            said.set()
+            text = f"compiling {what}: this takes longest the first time on a machine, up to a few minutes on few cores"
+            tqdm.write(text, file=sys.stderr)
+
+    timer = threading.Timer(_PATIENCE, say)
     timer.daemon = True
     timer.start()
     try:

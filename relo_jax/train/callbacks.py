@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from relo_jax.bars import in_notebook
 from relo_jax.train.distributed import Stop
@@ -45,13 +45,16 @@ class Report:
             self._error = error
             self._stop.request()
 
-    def close(self) -> None:
-        """Closes the callback if it has a `close`. Raises what it raised, now that the run has ended cleanly."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Closes the callback if it has a `close`, and raises what it raised, now that the run has ended."""
         close = getattr(self._callback, "close", None)
-        if self._error is not None:
-            raise self._error
         if close is not None:
             close()
+        if self._error is not None and kind is None:
+            raise self._error
 
 
 class LiveCurves:

@@ -18,6 +18,7 @@ import functools
 import itertools
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -86,18 +87,19 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callba
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         stop = stack.enter_context(distributed.stop_on_signal())
+        report = stack.enter_context(Report(callback, stop))
         manager = stack.enter_context(checkpoints.opened(workdir, run_config, config.keep_checkpoints))
         stack.enter_context(distributed.together())  # after the manager, which would wait for failed processes
-        report = Report(callback, stop)
+        cache = Path(workdir).parent / "data_index"
+        clips = pipeline.make_dataset(config, model.config, cache=cache)  # first: a wrong folder is told at once
+        held_out = pipeline.make_dataset(config, model.config, train=False, cache=cache)
+        compiler = Compiler(mesh, stop)
         try:
-            state, position = begin(config, model, mesh, manager, stop)
+            state, position = begin(config, model, manager, compiler)
         except interrupts.Stopped:
             tqdm.write("stopped before step 1; the same command starts there", file=sys.stderr)
             return History(workdir, stopped=True)
         first_step = int(state.step)
-        cache = Path(workdir).parent / "data_index"
-        clips = pipeline.make_dataset(config, model.config, cache=cache)
-        held_out = pipeline.make_dataset(config, model.config, train=False, cache=cache)
         feed = stack.enter_context(Feed(clips, mesh, position, config.data.epoch))
         if jax.process_index() == 0 and first_step < config.total_steps:
             fingerprints = clips.source.fingerprint(), held_out.source.fingerprint()
@@ -105,16 +107,15 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callba
             model_card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
         logger = metrics_log.opened(workdir, config.stage, first_step, config.total_steps, config.batch_size)
         run = Run(
-            config, model, workdir, manager, mesh, stop, report, stack.enter_context(logger),
+            config, model, workdir, manager, compiler, stop, report, stack.enter_context(logger),
             lambda: Feed(held_out, mesh), _STAGES[config.stage].make_eval(model, config),
         )  # fmt: skip
         means = train(run, state, feed)
-    report.close()
     return History(workdir, means, stop.now())
 
 
 def begin(
-    config: ConfigDict, model: RELO, mesh: Mesh, manager: CheckpointManager, stop: distributed.Stop
+    config: ConfigDict, model: RELO, manager: CheckpointManager, compiler: "Compiler"
 ) -> tuple[TrainState, dict | None]:
     """`first_state`. Says if a new run is too short for its warm-up of the learning rate.
 
@@ -123,7 +124,7 @@ def begin(
     """
     if manager.latest_step() is not None:
         # By this thread: a read that nobody waits for any more would outlive the manager.
-        return first_state(config, model, mesh, manager)
+        return first_state(config, model, compiler.mesh, manager)
     given, scaled = config.optimizer.warmup_steps, warmup_steps(config)
     if scaled < given and jax.process_index() == 0:
         tqdm.write(
@@ -131,7 +132,7 @@ def begin(
             f"learning rate warms up over the first {scaled}",
             file=sys.stderr,
         )
-    return compiled(lambda: first_state(config, model, mesh, manager), mesh, stop)
+    return compiler.wait_for(lambda: first_state(config, model, compiler.mesh, manager))
 
 
 def train_to_end(config: ConfigDict, workdir: Path | str) -> None:
@@ -149,7 +150,7 @@ class Run:
     model: RELO
     workdir: Path | str
     manager: CheckpointManager
-    mesh: Mesh
+    compiler: "Compiler"
     stop: distributed.Stop
     report: Report
     logger: metrics_log.Log | metrics_log.NullLog
@@ -172,7 +173,7 @@ def train(run: Run, state: TrainState, feed: Feed) -> dict[str, float]:
             return held_out
         step_fn = _STAGES[run.config.stage].make_step(run.model, run.config, optimizer(run.config))
         batch = next(feed)
-        compiled(functools.partial(compile_ahead, step_fn, state, batch.arrays), run.mesh, run.stop)
+        run.compiler.wait_for(functools.partial(compile_ahead, step_fn, state, batch.arrays))
     except interrupts.Stopped:
         run.logger.stopped(first_step)
         return held_out
@@ -228,7 +229,7 @@ def evaluate_held_out(run: Run, state: TrainState, step: int, train_means: dict[
                 if rows:
                     wait(run, rows[-1])
                 else:
-                    compiled(functools.partial(compile_ahead, run.eval_fn, variables, batch.arrays), run.mesh, run.stop)
+                    run.compiler.wait_for(functools.partial(compile_ahead, run.eval_fn, variables, batch.arrays))
                 if run.stop.now():
                     raise interrupts.Stopped
                 rows.append(run.eval_fn(variables, batch.arrays))
@@ -240,15 +241,23 @@ def evaluate_held_out(run: Run, state: TrainState, step: int, train_means: dict[
     return means
 
 
-def compiled(work: Callable[[], _Value], mesh: Mesh, stop: distributed.Stop) -> _Value:
-    """The value of `work`, which compiles. Raises Stopped if the run is to end first."""
+@dataclasses.dataclass(frozen=True)
+class Compiler:
+    """Compiles the programs of a run, and says so once."""
 
-    def with_mesh() -> _Value:
-        with jax.set_mesh(mesh):  # which is a thread's own
-            return work()
+    mesh: Mesh
+    stop: distributed.Stop
+    said: threading.Event = dataclasses.field(default_factory=threading.Event)
 
-    with compiling("the training"):
-        return interrupts.wait_for(with_mesh, stop.now)
+    def wait_for(self, work: Callable[[], _Value]) -> _Value:
+        """The value of `work`, which compiles. Raises Stopped if the run is to end first."""
+
+        def with_mesh() -> _Value:
+            with jax.set_mesh(self.mesh):  # which is a thread's own
+                return work()
+
+        with compiling("the training", self.said):
+            return interrupts.wait_for(with_mesh, self.stop.now)
 
 
 def compile_ahead(program: Any, *args: Any) -> None:

@@ -1,5 +1,6 @@
 """Live curves: drawn in place, seldom, and complete at the end."""
 
+import contextlib
 import sys
 from types import SimpleNamespace
 
@@ -28,19 +29,25 @@ class Callback:
 @pytest.mark.parametrize("error", [None, callbacks.StopTraining(), ZeroDivisionError("mine")])
 def test_a_callback_stops_a_run_and_its_own_error_comes_when_the_run_has_ended(error):
     stop, callback, row = Stop(), Callback(error), {"step": 3}
-    report = callbacks.Report(callback, stop)
-    report(None)  # of a process that logs nothing
-    assert not callback.rows and not stop.now()
-    report(row)
-    assert callback.rows == [{"step": 103}] and row == {"step": 3} and stop.now() == (error is not None)
-    if not isinstance(error, ZeroDivisionError):
-        report.close()
-        assert callback.closed
-        return
-    report(row)
-    assert len(callback.rows) == 1  # it is not asked again
-    with pytest.raises(ZeroDivisionError, match="mine"):
-        report.close()
+    is_its_own = isinstance(error, ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError, match="mine") if is_its_own else contextlib.nullcontext():
+        with callbacks.Report(callback, stop) as report:
+            report(None)  # of a process that logs nothing
+            assert not callback.rows and not stop.now()
+            report(row)
+            assert callback.rows == [{"step": 103}] and row == {"step": 3} and stop.now() == (error is not None)
+            if is_its_own:
+                report(row)
+                assert len(callback.rows) == 1  # it is not asked again
+    assert callback.closed
+
+
+def test_a_callback_is_closed_when_the_run_fails_or_never_steps():
+    callback = Callback(ZeroDivisionError("mine"))
+    with pytest.raises(KeyError), callbacks.Report(callback, Stop()) as report:
+        report({"step": 3})
+        raise KeyError
+    assert callback.closed
 
 
 @pytest.fixture
