@@ -74,12 +74,12 @@ def main_block(
 
 
 def tower(graph: Graph, tower: Tower, x: str, inside: str | None = None) -> str:
-    """The maps of G towers, float32 `[B, G channels, h, w]`.
+    """The maps of G towers, float32 in every precision, `[B, G channels, h, w]`.
 
     Args:
       graph: to add to.
       tower: its arrays.
-      x: `[B, D, H, W]`.
+      x: float32 `[B, D, H, W]`.
       inside: `[B, 1, 9, 9]`, 1 where a cell around the chosen one lies on the map, 0 elsewhere. None: x is the map.
     """
     groups = tower.out.kernel.shape[0]
@@ -92,8 +92,9 @@ def tower(graph: Graph, tower: Tower, x: str, inside: str | None = None) -> str:
             kernel = kernel.reshape(groups, 3, 3, -1, kernel.shape[-1]).transpose(0, 4, 3, 1, 2)
             kernel = kernel.reshape(-1, *kernel.shape[2:])
         name = f"convolution{index}"
-        arrays = graph.constant(kernel, name=f"{name}.kernel"), graph.constant(bias.ravel(), name=f"{name}.bias")
-        x = graph.add("Conv", x, *arrays, name=name, pads=pads, group=groups if index else 1)
+        kernel = graph.constant(kernel, np.float32, f"{name}.kernel")
+        bias = graph.constant(bias.ravel(), np.float32, f"{name}.bias")
+        x = graph.add("Conv", x, kernel, bias, name=name, pads=pads, group=groups if index else 1)
         x = graph.add("Relu", x)
         if inside is not None and index < 3:  # the last is the chosen cell itself
             inside = graph.slice(graph.slice(inside, 1, -1, 2), 1, -1, 3)
@@ -101,7 +102,7 @@ def tower(graph: Graph, tower: Tower, x: str, inside: str | None = None) -> str:
     kernel = np.asarray(tower.out.kernel).transpose(0, 2, 1)
     kernel = graph.constant(kernel.reshape(-1, kernel.shape[-1], 1, 1), np.float32, "out.kernel")
     bias = graph.constant(np.ravel(tower.out.bias), np.float32, "out.bias")
-    return graph.add("Conv", graph.float(x), kernel, bias, name="out", group=groups)
+    return graph.add("Conv", x, kernel, bias, name="out", group=groups)
 
 
 def clamped_sigmoid(graph: Graph, x: str) -> str:

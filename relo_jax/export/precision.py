@@ -1,7 +1,7 @@
 """The step's ONNX graph in other precisions than float32.
 
-float16: weights and computation in half, as in a model of `ModelConfig.dtype` float16; statistics of norms, the last
-layers of the heads and all behind them are float32. For GPUs and for WebGPU; a CPU has no gain but the file's size.
+float16: weights and computation of the encoder in half; statistics of norms, the heads and all behind them are float32.
+For GPUs and for WebGPU; a CPU has no gain but the file's size.
 
 int8: weights of the main blocks' linear layers in 7 bits, one scale an output; their inputs in 8, one scale a product,
 taken from each frame as it comes ("dynamic"). So nothing is calibrated, and no data is scored on that it was calibrated

@@ -68,7 +68,7 @@ class _Step:
         is_heatmap = config.localizer == "heatmap"
         with graph.scope("localizer"):
             image = graph.transpose(features, 0, 2, 1)
-            image = graph.narrow(graph.reshape(image, batch, config.width, self.grid, self.grid))
+            image = graph.reshape(image, batch, config.width, self.grid, self.grid)
             maps = network.tower(graph, self.folded.center if is_heatmap else self.folded.policy, image)
             scores = graph.reshape(network.clamped_sigmoid(graph, maps) if is_heatmap else maps, batch, self.cells)
             window = graph.constant(hann_window(self.grid, self.options["window_power"]), np.float32, "window")
@@ -168,8 +168,7 @@ class _Step:
         graph, batch, side = self.graph, self.batch, 2 * REACH + 1
         with graph.scope("boxes"):
             cells = graph.reshape(graph.transpose(near, 0, 2, 1), batch, self.config.width, side, side)
-            inside = graph.narrow(graph.reshape(inside, batch, 1, side, side))
-            maps = network.tower(graph, self.folded.boxes, graph.narrow(cells), inside)
+            maps = network.tower(graph, self.folded.boxes, cells, graph.reshape(inside, batch, 1, side, side))
             size, offset = graph.add("Split", graph.reshape(maps, batch, 4), axis=1, outputs=2)
             corner = graph.concat([chosen.column, chosen.row], axis=1)
             center = graph.add("Div", graph.add("Add", corner, offset), graph.constant(self.grid, np.float32))
