@@ -15,11 +15,11 @@ quick = settings(deadline=None, max_examples=60)
 @given(st.integers(0, 5), st.integers(0, 5))
 def test_a_box_decoded_at_its_centre_cell_is_the_box(row, column):
     grid = 6
-    truth = np.asarray([(column + 0.3) / grid, (row + 0.6) / grid, 0.4, 0.2], np.float32)
+    truth = np.asarray([(column + 0.02) / grid, (row + 0.02) / grid, 0.4, 0.2], np.float32)
     action = act.center_action(jnp.asarray([*(truth[:2] - truth[2:] / 2), *truth[2:]]), grid)
     assert int(action) == row * grid + column
     size = jnp.broadcast_to(truth[2:], (grid, grid, 2))
-    offset = jnp.broadcast_to(jnp.float32([0.3, 0.6]), (grid, grid, 2))
+    offset = jnp.broadcast_to(jnp.float32([0.02, 0.02]), (grid, grid, 2))
     np.testing.assert_allclose(act.decode_boxes(size, offset, action), truth, atol=1e-6)
 
 

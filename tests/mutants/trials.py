@@ -12,6 +12,7 @@ import gc
 import importlib
 import importlib.machinery
 import os
+import re
 import resource
 import shutil
 import signal
@@ -59,10 +60,17 @@ def prepared(module: str, scratch: Path) -> None:
     os.environ |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     for library in _LIBRARIES:
         importlib.import_module(library)
-    importers = grimp.build_graph("relo_jax", cache_dir=None).find_downstream_modules(module)
-    shapes.check_signatures([name for name in shapes.MODULES if name not in {module, *importers}])
+    graph = grimp.build_graph("relo_jax", cache_dir=None)
+    importers = {module, *graph.find_downstream_modules(module)}
+    shapes.check_signatures([name for name in shapes.MODULES if importers.isdisjoint(_imported_by(name, graph))])
     gc.collect()
     gc.freeze()  # the forks' collectors need not look through what is there
+
+
+def _imported_by(name: str, graph: grimp.ImportGraph) -> set[str]:
+    """What is imported with a module, itself and the packages around included."""
+    modules = {name, *graph.find_upstream_modules(name)}
+    return modules | {module[: dot.start()] for module in modules for dot in re.finditer(r"\.", module)}
 
 
 def outcomes(trials: Iterable[Trial], scratch: Path, jobs: int = 1) -> Iterator[tuple[Trial, Outcome]]:
