@@ -7,6 +7,7 @@ has no reliable times; there, every packet that fails counts as one lost frame.
 
 import contextlib
 import math
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -20,6 +21,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.stream import VideoStream
 
 from relo_jax.errors import UserError
+from relo_jax.files import readable
 from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable, warn
 
 # These codecs have packets that are not meant to be shown. They count as lost only after another packet has failed.
@@ -94,8 +96,15 @@ def picture_stream(container: InputContainer, name: str = "") -> VideoStream:
 @contextlib.contextmanager
 def open_file(source: Path | str, name: str, timeout: float | None = None) -> Iterator[Frames]:
     """Yields the frames of a video of finite length; see `video.open_frames`."""
-    with open_container(source, name, timeout=timeout) as container:
-        yield read_container(container, name)
+    pipe = readable(source)
+    if isinstance(pipe, int):
+        source = f"pipe:{pipe}"
+    try:
+        with open_container(source, name, timeout=timeout) as container:
+            yield read_container(container, name)
+    finally:
+        if isinstance(pipe, int):
+            os.close(pipe)
 
 
 def read_container(container: InputContainer, name: str) -> Frames:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import threading
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from relo_jax import files
 from relo_jax.errors import UserError
 from relo_jax.media import video
 
@@ -259,3 +261,17 @@ def test_frames_are_written_at_the_times_given(tmp_path):
     with av.open(str(path)) as container:
         times = [float(frame.time) for frame in container.decode(video=0)]
     np.testing.assert_allclose(times, 0.5 * np.arange(10), atol=0.002)
+
+
+def test_a_film_in_a_pipe_is_read_and_a_pipe_without_a_writer_is_one_line(tmp_path, monkeypatch):
+    film, pipe = tmp_path / "film.mkv", tmp_path / "pipe.mkv"
+    with video.write_video(film) as write:
+        for value in range(0, 200, 10):
+            write(np.full((64, 64, 3), value, np.uint8))
+    os.mkfifo(pipe)
+    threading.Timer(0.1, pipe.write_bytes, [film.read_bytes()]).start()
+    with video.open_frames(pipe) as frames:
+        assert sum(1 for _ in frames) == 20
+    monkeypatch.setattr(files, "_PATIENCE", 0.1)
+    with pytest.raises(UserError, match="pipe.mkv is a pipe"), video.open_frames(pipe):
+        pass
