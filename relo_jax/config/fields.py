@@ -143,6 +143,7 @@ def _data() -> ConfigDict:
     # visibility flags in the release's reader, which its sampler ignores for photographs: release: 0.
     data.coco_smallest_side = COCO_SMALLEST_SIDE
     data.one_based = False  # of "folder": boxes count pixels from 1 (OTB, UAV123)
+    data.renderer = "host"  # what draws training clips of "procedural": "host", or the "device" that trains
     data.seed = 0  # of training clips; held-out clips are the same for all seeds
     data.workers = 2  # reader threads
     # Reader processes, each with that many threads; 0: the threads of the main process. Each holds up to workers + 4

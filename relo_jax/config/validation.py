@@ -30,6 +30,7 @@ _CHOICES = {
     "optimizer.schedule": ("step", "cosine"),
     "optimizer.scaling": ("none", "linear", "sqrt"),
     "mesh.shard_params": ("none", "fsdp"),
+    "data.renderer": ("host", "device"),
 }
 _AT_LEAST_ONE = {
     "batch_size", "accumulate_steps", "optimizer.reference_batch", "total_steps",
@@ -166,6 +167,12 @@ def _check_data(data: ConfigDict) -> None:
     for name in {"photos", "folder"} & set(names):
         if not data["root"]:
             raise UserError(f"config.data.name is {data['name']!r}: name the folder of {name} with config.data.root")
+    if data["renderer"] == "device" and data["name"] != "procedural":
+        raise UserError(f"config.data.renderer is 'device', which draws 'procedural' only, and config.data.name is "
+                        f"{data['name']!r}: set renderer to 'host'")  # fmt: skip
+    if data["renderer"] == "device" and data["procedural"]["absence"]:
+        raise UserError("config.data.procedural.absence is not drawn on the device: set it to 0, or "
+                        "config.data.renderer to 'host'")  # fmt: skip
     weights = data["weights"]
     numbers = all(isinstance(weight, (int, float)) for weight in weights)
     if weights and not (numbers and len(weights) == len(names) and min(weights) >= 0 and 0 < sum(weights) < math.inf):

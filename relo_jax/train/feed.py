@@ -43,9 +43,11 @@ class Feed:
     def __init__(self, batches: Batches, mesh: Mesh, position: dict | None = None, epoch: int | None = None):
         self._mesh, self._rows = mesh, rows_of_host(mesh, batches.batch_size)
         self._next = position["next_index"] if position else 0
-        self._data = batches.source.fingerprint()
+        self.fingerprint = batches.source.fingerprint()
         assert_same_on_hosts(
-            "data sets", self._data, "copy them anew to the hosts that differ; relo data check says what is missing"
+            "data sets",
+            self.fingerprint,
+            "copy them anew to the hosts that differ; relo data check says what is missing",
         )
         self._batches = batches
         self._iterator: grain.DatasetIterator | None = None
@@ -53,7 +55,7 @@ class Feed:
         if epoch and jax.process_index() == 0:
             for line in batches.source.report():
                 tqdm.write(line, file=sys.stderr)
-            if position and position.get("data", self._data) != self._data:
+            if position and position.get("data", self.fingerprint) != self.fingerprint:
                 warning = "the data sets changed since the last checkpoint: from here on the run reads other clips"
                 tqdm.write(warning, file=sys.stderr)
         self._failures = ReadFailures([part.name for part in batches.source.parts])
@@ -82,7 +84,7 @@ class Feed:
             self._report("done")
         with jax.transfer_guard_host_to_device("allow"):  # with several hosts the guard would forbid this transfer
             placed = {name: self._place(name, x) for name, x in arrays.items()}
-        position = lambda batches: {"next_index": batches, "data": self._data}
+        position = lambda batches: {"next_index": batches, "data": self.fingerprint}
         index = before * self._batch_size + np.arange(self._batch_size)
         return Batch(placed, index, position(before), position(self._next))
 

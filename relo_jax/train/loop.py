@@ -40,6 +40,7 @@ from relo_jax.errors import UserError
 from relo_jax.model import RELO, count_parameters
 from relo_jax.train import checkpoints, distributed, metrics_log, rl, warmup
 from relo_jax.train.callbacks import Callback, Report
+from relo_jax.train.drawn_feed import DrawnFeed, open_feed, training_clips
 from relo_jax.train.feed import Batch, Feed
 from relo_jax.train.history import History
 from relo_jax.train.initialise import first_state
@@ -91,7 +92,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callba
         manager = stack.enter_context(checkpoints.opened(workdir, run_config, config.keep_checkpoints))
         stack.enter_context(distributed.together())  # after the manager, which would wait for failed processes
         cache = Path(workdir).parent / "data_index"
-        clips = pipeline.make_dataset(config, model.config, cache=cache)  # first: a wrong folder is told at once
+        clips = training_clips(config, model.config, cache)  # first: a wrong folder is told at once
         held_out = pipeline.make_dataset(config, model.config, train=False, cache=cache)
         compiler = Compiler(mesh, stop)
         try:
@@ -100,9 +101,9 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callba
             tqdm.write("stopped before step 1; the same command starts there", file=sys.stderr)
             return History(workdir, stopped=True)
         first_step = int(state.step)
-        feed = stack.enter_context(Feed(clips, mesh, position, config.data.epoch))
+        feed = stack.enter_context(open_feed(clips, config, mesh, position))
         if jax.process_index() == 0 and first_step < config.total_steps:
-            fingerprints = clips.source.fingerprint(), held_out.source.fingerprint()
+            fingerprints = feed.fingerprint, held_out.source.fingerprint()
             parameters = count_parameters(variables_of(state))
             model_card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
         logger = metrics_log.opened(workdir, config.stage, first_step, config.total_steps, config.batch_size)
@@ -158,7 +159,7 @@ class Run:
     eval_fn: Callable  # of the stage
 
 
-def train(run: Run, state: TrainState, feed: Feed) -> dict[str, float]:
+def train(run: Run, state: TrainState, feed: Feed | DrawnFeed) -> dict[str, float]:
     """Does the steps that are left, with log points, checkpoints and held-out evaluations at their times.
 
     Returns:
@@ -180,7 +181,7 @@ def train(run: Run, state: TrainState, feed: Feed) -> dict[str, float]:
     return steps(run, state, step_fn, batch, feed) or held_out
 
 
-def steps(run: Run, state: TrainState, step_fn: Step, batch: Batch | None, feed: Feed) -> dict[str, float]:
+def steps(run: Run, state: TrainState, step_fn: Step, batch: Batch | None, feed: Feed | DrawnFeed) -> dict[str, float]:
     """The steps of `train`, from the first batch on."""
     config, pending, held_out = run.config, [], {}
     first_step, last_step = int(state.step), config.total_steps
@@ -307,8 +308,8 @@ def fetch_finite(run: Run, pending: list[Pending], state: TrainState) -> list[di
             checkpoints.save(run.manager, run.workdir, item.step - 1, state, item.position)
             run.manager.wait_until_finished()
             cache = Path(run.workdir).parent / "data_index"
-            source = pipeline.clip_source(run.config, run.model.config, run.config.stage, cache=cache)
-            names = [source.describe(int(index)) for index in item.index]
+            clips = training_clips(run.config, run.model.config, cache)
+            names = [clips.describe(int(index)) for index in item.index]
             raise UserError(
                 f"step {item.step}: loss {row['loss']}, gradient norm {row['grad_norm']}; clips {', '.join(names)}; "
                 f"the last good state is checkpoint {item.step - 1} of {run.workdir}"

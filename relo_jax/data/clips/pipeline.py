@@ -65,6 +65,10 @@ class Batches:
             return self.processes * (self.threads + 4)  # those of a worker's threads, and Grain's own buffers
         return 1 + -(-max(2 * self.threads, self.batch_size) // self.batch_size)
 
+    def describe(self, index: int) -> str:
+        """The name of the sequence of clip `index`."""
+        return self.source.describe(index)
+
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return self.starting_at(0)
 
@@ -160,17 +164,20 @@ def clip_source(
     Raises:
       UserError: see `parts`.
     """
-    stage = stage or config.stage
-    data = config.data
-    options = ClipOptions(
+    options, data = clip_options(config, model, stage or config.stage), config.data
+    return ClipSource(parts(data, train=train, cache=cache), options, data.seed if train else HELDOUT_SEED)
+
+
+def clip_options(config: ConfigDict, model: ModelConfig, stage: str) -> ClipOptions:
+    """Which crops the clips of a stage have, and how they vary."""
+    return ClipOptions(
         templates=model.templates,
         frames=config.warmup.search_frames if stage == "warmup" else config.rl.clip_length,
         template_size=model.template_size,
         search_size=model.search_size,
         closed_loop=stage == "rl" and config.rl.rollout == "closed_loop",
-        **{name: data[name] for name in CLIP_FIELDS},
+        **{name: config.data[name] for name in CLIP_FIELDS},
     )
-    return ClipSource(parts(data, train=train, cache=cache), options, data.seed if train else HELDOUT_SEED)
 
 
 def parts(data: ConfigDict, *, train: bool = True, cache: str | Path = DEFAULT_CACHE) -> list[MixturePart]:

@@ -18,7 +18,7 @@ from relo_jax.geometry.crop import SEARCH_FACTOR, TEMPLATE_FACTOR
 CANVAS_FACTOR = 2 * SEARCH_FACTOR  # of closed-loop rollouts; a canvas has twice the pixels of a search region, too
 MIN_LENGTH = 20  # frames of an eligible sequence
 JITTER_TRIES = 10
-_MAX_REGION = 0.99  # largest first region, as a share of its canvas: leaves room for the rounding of both
+MAX_REGION = 0.99  # largest first region, as a share of its canvas: leaves room for the rounding of both
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def with_canvases(plan: Plan) -> Plan:
     search = np.arange(len(plan.frames)) >= plan.templates
     start, target = plan.crop_center_xywh[plan.templates], plan.boxes_xywh[plan.templates]
     sides = np.sqrt([start[2:].prod(), target[2:].prod()])
-    shrink = _MAX_REGION * CANVAS_FACTOR / SEARCH_FACTOR * sides[1] / sides[0]
+    shrink = MAX_REGION * CANVAS_FACTOR / SEARCH_FACTOR * sides[1] / sides[0]
     if shrink < 1:  # towards the target's centre
         middle = target[:2] + target[2:] / 2
         start = np.concatenate([middle + shrink * (start[:2] - middle), shrink * start[2:]])

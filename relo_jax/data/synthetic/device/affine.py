@@ -48,8 +48,12 @@ def apply(outer: Array, points: ArrayLike) -> Array:
     return times(outer[..., :2], points) + outer[..., 2]
 
 
-def wander(supply: Supply, count: int, frames: int, fastest: float = 8, slowest: float = 240) -> Array:
-    """Smooth random paths [count, frames] of speed 1, with periods between `fastest` and `slowest` frames."""
+def wander(supply: Supply, count: int, frames: int, fastest: ArrayLike = 8.0, slowest: ArrayLike = 240.0) -> Array:
+    """Smooth random paths [count, frames] of speed 1.
+
+    Args:
+      fastest, slowest: limits of the periods, in frames; [count, 1] or a scalar.
+    """
     parts = (count, 5)
     period = supply.log_uniform(fastest, slowest, parts)
     weight = -jnp.log1p(-supply.uniform(shape=parts))

@@ -63,7 +63,7 @@ def _rounded(picture):
 def optics(size: int, sigma: Array, pixel: Array) -> Array:
     """[S, S]: the Gaussian blur of `sigma` pixels (none up to 0.3), then pixels of side `pixel` (none up to 1)."""
     i, j = jnp.arange(size)[:, None], jnp.arange(size)[None]
-    blur = jnp.where(sigma > 0.3, _gaussian(size, jnp.maximum(sigma, 0.3)), i == j)
+    blur = jnp.where(sigma > 0.3, gaussian(size, jnp.maximum(sigma, 0.3)), i == j)
     few = jnp.maximum(jnp.round(size / jnp.maximum(pixel, 1)), 1)
     step = size / few
     shared = jnp.minimum((i + 1) * step, j + 1) - jnp.maximum(i * step, j)  # of large pixel i and pixel j
@@ -73,7 +73,7 @@ def optics(size: int, sigma: Array, pixel: Array) -> Array:
     return jnp.where(pixel > 1, up @ (down @ blur), blur)
 
 
-def _gaussian(size, sigma):
+def gaussian(size: int, sigma: Array) -> Array:
     """[S, S]: a blur with OpenCV's radius, whose image goes on mirrored."""
     i, j = jnp.arange(size)[:, None], jnp.arange(size)[None]
     radius = jnp.round(sigma * 6 + 1).astype(jnp.int32) // 2

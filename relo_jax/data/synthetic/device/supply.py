@@ -16,6 +16,8 @@ from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 
 Shape = int | tuple[int, ...]
+# Keeps an array, or a tree of them: the compiler would rather compute it anew in every place that reads it.
+kept = jax.lax.optimization_barrier
 
 
 class Supply:
@@ -25,19 +27,24 @@ class Supply:
     """
 
     def __init__(self, key: Array, count: int):
-        self._numbers, self._next = jax.random.uniform(key, (count,)), 0
+        numbers = jax.random.uniform(key, (count,))
+        self._uniform, self._normal = kept((numbers, ndtri(jnp.maximum(numbers, 1e-7))))
+        self._next = 0
+
+    def _take(self, numbers, shape):
+        shape = (shape,) if isinstance(shape, int) else shape
+        start, self._next = self._next, self._next + math.prod(shape)
+        if self._next > len(numbers):
+            raise ValueError(f"a supply of {len(numbers)} random numbers is used up")
+        return numbers[start : self._next].reshape(shape)
 
     def uniform(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, shape: Shape = ()) -> Array:
         """U(low, high)."""
-        shape = (shape,) if isinstance(shape, int) else shape
-        start, self._next = self._next, self._next + math.prod(shape)
-        if self._next > len(self._numbers):
-            raise ValueError(f"a supply of {len(self._numbers)} random numbers is used up")
-        return low + jnp.subtract(high, low) * self._numbers[start : self._next].reshape(shape)
+        return low + (high - low) * self._take(self._uniform, shape)
 
     def log_uniform(self, low: ArrayLike, high: ArrayLike, shape: Shape = ()) -> Array:
-        """exp(U(log low, log high))."""
-        return jnp.exp(self.uniform(jnp.log(low), jnp.log(high), shape))
+        """exp(U(log low, log high)) of numbers that are known when the program is traced."""
+        return jnp.exp(self.uniform(np.log(low), np.log(high), shape))
 
     def angle(self, shape: Shape = ()) -> Array:
         """U(0, 2 pi)."""
@@ -45,7 +52,7 @@ class Supply:
 
     def normal(self, mean: ArrayLike = 0.0, spread: ArrayLike = 1.0, shape: Shape = ()) -> Array:
         """N(mean, spread^2)."""
-        return mean + spread * ndtri(jnp.maximum(self.uniform(shape=shape), 1e-7))
+        return mean + spread * self._take(self._normal, shape)
 
     def happens(self, probability: ArrayLike) -> Array:
         """bool: true with this probability."""
@@ -64,4 +71,8 @@ class Supply:
         """Beta(a, b), from a table of quantiles."""
         x = (np.arange(1000) + 0.5) / 1000
         share = np.cumsum(x ** (a - 1) * (1 - x) ** (b - 1))
-        return jnp.interp(self.uniform(shape=shape), jnp.asarray(share / share[-1]), jnp.asarray(x))
+        quantiles = np.interp(np.linspace(0, 1, 257), share / share[-1], x).astype(np.float32)
+        position = 256 * self.uniform(shape=shape)
+        below = position.astype(jnp.int32)
+        low, high = (jnp.asarray(quantiles)[jnp.minimum(below + k, 256)] for k in (0, 1))
+        return low + (position - below) * (high - low)

@@ -49,7 +49,7 @@ def pyramid(rgba: Array) -> Array:
 
 
 def interpolate(table: Array, start: ArrayLike, pitch: ArrayLike, x: Array, y: Array) -> tuple[Array, Array]:
-    """Bilinear interpolation between texels: channels 0 and 2, and channels 1 and 3, each two in a word of 16-bit parts.
+    """Bilinear interpolation: words with channels 0 and 2, and with channels 1 and 3, in halves of 16 bits.
 
     Two channels share each multiplication: their products with weights of 8 bits fit into half a word. Sums of such
     words over up to 256 samples still do.

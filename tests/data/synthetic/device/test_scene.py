@@ -1,0 +1,48 @@
+"""The device's pictures are the host's, effect by effect."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from relo_jax.config.data_options import Options
+from relo_jax.data.synthetic.device.scene import Effects, View, render
+from relo_jax.data.synthetic.procedural import Procedural
+from relo_jax.data.synthetic.scene import render as render_on_host
+from tests.data.synthetic.device import hosts
+
+SIZE, FRAME, CORNER = 32, 20, (60.0, 40.0)
+CLEAN = dict(exposure=0.0, pixel=0.0, quality=0, blur=0.0, sensor_noise_strength=0.0)
+# Largest mean and 99th percentile of the differences, in grey levels. Compression rounds, so that a hair's breadth can
+# become a step; the host interpolates twice where things are smeared.
+EFFECTS = {
+    "nothing": ({}, 0.2, 2),
+    "blur": ({"blur": 1.0}, 0.2, 2),
+    "pixel": ({"pixel": 6.0}, 0.4, 2),
+    "noise": ({"sensor_noise_strength": 0.15}, 0.2, 2),
+    "compression": ({"quality": 30}, 1.6, 24),
+    "exposure": ({"exposure": 0.7}, 2.0, 16),
+}
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return Procedural(0, "train", Options(num_frames=40, bank_size=8, switch=1.0, bending=8.0)).scene(2)
+
+
+@pytest.fixture(scope="module")
+def draw(scene):
+    tables = hosts.tables(scene.sensor_noise)
+    view = View(np.int32(FRAME), *np.float32([*CORNER, 0.3]))
+    return jax.jit(lambda scene: render(scene, view, SIZE, tables, Effects()))
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_a_picture_is_the_hosts(scene, draw, effect):
+    changed, mean, most = EFFECTS[effect]
+    scene = replace(scene, **CLEAN | changed)
+    expected = render_on_host(scene, FRAME, *CORNER, 0.3, SIZE, SIZE)
+    difference = np.abs(np.asarray(draw(hosts.on_device(scene))).astype(int) - expected)
+    assert difference.mean() < mean and np.percentile(difference, 99) <= most
+    assert expected.std() > 10
