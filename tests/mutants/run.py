@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relo_jax.bars import tqdm
+from relo_jax.files import atomic_write
 from relo_jax.tables import markdown, terminal
 from tests.mutants import trials
 from tests.mutants.mutants import Mutant, mutants
@@ -157,13 +158,15 @@ def main() -> int:
     pairs = [(name, mutant) for name in names for mutant in mutants(paths(name)[0].read_text())]
     there = {(name, mutant.before, mutant.after) for name, mutant in pairs}
     earlier = json.loads(file.read_text()) if args.left and file.exists() else []
-    rows = {_key(row): row for row in earlier if _key(row) in there and row["result"] != "passed"}
+    is_kept = lambda row: row["module"] not in names or (_key(row) in there and row["result"] != "passed")
+    rows = {_key(row): row for row in earlier if is_kept(row)}
     pairs = [(name, mutant) for name, mutant in pairs if (name, mutant.before, mutant.after) not in rows]
     if args.sample is not None:
         pairs = random.Random(args.seed).sample(pairs, min(args.sample, len(pairs)))
     for row in campaign(pairs, args.jobs):
         rows[_key(row)] = row
-        file.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
+        with atomic_write(file) as unfinished:
+            unfinished.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
     rows = list(rows.values())
     lines = counts(rows)
     (args.out / "modules.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -10,6 +10,7 @@ import pytest
 from tests.mutants import run
 
 ROOT = Path(__file__).parents[2]
+RECORDED = ROOT / "benchmarks/results/mutants.jsonl"
 CODE = """
 import json, sys
 from pathlib import Path
@@ -82,8 +83,9 @@ def test_what_nobody_explained_and_what_explains_nothing_is_reported(monkeypatch
     assert "'d') is no mutant" in run.complaints(rows[:2], is_complete=True)[1]
 
 
+@pytest.mark.skipif(not RECORDED.exists(), reason="the modules.jsonl of a full run was not copied there yet")
 def test_the_page_has_the_share_of_each_module():
-    rows = [json.loads(line) for line in (ROOT / "benchmarks/results/mutants.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in RECORDED.read_text().splitlines()]
     page = (ROOT / "docs/reliability.md").read_text()
     for line in run.table(rows):
         assert f"| {' | '.join(line)} |" in page
