@@ -35,7 +35,8 @@ _TYPES = {
     ".onnx": "application/octet-stream", ".data": "application/octet-stream", ".npz": "application/octet-stream",
     ".mp4": "video/mp4", ".webm": "video/webm", ".webp": "image/webp", ".svg": "image/svg+xml", ".md": "text/plain",
 }  # fmt: skip
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_OWN_NAMES = ("127.0.0.1", "localhost", "")  # of this machine; "": the request names none
 
 
 class _Part(io.RawIOBase):
@@ -66,19 +67,33 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def send_head(self):
         """The file, or the part of it that is asked for, after its headers; None after an error."""
-        path = Path(self.translate_path(self.path))
-        if path.is_dir():
-            if not self.path.split("?")[0].endswith("/"):
-                return super().send_head()  # sends the browser to the name with a slash, for relative addresses
-            path = path / "index.html"
-        root = Path(self.directory).resolve()
-        if not path.resolve().is_relative_to(root) or not path.is_file():  # a link may lead out of the folder
+        if self._is_misdirected():
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+            return None
+        path, root = Path(self.translate_path(self.path)), Path(self.directory).resolve()
+        try:
+            if path.is_dir():
+                if not self.path.split("?")[0].endswith("/"):
+                    return super().send_head()  # sends the browser to the name with a slash, for relative addresses
+                path = path / "index.html"
+            is_served = path.resolve().is_relative_to(root) and path.is_file()  # a link may lead out of the folder
+        except (OSError, ValueError):  # a name that no file has: too long, or with a null byte
+            is_served = False
+        if not is_served:
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         asked = _RANGE.fullmatch(self.headers.get("Range", "").strip())
         if asked is None or asked[0] == "bytes=-":
             return super().send_head()
         return self._send_part(path, *(int(end) if end else None for end in asked.groups()))
+
+    def _is_misdirected(self) -> bool:
+        """Whether a server for this machine alone is asked by a foreign name.
+
+        A page from elsewhere, whose name leads here (DNS rebinding), could read the folder otherwise.
+        """
+        name = self.headers.get("Host", "").partition(":")[0].lower()
+        return self.server.server_name in _OWN_NAMES and name not in _OWN_NAMES  # type: ignore[attr-defined]
 
     def _send_part(self, path: Path, first: int | None, last: int | None) -> _Part | None:
         """The headers of bytes `first` to `last` of a file; first None: of its last `last` bytes. Returns the bytes."""
@@ -139,7 +154,7 @@ class Server(http.server.ThreadingHTTPServer):
         except OSError as error:
             raise UserError(
                 f"port {port} of {host} cannot be had ({error.strerror or error}): give another one by --port, "
-                "or --port 0 for any that is free"
+                "or --port 0 for any that is free; --host takes an address of this machine"
             ) from None
 
     @property

@@ -85,6 +85,15 @@ def test_nothing_outside_of_the_folder_is_sent(ask):
     assert ask("/link.txt", Range="bytes=0-5")[0] == 404
 
 
+def test_what_names_no_file_is_not_found_and_a_foreign_name_is_refused(ask, capsys):
+    for path in ("/a%00b", "/" + "a" * 300):
+        assert ask(path)[0] == 404
+    assert ask("/film.mp4", Range=f"bytes={'9' * 5000}-")[0] == 200
+    assert ask("/", Host="other.test:8000")[0] == 421  # a page of theirs whose name leads to this machine
+    assert ask("/", Host="LOCALHOST:8000")[0] == 200
+    assert capsys.readouterr().err == ""
+
+
 def test_a_folder_without_a_page_and_a_port_that_is_taken_are_one_line(tmp_path):
     with pytest.raises(UserError, match="has no page: relo export CHECKPOINT .* --web writes one"):
         Server(tmp_path)
