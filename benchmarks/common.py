@@ -24,7 +24,7 @@ from relo_jax.profiling.machine import processor
 
 RESULTS = Path(__file__).parent / "results"
 DTYPES = ["float32", "bfloat16"]
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless")
+_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless", "onnxruntime", "openvino", "torch")
 _GIB = 2**30
 Name = TypeVar("Name", str, int)
 

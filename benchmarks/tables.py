@@ -1,9 +1,9 @@
-"""Writes docs/performance.md from the rows in benchmarks/results/: the last row of each kind, with machine and command.
+"""Writes docs/performance.md and docs/edge.md from the rows in benchmarks/results/, the last of each kind.
 
-    python -m benchmarks.tables            # writes docs/performance.md and its picture
-    python -m benchmarks.tables --check    # status 1 if docs/performance.md differs from the rows
+    python -m benchmarks.tables            # writes both pages and a picture
+    python -m benchmarks.tables --check    # status 1 if a page differs from the rows
 
-Every figure in the document comes from a row.
+Every figure in them comes from a row, with its machine and command.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import rows as results
+from benchmarks import sections_edge
 from benchmarks.sections import SECTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -65,13 +66,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 if the document is out of date")
     args = parser.parse_args()
-    path, text = DOCS / "performance.md", document()
+    pages = {DOCS / "performance.md": document(), DOCS / "edge.md": sections_edge.page()}
     if args.check:
-        sys.exit(int(not path.exists() or path.read_text() != text))
-    path.write_text(text)
+        sys.exit(int(any(not path.exists() or path.read_text() != text for path, text in pages.items())))
+    for path, text in pages.items():
+        path.write_text(text)
     for row in [r for r in results.rows("data_pipeline") if "memory_of_clips" in r][-1:]:
         draw_memory(row, DOCS / "performance_memory.svg")
-    print(f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path} written")
+    print(", ".join(f"docs/{path.name}" for path in pages), "written")
 
 
 if __name__ == "__main__":

@@ -106,6 +106,8 @@ def resolved(config: ConfigDict, network: ModelConfig | None = None) -> dict:
     if network is None and section["variant"] is not None:
         network = RELO.from_config(section).config
     known = network.to_dict() if network else {}
+    if config.eval.backend != JAX:
+        known.pop("dtype", None)  # exported graphs have a precision instead
     values["model"] = {name: known.get(name) if value is None else value for name, value in section.items()}
     if any(name != "procedural" for name, _ in datasets_of(config)):
         values["data"]["root"] = values["data"]["root"] or os.environ.get(ENVIRONMENT, "")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +68,8 @@ class Exported:
     ):
         if backend not in relo_track.BACKENDS:
             raise UserError(f"there is no backend {backend!r}{did_you_mean(backend, relo_track.BACKENDS)}")
-        importlib.import_module(backend)
+        if importlib.util.find_spec(backend) is None:
+            raise ModuleNotFoundError(f"No module named {backend!r}", name=backend)
         self.checkpoint, self.backend, self.precision = checkpoint, backend, precision
         self._open = functools.partial(
             relo_track.Network, backend=backend, precision=precision, threads=threads, provider=provider

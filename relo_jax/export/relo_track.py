@@ -273,9 +273,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackerError(f"{path} cannot be read ({error!r}): export again") from None
     if found != FORMAT:
-        raise TrackerError(
-            f"{path} has format {found}, and this driver reads {FORMAT}: take the relo_track.py beside it"
-        )
+        raise TrackerError(f"{path} has format {found}, and this file reads {FORMAT}: take the relo_track.py beside it")
     return config
 
 
@@ -309,6 +307,7 @@ def _onnxruntime(path: Path, precision: str, threads: int | None, provider: str 
 
 
 def _openvino(path: Path, precision: str, threads: int | None, provider: str | None) -> Run:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore  # it would fork, and report to OpenVINO's makers
     import openvino
 
     core = openvino.Core()
