@@ -101,7 +101,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callba
             tqdm.write("stopped before step 1; the same command starts there", file=sys.stderr)
             return History(workdir, stopped=True)
         first_step = int(state.step)
-        feed = stack.enter_context(open_feed(clips, config, mesh, position))
+        feed = open_feed(clips, config, mesh, position)
+        stack.enter_context(feed)
         if jax.process_index() == 0 and first_step < config.total_steps:
             fingerprints = feed.fingerprint, held_out.source.fingerprint()
             parameters = count_parameters(variables_of(state))

@@ -15,8 +15,8 @@ from relo_jax.data.synthetic.scene import PATCH
 SIZES = tuple(PATCH >> level for level in range(3))
 STARTS = tuple(int(sum((size + 2) ** 2 for size in SIZES[:level])) for level in range(3))
 TEXELS = sum((size + 2) ** 2 for size in SIZES)
-_EVEN = jnp.uint32(0x00FF00FF)  # channels 0 and 2 of a word, with room for a product beside each
-_HALVES = jnp.uint32(0x00800080)
+_EVEN = np.uint32(0x00FF00FF)  # channels 0 and 2 of a word, with room for a product beside each
+_HALVES = np.uint32(0x00800080)
 
 
 def pack(image: Array | np.ndarray) -> Array | np.ndarray:
@@ -64,7 +64,7 @@ def interpolate(table: Array, start: ArrayLike, pitch: ArrayLike, x: Array, y: A
     across, down = ((256 * v + 0.5).astype(jnp.uint32) for v in (x - column, y - row))
     both = (across * down + 128) >> 8
     first = start + row.astype(jnp.int32) * pitch + column.astype(jnp.int32)
-    even, odd = _HALVES, _HALVES
+    even = odd = jnp.asarray(_HALVES)
     for step, weight in ((0, 256 - across - down + both), (1, across - both), (pitch, down - both), (pitch + 1, both)):
         words = table.at[first + step].get(mode="promise_in_bounds")
         even, odd = even + (words & _EVEN) * weight, odd + ((words >> 8) & _EVEN) * weight
