@@ -68,7 +68,7 @@ class Watch:
         self._leader = host.strip("[]"), int(port)
         self._peers: dict[int, _Peer] = {}
         self._gone: dict[int, str] = {}  # process -> what became of it
-        self._has_met = self._is_ending = False
+        self._has_met = self._is_ending = self._is_leaving = False
         self._tasks: set[asyncio.Task] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relo watch", daemon=True)
@@ -176,7 +176,7 @@ class Watch:
         await self._listen(self._peers[0], reader)
 
     async def _relay_to_leader(self, reader, writer):
-        await _relay(self._leader, reader, writer, stays_open=lambda: not self._is_ending)
+        await _relay(self._leader, reader, writer, stays_open=lambda: not self._is_leaving)
 
     # ---- All processes
 
@@ -235,7 +235,7 @@ class Watch:
         await self._until_left(flushed=self.index > 0)
 
     async def _leave(self):
-        self._is_ending = True
+        self._is_ending = self._is_leaving = True
         for peer in self._peers.values():
             peer.say("bye")
         await self._until_left(flushed=self.index > 0)
