@@ -1,7 +1,7 @@
 """Tracking on a processor without JAX: exported graphs beside relo_jax and beside the network in PyTorch.
 
     python -m benchmarks.edge                             # t256, mini and tiny; one and two threads; prints
-    python -m benchmarks.edge --record --realtime         # appends rows; before other programs, where that is allowed
+    python -m benchmarks.edge --record                    # appends rows to benchmarks/results/edge.jsonl
 
 Every way of computing is a process of its own, with one or two threads on as many cores. They take turns of a quarter
 of a second, so that a slow minute of the machine affects all of them; all others wait meanwhile. A step is
@@ -109,7 +109,7 @@ def opened(way: str, variant: str, out: Path, threads: int) -> Tracker | relo_tr
     return relo_track.Tracker(out, threads=threads, **how)
 
 
-def work(way: str, variant: str, out: Path, threads: int, realtime: bool) -> None:
+def work(way: str, variant: str, out: Path, threads: int) -> None:
     """The process of one way: answers "go" by the milliseconds of each step of a turn, and of its processor time."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -117,9 +117,6 @@ def work(way: str, variant: str, out: Path, threads: int, realtime: bool) -> Non
     tracker.init(frames[0], BOX)
     for frame in frames:
         tracker.update(frame)
-    if realtime:
-        for thread in os.listdir("/proc/self/task"):
-            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(10))
     print("ready", flush=True)
     for _ in sys.stdin:
         wall: list[float] = []
@@ -133,13 +130,12 @@ def work(way: str, variant: str, out: Path, threads: int, realtime: bool) -> Non
 
 def measure(variant: str, args: argparse.Namespace) -> dict:
     """The row of a variant."""
-    flags = ["--variants", variant, *(["--realtime"] if args.realtime else [])]
     ways = [way for way in WAYS if way != PEER or importlib.util.find_spec("torch") is not None]
     with tempfile.TemporaryDirectory() as out:
         write(source_of(variant), Path(out))
         workers = {
             (way, threads): subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.edge", "--work", way, out, str(threads), *flags],
+                [sys.executable, "-m", "benchmarks.edge", "--work", way, out, str(threads), "--variants", variant],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
             )
             for threads in args.threads for way in ways
@@ -156,7 +152,7 @@ def measure(variant: str, args: argparse.Namespace) -> dict:
             "wall_ms": common.spread([ms for turn in of_way for ms in turn["wall"]], 1),
             "processor_ms": common.spread([turn["processor"] for turn in of_way], 1),
         }
-    return row | {"realtime": args.realtime}
+    return row
 
 
 def _turns(workers: dict[tuple[str, int], subprocess.Popen], rounds: int) -> dict[tuple[str, int], list[dict]]:
@@ -190,12 +186,11 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
     parser.add_argument("--rounds", type=int, default=6, help="turns of each way (default 6)")
     parser.add_argument("--record", action="store_true", help="append the rows to benchmarks/results/edge.jsonl")
-    parser.add_argument("--realtime", action="store_true", help="measure before all other programs (Linux, root)")
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
         way, out, threads = args.work
-        work(way, args.variants[0], Path(out), int(threads), args.realtime)
+        work(way, args.variants[0], Path(out), int(threads))
         return
     for variant in args.variants:
         row = measure(variant, args)
