@@ -95,7 +95,7 @@ def test_runs_and_sequences_are_both_resampled():
     np.testing.assert_allclose([same.difference, same.low, same.high], [alone.difference, alone.low, alone.high])
     apart = crossed_interval([np.zeros(30), np.ones(30)], runs, sequences)  # one of four draws has the first twice
     assert (apart.difference, apart.low, apart.high) == (0.5, 0, 1)
-    coarse = np.float16([[0.1, 0.2, 0.4]])
+    coarse = np.float16([[0.1, 0.2, 0.5]])
     assert crossed_interval(coarse, np.ones((1, 1)), np.ones((1, 3))).difference == np.float64(coarse).mean()
     both = crossed_interval([values, values + 0.2], runs, sequences)
     assert both.low < alone.low + 0.05 and both.high > alone.high + 0.15
