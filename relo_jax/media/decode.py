@@ -8,7 +8,6 @@ has no reliable times; there, every packet that fails counts as one lost frame.
 import contextlib
 import math
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,16 +16,17 @@ from typing import cast
 import av
 import numpy as np
 from av.container import InputContainer
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.stream import VideoStream
 
 from relo_jax.errors import UserError
 from relo_jax.files import readable
 from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable, warn
+from relo_jax.media.upright import ffmpeg_message, frame_of
 
 # These codecs have packets that are not meant to be shown. They count as lost only after another packet has failed.
 _HAVE_HIDDEN_PACKETS = {"vp8", "mpeg4", "msmpeg4v3"}
 _LIMITS = {"max_pixels": str(2**27)}  # 16 k x 8 k: the size in a broken header could fill the memory
+_AHEAD = 64 * 2**20  # bytes of pictures that are decoded before they are asked for
 _SOUND_OVERHANG = 1.0  # seconds that the sound may last beyond the last picture
 _NO_PICTURE = "its packet gives no picture"
 _MAX_READ_ERRORS = 8  # in a row, where the container itself is broken
@@ -43,13 +43,6 @@ class Lost(str):
         lost = cls(reason)
         lost.pts = pts
         return lost
-
-
-def ffmpeg_message(error: Exception) -> str:
-    """FFmpeg's message without its error number and the file's name, which our messages already have."""
-    if isinstance(error, av.error.ExitError):
-        return "no data within the time limit"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def open_container(
@@ -110,13 +103,21 @@ def open_file(source: Path | str, name: str, timeout: float | None = None) -> It
 def read_container(container: InputContainer, name: str) -> Frames:
     """The frames of an open container: all of them, in order of presentation."""
     stream = picture_stream(container)
-    stream.thread_type = "AUTO"
+    use_threads(stream)
     rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
     frames = Frames(name, _header_count(stream, rate), rate, iter(()), stored=True)
     frames.tick = stream.time_base if is_timed(container) else None
     frames.has_sound = bool(container.streams.audio)
     frames.frames = _read(container, frames)
     return frames
+
+
+def use_threads(stream: VideoStream) -> None:
+    """Decodes with as many threads as there are cores, fewer where their pictures, one each, would exceed `_AHEAD`."""
+    stream.thread_type = "AUTO"
+    picture = max(1, stream.width * stream.height * 3 // 2)
+    if (os.cpu_count() or 1) * picture > _AHEAD:
+        stream.codec_context.thread_count = max(1, _AHEAD // picture)
 
 
 def is_timed(container: InputContainer) -> bool:
@@ -236,35 +237,6 @@ def _until_error(pictures: Iterable[av.VideoFrame | Lost], frames: Frames) -> It
         yield from pictures
     except (av.error.FFmpegError, OSError, ValueError) as error:
         warn(f"{frames.name}: nothing can be read beyond this point ({ffmpeg_message(error)})")
-
-
-def upright_rgb(picture: av.VideoFrame) -> np.ndarray:
-    """A decoded picture as uint8 RGB `[H, W, 3]`, turned and mirrored as its metadata say, for phones store both so.
-
-    Other angles than multiples of 90 degrees are ignored.
-    """
-    image = picture.to_ndarray(format="rgb24")
-    matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]  # its stubs say str
-    if matrix is None:
-        return image
-    # Columns x and y of the picture go to (a, b) and (c, d), in fixed point with the sign that matters here.
-    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
-    if a and d and not (b or c):
-        image = image[:, ::-1] if a < 0 else image
-        image = image[::-1] if d < 0 else image
-    elif b and c and not (a or d):
-        image = image.swapaxes(0, 1)
-        image = image[:, ::-1] if c < 0 else image
-        image = image[::-1] if b < 0 else image
-    return np.ascontiguousarray(image)
-
-
-def frame_of(picture: av.VideoFrame, name: str, number: int) -> np.ndarray | Unreadable:
-    """`upright_rgb`, or an Unreadable if the picture of a damaged film has no colours that can be converted."""
-    try:
-        return upright_rgb(picture)
-    except (av.error.FFmpegError, ValueError, MemoryError) as error:
-        return Unreadable(f"{name}: frame {number} does not decode ({ffmpeg_message(error)})")
 
 
 def has_hidden_packets(stream: VideoStream) -> bool:

@@ -28,10 +28,11 @@ import numpy as np
 
 from relo_jax.errors import UserError
 from relo_jax.media import streams, video
-from relo_jax.media.decode import Lost, decode_pictures, frame_of, open_container, picture_stream, read_container
+from relo_jax.media.decode import Lost, decode_pictures, open_container, picture_stream, read_container, use_threads
 from relo_jax.media.frame_index import scan
 from relo_jax.media.frames import Frames, Unreadable
 from relo_jax.media.images import list_images
+from relo_jax.media.upright import frame_of
 
 MAX_HELD = 256 * 2**20  # bytes of frames that are held to be handed out backwards
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)|(\d+(?:\.\d*)?|\.\d+)s")
@@ -200,7 +201,7 @@ class _Folder(Film):
 
 def _open(path: Path, name: str) -> Any:
     container = open_container(path, name)
-    picture_stream(container).thread_type = "AUTO"
+    use_threads(picture_stream(container))
     return container
 
 

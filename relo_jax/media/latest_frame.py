@@ -19,8 +19,8 @@ import av
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.media.decode import ffmpeg_message
 from relo_jax.media.frames import Frames, warn
+from relo_jax.media.upright import ffmpeg_message
 
 _LONGEST_PAUSE = 30.0  # seconds between two attempts
 

@@ -15,16 +15,10 @@ import cv2
 import numpy as np
 
 from relo_jax.errors import UserError
-from relo_jax.media.decode import (
-    container_end,
-    decode_pictures,
-    open_container,
-    picture_stream,
-    read_container,
-    upright_rgb,
-)
+from relo_jax.media.decode import container_end, decode_pictures, open_container, picture_stream, read_container
 from relo_jax.media.frames import DEFAULT_RATE, Frames
 from relo_jax.media.latest_frame import LazyFrame, Reading, latest_frame
+from relo_jax.media.upright import upright_rgb
 
 TIMEOUT = 10.0  # seconds without a frame after which a source counts as silent
 RETRIES = 5

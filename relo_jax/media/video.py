@@ -22,11 +22,14 @@ from av.video.stream import VideoStream
 from relo_jax.errors import UserError
 from relo_jax.files import atomic_write
 from relo_jax.media import streams
-from relo_jax.media.decode import ffmpeg_message, open_file
+from relo_jax.media.decode import open_file
 from relo_jax.media.frames import DEFAULT_RATE, Frames, Unreadable, warn
 from relo_jax.media.images import IMAGE_SUFFIXES, FrameError, gaps, list_images, read_image, used_bits
+from relo_jax.media.upright import ffmpeg_message
 
 _CODEC = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+# Of x264, for frames of more than _LARGE pixels: it holds some twenty of them otherwise, for a file as large.
+_LARGE, _FEW_FRAMES = 2**22, {"x264-params": "sync-lookahead=0:rc-lookahead=2:bframes=1:sliced-threads=1"}
 _TIME_BASE = Fraction(1, 1000)  # of frames that are written with the times when they came
 
 Source = str | Path | int | Iterable[np.ndarray]
@@ -159,6 +162,8 @@ class _Encoder:
         stream.height, stream.width = (side + side % 2 for side in shape[:2])  # 4:2:0 colour needs even sides
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "20", "preset": "veryfast"} if _CODEC == "libx264" else {"qscale": "3"}
+        if _CODEC == "libx264" and stream.height * stream.width > _LARGE:
+            stream.options |= _FEW_FRAMES
         self._rate, self._tick = Fraction(rate).limit_denominator(60_000), tick
         self._unit = _TIME_BASE if tick is None else _unit(self._rate, tick)
         if is_timed:
@@ -188,6 +193,8 @@ def _unit(rate: Fraction, tick: Fraction) -> Fraction:
 def _fit(frame: np.ndarray, stream: VideoStream) -> np.ndarray:
     """The frame at the stream's size; an odd side gets its last line twice."""
     height, width = frame.shape[:2]
+    if (height, width) == (stream.height, stream.width):
+        return frame
     if (height + height % 2, width + width % 2) != (stream.height, stream.width):
         return cv2.resize(frame, (stream.width, stream.height))
     return cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)

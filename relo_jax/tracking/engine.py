@@ -66,8 +66,9 @@ class Engine:
         self.sends_patches = not is_cpu if patches is None else patches
         parts = parts if self.sends_patches else (1.0,)
         compiled = lambda track: functools.partial(self.compile, track)
+        buffers = 1 if is_cpu and shared else 2  # large frames of a video fill the memory that such a device shares
         self._frames, self._chunks = (
-            Packer(compiled(track), is_tpu, parts, shared) for track in (self._track_frame, self._track_chunk)
+            Packer(compiled(track), is_tpu, parts, shared, buffers) for track in (self._track_frame, self._track_chunk)
         )
         self._held: tuple[np.ndarray, jax.Array] | None = None  # sizes of frames
         self.seconds_compiling = 0.0

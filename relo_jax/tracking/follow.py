@@ -72,7 +72,6 @@ def follow(
             for shown, results in _one_by_one(tracker, one_by_one, warnings, first, advance, later, waiting):
                 yield shown, results
         if chunk is not None:
-            tracker.prepare(shown.shape[0], shown.shape[1], chunk)
             yield from in_chunks(tracker, frames, chunk, warnings, shown, results)
 
 

@@ -26,7 +26,6 @@ PARTS = (0.15, 0.3, 0.5, 1.0)  # shares of whole frames that an array has room f
 # _UNKNOWN s. Chosen on real sequences: see `benchmarks/evaluation.py`.
 _STEPS, _UNREST, _GROWTH, _UNKNOWN = 2.0, 0.15, 0.03, 0.15
 _NEARLY_WHOLE = 0.8  # of the frame, from which a patch is the whole frame
-_BUFFERS = 2  # of each shape: one is filled while the device reads the other
 _ALIGNED = 64  # bytes: JAX on a CPU reads such an array where it lies
 _SMALL = 2**20  # bytes that are copied faster than threads start
 
@@ -84,10 +83,19 @@ class Packer:
       uniform: whether every patch has a rectangle of its own of one size, for devices on which a gather is slow.
       parts: shares of whole frames that arrays have room for, ascending; the last is 1.
       shared: whether all targets are in one video.
+      buffers: arrays of a shape: of two, one is filled while the device reads the other.
     """
 
-    def __init__(self, compile: Compile, uniform: bool = False, parts: Sequence[float] = PARTS, shared: bool = False):
+    def __init__(
+        self,
+        compile: Compile,
+        uniform: bool = False,
+        parts: Sequence[float] = PARTS,
+        shared: bool = False,
+        buffers: int = 2,
+    ):
         self._compile, self._uniform, self._parts, self._shared = compile, uniform, tuple(parts), shared
+        self._count = buffers
         # Shapes for whole frames, by the length of a chunk and whether there are several; each holds those before it.
         self._shapes: dict[tuple[int, int], list[Shape]] = {}
         self._compiled: set[tuple[int, ...]] = set()
@@ -219,7 +227,7 @@ class Packer:
     def _buffer(self, shape: tuple[int, ...]) -> _Buffer:
         """Memory that nobody reads any more."""
         buffers = self._buffers.setdefault(shape, [])
-        if len(buffers) < _BUFFERS:
+        if len(buffers) < self._count:
             size = int(np.prod(shape))
             memory = np.empty(size + _ALIGNED, np.uint8)
             start = -memory.ctypes.data % _ALIGNED

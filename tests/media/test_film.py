@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from relo_jax.errors import UserError
-from relo_jax.media import decode, film, video
+from relo_jax.media import film, upright, video
 from relo_jax.media.frames import Unreadable
 
 SIZE = (48, 64)
@@ -81,13 +81,13 @@ def test_every_frame_is_the_same_from_wherever_it_is_read(file):
 
 def test_a_stretch_between_key_frames_that_does_not_fit_is_read_in_parts(tmp_path, monkeypatch):
     path = encode(tmp_path / "film.mp4", range(60), Fraction(1, 25), g="60")
-    expected, made, most, read = whole(path)[0][::-1], [], 0, decode.upright_rgb
+    expected, made, most, read = whole(path)[0][::-1], [], 0, upright.upright_rgb
 
     def upright_rgb(picture):
         made.append(weakref.ref(image := read(picture)))
         return image
 
-    monkeypatch.setattr(decode, "upright_rgb", upright_rgb)
+    monkeypatch.setattr(upright, "upright_rgb", upright_rgb)
     monkeypatch.setattr(film, "MAX_HELD", 8 * expected[0].nbytes)
     with film.open_film(path) as opened:
         for item, one in zip(opened.frames(59, 0), expected, strict=True):
