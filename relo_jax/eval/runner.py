@@ -89,7 +89,7 @@ def evaluate(
     boxes = {s.name: folder.read(s) for s in benchmark}
     waiting = [s for s in benchmark if boxes[s.name] is None]
     if waiting:
-        batch = batch_for(waiting, batch)
+        batch = batch_for(list(benchmark), batch)  # as if none were done: other batches round differently
         data = {"fingerprint": benchmark.fingerprint(), "sequences": len(benchmark), "frames": sum(map(len, benchmark))}
         card = card or model_card.of_checkpoint(cast(str, tracker))
         evaluated = {"benchmark": benchmark.title, "data": data, "rules": rules, "batch": batch, **_computed(loaded)}
