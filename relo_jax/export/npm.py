@@ -16,8 +16,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from relo_jax.compilation_cache import cache_folder
 from relo_jax.errors import UserError, in_one_line
-from relo_jax.files import make_folder
 
 _TIMEOUT = 600  # seconds for one package
 
@@ -88,6 +88,8 @@ def copy(package: Package, files: dict[str, str], folder: Path, node_modules: Pa
             f"npm install {package.name}@{package.version}"
         )
     for name, path in files.items():
+        if not (installed / path).is_file():
+            raise UserError(f"{installed} has no {path}: npm install {package.name}@{package.version}")
         shutil.copyfile(installed / path, folder / name)
 
 
@@ -98,8 +100,11 @@ def _write(source, path: Path) -> None:
 
 def _archive(package: Package) -> Path:
     """The package's archive in the user's cache. Raises UserError."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "relo_jax" / "npm"
-    make_folder(cache)
+    cache = cache_folder("npm", "packages of npm")
+    if cache is None:
+        raise UserError(
+            f"there is no folder to keep {package.name} in: give a node_modules that has it by --node-modules"
+        )
     path = cache / package.archive
     if not _is_genuine(package, path):
         _fetch(package, cache)

@@ -73,11 +73,13 @@ def test_a_folder_of_installed_packages_must_have_the_version(tmp_path, cache):
     with pytest.raises(UserError, match="node_modules has no runtime: npm install runtime@1.2.0"):
         npm.copy(package, FILES, tmp_path / "out", tmp_path / "node_modules")
     (installed / "dist").mkdir(parents=True)
-    (installed / "dist/runtime.min.mjs").write_text("installed")
     for version in ("1.3.0", "1.2.0"):
         (installed / "package.json").write_text(json.dumps({"version": version}))
         if version != package.version:
             with pytest.raises(UserError, match="is version 1.3.0, and the page is made for 1.2.0: npm install"):
                 npm.copy(package, FILES, tmp_path / "out", tmp_path / "node_modules")
+    with pytest.raises(UserError, match="runtime has no dist/runtime.min.mjs: npm install runtime@1.2.0"):
+        npm.copy(package, FILES, tmp_path / "out", tmp_path / "node_modules")
+    (installed / "dist/runtime.min.mjs").write_text("installed")
     npm.copy(package, FILES, tmp_path / "out", tmp_path / "node_modules")
     assert (tmp_path / "out/runtime.mjs").read_text() == "installed"
