@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
 
     if (args.node_modules or args.no_webgpu) and not args.web:
         raise UserError("--node-modules and --no-webgpu are about the page: give --web as well")
+    if (args.data_root or args.one_based) and not args.auc:
+        raise UserError("--data-root and --one-based are about a dataset: name it by --auc")
     add_page = lambda folder, described: page.write_page(folder, described, args.node_modules, not args.no_webgpu)
     if args.format != "onnx" and (args.web or args.auc):
         raise UserError(f"{'--web' if args.web else '--auc'} is for ONNX graphs: leave out --format {args.format}")

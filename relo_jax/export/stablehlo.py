@@ -3,7 +3,7 @@
 The network is that of `model/inference.py`, on folded variables, which are constants of the program. It is lowered for
 all of PLATFORMS, and runs where JAX does, without relo_jax:
 
-    step = jax.export.deserialize(open("step.stablehlo", "rb").read())
+    step = jax.export.deserialize(bytearray(open("step.stablehlo", "rb").read()))
     outputs = step.call({"search": ..., "templates": ..., "first": ..., "tokens": ..., "reference": ...})
 """
 
