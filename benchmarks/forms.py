@@ -1,4 +1,4 @@
-"""The network's two forms on real sequences: the stacked model, and the folded network of accelerators.
+"""The network's two forms on real sequences: the stacked model, and the folded network of trackers.
 
     python -m benchmarks.forms --root otb_mini --checkpoint starter
     python -m benchmarks.forms --root otb_mini --checkpoint starter --dtype bfloat16

@@ -2,7 +2,7 @@
 
 from benchmarks.rows import is_gpu, latest, origin, place, rows, section
 from benchmarks.sections_card import card
-from benchmarks.sections_compiled import compiled, forms
+from benchmarks.sections_compiled import compiled, forms, peer, rounding
 
 ONLINE_AIM = 1.3  # times the frames/s of the port, for t256 in float32 on two cores
 # On a GPU: frames/s online; share of a matrix product's rate; time of the frame path over that of the clip path.
@@ -279,6 +279,6 @@ def estimators() -> str:
 
 
 SECTIONS = (
-    tracking, attention, evaluation, training, card, compiled, forms, scaling, memory, compilation, input_pipeline,
-    memory_of_clips, datasets, frame_storage, estimators,
+    tracking, peer, attention, evaluation, training, card, compiled, forms, rounding, scaling, memory, compilation,
+    input_pipeline, memory_of_clips, datasets, frame_storage, estimators,
 )  # fmt: skip

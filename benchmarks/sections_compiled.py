@@ -42,7 +42,11 @@ def compiled() -> str:
         "The same for slices of TPUs. *Clips*: of the paper's batch, or as many more as the slice needs. *Effort*: the "
         "compiler's; with the least it keeps less on the chip, so that GB and roofline are too high. *Collectives*: "
         "their number in one call, their MB, and the longest chain of those that wait for each other. *s*: seconds to "
-        "compile on two busy cores."
+        "compile on two busy cores.\n\n"
+        "A chain cannot be shorter than eight. The heads' towers have four layers with a BatchNorm each. Its "
+        "statistics are those of the whole batch, and each needs the layer before it: four exchanges forward and four "
+        "backward, then the gradients. Where the frames of a clip lie on several chips, every main block besides "
+        "passes its temporal tokens on to the next one."
     )
     heads = ["program", "variant", "for", "chips", "clips", "effort", "GB", "TFLOP", "roofline", "collectives", "MB"]
     page += section("Compiled for absent TPUs", text, on_tpu, [*heads, "chain", "GiB", "s"], cells)
@@ -74,22 +78,62 @@ def _measured(row: dict) -> str:
 
 
 def forms() -> str:
-    found = latest(rows("forms"), "checkpoint", "dtype", "root", "frames")
+    found = latest([r for r in rows("forms") if r["dtype"] == "float32"], "checkpoint", "root", "frames")
     number = lambda values, form: f"{values[form]:.4f}" if values else "-"
     cells = [
         [
-            r["checkpoint"], r["dtype"], r["root"], str(r["frames"]), f"{r['largest_px']:.4f}",
+            r["checkpoint"], r["root"], str(r["frames"]), f"{r['largest_px']:.4f}",
             number(r.get("auc"), "stacked"), number(r.get("auc"), "folded"),
             f"{r['update_ms']['stacked']['median']:.1f}", f"{r['update_ms']['folded']['median']:.1f}",
         ]
         for r in found
     ]  # fmt: skip
     text = (
-        "Accelerators run the folded network (`relo_jax/model/inference.py`), CPUs the stacked model. Here both track "
-        "the same real sequences by `python -m benchmarks.forms`. *Apart*: the largest difference of their boxes in "
-        "pixels; each follows its own, so one rounding may grow from frame to frame. In bfloat16 both round at every "
-        "layer, in different places, and on hard sequences their paths part, as each parts from that of float32. *ms*: "
-        "of an update, in the same run."
+        "Training runs the stacked model, tracking the folded network (`relo_jax/model/inference.py`), which computes "
+        "the same. Here both track the same real sequences in float32, by `python -m benchmarks.forms`. *Apart*: the "
+        "largest difference of their boxes in pixels; each follows its own, so one rounding may grow from frame to "
+        "frame. *ms*: of an update, in the same run."
     )
-    heads = ["checkpoint", "dtype", "sequences", "frames", "apart", "AUC, stacked", "AUC, folded", "ms, stacked"]
+    heads = ["checkpoint", "sequences", "frames", "apart", "AUC, stacked", "AUC, folded", "ms, stacked"]
     return section("Two forms of the network", text, found, [*heads, "ms, folded"], cells)
+
+
+def rounding() -> str:
+    found = latest(rows("rounding"), "checkpoint", "root", "noise")
+    cells = [
+        [
+            r["checkpoint"], r["root"], f"{r['auc']['float32']:.4f}", f"{r['auc']['bfloat16']:.4f}",
+            f"{r['noise']:g}", f"{min(r['auc']['noise']):.4f} to {max(r['auc']['noise']):.4f}",
+            f"{r['step']['size']:.2%}", f"{r['step']['size_bias']:+.2%}", f"{r['step']['offset_cells']:.4f}",
+        ]
+        for r in found
+    ]  # fmt: skip
+    text = (
+        "What `--dtype bfloat16` changes, by `python -m benchmarks.rounding`. *Noise*: float32 with every weight "
+        "multiplied by 1 + noise x a normal number; the range of AUC over its seeds says how far two AUCs of these "
+        "few sequences differ by chance. *Step*: from the state that float32 has reached, the difference of one "
+        "frame's box in bfloat16: of its size, the mean of that with its sign, and of its centre in cells of 16 "
+        "pixels. The heads compute in float32 in either dtype: rounded, they make every box larger by 0.1%, which adds "
+        "up. Where the tracker is about to choose another target, any difference decides how the sequence goes on."
+    )
+    heads = ["checkpoint", "sequences", "AUC, float32", "AUC, bfloat16", "noise", "AUC with noise", "step: size"]
+    return section("bfloat16", text, found, [*heads, "with sign", "centre"], cells)
+
+
+def peer() -> str:
+    found = latest(rows("peer"), "variant", "cores")
+    names = ["stacked", "folded", "eager", "compile"]
+    cells = [
+        [
+            r["variant"], r["cores"], *(f"{r[f'{name}_ms']['median']:.1f}" for name in names),
+            *(f"{r[f'folded_over_{name}']:.2f}" for name in names if name != "folded"),
+        ]
+        for r in found
+    ]  # fmt: skip
+    text = (
+        "The network of one frame in float32 on a CPU, in ms, and the folded network's time as a share of the others', "
+        "all in one run of `python -m benchmarks.peer`. *Eager*, *compile*: the same network in plain PyTorch "
+        "([`torch_port.py`](../benchmarks/torch_port.py)), without and with `torch.compile`."
+    )
+    heads = ["variant", "cores", *names, "of stacked", "of eager", "of compile"]
+    return section("Beside PyTorch on a CPU", text, found, heads, cells)

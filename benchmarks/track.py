@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks import common
 from benchmarks.port import Port
 from relo_jax.model import RELO, init_variables
-from relo_jax.model.precision import cast_kernels
+from relo_jax.model.inference import for_tracking
 from relo_jax.profiling.flops import matmul_flops
 from relo_jax.profiling.frame import matmul_rate
 from relo_jax.tracking import programs, step
@@ -119,7 +119,7 @@ def main() -> None:
     variables = jax.device_put(init_variables(model, jax.random.key(0)))
     # Noise: the pixels do not change the cost.
     frames = list(np.random.default_rng(0).integers(0, 256, (16, args.height, args.width, 3), np.uint8))
-    run, flops = network(model, cast_kernels(model, variables))  # kernels as the tracker has them
+    run, flops = network(model, for_tracking(model, variables))  # as the tracker has them
     port = Port(model, variables)
     whole, with_whole = lockstep(model, variables, frames, args.chunk, args.batch)
     patched, with_patches = lockstep(model, variables, frames, args.chunk, args.batch, patches=True)

@@ -1,4 +1,4 @@
-"""The network as the tracker runs it on an accelerator: the same function, in as few kernels as possible.
+"""The network as the tracker runs it: the same function, in as few kernels as possible.
 
 It computes with the arrays of `folding.fold`. Layers are not stacked: a loop over them would be launched from the host
 iteration by iteration on a GPU, and its weights copied. Convolutions are products on gathered neighbours.

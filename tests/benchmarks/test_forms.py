@@ -38,4 +38,4 @@ def test_both_forms_track_the_same_frames(root, tmp_path, monkeypatch, capsys):
     row = json.loads(capsys.readouterr().out)
     assert row["apart_px"].keys() == {"walk"} and 0 < row["largest_px"] < 0.05
     assert "auc" not in row and row["folded_over_stacked"] > 0
-    assert "| random tiny | float32 | excerpts | 4 |" in sections_compiled.forms()
+    assert "| random tiny | excerpts | 4 |" in sections_compiled.forms()
