@@ -1,5 +1,7 @@
 """Clips that the device draws: what the training step takes, the same whenever they are drawn."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
@@ -33,3 +35,13 @@ def test_drawn_clips_have_the_loaders_fields_and_depend_on_their_numbers_alone()
 def test_a_fingerprint_names_what_determines_the_clips():
     prints = {DrawnClips(*of).fingerprint() for of in ((0, OPTIONS, CLIP), (1, OPTIONS, CLIP), (0, Options(), CLIP))}
     assert len(prints) == 3
+
+
+def test_drawn_clips_of_closed_loops_have_the_loaders_fields():
+    clip = dataclasses.replace(CLIP, closed_loop=True)
+    drawn = DrawnClips(0, OPTIONS, clip)
+    batch = jax.eval_shape(lambda assets: drawn.draw(0, 4, assets), drawn.assets())
+    loaded = ClipSource([MixturePart("procedural", Procedural(0, "train", OPTIONS))], clip, 0)[0]
+    assert batch.keys() == set(drawn.fields) and batch.keys() < loaded.keys()
+    for name, array in batch.items():
+        assert (array.shape, array.dtype) == ((4, *loaded[name].shape), loaded[name].dtype), name
