@@ -42,6 +42,8 @@ def test_tracking_needs_no_extra():
         ("matplotlib", "demo", "train"),
         ("matplotlib", "report", "report"),
         ("tensorflow_datasets", "data", "data"),
+        ("onnxruntime", "export", "export"),
+        ("onnxruntime", "track", "onnx"),
     ],
 )
 def test_a_command_without_its_extra_names_it_in_one_line(module, command, extra, monkeypatch, capsys):
