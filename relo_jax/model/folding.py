@@ -126,7 +126,7 @@ def _rounded(folded: Folded, dtype: str) -> Folded:
     return folded._replace(stem=cast(folded.stem), blocks=cast(folded.blocks))
 
 
-def _centered(x: np.ndarray) -> np.ndarray:
+def _centered(x: Array | np.ndarray) -> Array | np.ndarray:
     """Without its mean over the last axis."""
     return x - x.mean(-1, keepdims=True)
 
@@ -138,8 +138,8 @@ def _onto_tokens(layer: Linear) -> Linear:
 
 def _behind_hidden_norm(norm: dict, kernel: np.ndarray, bias: np.ndarray) -> Linear:
     """As `_behind_norm`; the kernel takes the mean out of its input besides."""
-    kernel, bias = _behind_norm(norm, kernel, bias)
-    return Linear(kernel - kernel.mean(0), bias)
+    layer = _behind_norm(norm, kernel, bias)
+    return layer._replace(kernel=layer.kernel - layer.kernel.mean(0))
 
 
 def _behind_norm(norm: dict, kernel: np.ndarray, bias: np.ndarray | float) -> Linear:

@@ -196,9 +196,9 @@ def _main_block(block: MainBlock, x: Array, memory: Array | None, kept: int, con
     else:
         # Many tokens: it is cheaper to cut the kernel than the products. The barrier keeps XLA from joining them.
         normalised = (inputs * scale).astype(config.dtype)
-        inputs = normalised[:, :rows], normalised, jax.lax.optimization_barrier(normalised)
+        three = normalised[:, :rows], normalised, jax.lax.optimization_barrier(normalised)
         kernels = jnp.split(block.query_key_value, 3, axis=-1)
-        query, key, value = ((y @ kernel).reshape(heads) for y, kernel in zip(inputs, kernels, strict=True))
+        query, key, value = ((y @ kernel).reshape(heads) for y, kernel in zip(three, kernels, strict=True))
     attended = _attention(query + block.query_bias.reshape(heads[2:]), key, value)
     x = x + _linear(block.project, attended.reshape(batch, rows, width))[:, :kept]
     gate, up = jnp.split(_behind_norm(block.gate_up, x, config.dtype), 2, axis=-1)
@@ -210,8 +210,9 @@ def _attention(query: Array, key: Array, value: Array) -> Array:
     logits = query.shape[1] * key.shape[1]
     if logits < platform.choices().by_head:
         return dot_product_attention(query, key, value)
-    single = ((x[:, :, h : h + 1] for x in (query, key, value)) for h in range(query.shape[2]))
-    return jnp.concatenate([dot_product_attention(*head) for head in single], axis=2)
+    of = lambda x, head: x[:, :, head : head + 1]
+    heads = range(query.shape[2])
+    return jnp.concatenate([dot_product_attention(of(query, h), of(key, h), of(value, h)) for h in heads], axis=2)
 
 
 def _tower(tower: Tower, x: Array, inside: Array | None = None) -> Array:
