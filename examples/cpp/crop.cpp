@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 namespace relo {
 namespace {
@@ -38,8 +39,10 @@ Window crop_window(const std::array<T, 4>& box, T factor) {
   const auto [x, y, w, h] = box;
   const T square = w * h * (factor * factor);
   T side = std::ceil(std::sqrt(square));
-  if ((side - 1) * (side - 1) >= square) side -= 1;  // a square root may miss the last bit
-  if (side * side < square) side += 1;
+  if constexpr (std::is_same_v<T, float>) {  // as on an accelerator, whose square root may miss the last bit
+    if ((side - 1) * (side - 1) >= square) side -= 1;
+    if (side * side < square) side += 1;
+  }
   side = std::max<T>(side, 1);
   const T half = side * T(0.5);
   return {static_cast<int>(std::nearbyint(x + T(0.5) * w - half)),

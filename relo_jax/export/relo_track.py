@@ -198,8 +198,10 @@ def crop_window(box_xywh: np.ndarray, factor: float) -> tuple[int, int, int]:
     """
     square = box_xywh[2:3] * box_xywh[3:] * (factor * factor)
     side = np.ceil(np.sqrt(square))
-    side = np.where((side - 1) ** 2 >= square, side - 1, side)  # a square root may miss the last bit
-    side = np.maximum(np.where(side**2 < square, side + 1, side), 1)
+    if box_xywh.dtype == np.float32:  # as on an accelerator, whose square root may miss the last bit
+        side = np.where((side - 1) ** 2 >= square, side - 1, side)
+        side = np.where(side**2 < square, side + 1, side)
+    side = np.maximum(side, 1)
     x, y = np.round(box_xywh[:2] + 0.5 * box_xywh[2:] - side * 0.5)
     return int(x), int(y), int(side[0])
 

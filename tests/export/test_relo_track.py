@@ -41,6 +41,7 @@ def test_crops_and_boxes_are_those_of_relo_jax():
     for _ in range(300):
         box = np.array([*rng.uniform(-40, 150, 2), *np.exp(rng.uniform(-1, 5, 2))])
         box = np.round(2 * box) / 2 + [0, 0, 0.5, 0.5] if rng.random() < 0.3 else box  # halves are rounded to even
+        box[2:] = (22.5, 4.9) if rng.random() < 0.05 else box[2:]  # a double square root misses the last bit of it
         given, later = box, box.astype(np.float32)
         for factor in (2.0, 4.0):
             assert relo_track.crop_window(given, factor) == crop.crop_window(given, factor)
