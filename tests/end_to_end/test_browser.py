@@ -205,6 +205,7 @@ def test_a_film_is_corrected_stepped_through_and_begun_again(opened, film, tmp_p
 def test_without_webcodecs_it_seeks_to_every_frame(opened, film):
     page = opened("&seek=1")
     choose(page, film)
+    page.click("#restart")  # the frame that is shown already
     page.evaluate(WATCH)
     page.click("#heatmap")
     draw(page, BOX)
@@ -213,13 +214,21 @@ def test_without_webcodecs_it_seeks_to_every_frame(opened, film):
     assert shown == [(k, k) for k in range(len(shown))]
 
 
-def test_a_camera_is_tracked(opened):
+def test_a_camera_is_tracked(opened, tmp_path):
     page = opened()
     page.click("#camera")
     page.wait_for("document.getElementById('app').dataset.state === 'box'")
     draw(page, (200, 100, 80, 80))
     page.wait_for("Number(document.getElementById('frame').textContent.split(' ')[1]) > 3")
     assert page.text("#found") in ("found", "lost") and 0 <= float(page.text("#score")) <= 1
+    # What cannot be opened pauses it: it goes on behind the frame that was tracked last.
+    page.choose_file("#file", write_text(tmp_path / "notes.mp4", "no film"))
+    page.wait_for("!document.getElementById('message').hidden")
+    number = int(page.text("#frame").split()[1])
+    page.wait_for(STANDS)
+    page.click("#play")
+    page.wait_for(f"Number(document.getElementById('frame').textContent.split(' ')[1]) > {number + 1}")
+    page.evaluate("document.getElementById('message').textContent = ''")
     page.click("#other")
     page.wait_for("document.getElementById('app').dataset.state === 'empty'")
 

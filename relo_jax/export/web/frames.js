@@ -133,7 +133,7 @@ async function videoElement(load) {
 // Seeks to each frame. A frame is shown when the browser presents one of its time.
 class SoughtFilm {
   constructor(about, video) {
-    Object.assign(this, about, { video, expected: 0 });
+    Object.assign(this, about, { video, expected: 0, sought: null, shown: null });
   }
 
   get length() {
@@ -158,9 +158,10 @@ class SoughtFilm {
   // Returns the time of the frame that is shown after seeking to a time.
   async show(time) {
     const { video } = this;
+    if (time === this.sought) return this.shown; // the browser would present nothing, and say nothing
     const presented = new Promise((resolve) => video.requestVideoFrameCallback((now, { mediaTime }) => resolve(mediaTime)));
-    video.currentTime = time;
-    return presented;
+    video.currentTime = this.sought = time;
+    return (this.shown = await presented);
   }
 
   close() {

@@ -4,9 +4,10 @@ const TRIED = "relo: the service worker was tried";
 
 // Resolves when the page is as isolated as it will get; not at all if it is about to be loaded again.
 export async function isolate() {
-  if (crossOriginIsolated || !isSecureContext || !navigator.serviceWorker || sessionStorage.getItem(TRIED)) return;
-  sessionStorage.setItem(TRIED, "yes");
+  if (crossOriginIsolated || !isSecureContext || !navigator.serviceWorker) return;
   try {
+    if (sessionStorage.getItem(TRIED)) return;
+    sessionStorage.setItem(TRIED, "yes");
     await navigator.serviceWorker.register("service-worker.js");
     await navigator.serviceWorker.ready;
   } catch {

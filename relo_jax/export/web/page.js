@@ -85,6 +85,9 @@ function start(backend) {
 
 // ---- The film
 
+// A film by WebCodecs, or by seeking, as openFilm chooses.
+const filmOf = (blob, name) => openFilm(blob, name, options.has("seek") || undefined);
+
 async function open(opening, box = null) {
   $("message").hidden = true;
   stop();
@@ -98,7 +101,7 @@ async function open(opening, box = null) {
     await goTo(0);
   });
   if (isOpen && box) await begin(box);
-  else if (film?.isLive) watch();
+  else if (film?.isLive && last === null) watch();
 }
 
 function forget() {
@@ -293,12 +296,13 @@ $("redraw").onclick = () => {
   asksForBox = true;
   pause();
 };
-$("restart").onclick = () => {
+$("restart").onclick = async () => {
   stop();
-  inTurn(() => {
+  await inTurn(() => {
     forget();
     return goTo(0);
   });
+  if (film?.isLive && last === null) watch();
 };
 $("other").onclick = () => {
   stop();
@@ -313,15 +317,18 @@ $("other").onclick = () => {
 };
 $("file").onchange = ({ target }) => {
   const file = target.files[0];
-  if (file) open(() => openFilm(file, file.name, options.has("seek") || undefined));
+  if (file) open(() => filmOf(file, file.name));
   target.value = ""; // the same file may be chosen again
 };
 $("camera").onclick = () => open(openCamera);
 $("heatmap").onchange = show;
-$("backend").onchange = async ({ target }) => {
+$("backend").onchange = ({ target }) => {
   pause();
-  (await tracker.catch(() => null))?.stop();
-  start(target.value);
+  // Behind the frame that is under way: a tracker that is stopped answers no more.
+  inTurn(async () => {
+    (await tracker.catch(() => null))?.stop();
+    start(target.value);
+  });
   $("restart").click();
 };
 $("csv").onclick = () => download(asCsv(results), `${nameOfFilm()}.csv`, "text/csv");
@@ -348,20 +355,24 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
   const file = event.dataTransfer.files[0];
-  if (file) open(() => openFilm(file, file.name, options.has("seek") || undefined));
+  if (file) open(() => filmOf(file, file.name));
 });
 
 // ---- The start
 
-await isolate();
-const folder = await (await fetch("page.json")).json(); // what the folder has
-const backends = folder.webgpu && (await hasWebGPU()) ? ["webgpu", "wasm"] : ["wasm"];
-const backend = backends.includes(options.get("backend")) ? options.get("backend") : backends[0];
-$("backend-field").hidden = backends.length === 1;
-$("backend").value = backend;
-start(backend);
-if (folder.example) {
-  const { file, box } = folder.example;
-  $("example").hidden = false;
-  $("example").onclick = () => open(async () => openFilm(await (await fetch(file)).blob(), file), box);
+async function prepare() {
+  await isolate();
+  const folder = await (await fetch("page.json")).json(); // what the folder has
+  const backends = folder.webgpu && (await hasWebGPU()) ? ["webgpu", "wasm"] : ["wasm"];
+  const backend = backends.includes(options.get("backend")) ? options.get("backend") : backends[0];
+  $("backend-field").hidden = backends.length === 1;
+  $("backend").value = backend;
+  start(backend);
+  if (folder.example) {
+    const { file, box } = folder.example;
+    $("example").hidden = false;
+    $("example").onclick = () => open(async () => filmOf(await (await fetch(file)).blob(), file), box);
+  }
 }
+
+prepare().catch(complain);
