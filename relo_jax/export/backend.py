@@ -35,8 +35,9 @@ from relo_jax.tracking.targets import Box, VideoTargets
 from relo_jax.tracking.tracker import MultiTracker, Tracker
 
 TRACKER_FILE = "tracker.json"
-_BAKED = "window_power"  # the option that is a constant of the graph
-_OPTIONS = (_BAKED, *relo_track.OPTIONS, *confidence.FIELDS)
+_WINDOW_POWER = "window_power"
+_BAKED = (_WINDOW_POWER, *confidence.FIELDS)  # options that are constants of the graph
+_OPTIONS = (*_BAKED, *relo_track.OPTIONS)
 
 
 class Exported:
@@ -90,18 +91,20 @@ class Exported:
     @property
     def baked(self) -> float | None:
         """The window power of graphs that are there; None if they are made with any."""
-        return self.config["tracker"][_BAKED] if self._source is None else None
+        return self.config["tracker"][_WINDOW_POWER] if self._source is None else None
 
     def network(self, options: dict) -> relo_track.Network:
         """The opened graphs, for all options of a tracker.
 
         Raises:
-          UserError: the window power is not that of the graphs; they cannot be opened.
+          UserError: the window power or a weight of the score is not that of the graphs; they cannot be opened.
         """
-        if self.baked is not None and options[_BAKED] != self.baked:
+        made_with = options if self._source is not None else self.config["tracker"]
+        if differing := [name for name in _BAKED if options[name] != made_with[name]]:
+            name = differing[0]
             raise UserError(
-                f"window_power is {options[_BAKED]:g}, but the graphs of {self.checkpoint} were made with "
-                f"{self.baked:g}: leave it out, or give the checkpoint that they were exported from"
+                f"{name} is {options[name]:g}, but the graphs of {self.checkpoint} were made with "
+                f"{made_with[name]:g}: leave it out, or give the checkpoint that they were exported from"
             )
         if self._opened is None or self._opened[0] != options:
             folder = Path(self.checkpoint) if self._source is None else self._exported(self._source, options)
@@ -169,7 +172,8 @@ def open_exported(
       precision: of the graphs: "float32", "float16" or "int8".
       threads: of the processor; None: all.
       provider: of ONNX Runtime, such as "CUDAExecutionProvider"; a device of OpenVINO, such as "GPU". None: the CPU.
-      **options: options of `Tracker` to replace. The window power of graphs that are there is fixed.
+      **options: options of `Tracker` to replace. Window power and weights of the score of graphs that are there are
+        fixed.
 
     Raises:
       UserError: see `Tracker.from_pretrained`; graphs that lack this precision or do not belong together.
@@ -240,7 +244,7 @@ class _OnGraphs(VideoTargets):
 
     def _look(self, frame: np.ndarray) -> list[Look]:
         grid = self._network.config["grid"]
-        window = hann_window(grid, self._options[_BAKED]).reshape(grid, grid)
+        window = hann_window(grid, self._options[_WINDOW_POWER]).reshape(grid, grid)
         return [
             Look(
                 one.box, one.score, one.found, one.response, policy=one.policy, value=None,

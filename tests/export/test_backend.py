@@ -123,6 +123,11 @@ def test_a_backend_that_is_not_installed_is_named_with_its_extra(exported, video
     )
 
 
+def test_weights_of_the_score_are_part_of_the_graphs(exported):
+    with pytest.raises(UserError, match="score_bias is 7, but the graphs of .* were made with -2: leave"):
+        relo_jax.open_exported(exported, score_bias=7.0)
+
+
 def test_an_export_that_lacks_a_field_is_to_be_made_again(exported, tmp_path):
     described = json.loads((exported / "tracker.json").read_text())
     del described["model"]
