@@ -55,12 +55,12 @@ class Graph:
         finally:
             self._scope.pop()
 
-    def input(self, name: str, dtype: Any, shape: Sequence[int]) -> str:
+    def input(self, name: str, dtype: Any, shape: Sequence[int | None]) -> str:
         """An input of the graph."""
         self._inputs.append(_value(name, dtype, shape))
         return name
 
-    def output(self, name: str, x: str, dtype: Any, shape: Sequence[int]) -> None:
+    def output(self, name: str, x: str, dtype: Any, shape: Sequence[int | None]) -> None:
         """Names a result as an output of the graph."""
         self._nodes.append(helper.make_node("Identity", [x], [name], name=f"output/{name}"))
         self._outputs.append(_value(name, dtype, shape))
@@ -143,5 +143,5 @@ class Graph:
         return full if count == 1 else f"{full}_{count}"
 
 
-def _value(name: str, dtype: Any, shape: Sequence[int]) -> onnx.ValueInfoProto:
+def _value(name: str, dtype: Any, shape: Sequence[int | None]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(shape))

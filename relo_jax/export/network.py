@@ -68,8 +68,8 @@ def main_block(
         normalised = graph.normalised(x, width)
         halves = (np.split(np.asarray(array), 2, axis=-1) for array in block.gate_up)
         gate, up = (Linear(*arrays) for arrays in zip(*halves, strict=True))
-        gate = graph.silu(graph.linear(normalised, gate, "gate"))
-        hidden = graph.add("Mul", gate, graph.linear(normalised, up, "up"))
+        gated = graph.silu(graph.linear(normalised, gate, "gate"))
+        hidden = graph.add("Mul", gated, graph.linear(normalised, up, "up"))
         return graph.add("Add", x, graph.linear(graph.normalised(hidden, 3 * width), block.down, "down"))
 
 
@@ -92,17 +92,21 @@ def tower(graph: Graph, tower: Tower, x: str, inside: str | None = None) -> str:
             kernel = kernel.reshape(groups, 3, 3, -1, kernel.shape[-1]).transpose(0, 4, 3, 1, 2)
             kernel = kernel.reshape(-1, *kernel.shape[2:])
         name = f"convolution{index}"
-        kernel = graph.constant(kernel, np.float32, f"{name}.kernel")
-        bias = graph.constant(bias.ravel(), np.float32, f"{name}.bias")
-        x = graph.add("Conv", x, kernel, bias, name=name, pads=pads, group=groups if index else 1)
+        arrays = _arrays(graph, kernel, bias, name)
+        x = graph.add("Conv", x, *arrays, name=name, pads=pads, group=groups if index else 1)
         x = graph.add("Relu", x)
         if inside is not None and index < 3:  # the last is the chosen cell itself
             inside = graph.slice(graph.slice(inside, 1, -1, 2), 1, -1, 3)
             x = graph.add("Mul", x, inside)  # as the padding of the whole map would be
     kernel = np.asarray(tower.out.kernel).transpose(0, 2, 1)
-    kernel = graph.constant(kernel.reshape(-1, kernel.shape[-1], 1, 1), np.float32, "out.kernel")
-    bias = graph.constant(np.ravel(tower.out.bias), np.float32, "out.bias")
-    return graph.add("Conv", x, kernel, bias, name="out", group=groups)
+    arrays = _arrays(graph, kernel.reshape(-1, kernel.shape[-1], 1, 1), np.asarray(tower.out.bias), "out")
+    return graph.add("Conv", x, *arrays, name="out", group=groups)
+
+
+def _arrays(graph: Graph, kernel: np.ndarray, bias: np.ndarray, name: str) -> list[str]:
+    """Kernel and bias of a convolution, float32."""
+    parts = {"kernel": kernel, "bias": bias.ravel()}
+    return [graph.constant(array, np.float32, f"{name}.{part}") for part, array in parts.items()]
 
 
 def clamped_sigmoid(graph: Graph, x: str) -> str:

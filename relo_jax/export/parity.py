@@ -103,10 +103,9 @@ class _Recorder:
         self._keep(tokens=_centered(state.tokens), reference=state.reference)
         state, result, policy = self._advance(self.variables, state, crops)
         box = np.asarray(result.box_cxcywh_norm)
-        self._keep(box=box, response=result.response, score=result.score)
-        self._keep(policy=policy)
+        self._keep(box=box, response=result.response, score=result.score, policy=policy)
         height, width = np.array([frame.shape[:2] for frame in frames], np.float32).T
-        self.boxes = clip_box_xywh(box_from_crop(box, self.boxes, factors, self.size), height, width)
+        self.boxes = np.asarray(clip_box_xywh(box_from_crop(box, self.boxes, factors, self.size), height, width))
         return state
 
     @cached_property

@@ -32,6 +32,9 @@ import numpy as np
 
 FORMAT = 1  # of tracker.json
 OPTIONS = ("update_interval", "update_threshold", "found_threshold", "found_frames")
+FIELDS = (
+    "graphs", "state", "batch", "templates", "search_size", "template_size", "search_factor", "template_factor", *OPTIONS
+)  # fmt: skip
 MARGIN = 10  # pixels of the frame that a box covers at least, on each axis
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -269,13 +272,17 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "tracker.json"
     try:
         config = json.loads(path.read_text())
-        found, _ = config["format"], config["graphs"]
+        found = config["format"]
     except FileNotFoundError:
         raise TrackerError(f"{folder} has no tracker.json: give a folder that relo export wrote") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackerError(f"{path} cannot be read ({error!r}): export again") from None
     if found != FORMAT:
         raise TrackerError(f"{path} has format {found}, and this file reads {FORMAT}: take the relo_track.py beside it")
+    if missing := [name for name in FIELDS if name not in config]:
+        raise TrackerError(f"{path} has no field {missing[0]!r}: export again")
+    if config["batch"] is None:
+        raise TrackerError(f"{folder} has programs of StableHLO, which JAX runs: export without --format stablehlo")
     return config
 
 
@@ -283,6 +290,10 @@ def _checked(folder: Path, graph: dict[str, Any]) -> Path:
     """The file of a graph, if it is the one that tracker.json was written with. Raises TrackerError."""
     for entry in (graph, *filter(None, [graph.get("data")])):
         path = folder / entry["file"]
+        if path.parent != folder:
+            raise TrackerError(
+                f"{folder}/tracker.json names {entry['file']}, which is not in that folder: export again"
+            )
         if not path.is_file():
             raise TrackerError(f"{folder} has no {entry['file']}, which its tracker.json names: copy the whole folder")
         content: Any = np.memmap(path, np.uint8, "r") if path.stat().st_size else b""

@@ -69,7 +69,9 @@ class Source:
           batch: B; None: any.
         """
         config = self.config
-        shapes = {"tokens": (carried_rows(config), batch, config.temporal_tokens, config.width)}
+        shapes: dict[str, tuple[int | None, ...]] = {
+            "tokens": (carried_rows(config), batch, config.temporal_tokens, config.width)
+        }
         return {**shapes, "reference": (batch, config.width)} if self.calibrated else shapes
 
 

@@ -76,6 +76,7 @@ class _Step:
             chosen = self._choose(weighted)
         near, on_map = self._neighbourhood(features, chosen)
         box = self._box(near, on_map, chosen)
+        reference: str | None = None
         if is_heatmap:
             policy = graph.add("Div", scores, self._sum(scores))
             score = graph.add("GatherElements", scores, chosen.action, axis=1)
@@ -88,7 +89,7 @@ class _Step:
         shape = (batch, self.grid, self.grid)
         graph.output("policy", graph.reshape(policy, *shape), np.float32, shape)
         graph.output("new_tokens", tokens, np.float32, shapes["tokens"])
-        if "reference" in states:
+        if reference is not None:
             graph.output("new_reference", reference, np.float32, shapes["reference"])
         return graph.model("step")
 
@@ -127,8 +128,7 @@ class _Step:
             entered = [graph.slice(x, self.cells, self.cells + n, 1)]
             x = graph.slice(x, 0, self.cells, 1)
         features = graph.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=LN_EPS)
-        tokens = [graph.reshape(tokens, 1, batch, n, config.width) for tokens in entered]
-        tokens = graph.concat(tokens, axis=0)
+        tokens = graph.concat([graph.reshape(one, 1, batch, n, config.width) for one in entered], axis=0)
         return features, tokens if deep else graph.float(tokens)
 
     def _choose(self, weighted: str) -> _Chosen:
@@ -152,8 +152,8 @@ class _Step:
             bounds = graph.constant(0, np.float32), graph.constant(grid - 1, np.float32)
             on_map = [graph.add("Clip", place, *bounds) for place in places]
             row, column = on_map
-            inside = [graph.add("Equal", a, b) for a, b in zip(on_map, places, strict=True)]
-            inside = graph.cast(graph.add("And", *inside), np.float32)
+            equal = [graph.add("Equal", a, b) for a, b in zip(on_map, places, strict=True)]
+            inside = graph.cast(graph.add("And", *equal), np.float32)
             inside = graph.reshape(inside, batch, side**2, 1)
             index = graph.add("Add", graph.add("Mul", row, graph.constant(grid, np.float32)), column)
             if batch > 1:
@@ -211,8 +211,8 @@ class _Step:
         """The highest cosine of the 3 x 3 cells to the reference, `[B, 1]`; and the new reference `[B, D]`."""
         graph, batch, width, side = self.graph, self.batch, self.config.width, 2 * REACH + 1
         with graph.scope("appearance"):
-            nine = [(REACH + i) * side + REACH + j for i in (-1, 0, 1) for j in (-1, 0, 1)]
-            nine = graph.constant(nine, np.int64, "nine")
+            places = [(REACH + i) * side + REACH + j for i in (-1, 0, 1) for j in (-1, 0, 1)]
+            nine = graph.constant(places, np.int64, "nine")
             cells = graph.add("Gather", near, nine, axis=1)
             length = graph.add("ReduceL2", cells, axes=[2], keepdims=1)
             unit = graph.add("Div", cells, graph.add("Max", length, graph.constant(1e-6, np.float32)))

@@ -60,7 +60,7 @@ def export(
     described = folder.description(source, static)
     with atomic_folder(out) as unfinished:
         recorded = parity.record(source, batch)
-        np.savez_compressed(unfinished / folder.PARITY_FILE, **recorded)
+        np.savez_compressed(unfinished / folder.PARITY_FILE, **recorded)  # type: ignore[arg-type]
         template = unfinished / f"template{files.SUFFIX}"
         entry = files.write_template(source, static, template)
         for name in names:

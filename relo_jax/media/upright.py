@@ -24,7 +24,7 @@ def upright_rgb(picture: av.VideoFrame) -> np.ndarray:
     """
     image = picture.to_ndarray(format="rgb24")
     # `picture.side_data` and the picture would refer to each other, and dozens of pictures wait to be collected.
-    matrix = SideDataContainer(picture).get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]  # stubs say str
+    matrix = SideDataContainer(picture).get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload,call-arg]  # stubs lack both
     if matrix is None:
         return image
     # Columns x and y of the picture go to (a, b) and (c, d), in fixed point with the sign that matters here.

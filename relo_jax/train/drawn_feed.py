@@ -6,7 +6,7 @@ the frames of a clip draw their own frames of it.
 
 import sys
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -64,7 +64,8 @@ class DrawnFeed:
             warning = "config.data changed since the last checkpoint: from here on the run draws other clips"
             tqdm.write(warning, file=sys.stderr)
         self._replicated = NamedSharding(mesh, PartitionSpec())
-        self._draw = self._assets = None
+        self._draw: Any = None
+        self._assets: Any = None
 
     def __enter__(self) -> Self:
         return self

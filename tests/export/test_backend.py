@@ -8,7 +8,7 @@ import pytest
 
 import relo_jax
 from relo_jax.errors import UserError
-from relo_jax.export import backend, write
+from relo_jax.export import backend, relo_track, write
 from relo_jax.tracking.tracker import MultiTracker, Tracker
 from tests import command
 
@@ -77,7 +77,9 @@ def test_any_other_checkpoint_is_exported_once_into_the_cache(source, tmp_path, 
     def export(source, folder, precisions):
         made.append((source.options["window_power"], folder, precisions))
         folder.mkdir()
-        (folder / "tracker.json").write_text(json.dumps({"format": 1, "graphs": {}}))
+        (folder / "tracker.json").write_text(
+            json.dumps({**dict.fromkeys(relo_track.FIELDS, 1), "format": 1, "graphs": {}})
+        )
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(backend.Source, "of", lambda checkpoint: source)

@@ -166,6 +166,17 @@ def change(**fields):
         (lambda folder: (folder / "step.onnx").write_bytes(b""), {}, "step.onnx does not belong to the tracker.json"),
         (lambda folder: (folder / "tracker.json").unlink(), {}, "has no tracker.json: give a folder that relo export"),
         (lambda folder: (folder / "tracker.json").write_text("{"), {}, "tracker.json cannot be read"),
+        (
+            lambda folder: (folder / "tracker.json").write_text('{"format": 1}'),
+            {},
+            "has no field 'graphs': export again",
+        ),
+        (change(batch=None), {}, "has programs of StableHLO, which JAX runs: export without"),
+        (
+            change(graphs={"float32": {"template": {"file": "../step.onnx"}}}),
+            {},
+            "tracker.json names ../step.onnx, which is not in that folder",
+        ),
         (change(format=2), {}, "has format 2, and this file reads 1: take the relo_track.py beside it"),
         (change(), {"precision": "int4"}, "has no graphs in 'int4', only in float32"),
         (change(), {"backend": "tensorrt"}, "no backend 'tensorrt' .known: onnxruntime, openvino."),

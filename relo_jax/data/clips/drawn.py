@@ -10,6 +10,7 @@ frames and augmentation are those of `relo_jax.data.clips.plan`. The random numb
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass, replace
 
@@ -103,7 +104,8 @@ class DrawnClips:
         numbers = first + jnp.arange(count)
         keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.fold_in(key, 1), number))(numbers)
         families = _families(jax.random.fold_in(key, 0), numbers, assets)
-        scenes, plans = jax.vmap(lambda *of_clip: _planned(*of_clip, assets, options, clip))(keys, numbers, families)
+        planned = functools.partial(_planned, assets=assets, options=options, clip=clip)
+        scenes, plans = jax.vmap(planned)(keys, numbers, families)
         effects = Effects.of(options)
 
         def pictures(which, effects):

@@ -67,7 +67,7 @@ def fold(path: Array, low: ArrayLike, high: ArrayLike) -> Array:
     """Reflects a path at the limits low and high, like a ball at a wall."""
     span = jnp.maximum(jnp.subtract(high, low), 1e-6)
     phase = jnp.mod(path - low, 2 * span)
-    return low + jnp.minimum(phase, 2 * span - phase)
+    return jnp.add(low, jnp.minimum(phase, 2 * span - phase))
 
 
 def jumps(supply: Supply, frames: int, probability: ArrayLike, low: float, high: float) -> Array:

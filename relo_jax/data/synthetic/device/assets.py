@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.struct
 import numpy as np
 from jax import Array
@@ -39,14 +41,15 @@ def load(seed: int, size: int) -> Assets:
     bank = textures.bank(seed, size)
     stock = objects.stock(bank, seed)
     flat = [texels.pack(images).reshape(size, -1) for images in (bank.textures, bank.halves)]
-    return Assets(
-        textures=np.concatenate(flat, 1),
-        scenic=bank.scenic.astype(np.int32),
-        shades=bank.shades[..., 0].astype(np.float32) / 255,
-        stock=np.stack([host_pyramid(piece.levels) for piece in stock]),
-        stock_corners=np.stack([[k.outline.min(0), k.outline.max(0)] for k in stock]).astype(np.float32),
-        tables=camera.Tables(noise=bank.noise, fields=bend_fields()),
-    )
+    arrays: dict[str, Any] = {
+        "textures": np.concatenate(flat, 1),
+        "scenic": bank.scenic.astype(np.int32),
+        "shades": bank.shades[..., 0].astype(np.float32) / 255,
+        "stock": np.stack([host_pyramid(piece.levels) for piece in stock]),
+        "stock_corners": np.stack([[k.outline.min(0), k.outline.max(0)] for k in stock]).astype(np.float32),
+    }
+    tables: dict[str, Any] = {"noise": bank.noise, "fields": bend_fields()}
+    return Assets(tables=camera.Tables(**tables), **arrays)
 
 
 def host_pyramid(levels: tuple[np.ndarray, ...]) -> np.ndarray:

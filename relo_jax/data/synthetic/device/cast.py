@@ -5,6 +5,7 @@ A scene has a slot for each layer that it may have. The slots of a role are neig
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import flax.struct
@@ -44,7 +45,8 @@ class Slots:
         ends = [0]
         for number in (options.clutter, options.distractors, 1, 1, LIMBS, _OCCLUDERS, 1):
             ends.append(ends[-1] + number)
-        return cls(*(slice(*pair) for pair in zip(ends, ends[1:], strict=False)), count=ends[-1])
+        roles = (slice(first, end) for first, end in itertools.pairwise(ends))
+        return cls(*roles, count=ends[-1])  # type: ignore[misc,arg-type]
 
 
 @flax.struct.dataclass

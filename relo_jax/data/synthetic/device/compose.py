@@ -80,18 +80,19 @@ def compose(key: Array, cast: Cast, options: Options) -> Scene:
     stretch = supply.normal(0, 1) * options.elongation
     target = _Target(center, sizes, stretch)
     maps = _layer_maps(cast.corners[slots.body][0], center, sizes, aspect + stretch, angle)
-    body = _one(kept(maps), _gain(supply, paths), *_bend(supply, paths, options), _BODY)
+    gain, (bending, field) = _gain(supply, paths), _bend(supply, paths, options)
+    body = _one(kept(maps), gain, bending, field, _BODY)
     limb_depth = jnp.where(supply.happens(0.5), _UNDER, _OVER)
     keys = jax.random.split(jax.random.fold_in(key, 1), 6)
     many = lambda function, role, k: _many(function, keys[k], cast.corners[role])
     joined = _joined([
-        many(lambda *at: _clutter(*at, options, scene_maps), slots.clutter, 0),
-        many(lambda *at: _distractor(*at, options, target), slots.distractors, 1),
-        many(lambda *at: _carrier(*at, body), slots.carrier, 2),
+        many(lambda key, at: _clutter(key, at, options, scene_maps), slots.clutter, 0),
+        many(lambda key, at: _distractor(key, at, options, target), slots.distractors, 1),
+        many(lambda key, at: _carrier(key, at, body), slots.carrier, 2),
         body,
-        many(lambda *at: _limb(*at, body, limb_depth), slots.limbs, 3),
-        many(lambda *at: _occluder(*at, scene_maps, target), slots.occluders, 4),
-        many(lambda *at: _shadow(*at, options, scene_maps), slots.shadow, 5),
+        many(lambda key, at: _limb(key, at, body, limb_depth), slots.limbs, 3),
+        many(lambda key, at: _occluder(key, at, scene_maps, target), slots.occluders, 4),
+        many(lambda key, at: _shadow(key, at, options, scene_maps), slots.shadow, 5),
     ])  # fmt: skip
     layers = Layers(pieces=cast.pieces, present=cast.present, **vars(kept(joined)))
     return _filmed(supply, paths, options, cast.background, background_maps, layers)

@@ -19,8 +19,7 @@ _SPOTS = 7
 _DETAILS = 3
 
 
-@flax.struct.dataclass
-class Appearance:
+class Appearance(flax.struct.PyTreeNode):
     """The recipe of an object; see the host's class."""
 
     polygons: Array  # [5, 48, 2]

@@ -40,7 +40,7 @@ class Supply:
 
     def uniform(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, shape: Shape = ()) -> Array:
         """U(low, high)."""
-        return low + (high - low) * self._take(self._uniform, shape)
+        return low + jnp.subtract(high, low) * self._take(self._uniform, shape)
 
     def log_uniform(self, low: ArrayLike, high: ArrayLike, shape: Shape = ()) -> Array:
         """exp(U(log low, log high)) of numbers that are known when the program is traced."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +20,13 @@ _EVEN = np.uint32(0x00FF00FF)  # channels 0 and 2 of a word, with room for a pro
 _HALVES = np.uint32(0x00800080)
 
 
-def pack(image: Array | np.ndarray) -> Array | np.ndarray:
-    """Words uint32 [...] of an image [..., C] with up to four channels in 0 to 255."""
+def pack(image: Any) -> Any:
+    """Words uint32 [...] of an image [..., C] with up to four channels in 0 to 255; NumPy's or JAX's, as that."""
     return join([image[..., c].astype(np.uint32) for c in range(image.shape[-1])])
 
 
-def join(channels: Sequence[Array | np.ndarray]) -> Array | np.ndarray:
-    """Words uint32 [...] of up to four channels uint32 [...]."""
+def join(channels: Sequence[Any]) -> Any:
+    """Words uint32 [...] of up to four channels uint32 [...]; NumPy's or JAX's, as those."""
     word = channels[0]
     for c, channel in enumerate(channels[1:], 1):
         word = word | (channel << np.uint32(8 * c))
