@@ -32,9 +32,7 @@ import numpy as np
 
 FORMAT = 1  # of tracker.json
 OPTIONS = ("update_interval", "update_threshold", "found_threshold", "found_frames")
-FIELDS = (
-    "graphs", "state", "batch", "templates", "search_size", "template_size", "search_factor", "template_factor", *OPTIONS
-)  # fmt: skip
+FIELDS = (*"graphs state batch templates search_size template_size search_factor template_factor".split(), *OPTIONS)
 MARGIN = 10  # pixels of the frame that a box covers at least, on each axis
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -290,11 +288,7 @@ def _checked(folder: Path, graph: dict[str, Any]) -> Path:
     """The file of a graph, if it is the one that tracker.json was written with. Raises TrackerError."""
     for entry in (graph, *filter(None, [graph.get("data")])):
         path = folder / entry["file"]
-        if path.parent != folder:
-            raise TrackerError(
-                f"{folder}/tracker.json names {entry['file']}, which is not in that folder: export again"
-            )
-        if not path.is_file():
+        if path.parent != folder or not path.is_file():
             raise TrackerError(f"{folder} has no {entry['file']}, which its tracker.json names: copy the whole folder")
         content: Any = np.memmap(path, np.uint8, "r") if path.stat().st_size else b""
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:

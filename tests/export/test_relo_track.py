@@ -175,7 +175,7 @@ def change(**fields):
         (
             change(graphs={"float32": {"template": {"file": "../step.onnx"}}}),
             {},
-            "tracker.json names ../step.onnx, which is not in that folder",
+            "has no ../step.onnx, which its tracker.json names",
         ),
         (change(format=2), {}, "has format 2, and this file reads 1: take the relo_track.py beside it"),
         (change(), {"precision": "int4"}, "has no graphs in 'int4', only in float32"),
