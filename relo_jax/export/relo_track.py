@@ -32,7 +32,9 @@ import numpy as np
 
 FORMAT = 1  # of tracker.json
 OPTIONS = ("update_interval", "update_threshold", "found_threshold", "found_frames")
-FIELDS = (*"graphs state batch templates search_size template_size search_factor template_factor".split(), *OPTIONS)
+COUNTS = ("batch", "templates", "search_size", "template_size", "grid")  # fields of tracker.json, from 1
+NUMBERS = ("search_factor", "template_factor", *OPTIONS)
+MOST_NUMBERS = 1 << 26  # of a state
 MARGIN = 10  # pixels of the frame that a box covers at least, on each axis
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -273,15 +275,40 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         found = config["format"]
     except FileNotFoundError:
         raise TrackerError(f"{folder} has no tracker.json: give a folder that relo export wrote") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrackerError(f"{path} cannot be read ({error!r}): export again") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TrackerError(f"{path} cannot be read ({error!r:.200}): export again") from None
     if found != FORMAT:
-        raise TrackerError(f"{path} has format {found}, and this file reads {FORMAT}: take the relo_track.py beside it")
-    if missing := [name for name in FIELDS if name not in config]:
-        raise TrackerError(f"{path} has no field {missing[0]!r}: export again")
-    if config["batch"] is None:
+        message = f"{path} has format {found!r:.20}, and this file reads {FORMAT}: take the relo_track.py beside it"
+        raise TrackerError(message)
+    if config.get("batch", 0) is None:
         raise TrackerError(f"{folder} has programs of StableHLO, which JAX runs: export without --format stablehlo")
+    fits = {name: _is_count(config.get(name)) for name in COUNTS}
+    fits |= {name: type(config.get(name)) in (int, float) and math.isfinite(config[name]) for name in NUMBERS}
+    fits |= {"state": _is_state(config.get("state")), "graphs": _are_graphs(config.get("graphs"))}
+    if wrong := [name for name, fit in fits.items() if not fit]:
+        name = wrong[0]
+        what = f"{name} is {config[name]!r:.100}" if name in config else f"there is no field {name!r}"
+        raise TrackerError(f"{path}: {what}: export again")
     return config
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value < 1 << 16
+
+
+def _is_state(value: Any) -> bool:
+    shapes = list(value.values()) if isinstance(value, dict) else [None]
+    lists = all(isinstance(shape, list) and all(map(_is_count, shape)) for shape in shapes)
+    return lists and all(math.prod(shape) <= MOST_NUMBERS for shape in shapes)
+
+
+def _are_graphs(value: Any) -> bool:
+    if not isinstance(value, dict) or not all(isinstance(graphs, dict) for graphs in value.values()):
+        return False
+    entries = [graphs.get(name) for graphs in value.values() for name in ("template", "step")]
+    entries += [entry["data"] for entry in entries if isinstance(entry, dict) and "data" in entry]
+    texts = lambda entry: all(isinstance(entry.get(name), str) for name in ("file", "sha256"))
+    return all(isinstance(entry, dict) and texts(entry) for entry in entries)
 
 
 def _checked(folder: Path, graph: dict[str, Any]) -> Path:

@@ -78,7 +78,9 @@ def test_any_other_checkpoint_is_exported_once_into_the_cache(source, tmp_path, 
         made.append((source.options["window_power"], folder, precisions))
         folder.mkdir()
         (folder / "tracker.json").write_text(
-            json.dumps({**dict.fromkeys(relo_track.FIELDS, 1), "format": 1, "graphs": {}})
+            json.dumps(
+                {**dict.fromkeys((*relo_track.COUNTS, *relo_track.NUMBERS), 1), "format": 1, "state": {}, "graphs": {}}
+            )
         )
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

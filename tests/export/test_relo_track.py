@@ -169,11 +169,16 @@ def change(**fields):
         (
             lambda folder: (folder / "tracker.json").write_text('{"format": 1}'),
             {},
-            "has no field 'graphs': export again",
+            "tracker.json: there is no field 'batch': export again",
         ),
+        (change(search_size="256"), {}, "tracker.json: search_size is '256': export again"),
+        (change(found_threshold=True), {}, "tracker.json: found_threshold is True: export again"),
+        (change(state={"tokens": [1 << 15, 1 << 15]}), {}, "tracker.json: state is .* export again"),
+        (change(graphs={"float32": {"template": 3, "step": 3}}), {}, "tracker.json: graphs is .* export again"),
+        (lambda folder: (folder / "tracker.json").write_text("[" * 100_000), {}, "tracker.json cannot be read"),
         (change(batch=None), {}, "has programs of StableHLO, which JAX runs: export without"),
         (
-            change(graphs={"float32": {"template": {"file": "../step.onnx"}}}),
+            change(graphs={"float32": dict.fromkeys(("template", "step"), {"file": "../step.onnx", "sha256": ""})}),
             {},
             "has no ../step.onnx, which its tracker.json names",
         ),

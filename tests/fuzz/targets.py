@@ -92,6 +92,15 @@ def _config_json(path):
     load._model_of(run_directory.read_json(path), path)
 
 
+def _tracker_json(path):
+    from relo_jax.export import backend, relo_track
+
+    path.replace(path.with_name("tracker.json"))
+    with backend.as_user_error():
+        config = relo_track.read_config(path.parent)
+        relo_track.Network(path.parent, precision=next(iter(config["graphs"]), ""))
+
+
 def _boxes(path):
     from relo_jax.data.datasets.annotations import may_be_corners, read_boxes
 
@@ -187,6 +196,7 @@ TARGETS = {
     "safetensors": Target(_safetensors, ".safetensors", ("relo_jax.checkpoints.pytorch.safetensors_file",)),
     "msgpack": Target(_msgpack, ".msgpack", ("relo_jax.checkpoints.",)),
     "config_json": Target(_config_json, ".json", ("relo_jax.checkpoints.", "relo_jax.config.")),
+    "tracker_json": Target(_tracker_json, ".json", ("relo_jax.export.relo_track",)),
     "boxes": Target(_boxes, ".txt", ("relo_jax.data.datasets.annotations",)),
     "flags": Target(_flags, ".txt", ("relo_jax.data.datasets.annotations",)),
     "regions": Target(_regions, ".txt", ("relo_jax.data.datasets.",)),

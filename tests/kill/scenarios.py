@@ -219,6 +219,11 @@ SCENARIOS = {
         ("convert", "given", "out.safetensors"), inputs=_golden, aims=("write", "rename out"), once=True,
         watches=(Watch(".out.*.unfinished.safetensors", share=0.5),),
     ),
+    "relo export": Scenario(
+        ("export", "given", "out", "--precision", "float32,float16"), inputs=_golden, once=True,
+        aims=("rename out", "write .out.unfinished/step.onnx", "write .out.unfinished/parity.npz",
+              "write .out.unfinished/tracker.json"),
+    ),
     "data build": Scenario(
         ("data", "build", "got10k", "--root", "GOT-10k", "--out", "built", "--split", "train", "--shard-mib", "0.02",
          "--no-tiles"),
