@@ -163,6 +163,8 @@ def run_and_step(path: Path) -> tuple[Path, int]:
     if path.parent.name == CHECKPOINTS and path.name.isdigit():
         return path.parent.parent, int(path.name)
     run = path.parent if path.name == CHECKPOINTS else path
+    if (run / "tracker.json").is_file():
+        raise UserError(f"{run} has exported graphs: relo track and relo eval run them with --backend onnxruntime")
     if not (run / CHECKPOINTS).is_dir():
         raise UserError(f"{run} is not a checkpoint: it has no directory {CHECKPOINTS}")
     steps = ocp.utils.checkpoint_steps(run.absolute() / CHECKPOINTS)

@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> None:
     if args.format != "onnx" and (args.web or args.auc):
         raise UserError(f"{'--web' if args.web else '--auc'} is for ONNX graphs: leave out --format {args.format}")
     additions = [*([add_page] if args.web else []), *([_add_auc(args)] if args.auc else [])]
+    if args.web:
+        page.check_page(args.batch, args.node_modules, not args.no_webgpu)
     source = write.Source.of(args.checkpoint, args.license)
     names = args.precision.split(",")
     described = write.export(source, args.output, names, args.batch, additions, args.format)

@@ -46,8 +46,9 @@ def run(args: argparse.Namespace) -> None:
 
 def _exported(args: argparse.Namespace, folder: Path) -> Path:
     from relo_jax.export import write
-    from relo_jax.export.page import write_page
+    from relo_jax.export.page import check_page, write_page
 
+    check_page(1, args.node_modules, not args.no_webgpu)
     add = lambda folder, described: write_page(folder, described, args.node_modules, not args.no_webgpu)
     write.export(write.Source.of(args.checkpoint), folder, additions=[add])
     return folder

@@ -34,9 +34,9 @@ from relo_jax.tracking.step import hann_window
 from relo_jax.tracking.targets import Box, VideoTargets
 from relo_jax.tracking.tracker import MultiTracker, Tracker
 
-TRACKER_FILE = "tracker.json"
 _WINDOW_POWER = "window_power"
 _BAKED = (_WINDOW_POWER, *confidence.FIELDS)  # options that are constants of the graph
+_MAKING_GRAPHS = ("config", "export", "geometry", "mdp", "model", "tracking")  # packages whose code the graphs follow
 _OPTIONS = (*_BAKED, *relo_track.OPTIONS)
 
 
@@ -81,7 +81,7 @@ class Exported:
             with as_user_error():
                 described = relo_track.read_config(checkpoint)
             if missing := [name for name in ("model", *_OPTIONS) if name not in described]:
-                raise UserError(f"{checkpoint}/{TRACKER_FILE} has no field {missing[0]!r}: export again")
+                raise UserError(f"{checkpoint}/{relo_track.TRACKER_FILE} has no field {missing[0]!r}: export again")
             self._described, self.model = described, RELO.from_config(described["model"])
             self.config: dict[str, Any] = {"tracker": {name: described[name] for name in _OPTIONS}}
             return
@@ -131,19 +131,24 @@ class Exported:
         cache = cache_folder("exported", "exported graphs")
         if cache is None:
             raise UserError(f"there is no folder for graphs: relo export {self.checkpoint} OUT, and --checkpoint OUT")
-        # Of the code that makes the graphs too.
-        made_by = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+        package = Path(__file__).parents[1]
+        code = sorted(path for name in _MAKING_GRAPHS for path in (package / name).glob("*.py"))
+        made_by = b"".join(path.read_bytes() for path in code)
         facts = [source.checkpoint, options, self.precision, hashlib.sha256(made_by).hexdigest()]
         folder = cache / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
         if not is_export(folder):
             print(f"exporting {self.checkpoint} for {self.backend}, the first time", file=sys.stderr)
-            write.export(replace(source, options=options), folder, [self.precision])
+            try:
+                write.export(replace(source, options=options), folder, [self.precision])
+            except UserError:
+                if not is_export(folder):  # else another process was faster
+                    raise
         return folder
 
 
 def is_export(path: object) -> bool:
     """Whether a checkpoint is a folder of `relo export`."""
-    return isinstance(path, (str, Path)) and (Path(path) / TRACKER_FILE).is_file()
+    return isinstance(path, (str, Path)) and (Path(path) / relo_track.TRACKER_FILE).is_file()
 
 
 def open_exported(

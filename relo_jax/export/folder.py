@@ -15,11 +15,11 @@ from typing import Any
 
 from relo_jax import __version__
 from relo_jax.errors import UserError
+from relo_jax.export.relo_track import FORMAT, TRACKER_FILE
 from relo_jax.export.source import Source
 from relo_jax.geometry.crop import SEARCH_FACTOR, TEMPLATE_FACTOR
 
-FORMAT = 1
-TRACKER_FILE, PARITY_FILE = "tracker.json", "parity.npz"
+PARITY_FILE = "parity.npz"
 CROP = (
     "square around the box, side ceil(sqrt(w h) factor), black outside the frame and in its last column and row if it "
     "reaches beyond them; OpenCV's integer bilinear resize of uint8 RGB"

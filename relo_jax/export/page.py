@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 from relo_jax.errors import UserError
@@ -25,16 +26,31 @@ def write_page(folder: Path, described: dict, node_modules: Path | None = None, 
     Raises:
       UserError: the graphs take several targets at a time; see `npm.copy`.
     """
-    if described["batch"] != 1:
-        raise UserError(f"--web: the page follows one target, and the graphs take {described['batch']}: omit --batch")
-    npm.copy(npm.RUNTIME, npm.RUNTIME.files | (npm.WEBGPU_FILES if webgpu else {}), folder, node_modules)
-    npm.copy(npm.FILMS, npm.FILMS.files, folder, node_modules)
+    _check_batch(described["batch"])
+    _copy_packages(folder, node_modules, webgpu)
     for file in sorted(PAGE.iterdir()):
         shutil.copyfile(file, folder / file.name)
     film, box = example()
     shutil.copyfile(film, folder / "example.mp4")
     content = {"webgpu": webgpu, "example": {"file": "example.mp4", "box": list(box)}}
     (folder / "page.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def check_page(batch: int, node_modules: Path | None = None, webgpu: bool = True) -> None:
+    """Raises the UserErrors of `write_page`, before graphs are made; npm fetches what is missing."""
+    _check_batch(batch)
+    with tempfile.TemporaryDirectory(prefix="relo-page-") as scratch:
+        _copy_packages(Path(scratch), node_modules, webgpu)
+
+
+def _check_batch(batch: int) -> None:
+    if batch != 1:
+        raise UserError(f"--web: the page follows one target, and the graphs take {batch}: omit --batch")
+
+
+def _copy_packages(folder: Path, node_modules: Path | None, webgpu: bool) -> None:
+    npm.copy(npm.RUNTIME, npm.RUNTIME.files | (npm.WEBGPU_FILES if webgpu else {}), folder, node_modules)
+    npm.copy(npm.FILMS, npm.FILMS.files, folder, node_modules)
 
 
 def sizes(folder: Path, described: dict) -> str:

@@ -13,12 +13,13 @@ Inputs and outputs are float32 in all of them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +43,23 @@ def step_in(precision: str, source: Source, batch: int) -> onnx.ModelProto:
 
 def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = [node.name for node in model.graph.node if node.op_type == "MatMul" and _QUANTISED.fullmatch(node.name)]
-    logging.getLogger().addFilter(_is_not_the_advice)
-    with tempfile.TemporaryDirectory(prefix="relo-int8-") as folder:
+    with _without_advice(), tempfile.TemporaryDirectory(prefix="relo-int8-") as folder:
         path = Path(folder) / "step.onnx"
         quantize_dynamic(
             model, path, op_types_to_quantize=["MatMul"], nodes_to_quantize=nodes, per_channel=True, reduce_range=True,
             weight_type=QuantType.QInt8,
         )  # fmt: skip
         return onnx.load(path)
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    logger = logging.getLogger()
+    logger.addFilter(_is_not_the_advice)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_not_the_advice)
 
 
 def _is_not_the_advice(record: logging.LogRecord) -> bool:

@@ -30,7 +30,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-FORMAT = 1  # of tracker.json
+TRACKER_FILE, FORMAT = "tracker.json", 1
 OPTIONS = ("update_interval", "update_threshold", "found_threshold", "found_frames")
 COUNTS = ("batch", "templates", "search_size", "template_size", "grid")  # fields of tracker.json, from 1
 NUMBERS = ("search_factor", "template_factor", *OPTIONS)
@@ -269,7 +269,7 @@ def check_box(box_xywh: Sequence[float], frame: np.ndarray) -> np.ndarray:
 
 def read_config(folder: str | Path) -> dict[str, Any]:
     """The values of an export's tracker.json. Raises TrackerError."""
-    path = Path(folder) / "tracker.json"
+    path = Path(folder) / TRACKER_FILE
     try:
         config = json.loads(path.read_text())
         found = config["format"]
@@ -297,7 +297,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_state(value: Any) -> bool:
-    shapes = list(value.values()) if isinstance(value, dict) else [None]
+    shapes: list[Any] = list(value.values()) if isinstance(value, dict) else [None]
     lists = all(isinstance(shape, list) and all(map(_is_count, shape)) for shape in shapes)
     return lists and all(math.prod(shape) <= MOST_NUMBERS for shape in shapes)
 
@@ -336,6 +336,8 @@ def _onnxruntime(path: Path, precision: str, threads: int | None, provider: str 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     session = onnxruntime.InferenceSession(path, options, providers=[provider or "CPUExecutionProvider"])
+    if provider and session.get_providers()[0] != provider:  # it falls back to the processor
+        raise TrackerError(f"onnxruntime cannot start {provider} here: are its libraries installed?")
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
 

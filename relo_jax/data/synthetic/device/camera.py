@@ -6,6 +6,8 @@ every device.
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -40,8 +42,8 @@ class Tables:
     fields: Array
 
 
-def take(scene, view, image: Array, tables: Tables, effects) -> Array:
-    """The camera's picture uint8 [S, S, 3] of an image float32 [S, S, 3]."""
+def take(scene: Any, view: Any, image: Array, tables: Tables, effects: Any) -> Array:
+    """The camera's picture uint8 [S, S, 3] of an image float32 [S, S, 3]; the others as in `scene.render`."""
     size, picture = image.shape[0], image
     if effects.optics:
         matrix = optics(size, scene.blur * view.scale, scene.pixel * view.scale)
