@@ -366,7 +366,9 @@ def track_video(tracker: Tracker, source: str, box: Sequence[float], save: str |
     """Tracks through a video, or a camera until Ctrl-C, and writes what was asked for. Returns a summary."""
     video, writer, seconds = cv2.VideoCapture(int(source) if source.isdigit() else source), None, 0.0
     rows: list[tuple[float, ...]] = []  # x, y, w, h, score, found
-    with contextlib.suppress(KeyboardInterrupt), open(boxes or os.devnull, "w") as lines:
+    announced = int(video.get(cv2.CAP_PROP_FRAME_COUNT))  # 0 or less: not known
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as files:
+        lines = files.enter_context(open(boxes or os.devnull, "w"))
         while (read := video.read())[0]:
             frame, start = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), time.perf_counter()
             if rows:
@@ -377,19 +379,20 @@ def track_video(tracker: Tracker, source: str, box: Sequence[float], save: str |
                 rows.append((*box, 1.0, True))
             seconds += time.perf_counter() - start
             lines.write(",".join(f"{value:.4f}" for value in rows[-1][:4]) + "\n")
-            if save is not None:
+            if save is not None and writer is None:
                 rate, size = video.get(cv2.CAP_PROP_FPS) or 25.0, frame.shape[1::-1]
-                writer = writer or cv2.VideoWriter(save, cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                writer = cv2.VideoWriter(save, cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                files.callback(writer.release)
                 if not writer.isOpened():
                     raise TrackerError(f"{save} cannot be written: give a name FILE.mp4 in a folder that exists")
+            if writer is not None:
                 writer.write(drawn(read[1], rows[-1]))
     if not rows:
         raise TrackerError(f"{source} has no frames that OpenCV can read")
-    if writer is not None:
-        writer.release()
     *_, scores, found = zip(*rows, strict=True)
+    count = f"{len(rows)} of {announced}" if announced > len(rows) else len(rows)  # interrupted, or not readable
     return (
-        f"{source}: {len(rows)} frames, mean score {np.mean(scores):.2f}, found in {sum(found):.0f}, "
+        f"{source}: {count} frames, mean score {np.mean(scores):.2f}, found in {sum(found):.0f}, "
         f"{len(rows) / seconds:.1f} frames/s without reading"
     )
 
