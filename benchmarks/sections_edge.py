@@ -11,7 +11,7 @@ PAGE = """# Edge devices and CPUs
 
 `relo export` makes graphs that other runtimes compute ([export.md](export.md)); this page has their speed on a CPU.
 `python -m benchmarks.tables` writes it from [`edge.jsonl`](../benchmarks/results/edge.jsonl). Measure your machine, in
-three minutes:
+five minutes:
 
 ```
 python -m benchmarks.edge
@@ -35,8 +35,7 @@ size, so numbers there differ.
 {measured}
 ## The paper's edge devices
 
-The paper measured on a "Jetson" and on a CPU that it calls "i9". {paper} Its machines, its code and its threads are
-others than those above: compare the figures of one table only.
+{paper}
 """
 
 
@@ -44,8 +43,12 @@ def page() -> str:
     """The text of docs/edge.md."""
     found = latest(rows("edge"), "variant")
     edge = EDGE["RELO-T256"]
-    paper = f"RELO-T256 tracks {edge.cpu} frames/s on the CPU and {edge.jetson} on the Jetson."
-    return PAGE.format(measured=_measured(found), paper=paper)
+    paper = (
+        'The paper measured on a "Jetson" and on a CPU that it calls "i9". '
+        f"RELO-T256 tracks {edge.cpu} frames/s on the CPU and {edge.jetson} on the Jetson. Its machines, its code and "
+        "its threads are others than those above: compare the figures of one table only."
+    )
+    return PAGE.format(measured=_measured(found), paper=wrapped(paper))
 
 
 def _measured(found: list[dict]) -> str:

@@ -140,25 +140,31 @@ def camera(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def tracked(fixtures):
-    """A tracker with the small checkpoint of the golden numbers."""
+def small_checkpoint(fixtures):
+    """Model and variables of the small checkpoint of the golden numbers."""
     from relo_jax.checkpoints.pytorch import convert
     from relo_jax.model import RELO
-    from relo_jax.tracking import tracker
     from tests.golden import FIELDS
 
     model = RELO.from_variant("tiny", **FIELDS)
-    variables = convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
-    return tracker.Tracker(model, variables, {"window_power": 1.0})
+    return model, convert.from_torch(fixtures / "relo_tiny.pth.tar", model)
 
 
 @pytest.fixture(scope="session")
-def saved(tracked, tmp_path_factory):
+def tracked(small_checkpoint):
+    """A tracker with the small checkpoint of the golden numbers."""
+    from relo_jax.tracking import tracker
+
+    return tracker.Tracker(*small_checkpoint, {"window_power": 1.0})
+
+
+@pytest.fixture(scope="session")
+def saved(small_checkpoint, tmp_path_factory):
     """A run directory with the weights of `tracked`."""
     from relo_jax.checkpoints import load as checkpoint
 
     path = tmp_path_factory.mktemp("runs") / "golden"
-    checkpoint.save_variables(path, tracked.model, tracked._engine.variables, {"window_power": 1.0})
+    checkpoint.save_variables(path, *small_checkpoint, {"window_power": 1.0})
     return path
 
 

@@ -269,9 +269,9 @@ def test_a_chunk_of_no_frames_is_one_line(chunk, trackers, panning):
         next(follow.follow(trackers["plain"], panning, BOX, chunk))
 
 
-def test_the_command_tracks_in_chunks(trackers, panning, tmp_path):
+def test_the_command_tracks_in_chunks(small_checkpoint, panning, tmp_path):
     film, run = tmp_path / "film.mp4", tmp_path / "run"
-    checkpoint.save_variables(run, trackers["plain"].model, trackers["plain"]._engine.variables, {"window_power": 1.0})
+    checkpoint.save_variables(run, *small_checkpoint, {"window_power": 1.0})
     with video.write_video(film, 25) as write:
         for frame in panning[:9]:
             write(frame)
