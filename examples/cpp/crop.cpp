@@ -35,9 +35,9 @@ Taps taps(int start, int side, int length, int size) {
 }  // namespace
 
 template <class T>
-Window crop_window(const std::array<T, 4>& box, T factor) {
+Window crop_window(const std::array<T, 4>& box, double factor) {
   const auto [x, y, w, h] = box;
-  const T square = w * h * (factor * factor);
+  const T square = w * h * static_cast<T>(factor * factor);
   T side = std::ceil(std::sqrt(square));
   if constexpr (std::is_same_v<T, float>) {  // as on an accelerator, whose square root may miss the last bit
     if ((side - 1) * (side - 1) >= square) side -= 1;
@@ -49,7 +49,7 @@ Window crop_window(const std::array<T, 4>& box, T factor) {
           static_cast<int>(std::nearbyint(y + T(0.5) * h - half)), static_cast<int>(side)};
 }
 
-template Window crop_window(const std::array<float, 4>&, float);
+template Window crop_window(const std::array<float, 4>&, double);
 template Window crop_window(const std::array<double, 4>&, double);
 
 std::vector<std::uint8_t> cut(const Image& frame, const Window& window, int size) {

@@ -25,7 +25,7 @@ struct Window {
 // The square around the centre of a box, with `factor` times the side of a square of its area. In double for the box
 // that is given, in float for those that follow.
 template <class T>
-Window crop_window(const std::array<T, 4>& box, T factor);
+Window crop_window(const std::array<T, 4>& box, double factor);
 
 // The window, resized to uint8 [size, size, 3] as cv::resize does it (bilinear, in integers); black outside the frame.
 // Where it touches or passes the right (bottom) border, the frame's last column (row) is lost: so does the release,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tracks through a video (with OpenCV) or through PPM files, and prints x,y,w,h,score,found of each frame.
+#include <charconv>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -47,6 +48,24 @@ void read_video(const std::string& path, const Visit& visit) {
 #endif
 }
 
+std::array<double, 4> parse_box(const std::string& text) {
+  std::array<double, 4> box{};
+  int end = 0;
+  const int count = std::sscanf(text.c_str(), "%lf,%lf,%lf,%lf%n", &box[0], &box[1], &box[2], &box[3], &end);
+  if (count != 4 || end != static_cast<int>(text.size()))
+    throw std::runtime_error("--box is " + text + ": give X,Y,W,H in pixels");
+  return box;
+}
+
+int parse_threads(const std::string& text) {
+  int threads = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, threads);
+  if (error != std::errc() || stop != end || threads < 1)
+    throw std::runtime_error("--threads is " + text + ": give a whole number from 1, or leave it out for all");
+  return threads;
+}
+
 int run(const std::vector<std::string>& arguments) {
   std::string folder, precision = "float32";
   std::array<double, 4> box{};
@@ -62,11 +81,12 @@ int run(const std::vector<std::string>& arguments) {
     if (++i == arguments.size()) throw std::runtime_error(name + " needs a value");
     const std::string& value = arguments[i];
     if (name == "--box") {
-      has_box = std::sscanf(value.c_str(), "%lf,%lf,%lf,%lf", &box[0], &box[1], &box[2], &box[3]) == 4;
+      box = parse_box(value);
+      has_box = true;
     } else if (name == "--precision") {
       precision = value;
     } else if (name == "--threads") {
-      threads = std::atoi(value.c_str());
+      threads = parse_threads(value);
     } else {
       throw std::runtime_error("there is no option " + name);
     }

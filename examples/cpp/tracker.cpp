@@ -25,7 +25,9 @@ nlohmann::json read_description(const std::string& folder) {
   const auto described = nlohmann::json::parse(file, nullptr, false);
   if (!described.is_object() || !described.contains("format")) refuse(path + " cannot be read: export again");
   if (described["format"] != kFormat) refuse(path + " has format " + described["format"].dump() + ", this reads 1");
-  if (described.at("batch") != 1) refuse(path + " is of graphs for several targets: export with --batch 1");
+  if (described.at("batch").is_null())
+    refuse(folder + " has programs of StableHLO, which JAX runs: export without --format stablehlo");
+  if (described["batch"] != 1) refuse(path + " is of graphs for several targets: export with --batch 1");
   return described;
 }
 
@@ -72,6 +74,10 @@ Tracker::Tracker(const std::string& folder, const std::string& precision, int th
   rules_ = {described.at("search_size"),      described.at("template_size"),   described.at("templates"),
             described.at("update_interval"),  described.at("found_frames"),    described.at("search_factor"),
             described.at("template_factor"),  described.at("found_threshold"), described.at("update_threshold")};
+  if (rules_.update_interval > 0 && rules_.templates != 2)
+    refuse(folder + "/tracker.json has update_interval " + std::to_string(rules_.update_interval) + ", but templates " +
+           std::to_string(rules_.templates) + ", and only the second of 2 is replaced: set update_interval to 0");
+  if (rules_.found_frames < 1) refuse(folder + "/tracker.json has no found_frames from 1: export again");
   ov::AnyMap settings{{"PERFORMANCE_HINT", "LATENCY"}};
   if (precision != "float16") settings["INFERENCE_PRECISION_HINT"] = "f32";  // else some processors take bfloat16
   if (threads > 0) settings["INFERENCE_NUM_THREADS"] = threads;
@@ -85,8 +91,10 @@ Tracker::Tracker(const std::string& folder, const std::string& precision, int th
   graphs_->encoder = open("template");
   graphs_->step = open("step");
   for (const auto& state : described.at("state").items()) graphs_->states.push_back(state.key());
-  const std::size_t size = rules_.search_size;
-  if (graphs_->step.get_tensor("search").get_shape() != ov::Shape{1, size, size, 3})
+  const auto takes = [](ov::InferRequest& graph, const char* name, std::size_t size) {
+    return graph.get_tensor(name).get_shape() == ov::Shape{1, size, size, 3};
+  };
+  if (!takes(graphs_->step, "search", rules_.search_size) || !takes(graphs_->encoder, "image", rules_.template_size))
     refuse("the graphs of " + folder + " and its tracker.json do not belong together: export again");
 }
 
@@ -119,10 +127,12 @@ Result Tracker::update(const Image& frame) {
   step.infer();
 
   const float score = step.get_tensor("score").data<float>()[0], response = step.get_tensor("response").data<float>()[0];
-  box_ = clip_box(box_from_crop(step.get_tensor("box").data<float>(), box_, window_.side, rules_.search_size), frame);
-  if (!std::all_of(box_.begin(), box_.end(), [](float v) { return std::isfinite(v); }) || !std::isfinite(score))
+  const float* relative = step.get_tensor("box").data<float>();
+  const Box box = clip_box(box_from_crop(relative, box_, window_.side, rules_.search_size), frame);
+  if (!std::all_of(box.begin(), box.end(), [](float v) { return std::isfinite(v); }) || !std::isfinite(score))
     refuse("the network's box is not finite: are its weights? Use another export");
-  window_ = crop_window(box_, static_cast<float>(rules_.search_factor));
+  box_ = box;
+  window_ = crop_window(box_, rules_.search_factor);
   for (const std::string& state : graphs_->states) graphs_->set(state, values(step.get_tensor("new_" + state)));
   ++frames_;
   if (rules_.update_interval > 0 && frames_ % rules_.update_interval == 0 && response > rules_.update_threshold) {
@@ -140,7 +150,7 @@ Result Tracker::update(const Image& frame) {
 
 template <class T>
 std::vector<float> Tracker::encode(const Image& frame, const std::array<T, 4>& box) {
-  const Window window = crop_window(box, static_cast<T>(rules_.template_factor));
+  const Window window = crop_window(box, rules_.template_factor);
   const std::vector<std::uint8_t> crop = cut(frame, window, rules_.template_size);
   ov::InferRequest& encoder = graphs_->encoder;
   std::copy(crop.begin(), crop.end(), encoder.get_tensor("image").data<std::uint8_t>());
