@@ -1,9 +1,6 @@
 // The square around a box that the network sees, and the way back: relo_jax/geometry/crop.py in JavaScript. What is
 // float32 there is rounded by `Math.fround` here, so that boxes equal Python's; crops equal OpenCV's to the byte.
 
-export const TEMPLATE_FACTOR = 2; // side of a crop over the side of the box that it is cut around
-export const SEARCH_FACTOR = 4;
-
 const f = Math.fround;
 const ONE = 2048; // OpenCV's weights of linear interpolation have 11 bits
 
@@ -13,7 +10,7 @@ export function round(x) {
   return x - low === 0.5 ? low + (low % 2 === 0 ? 0 : 1) : Math.round(x);
 }
 
-// The window [x1, y1, side] around the first box, in float64.
+// The window [x1, y1, side] around the first box, in float64; `factor` is its side over that of a square of the box's area.
 export function firstWindow([x, y, w, h], factor) {
   const side = Math.ceil(Math.sqrt(w * h) * factor);
   return [round(x + 0.5 * w - side * 0.5), round(y + 0.5 * h - side * 0.5), side];
@@ -21,7 +18,7 @@ export function firstWindow([x, y, w, h], factor) {
 
 // The same around a box of float32.
 export function windowOf([x, y, w, h], factor) {
-  const square = f(f(w * h) * factor * factor);
+  const square = f(f(w * h) * f(factor * factor));
   let side = Math.ceil(f(Math.sqrt(square)));
   if (f((side - 1) ** 2) >= square) side -= 1;
   if (f(side ** 2) < square) side += 1;

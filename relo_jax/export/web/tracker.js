@@ -1,6 +1,6 @@
 // The tracker: relo_track.py in JavaScript, on onnxruntime-web.
 
-import { SEARCH_FACTOR, TEMPLATE_FACTOR, boxFromCrop, boxInOwnCrop, clip, cut, firstWindow, patchOf, windowOf } from "./crop.js";
+import { boxFromCrop, boxInOwnCrop, clip, cut, firstWindow, patchOf, windowOf } from "./crop.js";
 
 const FORMAT = 1; // of tracker.json
 const GRAPHS = { webgpu: ["float16", "float32"], wasm: ["float32", "int8", "float16"] }; // the first that is there
@@ -38,7 +38,7 @@ class Tracker {
   // Begins a film. read: see pixels.js; size: [width, height] of the frame; box: x, y, w, h in pixels.
   async init(read, size, box) {
     const { config } = this;
-    const window = firstWindow(box, TEMPLATE_FACTOR);
+    const window = firstWindow(box, config.template_factor);
     const template = await this.encode(read, size, window, boxInOwnCrop(box, window[2], config.template_size, (v) => v));
     this.templates = Array(config.templates).fill(template);
     this.state = Object.entries(config.state).map(([name, shape]) => {
@@ -46,7 +46,7 @@ class Tracker {
       return [name, new this.Tensor("float32", zeros, shape)];
     });
     this.box = box.map(Math.fround);
-    this.window = firstWindow(box, SEARCH_FACTOR);
+    this.window = firstWindow(box, config.search_factor);
     this.frames = 0;
     this.level = 1;
     this.recent = Array(config.found_frames).fill(1);
@@ -63,20 +63,21 @@ class Tracker {
       ...Object.fromEntries(this.state),
     });
     const [response, score] = [outputs.response.data[0], outputs.score.data[0]];
-    this.box = clip(boxFromCrop([...outputs.box.data], this.box, window[2], config.search_size), ...size);
-    if (![...this.box, score].every(Number.isFinite)) throw new Error("the network's box is not finite: are its weights?");
-    this.window = windowOf(this.box, SEARCH_FACTOR);
+    const box = clip(boxFromCrop([...outputs.box.data], this.box, window[2], config.search_size), ...size);
+    if (![...box, score].every(Number.isFinite)) throw new Error("the network's box is not finite: are its weights?");
+    this.box = box;
+    this.window = windowOf(box, config.search_factor);
     this.state = this.state.map(([name]) => [name, outputs[`new_${name}`]]);
     this.frames += 1;
     const isDue = config.update_interval && this.frames % config.update_interval === 0;
     if (isDue && response > Math.fround(config.update_threshold)) await this.renew(read, size);
     const [x, y, side] = window;
     const policy = Float32Array.from(outputs.policy.data);
-    return { box: this.box, score, found: this.isFound(score), response, policy, region: [x, y, side, side] };
+    return { box, score, found: this.isFound(score), response, policy, region: [x, y, side, side] };
   }
 
   async renew(read, size) {
-    const window = windowOf(this.box, TEMPLATE_FACTOR);
+    const window = windowOf(this.box, this.config.template_factor);
     const box = boxInOwnCrop(this.box, window[2], this.config.template_size);
     this.templates = [this.templates[0], await this.encode(read, size, window, box)];
   }
