@@ -53,6 +53,49 @@ ELSEWHERE = """new Promise((resolve) => {
   fetch("http://b.test/").catch(() => {});
 })"""
 
+# The decoder keeps the frames from LOST on for itself, and the tracker fails in frame FAILED, once.
+DAMAGE = """(() => {
+  window.VideoDecoder = class extends VideoDecoder {
+    constructor({ output, error }) {
+      const end = ((LOST - 0.5) / 27) * 1e6;
+      super({ output: (frame) => (frame.timestamp < end ? output(frame) : frame.close()), error });
+    }
+  };
+  const { postMessage } = Worker.prototype;
+  let count = 0;
+  Worker.prototype.postMessage = function (message, ...more) {
+    if (message.call === "update" && ++count === FAILED) message.call = "none";
+    postMessage.call(this, message, ...more);
+  };
+})()"""
+# Shows the results of the page to the test.
+KEPT = """(() => {
+  const { set } = Map.prototype;
+  Map.prototype.set = function (key, value) {
+    if ("carried" in Object(value)) window.kept = this;
+    return set.call(this, key, value);
+  };
+})()"""
+# The windows and the box of a tracker whose tracker.json has other factors, and whose network then gives no number.
+FACTORS = """import("./tracker.js").then(async ({ loadTracker }) => {
+  const tracker = await loadTracker(document.baseURI, "wasm", 1, () => {});
+  Object.assign(tracker.config, { search_factor: 5.1, template_factor: 2.3, update_interval: 1, update_threshold: 0 });
+  const cut = [];
+  const read = (left, top, width, height) => {
+    cut.push([left, top, width, height]);
+    return { left, top, width, height, data: new Uint8Array(4 * width * height) };
+  };
+  const numbers = { response: [1], score: [1], box: [0.5, 0.5, 0.2, 0.2], policy: [1] };
+  const outputs = Object.fromEntries(Object.entries(numbers).map(([name, data]) => [name, { data }]));
+  tracker.sessions.step = { run: async () => outputs };
+  await tracker.init(read, [4000, 4000], BOX);
+  await tracker.update(read, [4000, 4000]);
+  const { box, window } = tracker;
+  outputs.box.data = [NaN, 0, 0, 0];
+  const failed = await tracker.update(read, [4000, 4000]).catch((error) => error.message);
+  return { cut, box, window, failed, stays: tracker.box === box };
+})"""
+
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory) -> Path:
@@ -214,12 +257,43 @@ def test_without_webcodecs_it_seeks_to_every_frame(opened, film):
     assert shown == [(k, k) for k in range(len(shown))]
 
 
+def test_frames_at_the_end_that_cannot_be_decoded_are_carried_and_no_other(opened, film, tmp_path):
+    page, lost, failed = opened(), LENGTH - 3, 5
+    page.evaluate(DAMAGE.replace("LOST", str(lost)).replace("FAILED", str(failed)))
+    choose(page, film)
+    draw(page, BOX)
+    page.wait_for("!document.getElementById('message').hidden")
+    wait_for_frame(page, failed - 1)
+    page.evaluate("document.getElementById('message').textContent = ''")
+    page.click("#play")
+    wait_for_frame(page, lost - 1)
+    page.wait_for("document.getElementById('play').disabled")
+    rows = json.loads(downloaded(page, tmp_path, "json"))["frames"]
+    assert [row["frame"] for row in rows] == list(range(LENGTH))
+    assert [row["frame"] for row in rows if row["carried"]] == list(range(lost, LENGTH))
+    assert rows[-1] == {**rows[lost - 1], "frame": LENGTH - 1, "score": 0, "found": False, "carried": True}
+
+
+def test_crops_are_as_large_as_tracker_json_says(opened):
+    page, box = opened(), np.array([1000.0, 1000.0, 22.5, 4.9])
+    got = page.evaluate(FACTORS.replace("BOX", str(box.tolist())))
+    later = np.array(got["box"], np.float32)
+    boxes = [(box, 2.3), (box, 5.1), (later, 2.3)]
+    windows = [relo_track.crop_window(*one) for one in boxes]
+    assert got["cut"][:3] == [[x, y, side, side] for x, y, side in windows]
+    assert got["window"] == list(relo_track.crop_window(later, 5.1))
+    assert "not finite" in got["failed"] and got["stays"]
+
+
 def test_a_camera_is_tracked(opened, tmp_path):
     page = opened()
+    page.evaluate(KEPT)
     page.click("#camera")
     page.wait_for("document.getElementById('app').dataset.state === 'box'")
     draw(page, (200, 100, 80, 80))
     page.wait_for("Number(document.getElementById('frame').textContent.split(' ')[1]) > 3")
+    rows, policies = page.evaluate("[kept.size, [...kept.values()].filter(({ policy }) => policy).length]")
+    assert rows > 4 and policies == 1  # that of the frame that is shown
     assert page.text("#found") in ("found", "lost") and 0 <= float(page.text("#score")) <= 1
     # What cannot be opened pauses it: it goes on behind the frame that was tracked last.
     page.choose_file("#file", write_text(tmp_path / "notes.mp4", "no film"))

@@ -73,25 +73,27 @@ export function drawPolicy(context, scale, policy, [x, y, w, h]) {
   context.strokeRect(x * scale, y * scale, w * scale, h * scale);
 }
 
-// The scores of all frames as bars, green where the target was found; a line marks the threshold.
+// The scores of the frames as bars, green where the target was found; a line marks the threshold. Of more frames than the
+// strip has pixels, one for each pixel is drawn.
 //   results: a Map of index -> result; from, count: the frames that the strip is wide.
 export function drawScores(canvas, results, from, count, current, threshold, colours) {
   const { width, height } = fit(canvas);
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, width, height);
-  const step = width / Math.max(count, 1);
-  for (const [index, { score, found }] of results) {
-    if (index < from) continue;
-    context.fillStyle = found ? colours.found : colours.lost;
-    const [left, right] = [index - from, index - from + 1].map((k) => Math.round(k * step)); // without seams
-    const high = Math.max(score * height, 1);
+  const bars = Math.min(count, width);
+  for (let k = 0; k < bars; k++) {
+    const result = results.get(from + Math.floor((k * count) / bars));
+    if (!result) continue;
+    context.fillStyle = result.found ? colours.found : colours.lost;
+    const [left, right] = [k, k + 1].map((edge) => Math.round((edge * width) / bars)); // without seams
+    const high = Math.max(result.score * height, 1);
     context.fillRect(left, height - high, Math.max(right - left, 1), high);
   }
   context.fillStyle = colours.line;
   context.globalAlpha = 0.25;
   context.fillRect(0, Math.round(height * (1 - threshold)), width, devicePixelRatio);
   context.globalAlpha = 1;
-  context.fillRect((current - from + 0.5) * step - devicePixelRatio, 0, 2 * devicePixelRatio, height);
+  context.fillRect(((current - from + 0.5) * width) / count - devicePixelRatio, 0, 2 * devicePixelRatio, height);
 }
 
 // Makes the canvas as many pixels large as it covers on the screen.

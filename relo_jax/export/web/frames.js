@@ -181,14 +181,17 @@ export async function openCamera() {
   return new Camera(video, stream);
 }
 
-// The newest frame each time: those that come meanwhile are dropped.
+// The newest frame each time: those that come meanwhile are dropped, and have no number.
 class Camera {
   constructor(video, stream) {
     Object.assign(this, { name: "camera", isLive: true, length: Infinity, count: 0, video, stream });
     this.rate = stream.getVideoTracks()[0].getSettings().frameRate ?? 30;
   }
 
-  async seek() {}
+  // The next frame gets the number `index`.
+  async seek(index) {
+    this.count = index;
+  }
 
   async next() {
     await new Promise((resolve) => this.video.requestVideoFrameCallback(resolve));

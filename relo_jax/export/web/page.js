@@ -136,8 +136,8 @@ async function begin(box) {
   stop();
   asksForBox = false;
   const hasBegun = await inTurn(async () => {
-    for (const number of [...results.keys()]) if (number >= index) results.delete(number);
     await (await tracker).init(picture, { box });
+    for (const number of [...results.keys()]) if (number >= index) results.delete(number);
     last = index;
     results.set(index, { time: picture.time, box, score: 1, found: true, carried: false });
     times = { frames: [], tracker: [] };
@@ -148,23 +148,43 @@ async function begin(box) {
 
 // One frame more; false behind the last one.
 async function step() {
-  if (last === null) return false;
+  if (last === null || last === film.length - 1) return false;
   if (index !== last) await film.seek(last + 1);
   const got = await film.next();
   if (got === null) {
-    if (index !== last) await goTo(last);
+    carry(film.length);
     return false;
   }
-  for (let lost = last + 1; lost < got.index; lost++)
-    results.set(lost, { ...results.get(last), time: film.times[lost], score: 0, found: false, carried: true, policy: null });
-  const result = await (await tracker).update(got.picture);
+  const result = await update(got);
+  carry(got.index);
   take(got);
   keep(times.tracker, result.milliseconds);
+  if (film.isLive) results.set(last, withoutPolicy(results.get(last)));
   results.set(index, { ...result, time: picture.time, carried: false });
   last = index;
   show();
   return true;
 }
+
+// The result of a frame; if that fails, the frame comes again.
+async function update(got) {
+  try {
+    return await (await tracker).update(got.picture);
+  } catch (error) {
+    got.picture.close();
+    await film.seek(got.index);
+    throw error;
+  }
+}
+
+// Carries the last box over the frames before `end`, which could not be decoded.
+function carry(end) {
+  const { box } = results.get(last);
+  while (last + 1 < end) results.set(++last, { time: film.times[last], box, score: 0, found: false, carried: true });
+}
+
+// What stays of a frame of a camera: it has no end, and its frames are not shown again.
+const withoutPolicy = ({ time, box, score, found, carried }) => ({ time, box, score, found, carried });
 
 function keep(list, value) {
   list.push(value);
