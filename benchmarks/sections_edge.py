@@ -78,7 +78,8 @@ def _of_variant(row: dict) -> str:
             line += [f"{wall:.1f}", f"{processor:.1f}", f"{1000 / wall:.0f}"]
         cells.append(line)
     weights = "random weights" if row["weights"] == "random" else f"the checkpoint {row['weights']}"
-    return f"\n**{row['variant']}** ({weights}).{_beside_torch(row, counts)}\n\n{table(heads, cells)}\n"
+    text = wrapped(f"**{row['variant']}** ({weights}).{_beside_torch(row, counts)}")
+    return f"\n{text}\n\n{table(heads, cells)}\n"
 
 
 def _beside_torch(row: dict, counts: list[int]) -> str:
@@ -88,7 +89,10 @@ def _beside_torch(row: dict, counts: list[int]) -> str:
         wall = {way: ms["wall_ms"]["median"] for way, ms in row[f"threads_{count}"].items()}
         if PEER not in wall:
             return ""
-        best = min((way for way in wall if not way.startswith(OURS)), key=wall.__getitem__)
-        found.append(f"{best} {wall[PEER] / wall[best]:.2f} times with {count} thread{'s' if count > 1 else ''}")
+        runtimes = [way for way in wall if not way.startswith(OURS)]
+        best = min((way for way in runtimes if not way.endswith("int8")), key=wall.__getitem__)
+        int8 = [f", {way} {wall[PEER] / wall[way]:.2f}" for way in runtimes if way.endswith("int8")]
+        threads = f"{count} thread{'s' if count > 1 else ''}"
+        found.append(f"{best} {wall[PEER] / wall[best]:.2f} times{''.join(int8)} with {threads}")
     aim = f" The aim was {AIM}." if row["variant"] == "t256" else ""
-    return f" Frames/s of the best runtime over those of PyTorch: {', '.join(found)}.{aim}"
+    return f" Frames/s over those of PyTorch: {'; '.join(found)}.{aim}"

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import resource
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,8 @@ from tests.shapes import check_signatures
 
 check_signatures()
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job, and inherited by all processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 LIBC = ctypes.CDLL(None)
 FIXTURES = Path(__file__).parent / "fixtures"
 # Golden numbers and public sequences that the project may not publish: beside the repository, if they are there.

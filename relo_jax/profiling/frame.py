@@ -134,7 +134,7 @@ def table(row: dict) -> str:
     whole = counts.pop("all")
     parts = ", ".join(f"{name} {count:.2f}" for name, count in counts.items())
     flops, xla = row["flops_a_frame"]["matmul"], row["flops_a_frame"]["xla_cost_analysis"]
-    by_xla = f" (XLA's cost analysis, which counts a loop's body once: {xla / 1e9:.2f})" if xla else ""
+    by_xla = f" (XLA's cost analysis, with all other operations: {xla / 1e9:.2f})" if xla else ""
     return "\n".join([
         f"{row['variant']}, {row['dtype']}, on {row['device']}, frames of {row['frame']}",
         f"parameters  {whole:.2f} M ({parts})",

@@ -19,7 +19,7 @@ from relo_jax.errors import UserError
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "demo", "train", "study", "profile", "plan", "eval", "calibrate", "report", "pack", "push", "reproduce", "rehearse",
-    "track", "convert", "data",
+    "track", "convert", "data", "export", "web",
 )  # fmt: skip
 
 

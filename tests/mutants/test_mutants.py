@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import run
+pytest.importorskip("mutmut", reason="make mutants installs requirements-mutants.txt")
+from tests.mutants import run  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "benchmarks/results/mutants.jsonl"

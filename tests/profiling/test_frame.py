@@ -21,13 +21,13 @@ def test_the_command_prints_the_cost_of_a_frame(tmp_path, capsys):
     assert 0 < row["share_of_matmul"] < 1.5
     assert f"{row['frames_per_second']:.1f} frames/s" in printed and "encoder" in printed
     assert list(trace.rglob("*.xplane.pb"))
-    # The main blocks by hand are most of the arithmetic; XLA's figure counts their loop once, so it lies below.
+    # The main blocks by hand are most of the arithmetic; XLA counts norms, sums and the crop too.
     width, tokens, depth = 128, 64 + 16 + 2, 6
     block = 2 * tokens * 13 * width**2 + 2 * 2 * 2 * width**2  # k and v of the last frame's two tokens
     block += 2 * 2 * tokens * (tokens + 2) * width
     flops = row["flops_a_frame"]
     assert depth * block < flops["matmul"] < 3 * depth * block
-    assert 0 < flops["xla_cost_analysis"] < flops["matmul"]
+    assert flops["matmul"] < flops["xla_cost_analysis"] < 1.2 * flops["matmul"]
 
 
 @pytest.mark.parametrize(

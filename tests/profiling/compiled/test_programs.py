@@ -1,5 +1,7 @@
 """The programs that are compiled for other devices are those that run: the same shapes, placed in the same way."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from relo_jax import config as relo_config
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
-from relo_jax.model import RELO
+from relo_jax.model import RELO, platform
 from relo_jax.model.inference import FOLDED
 from relo_jax.model.platform import compiling_for
 from relo_jax.profiling.compiled import programs
@@ -55,8 +57,10 @@ def test_the_update_is_that_of_the_run(config):
         programs.update(config, jax.devices())
 
 
-def test_tracking_has_the_form_of_its_platform():
+def test_tracking_has_the_form_of_its_platform(monkeypatch):
     model, device = RELO.from_variant("tiny", **SMALL), jax.devices()[0]
+    stacked = dataclasses.replace(platform.BY_PLATFORM["cpu"], folded=False)
+    monkeypatch.setitem(platform.BY_PLATFORM, "cpu", stacked)
     here = programs.crops(model, device, 1)
     with compiling_for("gpu"):
         many, frame = programs.crops(model, device, 5), programs.frame(model, device)
