@@ -167,7 +167,8 @@ def film(trackers: Mapping[str, Tracker], sequence: Sequence, path: Path) -> dic
     with video.write_video(path) as write:
         for truth, *seen in zip(sequence.boxes_xywh, *views, strict=True):
             panes = [draw(frame, look, truth, label) for label, (frame, look) in zip(trackers, seen, strict=True)]
-            between = np.full((len(panes[0]), 4, 3), 255, np.uint8)
+            # As wide as makes the film's width a multiple of 16: of others, x264 does not always make the same bytes.
+            between = np.full((len(panes[0]), 16, 3), 255, np.uint8)
             write(np.hstack([part for pane in panes for part in (between, pane)][1:]))
             for label, (_, look) in zip(trackers, seen, strict=True):
                 looks[label].append(look)
