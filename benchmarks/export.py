@@ -76,15 +76,15 @@ def of_random(variant: str, precisions: list[str]) -> dict:
 
 
 def of_checkpoint(checkpoint: str, root: Path, precisions: list[str]) -> dict:
-    """The row of a checkpoint, on a folder of sequences whose annotations count pixels from 1."""
+    """The row of a checkpoint, on a folder of sequences."""
     source = write.Source.of(checkpoint)
-    benchmark = open_benchmark("folder", root, one_based=True)
+    benchmark = open_benchmark("folder", root)
     auc = lambda tracker, name: round(evaluate(benchmark, tracker, Path(folder) / name).mean.auc, 4)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         row = _exported(source, out, precisions)
         steps = Steps(source, onnx_files.opened(out / "step.onnx"))
-        apart = {one.name: steps.apart(one) for one in read_folder(root, one_based=True)}
+        apart = {one.name: steps.apart(one) for one in read_folder(root)}
         found = {"relo_jax": auc(checkpoint, "relo_jax")}
         found |= {name: auc(Exported(out, precision=name), name) for name in row["difference"]}
     return {

@@ -202,6 +202,20 @@ def test_what_the_readme_says_is_run_or_there_is_a_reason():
     assert sum(command.startswith("relo ") for block in ran for command in block.commands) >= 4
 
 
+def test_exported_graphs_are_as_near_as_their_rows():
+    rows = [json.loads(line) for line in (RESULTS / "export.jsonl").read_text().splitlines()]
+    text = (DOCS / "export.md").read_text()
+    for name in ("starter", "starter-tiny"):
+        row = [row for row in rows if row["weights"] == name][-1]
+        auc = " | ".join(f"{row['auc'][by]:.3f}" for by in ("relo_jax", "float32", "float16", "int8"))
+        assert f"| `{name}`, AUC | {auc} |" in text
+        megabytes = " | ".join(f"{row['step_mb'][by]:.1f}" for by in ("float32", "float16", "int8"))
+        assert f"| `{name}`, `step`, MB | | {megabytes} |" in text
+        assert f"all {row['steps']} steps" in text and max(row["step_by_step_px"].values()) < 0.0001
+    random = {row["variant"]: row["difference"]["float32"] for row in rows if row["weights"] == "random"}
+    assert {"t256", "b256", "l256"} <= set(random) and max(max(found.values()) for found in random.values()) < 1e-5
+
+
 def test_the_browser_is_as_fast_as_its_rows():
     lines = [json.loads(line) for line in (RESULTS / "browser.jsonl").read_text().splitlines()]
     tiny, mini = ([row for row in lines if row["checkpoint"] == name][-1] for name in ("starter-tiny", "starter"))
