@@ -49,8 +49,11 @@ class Options:
     fastest: float = 0.22
     jump: float = 0.03  # largest probability a frame of a sudden displacement of 0.3 to 0.8 sizes
     bending: float = 6.0  # largest bend of objects, in pixels of a 96 px patch (half of the objects are rigid)
+    turning: float = 0.0  # probability that target or distractor turns about its upright axis
     shadow: float = 0.3  # probability of a shadow or a patch of light
     switch: float = 0.0  # probability that the light comes on or goes out, at once or within a second
+    lighting: float = 0.0  # probability of light and shadows that move over the target, see data/synthetic/lighting.py
+    night: float = 0.0  # probability of little light: dark, pale, noisy
     sensor_noise: float = 0.15  # largest strength of the camera's noise
     blur: float = 1.5  # largest blur of the camera in pixels (three quarters of the sequences have none)
     grade: float = 0.5  # probability that the camera's colours are paler or tinted

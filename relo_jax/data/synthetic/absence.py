@@ -13,7 +13,8 @@ import numpy as np
 
 from relo_jax.data.synthetic import motion
 from relo_jax.data.synthetic.composed import target_extremes
-from relo_jax.data.synthetic.scene import PATCH, Cutout, Layer, Scene, cutout
+from relo_jax.data.synthetic.cutout import PATCH, Cutout, cutout
+from relo_jax.data.synthetic.scene import Layer, Scene
 
 # As shares of the sequence's length: when the target starts to leave, how long it is out of sight, and the longest time
 # that leaving the frame may take, as may the return.

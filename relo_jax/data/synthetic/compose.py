@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from relo_jax.config.data_options import Options
-from relo_jax.data.synthetic import motion
+from relo_jax.data.synthetic import lighting, motion
 from relo_jax.data.synthetic.absence import with_absence
+from relo_jax.data.synthetic.cutout import Cutout
 from relo_jax.data.synthetic.motion import log_uniform
-from relo_jax.data.synthetic.scene import Cutout, Layer, Scene
+from relo_jax.data.synthetic.scene import Layer, Scene
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,22 @@ def _bent(rng: np.random.Generator, layer: Layer, options: Options, paths: _Path
     return replace(layer, bending=path, field=int(rng.integers(64)))
 
 
+def _turning(rng: np.random.Generator, layer: Layer, options: Options) -> Layer:
+    """With p = `turning`, the layer of a body that turns about its upright axis and need not be as deep as wide."""
+    if not rng.random() < options.turning:
+        return layer
+    frames = len(layer.maps)
+    turn = motion.wander(rng, 1, frames, 20)[0] * log_uniform(rng, 0.02, 0.2)
+    turn = turn - turn[0]
+    if rng.random() < 0.5:  # back and forth
+        turn = rng.uniform(0.3, 1.5) * np.tanh(turn)
+    depth = log_uniform(rng, 0.4, 2.0)
+    width = np.hypot(np.cos(turn), depth * np.sin(turn))
+    middle = np.tile(layer.cutout.center, (frames, 1))
+    maps = motion.compose(layer.maps, motion.affine_maps(middle, np.zeros(frames), width, 1.0, layer.cutout.center))
+    return replace(layer, maps=maps, turn=turn)
+
+
 def _gain(rng: np.random.Generator, paths: _Paths) -> np.ndarray:
     return np.exp(np.clip(paths.take_one() * log_uniform(rng, 0.001, 0.02), -0.5, 0.4))
 
@@ -164,7 +181,7 @@ def _distractor_layer(
         steps = paths.take(2).T * log_uniform(rng, options.slowest, options.fastest) * target.sizes[0]
         path = motion.fold(rng.uniform(0, 1, 2) * limit + steps, -0.1 * limit, 1.1 * limit)
     layer = _layer(piece, path, own, aspect + target.stretch, angle + rng.normal(0, 0.8), _gain(rng, paths))
-    return _bent(rng, layer, options, paths)
+    return _turning(rng.spawn(1)[0], _bent(rng, layer, options, paths), options)
 
 
 def _camera(
@@ -243,6 +260,7 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     angle = angle + (rng.normal(0, 0.3) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi))
     stretch = rng.normal(0, options.elongation) if options.elongation else 0.0
     body = _bent(rng, _layer(cast.target, center, sizes, aspect + stretch, angle, _gain(rng, paths)), options, paths)
+    body = _turning(rng.spawn(1)[0], body, options)
 
     behind, front = _surroundings(rng, cast, options, paths, scene_maps, _TargetMotion(center, sizes, stretch))
     behind += [_carrier_layer(rng, piece, body) for piece in cast.carriers]
@@ -267,21 +285,31 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     )
     # These come last, so that they do not change the random numbers of everything above.
     if options.switch and rng.random() < options.switch:
-        scene = replace(scene, light=scene.light[:, None] * _switched_light(rng, frames))
+        scene = replace(scene, light=scene.light[:, None] * lighting.switched_light(rng, frames))
     if options.exposure and rng.random() < 0.5:
         scene = replace(scene, exposure=rng.uniform(0, options.exposure))
     if options.pixel:
         most = max(options.pixel, 1.0)
         scene = replace(scene, pixel=max(1.0, log_uniform(rng, 1 / most, most)))
+    if options.lighting and rng.random() < options.lighting:
+        lights = lighting.random_lights(rng, scene_maps, center, sizes)
+        gain = lighting.exposure_control(rng, lights, frames, options.width, options.height)
+        scene = replace(scene, lights=lights, light=(scene.light.T * gain).T)
+    if options.night and rng.random() < options.night:
+        scene = _at_night(rng, scene)
     return with_absence(rng, scene) if options.absence and rng.random() < options.absence else scene
 
 
-def _switched_light(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """[F, 3] in (0, 1]: a coloured light that comes on or goes out during the sequence, within 1 to 25 frames."""
-    dark, start, duration = log_uniform(rng, 0.2, 0.7), rng.uniform(0, frames), log_uniform(rng, 1, 25)
-    color = np.minimum(dark * np.exp(rng.normal(0, 0.2, 3)), 1)
-    lit = np.clip((np.arange(frames) - start) / duration, 0, 1)
-    return color ** (lit if rng.random() < 0.5 else 1 - lit)[:, None]
+def _at_night(rng: np.random.Generator, scene: Scene) -> Scene:
+    """The scene in little light: dark, with paler colours and more noise."""
+    grey = np.array([0.299, 0.587, 0.114], np.float32)
+    keep = np.float32(rng.uniform(0.1, 0.8))
+    matrix = log_uniform(rng, 0.15, 0.5) * (keep * np.eye(3, dtype=np.float32) + (1 - keep) * grey)
+    return replace(
+        scene,
+        grade=(matrix @ scene.grade).astype(np.float32),
+        sensor_noise_strength=scene.sensor_noise_strength + rng.uniform(0, 0.2),
+    )
 
 
 def _grade(rng: np.random.Generator, options: Options) -> np.ndarray:

@@ -6,7 +6,8 @@ import numpy as np
 
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic import motion
-from relo_jax.data.synthetic.scene import PATCH, Layer, Scene, bend_field, render
+from relo_jax.data.synthetic.cutout import PATCH, bend_field
+from relo_jax.data.synthetic.scene import Layer, Scene, render
 from relo_jax.geometry.crop import crop_window
 
 MIN_VISIBLE_SHARE = 0.4  # of the target's surface in a frame that counts as visible

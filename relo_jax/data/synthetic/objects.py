@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from relo_jax.data.synthetic import textures
+from relo_jax.data.synthetic.cutout import PATCH, Cutout, cutout
 from relo_jax.data.synthetic.motion import log_uniform
-from relo_jax.data.synthetic.scene import PATCH, Cutout, cutout
 
 _GREY = np.array([0.3, 0.55, 0.15])  # luminance
 

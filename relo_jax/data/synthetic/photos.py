@@ -22,9 +22,9 @@ from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic import objects, textures
 from relo_jax.data.synthetic.compose import Cast, compose
 from relo_jax.data.synthetic.composed import as_sequence
+from relo_jax.data.synthetic.cutout import PATCH, Cutout, cutout
 from relo_jax.data.synthetic.motion import log_uniform
 from relo_jax.data.synthetic.procedural import SPLITS, generator
-from relo_jax.data.synthetic.scene import PATCH, Cutout, cutout
 from relo_jax.errors import UserError
 from relo_jax.media.images import IMAGE_SUFFIXES, FrameError, decode_with_opencv, read_bytes, read_image
 

@@ -19,7 +19,8 @@ from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic import objects, textures
 from relo_jax.data.synthetic.compose import Cast, compose
 from relo_jax.data.synthetic.composed import as_sequence
-from relo_jax.data.synthetic.scene import Cutout, Scene
+from relo_jax.data.synthetic.cutout import Cutout
+from relo_jax.data.synthetic.scene import Scene
 from relo_jax.errors import UserError, did_you_mean
 
 SPLITS = {"train": 0, "heldout": 1}

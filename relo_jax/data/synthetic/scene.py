@@ -8,77 +8,16 @@ continuous: the pixel of index i covers [i, i + 1], as in a box's x and w.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from relo_jax.data.synthetic import motion
+from relo_jax.data.synthetic.cutout import PATCH, Cutout, bent, turned
+from relo_jax.data.synthetic.lighting import Light, shine
 
-PATCH = 96  # cut-outs are PATCH x PATCH
 _PATCH_CENTER, _NO_MOTION = np.full(2, PATCH / 2), np.zeros(2)
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """An object as an image with an alpha channel.
-
-    Attributes:
-      levels: premultiplied RGBA uint8 [96, 96, 4], and the same at 48 and 24 pixels.
-      outline: float [P, 2], points of the silhouette in the patch.
-    """
-
-    levels: tuple[np.ndarray, ...]
-    outline: np.ndarray
-
-    @cached_property
-    def extent(self) -> float:
-        """The square root of the area of the bounding box."""
-        return float(np.sqrt(np.prod(self.outline.max(0) - self.outline.min(0))))
-
-    @property
-    def center(self) -> np.ndarray:
-        """The centre of the bounding box, x and y in the patch."""
-        return (self.outline.max(0) + self.outline.min(0)) / 2
-
-    @cached_property
-    def hull(self) -> np.ndarray:
-        """float [P, 2]: the outline's convex hull; after an affine map it has the same bounding box as the outline."""
-        return cv2.convexHull(self.outline.astype(np.float32))[:, 0].astype(np.float64)
-
-    @cached_property
-    def rim(self) -> np.ndarray:
-        """float [P, 2]: points along the silhouette's border, 2 px apart and 1 px inside."""
-        alpha = np.pad(self.levels[1][..., 3], 1)
-        mask = (alpha > min(127, alpha.max() // 2)).astype(np.uint8)
-        rows, cols = np.nonzero(mask - cv2.erode(mask, np.ones((3, 3), np.uint8)))
-        return np.stack([cols - 0.5, rows - 0.5], 1) * 2
-
-
-def cutout(rgb: np.ndarray, alpha: np.ndarray, outline: np.ndarray) -> Cutout:
-    """Makes a cut-out of rgb uint8 [96, 96, 3], alpha uint8 [96, 96] and the outline."""
-    factor = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB)
-    level = cv2.merge([*cv2.split(cv2.multiply(rgb, factor, scale=1 / 255)), alpha])
-    levels = [level]
-    for _ in range(2):
-        level = cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        levels.append(level)
-    return Cutout(tuple(levels), outline)
-
-
-@lru_cache(maxsize=64)
-def bend_field(index: int) -> tuple[np.ndarray, ...]:
-    """A smooth displacement field of at most 1 px, float32 [S, S, 2] at the sizes of the pyramid (96, 48, 24)."""
-    rng = np.random.Generator(np.random.Philox(index))
-    coarse = rng.normal(0, 1, (4, 4, 2)).astype(np.float32)
-    field = cv2.resize(coarse, (PATCH, PATCH), interpolation=cv2.INTER_CUBIC)
-    field = field / np.abs(field).max()
-    return tuple(cv2.resize(field, (PATCH >> k, PATCH >> k), interpolation=cv2.INTER_AREA) for k in range(3))
-
-
-@lru_cache(maxsize=4)
-def _grid(size: int) -> np.ndarray:
-    return np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -91,6 +30,7 @@ class Layer:
       gain: [F], factor on the brightness.
       bending: [F], amplitude of the bend in pixels of the patch; None for a rigid object.
       field: number of the bend field.
+      turn: [F], angle in radians by which a round body has turned about its upright axis; None if it never turns.
     """
 
     cutout: Cutout
@@ -98,6 +38,7 @@ class Layer:
     gain: np.ndarray | None = None
     bending: np.ndarray | None = None
     field: int = 0
+    turn: np.ndarray | None = None
 
     @cached_property
     def level(self) -> np.ndarray:
@@ -126,6 +67,7 @@ class Scene:
       quality: of JPEG compression; 0 for none.
       exposure: share of the time between two frames in which the shutter is open; causes motion blur.
       pixel: side of the camera's pixels in pixels of the frame; 0 means that crops are as sharp as they are rendered.
+      lights: lights and shadows that move over the frame.
     """
 
     width: int
@@ -143,6 +85,7 @@ class Scene:
     quality: int = 0
     exposure: float = 0.0
     pixel: float = 0.0
+    lights: tuple[Light, ...] = ()
 
     def __len__(self) -> int:
         return len(self.background_maps)
@@ -172,6 +115,8 @@ def render(scene: Scene, index: int, x: float, y: float, scale: float, width: in
     out = np.ascontiguousarray(motion_blur(out, shift)[margin_y : margin_y + height, margin_x : margin_x + width])
     for layer in scene.layers:
         _draw(out, layer, index, view, _shutter_motion(scene, layer.maps, index, _PATCH_CENTER, scale))
+    if scene.lights:
+        out = shine(out, scene.lights, index, x, y, scale)
     return _apply_camera(scene, index, out, scale)
 
 
@@ -273,11 +218,10 @@ def _draw(out: np.ndarray, layer: Layer, index: int, view: tuple[float, float, f
     level = int(layer.level[index])
     matrix = _pixel_map(layer.maps[index], view, level, x1 - margin_x, y1 - margin_y)
     patch = layer.cutout.levels[level]
+    if layer.turn is not None:
+        patch = turned(layer.cutout, level, float(layer.turn[index]))
     if layer.bending is not None:
-        size = patch.shape[0]
-        amplitude = np.float32(layer.bending[index] * size / PATCH)
-        source = _grid(size) + amplitude * bend_field(layer.field)[level]
-        patch = cv2.remap(patch, source, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
+        patch = bent(patch, float(layer.bending[index]), layer.field)
     size = (x2 - x1 + 2 * margin_x, y2 - y1 + 2 * margin_y)
     warped = motion_blur(cv2.warpAffine(patch, matrix, size, flags=cv2.INTER_LINEAR), shift)
     warped = np.ascontiguousarray(warped[margin_y : margin_y + y2 - y1, margin_x : margin_x + x2 - x1])

@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 
 from relo_jax.data.synthetic import objects, textures
+from relo_jax.data.synthetic.cutout import bend_field
 from relo_jax.data.synthetic.device import camera, texels
-from relo_jax.data.synthetic.scene import bend_field
 
 BEND_FIELDS = 64
 

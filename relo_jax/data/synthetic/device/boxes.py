@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from relo_jax.data.synthetic.composed import MIN_SIDE, MIN_VISIBLE_SHARE
+from relo_jax.data.synthetic.cutout import PATCH
 from relo_jax.data.synthetic.device import affine, shapes, texels
 from relo_jax.data.synthetic.device.cast import Slots
 from relo_jax.data.synthetic.device.scene import Scene
-from relo_jax.data.synthetic.scene import PATCH
 
 _COARSEST = texels.SIZES[2]
 _OPAQUE = 128  # alpha above which a layer hides what is behind it

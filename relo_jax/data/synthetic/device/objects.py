@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from relo_jax.data.synthetic.cutout import PATCH
 from relo_jax.data.synthetic.device import shapes, texels
 from relo_jax.data.synthetic.device.assets import Assets
 from relo_jax.data.synthetic.device.camera import gaussian
 from relo_jax.data.synthetic.device.supply import Supply
-from relo_jax.data.synthetic.scene import PATCH
 from relo_jax.data.synthetic.textures import SIZE
 
 _HALF_WINDOW = 0.55  # of wider pieces of a texture, the half-sized one is taken

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from relo_jax.config.data_options import Options
+from relo_jax.data.synthetic.cutout import PATCH
 from relo_jax.data.synthetic.device import affine, camera, texels
-from relo_jax.data.synthetic.scene import PATCH
 
 BACKGROUND = 256  # pixels of a side
 MOST_VISIBLE = 8

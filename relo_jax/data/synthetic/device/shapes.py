@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from relo_jax.data.synthetic.cutout import PATCH
 from relo_jax.data.synthetic.device.supply import Supply, kept
-from relo_jax.data.synthetic.scene import PATCH
 
 POINTS = 48  # of a polygon; corners are among them, since 48 = 6 x 8 = 3 x 16
 PARTS = 5  # polygons of a silhouette

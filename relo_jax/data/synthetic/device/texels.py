@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from relo_jax.data.synthetic.scene import PATCH
+from relo_jax.data.synthetic.cutout import PATCH
 
 # A cut-out's three sizes one after the other, each with a border of transparent texels.
 SIZES = tuple(PATCH >> level for level in range(3))
