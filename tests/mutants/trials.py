@@ -68,9 +68,14 @@ def prepared(module: str, scratch: Path) -> None:
 
 
 def _imported_by(name: str, graph: grimp.ImportGraph) -> set[str]:
-    """What is imported with a module, itself and the packages around included."""
-    modules = {name, *graph.find_upstream_modules(name)}
-    return modules | {module[: dot.start()] for module in modules for dot in re.finditer(r"\.", module)}
+    """What is imported with a module, itself and the packages around each included."""
+    found: set[str] = set()
+    new = {name}
+    while new:
+        found |= new
+        packages = {module[: dot.start()] for module in new for dot in re.finditer(r"\.", module)}
+        new = packages.union(*map(graph.find_modules_directly_imported_by, new)) - found
+    return found
 
 
 def outcomes(trials: Iterable[Trial], scratch: Path, jobs: int = 1) -> Iterator[tuple[Trial, Outcome]]:
