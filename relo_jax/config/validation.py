@@ -42,7 +42,6 @@ _AT_LEAST_ONE = {
 _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
                   "data.procedural.absence", "data.procedural.switch", "data.procedural.lighting",
                   "data.procedural.night", "data.procedural.turning", "tracker.found_threshold"}  # fmt: skip
-_HOST_ONLY = ("absence", "lighting", "night", "turning")  # of data.procedural
 _DEVICES = ("mesh.data", "mesh.frames")
 _MAY_CHANGE_ON_RESUME = {
     "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints", "data.workers",
@@ -172,10 +171,9 @@ def _check_data(data: ConfigDict) -> None:
     if data["renderer"] == "device" and data["name"] != "procedural":
         raise UserError(f"config.data.renderer is 'device', which draws 'procedural' only, and config.data.name is "
                         f"{data['name']!r}: set renderer to 'host'")  # fmt: skip
-    for name in _HOST_ONLY if data["renderer"] == "device" else ():
-        if data["procedural"][name]:
-            raise UserError(f"config.data.procedural.{name} is not drawn on the device: set it to 0, or "
-                            "config.data.renderer to 'host'")  # fmt: skip
+    if data["renderer"] == "device" and data["procedural"]["absence"]:
+        raise UserError("config.data.procedural.absence is not drawn on the device: set it to 0, or "
+                        "config.data.renderer to 'host'")  # fmt: skip
     weights = data["weights"]
     numbers = all(isinstance(weight, (int, float)) for weight in weights)
     if weights and not (numbers and len(weights) == len(names) and min(weights) >= 0 and 0 < sum(weights) < math.inf):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 PATCH = 96  # cut-outs are PATCH x PATCH
-_INSIDE = 0.93  # of the silhouette's width: leaves out its smooth edge
+INSIDE = 0.93  # of the silhouette's width: leaves out its smooth edge
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def turned(piece: Cutout, level: int, angle: float) -> np.ndarray:
     patch, (middle, half) = piece.levels[level], piece.spans[level]
     columns, rows = np.moveaxis(_grid(patch.shape[0]), -1, 0)
     longitude = np.arcsin(np.clip((columns - middle) / half, -1, 1))
-    source_x = (middle + _INSIDE * half * np.sin(longitude + angle)).astype(np.float32)
+    source_x = (middle + INSIDE * half * np.sin(longitude + angle)).astype(np.float32)
     surface = cv2.remap(patch, source_x, rows, cv2.INTER_LINEAR)
     alpha = patch[..., 3:]
     mean = patch[..., :3].sum((0, 1)) / max(int(alpha.sum()), 1)  # of the colours; alpha is multiplied in

@@ -15,9 +15,11 @@ import numpy as np
 from relo_jax.data.synthetic import motion
 from relo_jax.data.synthetic.motion import log_uniform
 
-_COARSE = 4  # output pixels in a cell of the grid at which patterns are computed
-_WAVES = 6  # of the pattern of leaves
-_BRIGHTEST = 4.0
+KINDS = ("edge", "band", "pool", "leaves")
+SHARES = (0.3, 0.3, 0.2, 0.2)  # of the kinds
+COARSE = 4  # output pixels in a cell of the grid at which patterns are computed
+WAVES = 6  # of the pattern of leaves
+BRIGHTEST = 4.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def pattern(light: Light, points: np.ndarray) -> np.ndarray:
         distance = 1 - np.hypot(u, points[..., 1])
     else:
         phase = points @ light.waves[:, :2].T + light.waves[:, 2]
-        distance = np.cos(phase).sum(-1) / np.sqrt(_WAVES)
+        distance = np.cos(phase).sum(-1) / np.sqrt(WAVES)
     return 1 / (1 + np.exp(-np.clip(4 * distance / light.softness, -30, 30)))
 
 
@@ -62,7 +64,7 @@ def brightness(lights: tuple[Light, ...], points: np.ndarray, frames: int | slic
         maps = light.maps[frames]
         own = points @ np.swapaxes(maps[..., :2], -1, -2) + maps[..., None, :, 2]
         factor = factor * (1 + pattern(light, own)[..., None] * (light.color - 1))
-    return np.minimum(factor, _BRIGHTEST)
+    return np.minimum(factor, BRIGHTEST)
 
 
 def shine(image: np.ndarray, lights: tuple[Light, ...], index: int, x: float, y: float, scale: float) -> np.ndarray:
@@ -72,7 +74,7 @@ def shine(image: np.ndarray, lights: tuple[Light, ...], index: int, x: float, y:
       x, y, scale: the view, as in `scene.render`.
     """
     height, width = image.shape[:2]
-    rows, columns = -(-height // _COARSE), -(-width // _COARSE)
+    rows, columns = -(-height // COARSE), -(-width // COARSE)
     # Centres of the cells of the grid, in the frame. `resize` puts them there in the output too.
     at_x = x + (np.arange(columns) + 0.5) * width / columns / scale
     at_y = y + (np.arange(rows) + 0.5) * height / rows / scale
@@ -95,7 +97,7 @@ def random_lights(
 
 def _random_light(rng: np.random.Generator, scene_maps: np.ndarray, center: np.ndarray, sizes: np.ndarray) -> Light:
     frames = len(sizes)
-    kind = ("edge", "band", "pool", "leaves")[rng.choice(4, p=[0.3, 0.3, 0.2, 0.2])]
+    kind = KINDS[rng.choice(len(KINDS), p=SHARES)]
     met = int(rng.integers(frames))
     reach = sizes[met] * (log_uniform(rng, 0.2, 1.0) if kind == "leaves" else log_uniform(rng, 0.4, 6.0))
     at = center[met] + rng.uniform(-0.7, 0.7, 2) * sizes[met]
@@ -115,7 +117,7 @@ def _random_light(rng: np.random.Generator, scene_maps: np.ndarray, center: np.n
         motion.invert(maps),
         level * np.exp(rng.normal(0, 0.1, 3)),
         float(log_uniform(rng, 0.05, 1.0)),
-        np.concatenate([rng.normal(0, 1.5, (_WAVES, 2)), rng.uniform(0, 2 * np.pi, (_WAVES, 1))], 1),
+        np.concatenate([rng.normal(0, 1.5, (WAVES, 2)), rng.uniform(0, 2 * np.pi, (WAVES, 1))], 1),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from relo_jax.config.data_options import Options
-from relo_jax.data.synthetic.device import affine
+from relo_jax.data.synthetic.device import affine, lighting
 from relo_jax.data.synthetic.device.assets import BEND_FIELDS
 from relo_jax.data.synthetic.device.cast import Cast, Slots
 from relo_jax.data.synthetic.device.scene import BACKGROUND, Layers, Scene
@@ -52,6 +52,12 @@ class _Motion:
     bending: Array
     field: Array
     depth: Array
+    turn: Array
+    turns: Array
+
+
+# The axis of layers.
+_AXES = _Motion(maps=1, gain=1, bending=1, field=0, depth=0, turn=1, turns=0)  # type: ignore[arg-type]
 
 
 @flax.struct.dataclass
@@ -79,9 +85,11 @@ def compose(key: Array, cast: Cast, options: Options) -> Scene:
     angle = angle + jnp.where(supply.happens(0.7), supply.normal(0, 0.3), supply.angle())
     stretch = supply.normal(0, 1) * options.elongation
     target = _Target(center, sizes, stretch)
-    maps = _layer_maps(cast.corners[slots.body][0], center, sizes, aspect + stretch, angle)
+    corners = cast.corners[slots.body][0]
+    maps = _layer_maps(corners, center, sizes, aspect + stretch, angle)
     gain, (bending, field) = _gain(supply, paths), _bend(supply, paths, options)
-    body = _one(kept(maps), gain, bending, field, _BODY)
+    maps, turn, turns = _turning(jax.random.fold_in(key, 2), kept(maps), corners, options)
+    body = _one(_moving(kept(maps), _BODY, gain, bending, field, turn, turns))
     limb_depth = jnp.where(supply.happens(0.5), _UNDER, _OVER)
     keys = jax.random.split(jax.random.fold_in(key, 1), 6)
     many = lambda function, role, k: _many(function, keys[k], cast.corners[role])
@@ -95,17 +103,23 @@ def compose(key: Array, cast: Cast, options: Options) -> Scene:
         many(lambda key, at: _shadow(key, at, options, scene_maps), slots.shadow, 5),
     ])  # fmt: skip
     layers = Layers(pieces=cast.pieces, present=cast.present, **vars(kept(joined)))
-    return _filmed(supply, paths, options, cast.background, background_maps, layers)
+    lit = Supply(jax.random.fold_in(key, 3), 128)
+    lights = lighting.random_lights(lit, scene_maps, center, sizes, options.lighting)
+    gain = lighting.exposure_control(lit, lights, options.width, options.height) if options.lighting else 1.0
+    scene = _filmed(supply, paths, options, cast.background, background_maps, layers, lights, gain)
+    grade, noise = lighting.at_night(lit, scene.grade, scene.noise_strength, options.night)
+    return scene.replace(grade=grade, noise_strength=noise)
 
 
-def _filmed(supply, paths, options, background, background_maps, layers):
-    """The scene under its light and before its camera."""
+def _filmed(supply, paths, options, background, background_maps, layers, lights, gain):
+    """The scene under its light and before its camera. gain: [F] of the camera."""
     frames = options.num_frames
     light = jnp.repeat((_gain(supply, paths) * supply.uniform(0.75, 1.15))[:, None], 3, 1)
-    light = jnp.where(supply.happens(options.switch), light * _switched_light(supply, frames), light)
+    light = jnp.where(supply.happens(options.switch), light * lighting.switched_light(supply, frames), light)
+    light = light * jnp.broadcast_to(gain, frames)[:, None]
     most = max(options.pixel, 1.0)
     return Scene(
-        background=background, background_maps=background_maps, layers=layers, light=light,
+        background=background, background_maps=background_maps, layers=layers, light=light, lights=lights,
         noise_strength=supply.uniform(0, options.sensor_noise), noise_offsets=supply.integers(0, 100, (frames, 2)),
         grade=_grade(supply, options),
         blur=jnp.where(supply.happens(0.25), supply.uniform(0.3, options.blur), 0) * (options.blur > 0),
@@ -119,25 +133,26 @@ def _filmed(supply, paths, options, background, background_maps, layers):
 def _many(function, key, corners):
     """Layers of one role by a function of (key, corners) for each."""
     keys = jax.random.split(key, len(corners))
-    axes = _Motion(maps=1, gain=1, bending=1, field=0, depth=0)
-    return jax.vmap(function, out_axes=axes)(keys, corners)
+    return jax.vmap(function, out_axes=_AXES)(keys, corners)
 
 
-def _one(maps, gain, bending, field, depth):
-    """A `_Motion` of one layer, with the axis of layers."""
-    return _Motion(maps[:, None], gain[:, None], bending[:, None], field[None], jnp.full(1, depth, jnp.float32))
+def _one(motion):
+    """The `_Motion` of one layer, with the axis of layers."""
+    return jax.tree.map(jnp.expand_dims, motion, _AXES)
 
 
-def _moving(maps, depth, gain=1.0, bending=0.0, field=0):
+def _moving(maps, depth, gain=1.0, bending=0.0, field=0, turn=0.0, turns=False):
     """A `_Motion` of one layer, without the axis of layers."""
     frames = len(maps)
     whole = lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float32), frames)
-    return _Motion(maps, whole(gain), whole(bending), jnp.asarray(field, jnp.int32), jnp.asarray(depth, jnp.float32))
+    return _Motion(
+        maps=maps, gain=whole(gain), bending=whole(bending), field=jnp.asarray(field, jnp.int32),
+        depth=jnp.asarray(depth, jnp.float32), turn=whole(turn), turns=jnp.asarray(turns),
+    )  # fmt: skip
 
 
 def _joined(motions):
-    join = lambda axis, name: jnp.concatenate([getattr(k, name) for k in motions], axis)
-    return _Motion(join(1, "maps"), join(1, "gain"), join(1, "bending"), join(0, "field"), join(0, "depth"))
+    return jax.tree.map(lambda axis, *of_roles: jnp.concatenate(of_roles, axis), _AXES, *motions)
 
 
 def _extent(corners):
@@ -162,6 +177,23 @@ def _bend(supply, paths, options):
     """Amplitude [F] and field of an object that bends; or, with p = 0.5, of a rigid one."""
     path = jnp.tanh(paths.take_one() * supply.log_uniform(0.02, 0.2)) * supply.uniform(0.3, 1) * options.bending
     return jnp.where(supply.happens(0.5), path, 0), supply.integers(0, BEND_FIELDS)
+
+
+def _turning(key, maps, corners, options):
+    """A body that turns about its upright axis, with p = `turning`: its maps, the angle [F], and whether it does."""
+    frames = len(maps)
+    if not options.turning:
+        return maps, jnp.zeros(frames), jnp.asarray(False)
+    supply = Supply(key, 24)
+    turns = supply.happens(options.turning)
+    turn = affine.wander(supply, 1, frames, 20.0)[0] * supply.log_uniform(0.02, 0.2)
+    turn = turn - turn[0]
+    turn = jnp.where(supply.happens(0.5), supply.uniform(0.3, 1.5) * jnp.tanh(turn), turn)  # back and forth
+    turn = jnp.where(turns, turn, 0)
+    width = jnp.hypot(jnp.cos(turn), supply.log_uniform(0.4, 2.0) * jnp.sin(turn))
+    middle = corners.mean(0)
+    narrowed = affine.maps(jnp.broadcast_to(middle, (frames, 2)), 0.0, width, 1.0, middle)
+    return affine.compose(maps, narrowed), turn, turns
 
 
 def _gain(supply, paths):
@@ -275,15 +307,8 @@ def _distractor(key, corners, options, target):
     center = jnp.where(supply.happens(0.7), beside, alone)
     maps = _layer_maps(corners, center, own, aspect + target.stretch, angle + supply.normal(0, 0.8))
     gain, (bending, field) = _gain(supply, paths), _bend(supply, paths, options)
-    return _moving(maps, jnp.where(supply.happens(0.35), _NEAR, _FAR), gain, bending, field)
-
-
-def _switched_light(supply, frames):
-    """[F, 3] in (0, 1]: a coloured light that comes on or goes out during the sequence, within 1 to 25 frames."""
-    dark, start, duration = supply.log_uniform(0.2, 0.7), supply.uniform(0, frames), supply.log_uniform(1, 25)
-    color = jnp.minimum(dark * jnp.exp(supply.normal(0, 0.2, 3)), 1)
-    lit = jnp.clip((jnp.arange(frames) - start) / duration, 0, 1)
-    return color ** jnp.where(supply.happens(0.5), lit, 1 - lit)[:, None]
+    maps, turn, turns = _turning(jax.random.fold_in(key, 1), maps, corners, options)
+    return _moving(maps, jnp.where(supply.happens(0.35), _NEAR, _FAR), gain, bending, field, turn, turns)
 
 
 def _grade(supply, options):

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from relo_jax.config.data_options import Options
-from relo_jax.data.synthetic.cutout import PATCH
-from relo_jax.data.synthetic.device import affine, camera, texels
+from relo_jax.data.synthetic.cutout import INSIDE, PATCH
+from relo_jax.data.synthetic.device import affine, camera, lighting, texels
 
 BACKGROUND = 256  # pixels of a side
 MOST_VISIBLE = 8
@@ -30,7 +30,8 @@ class Effects:
 
     Attributes:
       samples: of motion blur; 1 without.
-      bending: whether objects bend.
+      bending, turning: whether objects bend, and whether bodies turn.
+      lighting: whether lights move over the frame.
       optics: whether the camera blurs, or has large pixels.
       noise: whether the camera adds noise.
       compression: whether pictures are compressed.
@@ -38,6 +39,8 @@ class Effects:
 
     samples: int = _SAMPLES
     bending: bool = True
+    turning: bool = True
+    lighting: bool = True
     optics: bool = True
     noise: bool = True
     compression: bool = True
@@ -48,6 +51,8 @@ class Effects:
         return cls(
             samples=_SAMPLES if options.exposure else 1,
             bending=options.bending > 0,
+            turning=options.turning > 0,
+            lighting=options.lighting > 0,
             optics=options.blur > 0 or options.pixel > 0,
             noise=options.sensor_noise > 0,
             compression=options.compression > 0,
@@ -63,6 +68,8 @@ class Layers:
     gain: Array  # [F, K]
     bending: Array  # [F, K], amplitude in pixels of the patch
     field: Array  # int32 [K], number of the bend field
+    turn: Array  # [F, K], by which a body has turned, in radians
+    turns: Array  # bool [K]
     depth: Array  # [K], larger is nearer
     present: Array  # bool [K]
 
@@ -82,6 +89,7 @@ class Scene:
     quality: Array  # []
     exposure: Array  # []
     pixel: Array  # []
+    lights: lighting.Lights
     width: int = flax.struct.field(pytree_node=False)
     height: int = flax.struct.field(pytree_node=False)
 
@@ -110,7 +118,10 @@ def render(scene: Scene, view: View, size: int, tables: camera.Tables, effects: 
         return _blend(words, texels.channels(sums, effects.samples), gain), None
 
     words, _ = jax.lax.scan(draw, background, _visible(scene, view, size))
-    return camera.take(scene, view, jnp.stack(texels.split(words, 3), -1), tables, effects)
+    image = jnp.stack(texels.split(words, 3), -1)
+    if effects.lighting:
+        image = lighting.shine(image, scene.lights, view)
+    return camera.take(scene, view, image, tables, effects)
 
 
 def _points(size):
@@ -196,6 +207,8 @@ def _layer(scene, slot, view, points, tables, effects):
     size = jnp.array(texels.SIZES)[level]
     shift = _shutter_motion(scene, maps, view, jnp.array([PATCH / 2, PATCH / 2]))
     table, start, pitch = layers.pieces[slot], jnp.array(texels.STARTS)[level], size + 2
+    if effects.turning:
+        table = jnp.where(layers.turns[slot], _turned(table, level, layers.turn[view.frame, slot]), table)
     if effects.bending:
         amplitude = layers.bending[view.frame, slot] * size / PATCH
         table, start, pitch = _bent(table, level, amplitude, tables.fields[layers.field[slot]]), 0, _PITCH
@@ -207,6 +220,31 @@ def _layer(scene, slot, view, points, tables, effects):
     sums = _samples(points, matrix, view, shift, effects.samples, jnp.exp2(level.astype(jnp.float32)), sample)
     visible = jnp.where(layers.present[slot], jnp.uint32(0xFFFFFFFF), jnp.uint32(0))
     return tuple(half & visible for half in sums), layers.gain[view.frame, slot]
+
+
+def _turned(table, level, angle):
+    """A cut-out, words [TEXELS], of whose levels one has turned as a body of revolution; see `cutout.turned`."""
+    size, start = jnp.array(texels.SIZES)[level], jnp.array(texels.STARTS)[level]
+    along = jnp.arange(_PITCH)  # of texels with their border
+    inside = ((along >= 1) & (along <= size))[:, None] & ((along >= 1) & (along <= size))
+    at = jnp.where(inside, start + along[:, None] * (size + 2) + along, 0)
+    alpha = jnp.where(inside, table[at] >> 24, 0)
+    solid = alpha > 127
+    first = jnp.where(solid, along, size + 1).min(1)
+    last = jnp.where(solid, along, 0).max(1)
+    middle, half = ((first + last) / 2)[:, None], (jnp.maximum(last - first, 1) / 2)[:, None]
+    longitude = jnp.arcsin(jnp.clip((along - middle) / half, -1, 1))
+    x = jnp.clip(middle + INSIDE * half * jnp.sin(longitude + angle), 0, size + 0.998)
+    y = jnp.broadcast_to(jnp.minimum(along[:, None], size), x.shape).astype(x.dtype)
+    *surface, covered = texels.channels(texels.interpolate(table, start, size + 2, x, y), 1)
+    share = alpha.astype(jnp.float32) / 255
+    total = jnp.maximum(alpha.sum(), 1)
+    colors = []
+    for old, new in zip(texels.split(table[at], 3), surface, strict=True):
+        mean = jnp.where(inside, old, 0).sum() / total  # of the colour; alpha is multiplied in
+        colors.append(jnp.minimum((new + (255 - covered) * mean) * share, alpha).astype(jnp.uint32))
+    words = texels.join([*colors, alpha])
+    return table.at[jnp.where(inside, at, texels.TEXELS)].set(words, mode="drop")
 
 
 def _bent(table, level, amplitude, field):

@@ -5,7 +5,9 @@ import numpy as np
 
 from relo_jax.data.synthetic import textures
 from relo_jax.data.synthetic.device import assets, camera, texels
+from relo_jax.data.synthetic.device.lighting import MOST, Lights
 from relo_jax.data.synthetic.device.scene import Layers, Scene
+from relo_jax.data.synthetic.lighting import KINDS, WAVES, Light
 from relo_jax.data.synthetic.scene import Scene as HostScene
 
 
@@ -25,6 +27,8 @@ def on_device(scene: HostScene) -> Scene:
         gain=jnp.asarray(np.stack([of_frames(k.gain, 1.0) for k in scene.layers], 1), jnp.float32),
         bending=jnp.asarray(np.stack([of_frames(k.bending, 0.0) for k in scene.layers], 1), jnp.float32),
         field=jnp.asarray([k.field for k in scene.layers]),
+        turn=jnp.asarray(np.stack([of_frames(k.turn, 0.0) for k in scene.layers], 1), jnp.float32),
+        turns=jnp.asarray([k.turn is not None for k in scene.layers]),
         depth=jnp.arange(len(scene.layers), dtype=jnp.float32),
         present=jnp.ones(len(scene.layers), bool),
     )
@@ -35,5 +39,15 @@ def on_device(scene: HostScene) -> Scene:
         background_maps=number(scene.background_maps), layers=layers, light=number(light),
         noise_strength=number(scene.sensor_noise_strength), noise_offsets=jnp.asarray(scene.noise_offsets),
         grade=number(scene.grade), blur=number(scene.blur), quality=number(scene.quality),
-        exposure=number(scene.exposure), pixel=number(scene.pixel), width=scene.width, height=scene.height,
+        exposure=number(scene.exposure), pixel=number(scene.pixel), lights=lights(scene),
+        width=scene.width, height=scene.height,
     )  # fmt: skip
+
+
+def lights(scene: HostScene) -> Lights:
+    """The lights of the host's scene; slots without one have the colour 1."""
+    missing = Light("edge", np.repeat(np.eye(2, 3)[None], len(scene), 0), np.ones(3), 1.0, np.zeros((WAVES, 3)))
+    every = (*scene.lights, *(missing for _ in range(MOST - len(scene.lights))))
+    stack = lambda name, axis=0: jnp.asarray(np.stack([getattr(k, name) for k in every], axis), jnp.float32)
+    kind = jnp.asarray([KINDS.index(k.kind) for k in every])
+    return Lights(kind, stack("maps", 1), stack("color"), stack("softness"), stack("waves"))

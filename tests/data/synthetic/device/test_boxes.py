@@ -34,12 +34,12 @@ def white_star():
     present[[SLOTS.body.start, SLOTS.occluders.start]] = True
     one, none = jnp.ones((frames, SLOTS.count)), jnp.zeros((frames, SLOTS.count))
     pieces = jnp.stack([full if k == SLOTS.occluders.start else star for k in range(SLOTS.count)])
-    layers = Layers(pieces, jnp.asarray(maps), one, none, jnp.zeros(SLOTS.count, int), jnp.arange(SLOTS.count) * 1.0,
-                    jnp.asarray(present))  # fmt: skip
+    layers = Layers(pieces, jnp.asarray(maps), one, none, jnp.zeros(SLOTS.count, int), none,
+                    jnp.zeros(SLOTS.count, bool), jnp.arange(SLOTS.count) * 1.0, jnp.asarray(present))  # fmt: skip
     zero = jnp.zeros(())
     background = jnp.zeros(256 * 256, jnp.uint32), jnp.tile(jnp.eye(2, 3), (frames, 1, 1))
     scene = Scene(*background, layers, jnp.ones((frames, 3)), zero, jnp.zeros((frames, 2), int), jnp.eye(3, 4), zero,
-                  zero, zero, zero, SIDE, SIDE)  # fmt: skip
+                  zero, zero, zero, None, SIDE, SIDE)  # fmt: skip
     return scene, jnp.broadcast_to(polygons.reshape(-1, 2), (3, 240, 2))
 
 
@@ -52,7 +52,7 @@ def test_a_box_encloses_what_is_drawn_of_the_target_inside_the_frame():
     hidden = scene.layers.present.at[SLOTS.occluders.start].set(False)
     scene = scene.replace(layers=scene.layers.replace(present=hidden))
     draw = jax.jit(lambda scene, frame: render(scene, View(frame, 0.0, 0.0, 4.0), 4 * SIDE, tables,
-                                               Effects(1, False, False, False, False)))  # fmt: skip
+                                               Effects(1, *(False,) * 6)))  # fmt: skip
     for frame in range(4):
         rows, columns = np.nonzero(np.asarray(draw(scene, frame))[..., 0] > 100)
         drawn = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 4

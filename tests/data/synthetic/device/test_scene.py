@@ -13,7 +13,7 @@ from relo_jax.data.synthetic.scene import render as render_on_host
 from tests.data.synthetic.device import hosts
 
 SIZE, FRAME, CORNER = 32, 20, (60.0, 40.0)
-CLEAN = dict(exposure=0.0, pixel=0.0, quality=0, blur=0.0, sensor_noise_strength=0.0)
+CLEAN = dict(exposure=0.0, pixel=0.0, quality=0, blur=0.0, sensor_noise_strength=0.0, lights=())
 # Largest mean and 99th percentile of the differences, in grey levels. Compression rounds, so that a hair's breadth can
 # become a step; the host interpolates twice where things are smeared.
 EFFECTS = {
@@ -23,12 +23,14 @@ EFFECTS = {
     "noise": ({"sensor_noise_strength": 0.15}, 0.2, 2),
     "compression": ({"quality": 30}, 1.6, 24),
     "exposure": ({"exposure": 0.7}, 2.0, 16),
+    "lights": ({"lights": "those of the scene"}, 0.3, 2),
+    "turning": ({"turn": np.linspace(0, 2.5, 40)}, 0.3, 3),
 }
 
 
 @pytest.fixture(scope="module")
 def scene():
-    return Procedural(0, "train", Options(num_frames=40, bank_size=8, switch=1.0, bending=8.0)).scene(2)
+    return Procedural(0, "train", Options(num_frames=40, bank_size=8, switch=1.0, bending=8.0, lighting=1.0)).scene(2)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,12 @@ def draw(scene):
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_a_picture_is_the_hosts(scene, draw, effect):
     changed, mean, most = EFFECTS[effect]
+    changed = dict(changed)
+    if "lights" in changed:
+        changed["lights"] = scene.lights
+    if "turn" in changed:
+        turn = changed.pop("turn")
+        changed["layers"] = tuple(replace(layer, turn=turn) for layer in scene.layers)
     scene = replace(scene, **CLEAN | changed)
     expected = render_on_host(scene, FRAME, *CORNER, 0.3, SIZE, SIZE)
     difference = np.abs(np.asarray(draw(hosts.on_device(scene))).astype(int) - expected)
