@@ -49,6 +49,8 @@ class Options:
     fastest: float = 0.22
     jump: float = 0.03  # largest probability a frame of a sudden displacement of 0.3 to 0.8 sizes
     bending: float = 6.0  # largest bend of objects, in pixels of a 96 px patch (half of the objects are rigid)
+    limbs: int = 2  # of the target, at most
+    articulated: float = 0.35  # probability that the target may have limbs, which swing
     turning: float = 0.0  # probability that target or distractor turns about its upright axis
     shadow: float = 0.3  # probability of a shadow or a patch of light
     switch: float = 0.0  # probability that the light comes on or goes out, at once or within a second

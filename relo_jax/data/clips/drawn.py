@@ -103,7 +103,7 @@ class DrawnClips:
         key, options, clip = jax.random.key(self.seed), self.options, self.clip
         numbers = first + jnp.arange(count)
         keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.fold_in(key, 1), number))(numbers)
-        families = _families(jax.random.fold_in(key, 0), numbers, assets)
+        families = _families(jax.random.fold_in(key, 0), numbers, assets, options.limbs)
         planned = functools.partial(_planned, assets=assets, options=options, clip=clip)
         scenes, plans = jax.vmap(planned)(keys, numbers, families)
         effects = Effects.of(options)
@@ -125,10 +125,10 @@ def drawn_clips(config: ConfigDict, model: ModelConfig, stage: str | None = None
     return DrawnClips(data.seed, Options(**data.procedural), clip_options(config, model, stage or config.stage))
 
 
-def _families(key, numbers, assets):
+def _families(key, numbers, assets, limbs):
     """The family of each clip. Where whole families are drawn, each is painted once."""
     share = FAMILY if len(numbers) % FAMILY == 0 else 1
-    paint = lambda number: draw_family(jax.random.fold_in(key, number // FAMILY), assets)
+    paint = lambda number: draw_family(jax.random.fold_in(key, number // FAMILY), assets, limbs)
     return jax.tree.map(lambda x: jnp.repeat(x, share, 0), jax.vmap(paint)(numbers[::share]))
 
 

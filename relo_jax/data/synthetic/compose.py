@@ -143,16 +143,20 @@ def _swing(rng: np.random.Generator, frames: int, slowest: float) -> np.ndarray:
     return np.sin(2 * np.pi * np.arange(frames) / log_uniform(rng, slowest / 10, slowest) + rng.uniform(0, 2 * np.pi))
 
 
-def _limb_layer(rng: np.random.Generator, limb: Cutout, body: Layer) -> Layer:
-    """A limb that swings about a joint on the body. It hangs from the middle of its upper end."""
-    frames = len(body.maps)
-    joint = np.tile(rng.uniform(24, 72, 2), (frames, 1))
+def _limb_layer(rng: np.random.Generator, limb: Cutout, parent: Layer, is_end: bool) -> Layer:
+    """A limb that swings about a joint on its parent: the body, or (`is_end`) the lower end of another limb.
+
+    It hangs from the middle of its upper end.
+    """
+    frames = len(parent.maps)
+    joint = rng.uniform(24, 72, 2)
     angle = rng.uniform(0, 2 * np.pi) + rng.uniform(0.1, 0.9) * _swing(rng, frames, 60)
     scale = rng.uniform(0.3, 0.6)
+    if is_end:
+        joint, scale = np.array([parent.cutout.center[0], parent.cutout.outline[:, 1].max() - 8]), 2 * scale
     anchor = (limb.center[0], limb.outline[:, 1].min() + 8)
-    return Layer(
-        limb, motion.compose(body.maps, motion.affine_maps(joint, angle, scale * 0.7, scale, anchor)), body.gain
-    )
+    placed = motion.affine_maps(np.tile(joint, (frames, 1)), angle, scale * 0.7, scale, anchor)
+    return Layer(limb, motion.compose(parent.maps, placed), parent.gain)
 
 
 def _carrier_layer(rng: np.random.Generator, piece: Cutout, body: Layer) -> Layer:
@@ -264,7 +268,10 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
 
     behind, front = _surroundings(rng, cast, options, paths, scene_maps, _TargetMotion(center, sizes, stretch))
     behind += [_carrier_layer(rng, piece, body) for piece in cast.carriers]
-    limbs = [_limb_layer(rng, limb, body) for limb in cast.limbs]
+    limbs: list[Layer] = []
+    for limb in cast.limbs:  # from the third on, it may hang from the one before it
+        parent = limbs[-1] if len(limbs) >= 2 and rng.random() < 0.5 else body
+        limbs.append(_limb_layer(rng, limb, parent, is_end=parent is not body))
     under = len(limbs) if rng.random() < 0.5 else 0  # all limbs behind the body, or all in front of it
     own = [*limbs[:under], body, *limbs[under:]]
     target = (len(behind) + under, *(len(behind) + k for k in range(len(own)) if k != under))
@@ -296,20 +303,9 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
         gain = lighting.exposure_control(rng, lights, frames, options.width, options.height)
         scene = replace(scene, lights=lights, light=(scene.light.T * gain).T)
     if options.night and rng.random() < options.night:
-        scene = _at_night(rng, scene)
+        grade, noise = lighting.at_night(rng, scene.grade, scene.sensor_noise_strength)
+        scene = replace(scene, grade=grade, sensor_noise_strength=noise)
     return with_absence(rng, scene) if options.absence and rng.random() < options.absence else scene
-
-
-def _at_night(rng: np.random.Generator, scene: Scene) -> Scene:
-    """The scene in little light: dark, with paler colours and more noise."""
-    grey = np.array([0.299, 0.587, 0.114], np.float32)
-    keep = np.float32(rng.uniform(0.1, 0.8))
-    matrix = log_uniform(rng, 0.15, 0.5) * (keep * np.eye(3, dtype=np.float32) + (1 - keep) * grey)
-    return replace(
-        scene,
-        grade=(matrix @ scene.grade).astype(np.float32),
-        sensor_noise_strength=scene.sensor_noise_strength + rng.uniform(0, 0.2),
-    )
 
 
 def _grade(rng: np.random.Generator, options: Options) -> np.ndarray:

@@ -167,9 +167,11 @@ class Photos:
 
         own, shape = random_photo(), random_cutout()
         shared_shape = shape if rng.random() < 0.5 else None  # for distractors
+        target = piece(own, shape)
+        limbs = int(rng.integers(0, o.limbs + 1)) if rng.random() < o.articulated else 0
         cast = Cast(
-            target=piece(own, shape),
-            limbs=tuple(piece(own) for _ in range(int(rng.integers(0, 3)))) if rng.random() < 0.35 else (),
+            target=target,
+            limbs=tuple(piece(own) for _ in range(limbs)),
             carriers=(piece(random_photo()),) if rng.random() < 0.2 else (),
             distractors=tuple(
                 piece(own if rng.random() < 0.5 else random_photo(), shared_shape if rng.random() < 0.5 else None)

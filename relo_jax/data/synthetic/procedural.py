@@ -33,13 +33,15 @@ def generator(*key: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=64)
-def _family(seed: int, split: int, bank_size: int, number: int) -> tuple[tuple[Cutout, ...], tuple[Cutout, ...]]:
-    """Four objects, of which three resemble the first, and two limbs in their colours."""
+def _family(
+    seed: int, split: int, bank_size: int, number: int, count: int
+) -> tuple[tuple[Cutout, ...], tuple[Cutout, ...]]:
+    """Four objects, of which three resemble the first, and `count` limbs in their colours."""
     bank = textures.bank(split, bank_size)
     rng = generator(seed, split, number, 0)
     first = objects.random_appearance(rng, bank)
     members = [first] + [objects.similar_appearance(rng, first, bank) for _ in range(FAMILY - 1)]
-    limbs = [objects.random_appearance(rng, bank) for _ in range(2)]
+    limbs = [objects.random_appearance(rng, bank) for _ in range(count)]
     limbs = [replace(limb, color=first.color, second_color=first.second_color, hole=0.0) for limb in limbs]
     return tuple(objects.paint(k, bank) for k in members), tuple(objects.paint(k, bank) for k in limbs)
 
@@ -81,7 +83,7 @@ def _cast(
     picks = rng.integers(len(stock), size=clutter + occluders + 1)
     return Cast(
         target=members[target],
-        limbs=limbs[: int(rng.integers(0, 3))] if rng.random() < 0.35 else (),
+        limbs=limbs[: int(rng.integers(0, len(limbs) + 1))] if rng.random() < options.articulated else (),
         distractors=tuple(others[k % len(others)] for k in range(distractors)),  # may repeat
         clutter=tuple(stock[k] for k in picks[:clutter]),
         occluders=tuple(stock[k] for k in picks[clutter:-1]),
@@ -121,7 +123,7 @@ class Procedural:
         """The scene that sequence `index` is rendered from."""
         split, index = SPLITS[self.split], int(index)
         number, target = divmod(index, FAMILY) if self.split == "train" else (index, 0)
-        members, limbs = _family(self.seed, split, self.options.bank_size, number)
+        members, limbs = _family(self.seed, split, self.options.bank_size, number, self.options.limbs)
         rng = generator(self.seed, split, index, 1)
         return compose(rng, _cast(rng, split, members, limbs, target, self.options), self.options)
 

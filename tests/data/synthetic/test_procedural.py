@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from relo_jax.config.data_options import Options
+from relo_jax.data.synthetic import motion
 from relo_jax.data.synthetic.procedural import Procedural, sequence
 from relo_jax.data.synthetic.scene import render
 from relo_jax.data.synthetic.textures import bank
@@ -151,3 +152,30 @@ def test_elongation_changes_the_aspect_ratio_but_not_the_size():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(UserError, match=message):
         Procedural(*arguments)
+
+
+def test_targets_have_as_many_limbs_as_the_options_allow():
+    options = replace(OPTIONS, limbs=5, articulated=1.0)
+    limbs = [len(Procedural(5, "heldout", options).scene(index).target) - 1 for index in range(30)]
+    assert min(limbs) == 0 and max(limbs) == 5
+    assert all(len(Procedural(5, "heldout", replace(OPTIONS, articulated=0.0)).scene(k).target) == 1 for k in range(8))
+
+
+def test_the_end_of_a_limb_moves_with_the_limb_that_it_hangs_from():
+    """The joint of the last limb stays at one place of some part of the target before it."""
+    scenes = [Procedural(5, "heldout", replace(OPTIONS, limbs=3, articulated=1.0)).scene(k) for k in range(60)]
+    chained = 0
+    for scene in (scene for scene in scenes if len(scene.target) == 4):
+        body, second, third = (scene.layers[scene.target[k]] for k in (0, 2, 3))
+        joint = np.array([[third.cutout.center[0], third.cutout.outline[:, 1].min() + 8]])
+        placed = motion.apply(third.maps, joint)
+        spread = [np.ptp(_in_patch(layer, placed), axis=0).max() for layer in (body, second)]
+        assert min(spread) < 1e-3 < max(spread)
+        chained += spread[1] < spread[0]
+    assert chained >= 3
+
+
+def _in_patch(layer, points):
+    """Points [F, 1, 2] of the frames in the layer's patch."""
+    maps = motion.invert(layer.maps)
+    return (maps[:, :, :2] @ points[:, 0, :, None])[..., 0] + maps[:, :, 2]

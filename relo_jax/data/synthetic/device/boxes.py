@@ -27,7 +27,7 @@ def target_boxes(scene: Scene, outlines: Array, slots: Slots, fields: Array) -> 
     if at least two fifths of it are inside the frame and not occluded, and no side of the box is below 4 pixels.
 
     Args:
-      outlines: [1 + LIMBS, P, 2], of the body and the limbs in their patches.
+      outlines: [1 + limbs, P, 2], of the body and the limbs in their patches.
       slots: which layers are the target.
       fields: [64, TEXELS, 2], see `camera.Tables`.
     """

@@ -21,7 +21,6 @@ from relo_jax.data.synthetic.device.supply import Supply
 from relo_jax.data.synthetic.procedural import FAMILY
 from relo_jax.data.synthetic.textures import SIZE
 
-LIMBS = 2
 _OCCLUDERS = 2
 _LONGEST_BLUR = 7  # pixels of a background's blur
 
@@ -43,7 +42,7 @@ class Slots:
     def of(cls, options: Options) -> Slots:
         """The slots that scenes of these options need."""
         ends = [0]
-        for number in (options.clutter, options.distractors, 1, 1, LIMBS, _OCCLUDERS, 1):
+        for number in (options.clutter, options.distractors, 1, 1, options.limbs, _OCCLUDERS, 1):
             ends.append(ends[-1] + number)
         roles = (slice(first, end) for first, end in itertools.pairwise(ends))
         return cls(*roles, count=ends[-1])  # type: ignore[misc,arg-type]
@@ -57,7 +56,7 @@ class Cast:
       pieces: uint32 [K, TEXELS], a cut-out for each slot.
       corners: [K, 2, 2], upper left and lower right corner of each one's bounding box.
       present: bool [K].
-      outlines: [1 + LIMBS, 240, 2], of the body and the limbs.
+      outlines: [1 + limbs, 240, 2], of the body and the limbs.
       background: uint32 [256 * 256].
     """
 
@@ -70,23 +69,23 @@ class Cast:
 
 @flax.struct.dataclass
 class Family:
-    """Four objects, of which three resemble the first, and two limbs in their colours; stacked."""
+    """Four objects, of which three resemble the first, and limbs in their colours; stacked."""
 
     members: Piece
     limbs: Piece
 
 
-def draw_family(key: Array, assets: Assets) -> Family:
-    """A family; all random numbers come from the key."""
-    keys = jax.random.split(key, 2 * FAMILY - 1 + LIMBS)
-    new = jax.vmap(lambda k: objects.random_appearance(k, assets))(keys[: FAMILY + LIMBS])
-    first, others, limbs = (
+def draw_family(key: Array, assets: Assets, limbs: int) -> Family:
+    """A family with that number of limbs; all random numbers come from the key."""
+    keys = jax.random.split(key, 2 * FAMILY - 1 + limbs)
+    new = jax.vmap(lambda k: objects.random_appearance(k, assets))(keys[: FAMILY + limbs])
+    first, others, own = (
         jax.tree.map(lambda x, at=at: x[at], new) for at in (0, slice(1, FAMILY), slice(FAMILY, None))
     )
-    similar = jax.vmap(objects.similar_appearance, (0, None, 0))(keys[FAMILY + LIMBS :], first, others)
-    colors = (jnp.broadcast_to(k, (LIMBS, 3, 4)) for k in (first.color, first.second_color))
-    limbs = limbs.replace(color=next(colors), second_color=next(colors), hole=jnp.zeros(LIMBS))
-    recipes = jax.tree.map(lambda a, b, c: jnp.concatenate([a[None], b, c]), first, similar, limbs)
+    similar = jax.vmap(objects.similar_appearance, (0, None, 0))(keys[FAMILY + limbs :], first, others)
+    colors = (jnp.broadcast_to(k, (limbs, 3, 4)) for k in (first.color, first.second_color))
+    own = own.replace(color=next(colors), second_color=next(colors), hole=jnp.zeros(limbs))
+    recipes = jax.tree.map(lambda a, b, c: jnp.concatenate([a[None], b, c]), first, similar, own)
     pieces = jax.vmap(lambda recipe: objects.paint(recipe, assets))(recipes)
     return Family(*(jax.tree.map(lambda x, at=at: x[at], pieces) for at in (slice(FAMILY), slice(FAMILY, None))))
 
@@ -123,12 +122,12 @@ def draw_cast(key: Array, family: Family, target: Array, assets: Assets, options
 def _present(supply, options):
     """bool [K]: how many of each role there are, at random."""
     first = lambda count, most: jnp.arange(most) < count
-    limbs = jnp.where(supply.happens(0.35), supply.integers(0, LIMBS + 1), 0)
+    limbs = jnp.where(supply.happens(options.articulated), supply.integers(0, options.limbs + 1), 0)
     occluders = jnp.where(supply.happens(options.occlusion), supply.integers(1, _OCCLUDERS + 1), 0)
     return jnp.concatenate([
         first(supply.integers(0, options.clutter + 1), options.clutter),
         first(supply.integers(0, options.distractors + 1), options.distractors),
-        supply.happens(0.2)[None], jnp.ones(1, bool), first(limbs, LIMBS), first(occluders, _OCCLUDERS),
+        supply.happens(0.2)[None], jnp.ones(1, bool), first(limbs, options.limbs), first(occluders, _OCCLUDERS),
         supply.happens(options.shadow)[None],
     ])  # fmt: skip
 

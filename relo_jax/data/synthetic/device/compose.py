@@ -98,7 +98,7 @@ def compose(key: Array, cast: Cast, options: Options) -> Scene:
         many(lambda key, at: _distractor(key, at, options, target), slots.distractors, 1),
         many(lambda key, at: _carrier(key, at, body), slots.carrier, 2),
         body,
-        many(lambda key, at: _limb(key, at, body, limb_depth), slots.limbs, 3),
+        *_limbs(keys[3], cast.corners[slots.limbs], body, limb_depth),
         many(lambda key, at: _occluder(key, at, scene_maps, target), slots.occluders, 4),
         many(lambda key, at: _shadow(key, at, options, scene_maps), slots.shadow, 5),
     ])  # fmt: skip
@@ -278,15 +278,22 @@ def _swing(supply, frames, slowest):
     return jnp.sin(2 * jnp.pi * jnp.arange(frames) / period + supply.angle())
 
 
-def _limb(key, corners, body, depth):
-    """A limb that swings about a joint on the body. It hangs from the middle of its upper end."""
-    supply, frames = Supply(key, 16), len(body.maps)
-    joint = jnp.broadcast_to(supply.uniform(24, 72, 2), (frames, 2))
-    angle = supply.angle() + supply.uniform(0.1, 0.9) * _swing(supply, frames, 60)
-    scale = supply.uniform(0.3, 0.6)
-    anchor = jnp.stack([corners[:, 0].mean(), corners[0, 1] + 8])
-    placed = affine.maps(joint, angle, scale * 0.7, scale, anchor)
-    return _moving(affine.compose(body.maps[:, 0], placed), depth, body.gain[:, 0])
+def _limbs(key, corners, body, depth):
+    """Limbs that swing about joints on the body. From the third on, one may hang from the end of the one before it."""
+    limbs = []
+    for k in range(len(corners)):
+        supply, frames = Supply(jax.random.fold_in(key, k), 16), len(body.maps)
+        angle = supply.angle() + supply.uniform(0.1, 0.9) * _swing(supply, frames, 60)
+        parent, joint, scale = body, supply.uniform(24, 72, 2), supply.uniform(0.3, 0.6)
+        if k >= 2:
+            is_end, previous = supply.happens(0.5), corners[k - 1]
+            parent = jax.tree.map(lambda a, b, is_end=is_end: jnp.where(is_end, a, b), limbs[-1], body)
+            end = jnp.stack([previous[:, 0].mean(), previous[1, 1] - 8])
+            joint, scale = jnp.where(is_end, end, joint), jnp.where(is_end, 2, 1) * scale
+        anchor = jnp.stack([corners[k, :, 0].mean(), corners[k, 0, 1] + 8])
+        placed = affine.maps(jnp.broadcast_to(joint, (frames, 2)), angle, scale * 0.7, scale, anchor)
+        limbs.append(_one(_moving(affine.compose(parent.maps[:, 0], placed), depth, body.gain[:, 0])))
+    return limbs
 
 
 def _distractor(key, corners, options, target):
