@@ -12,7 +12,6 @@ the environment its rows are left out.
 """
 
 import argparse
-import functools
 import importlib.util
 import json
 import os
@@ -23,17 +22,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from benchmarks import common
 from benchmarks.device.tracking import forced
-from relo_jax.checkpoints.load import Loaded
-from relo_jax.export import folder, onnx_files, relo_track
+from relo_jax.export import relo_track
 from relo_jax.export.source import Source
-from relo_jax.model import RELO, init_variables
-from relo_jax.tracking.options import checked_options
+from relo_jax.model import RELO
 from relo_jax.tracking.tracker import Tracker
+from tests.export.weights import random_source, write_unchecked
 
 CHECKPOINTS = {"mini": "starter", "tiny": "starter-tiny"}  # others have random weights, which cost the same
 WAYS = {
@@ -52,20 +49,7 @@ def source_of(variant: str) -> Source:
     """The checkpoint of a variant, or random weights."""
     if variant in CHECKPOINTS:
         return Source.of(CHECKPOINTS[variant])
-    model, rng = RELO.from_variant(variant), np.random.default_rng(0)
-    shapes = jax.eval_shape(functools.partial(init_variables, model), jax.random.key(0))
-    variables = jax.tree.map(lambda x: 0.02 * rng.standard_normal(x.shape, np.float32) + (x.ndim == 1), shapes)
-    return Source({"name": variant, "sha256": ""}, Loaded(model, variables, {}), checked_options({}, model), None)
-
-
-def write(source: Source, out: Path) -> None:
-    """The exported folder, without the comparison that `relo export` makes."""
-    described = folder.description(source, 1)
-    template = onnx_files.write_template(source, 1, out / "template.onnx")
-    for precision in ("float32", "int8"):
-        step = onnx_files.write_step(source, precision, 1, out / f"step.{precision}.onnx")
-        described["graphs"][precision] = {"step": step, "template": template}
-    (out / "tracker.json").write_text(json.dumps(described))
+    return random_source(RELO.from_variant(variant), {})
 
 
 class TorchNetwork(relo_track.Network):
@@ -132,7 +116,7 @@ def measure(variant: str, args: argparse.Namespace) -> dict:
     """The row of a variant."""
     ways = [way for way in WAYS if way != PEER or importlib.util.find_spec("torch") is not None]
     with tempfile.TemporaryDirectory() as out:
-        write(source_of(variant), Path(out))
+        write_unchecked(source_of(variant), Path(out), precisions=("float32", "int8"))
         workers = {
             (way, threads): subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.edge", "--work", way, out, str(threads), "--variants", variant],

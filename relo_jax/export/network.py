@@ -115,19 +115,19 @@ def clamped_sigmoid(graph: Graph, x: str) -> str:
     return graph.add("Clip", graph.add("Sigmoid", x), *bounds)
 
 
-def foreground_share(graph: Graph, box: str, batch: int, size: int) -> str:
-    """`fast_itpn.foreground_share`: box float32 `[B, 4]`, xywh relative to the crop, to `[B, m, 1]`."""
+def foreground_share(graph: Graph, box: str, size: int) -> str:
+    """`fast_itpn.foreground_share`: box float32 `[1, 4]`, xywh relative to the crop, to `[1, m, 1]`."""
     pixels = graph.constant(np.arange(size), np.float32, "pixels")
     x, y, w, h = graph.add("Split", graph.add("Mul", box, graph.constant(size, np.float32)), axis=1, outputs=4)
 
     def share(start: str, extent: str) -> str:
         behind = graph.add("Less", pixels, graph.add("Add", start, extent))
         inside = graph.add("And", graph.add("GreaterOrEqual", pixels, start), behind)
-        inside = graph.reshape(graph.cast(inside, np.float32), batch, size // STRIDE, STRIDE)
-        return graph.add("ReduceMean", inside, axes=[2], keepdims=1)  # [B, size / 16, 1]
+        inside = graph.reshape(graph.cast(inside, np.float32), 1, size // STRIDE, STRIDE)
+        return graph.add("ReduceMean", inside, axes=[2], keepdims=1)  # [1, size / 16, 1]
 
     across = graph.transpose(share(x, w), 0, 2, 1)
-    return graph.reshape(graph.add("Mul", share(y, h), across), batch, (size // STRIDE) ** 2, 1)
+    return graph.reshape(graph.add("Mul", share(y, h), across), 1, (size // STRIDE) ** 2, 1)
 
 
 def _patches(graph: Graph, x: str, batch: int, cells: int, side: int, channels: int) -> str:

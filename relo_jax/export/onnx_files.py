@@ -21,9 +21,9 @@ SUFFIX = ".onnx"
 _LARGE = 1_000_000_000  # bytes of weights; protobuf ends at 2 GiB, and loads slowly long before
 
 
-def write_template(source: Source, batch: int, path: Path) -> dict[str, Any]:
-    """Writes the graph of a template, float32: it runs once a video, and all precisions share it. Returns its entry."""
-    return _save(template_model(source, fold(source.config, source.loaded.variables), batch), path)
+def write_template(source: Source, path: Path) -> dict[str, Any]:
+    """Writes the graph of a template, float32, which all precisions share: few frames need it. Returns its entry."""
+    return _save(template_model(source, fold(source.config, source.loaded.variables)), path)
 
 
 def write_step(source: Source, precision: str, batch: int, path: Path) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def differences(graphs: Mapping[str, Run], recorded: Recorded) -> dict[str, floa
 
     Args:
       graphs: "step" and "template".
-      recorded: of `record`, with the batch of the graphs.
+      recorded: of `record`, with the batch of the step; templates go through their graph one by one.
     """
     largest: dict[str, float] = {}
 
@@ -146,7 +146,9 @@ def differences(graphs: Mapping[str, Run], recorded: Recorded) -> dict[str, floa
             largest[name] = max(largest.get(name, 0.0), difference if np.isfinite(difference) else np.inf)
 
     for image, box, template in zip(*(recorded[name] for name in _TEMPLATE), strict=True):
-        compare("template", {"image": image, "box": box}, {"template": template})
+        for row in range(len(image)):
+            one = slice(row, row + 1)
+            compare("template", {"image": image[one], "box": box[one]}, {"template": template[one]})
     for index in range(len(recorded["search"])):
         now = at_step(recorded, index)
         compare("step", now, {**now, **{f"new_{name}": recorded[name][index + 1] for name in _STATES}})

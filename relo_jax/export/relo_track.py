@@ -106,8 +106,7 @@ class Network:
 
     def encode(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
         """The tokens `[1, m, D]` of a template uint8 `[s, s, 3]` with the target at x, y, w, h relative to it."""
-        rows = lambda value: np.repeat(value[None], self.config["batch"], 0)
-        return self._template({"image": rows(image), "box": rows(box.astype(np.float32))})["template"][:1]
+        return self._template({"image": image[None], "box": box[None].astype(np.float32)})["template"]
 
     def step(self, rows: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         """The outputs of step.onnx for the inputs of each target, of as many at a time as the graph takes."""
@@ -142,12 +141,13 @@ class Tracker:
     def init(self, frame: np.ndarray, box_xywh: Sequence[float]) -> None:
         """Begins a video: frame uint8 `[H, W, 3]`, RGB, and the target in it. Raises TrackerError."""
         check_frame(frame)
+        self._check_options()
         box, config = check_box(box_xywh, frame), self.network.config
         self._templates = np.tile(self._template(frame, box), (1, config["templates"], 1))
         one = lambda name, shape: [1 if axis == _axis(name) else size for axis, size in enumerate(shape)]
         self._state = {name: np.zeros(one(name, shape), np.float32) for name, shape in config["state"].items()}
         self.box, self.window = box.astype(np.float32), crop_window(box, config["search_factor"])
-        self._frames, self._level, self._recent = 0, 1.0, [1.0] * self.options["found_frames"]
+        self._frames, self._level, self._recent = 0, 1.0, [1.0] * int(self.options["found_frames"])
 
     def update(self, frame: np.ndarray) -> Result:
         """Finds the target in the next frame, uint8 `[H, W, 3]`, RGB. Raises TrackerError."""
@@ -180,6 +180,14 @@ class Tracker:
         (left, top, width, height), found = box.tolist(), self._level >= options["found_threshold"]
         region = float(x), float(y), float(side), float(side)
         return Result((left, top, width, height), score, found, response, outputs["policy"][0], region)
+
+    def _check_options(self) -> None:
+        """Raises TrackerError unless the rules of templates and of `found` can be followed."""
+        for name, least in (("update_interval", 0), ("found_frames", 1)):
+            if (count := self.options[name]) < least or count % 1:
+                raise TrackerError(f"{name} is {count}: give a number of frames, at least {least}")
+        if self.options["update_interval"] and (slots := self.network.config["templates"]) != 2:
+            raise TrackerError(f"update_interval needs graphs of two templates, and these have {slots}: set it to 0")
 
     def _template(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
         """The tokens of the template around a box."""

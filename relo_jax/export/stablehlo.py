@@ -33,7 +33,7 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 Arrays = Mapping[str, jax.Array]
 
 
-def write_template(source: Source, batch: None, path: Path) -> dict[str, Any]:
+def write_template(source: Source, path: Path) -> dict[str, Any]:
     """Writes the program of a template, float32. Returns its entry in tracker.json."""
     config = source.config
     network = Network(config, fold(config, source.loaded.variables))

@@ -36,7 +36,7 @@ def export(
       source: the checkpoint.
       out: folder that does not exist yet, or is empty.
       precisions: of the form's; float32 is written in any case.
-      batch: B, targets that ONNX graphs take at a time; StableHLO takes any number, and is checked with B.
+      batch: B, targets that an ONNX step takes at a time; StableHLO takes any number, and is checked with B.
       additions: called on the unfinished folder, when it can be tracked with.
       form: of FORMS.
 
@@ -62,7 +62,7 @@ def export(
         recorded = parity.record(source, batch)
         np.savez_compressed(unfinished / folder.PARITY_FILE, **recorded)  # type: ignore[arg-type]
         template = unfinished / f"template{files.SUFFIX}"
-        entry = files.write_template(source, static, template)
+        entry = files.write_template(source, template)
         for name in names:
             path = unfinished / f"step{'' if name == 'float32' else f'.{name}'}{files.SUFFIX}"
             step = files.write_step(source, name, static, path)

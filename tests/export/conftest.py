@@ -1,6 +1,5 @@
 """The network of the golden numbers as ONNX graphs: calibrated, and with a second template every third frame."""
 
-import json
 import shutil
 
 import jax
@@ -9,7 +8,7 @@ import pytest
 from relo_jax.checkpoints.load import Loaded
 from relo_jax.tracking.options import checked_options
 from relo_jax.tracking.tracker import Tracker
-from tests.export.weights import CALIBRATION
+from tests.export.weights import CALIBRATION, write_unchecked
 from tests.golden import model, variables
 
 __all__ = ["model", "variables"]
@@ -25,17 +24,12 @@ def source(model, variables):
 
 
 def write(source, folder, batch):
-    """The folder of `relo export` without its comparison with relo_jax, which takes longest."""
+    """A folder as `relo export` makes it."""
     pytest.importorskip("onnx", reason="the extra `export` is not installed")
     pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
-    from relo_jax.export import onnx_files
-    from relo_jax.export.folder import description
     from relo_jax.export.write import DRIVER
 
-    template = onnx_files.write_template(source, batch, folder / "template.onnx")
-    step = onnx_files.write_step(source, "float32", batch, folder / "step.onnx")
-    described = {**description(source, batch), "graphs": {"float32": {"step": step, "template": template}}}
-    (folder / "tracker.json").write_text(json.dumps(described))
+    write_unchecked(source, folder, batch)
     shutil.copy(DRIVER, folder)
     return folder
 

@@ -201,3 +201,19 @@ def test_a_folder_that_cannot_be_opened_is_one_line(exported, tmp_path, damage, 
 def test_an_update_before_the_first_box_is_refused(exported, frames):
     with pytest.raises(relo_track.TrackerError, match="update was called before init"):
         opened(exported).update(frames[0])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (dict(found_frames=0), "found_frames is 0: give a number of frames, at least 1"),
+        (dict(update_interval=2.5), "update_interval is 2.5: give a number of frames, at least 0"),
+        (dict(update_interval=3, slots=1), "update_interval needs graphs of two templates, and these have 1: set it"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused_at_the_first_frame(exported, frames, changed, message):
+    tracker = opened(exported)
+    tracker.network.config["templates"] = changed.pop("slots", 2)
+    tracker.options |= changed
+    with pytest.raises(relo_track.TrackerError, match=message):
+        tracker.init(frames[0], BOX)

@@ -35,7 +35,7 @@ def recorded(name):
 def differences(folder, name, precision="float32"):
     source, batch, record = recorded(name)
     graphs = {"template": folder / "template.onnx", "step": folder / f"{precision}.onnx"}
-    onnx_files.write_template(source, batch, graphs["template"])
+    onnx_files.write_template(source, graphs["template"])
     onnx_files.write_step(source, precision, batch, graphs["step"])
     for path in graphs.values():
         onnx.checker.check_model(path, full_check=True)

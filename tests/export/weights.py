@@ -37,3 +37,17 @@ def random_variables(model, seed=0):
         return 1 + 0.1 * noise if name == "scale" else 0.7 + 0.3 * np.abs(noise) if name == "var" else 0.2 * noise
 
     return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def write_unchecked(source, folder, batch=1, precisions=("float32",)):
+    """What a driver needs of the folder of `relo export`, without the comparison with relo_jax, which takes longest."""
+    from relo_jax.export import onnx_files  # needs onnx
+    from relo_jax.export.folder import description, write_description
+
+    template = onnx_files.write_template(source, folder / "template.onnx")
+    described = description(source, batch)
+    for name in precisions:
+        path = folder / f"step{'' if name == 'float32' else f'.{name}'}.onnx"
+        step = onnx_files.write_step(source, name, batch, path)
+        described["graphs"][name] = {"step": step, "template": template}
+    write_description(folder, described)
