@@ -5,7 +5,6 @@ whole frames, as a camera would give them.
 """
 
 import collections
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,9 +12,9 @@ import numpy as np
 
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
-from relo_jax.eval.slots import Slot, Tracked
+from relo_jax.eval.slots import Clock, Slot, Tracked
 from relo_jax.export import relo_track
-from relo_jax.tracking.options import check_box, check_frame
+from relo_jax.tracking.options import check_frame
 
 
 class ExportedLockstep:
@@ -28,7 +27,7 @@ class ExportedLockstep:
     """
 
     def __init__(self, network: relo_track.Network, options: dict, batch: int = 8):
-        self._network, self._clock = network, 0.0
+        self._network, self._clock = network, Clock()
         self._trackers = [relo_track.Tracker(network) for _ in range(min(batch, network.config["batch"]))]
         for tracker in self._trackers:
             tracker.options = {name: options[name] for name in relo_track.OPTIONS}
@@ -40,7 +39,7 @@ class ExportedLockstep:
         queue = collections.deque(sorted(sequences, key=len, reverse=True))
         slots: dict[int, Slot] = {}
         with ThreadPoolExecutor(len(self._trackers)) as self._pool:
-            self._lap()
+            self._clock.lap()
             while queue or slots:
                 begun = 0
                 for row in [row for row in range(len(self._trackers)) if row not in slots][: len(queue)]:
@@ -48,23 +47,19 @@ class ExportedLockstep:
                 advance(begun + self._step([slot for slot in slots.values() if not slot.over]))
                 ended = [slot for slot in slots.values() if slot.over]
                 slots = {row: slot for row, slot in slots.items() if not slot.over}
-                for slot in ended:
-                    yield slot.tracked()
-                if ended:
-                    self._lap()  # the caller's time is part of no frame
+                yield from self._clock.hand_out(ended)
 
     def _begin(self, row: int, sequence: Sequence) -> Slot:
         """A slot with its first frame done."""
         slot = Slot.of(row, sequence)
         try:
-            frame = sequence.read_frame(0)
-            check_frame(frame)
-            self._trackers[row].init(frame, check_box(slot.boxes[0], frame).tolist())
+            frame, box = slot.first()
+            self._trackers[row].init(frame, box.tolist())
         except (UserError, OSError) as error:
             slot.fail(error, 0)
             return slot
         self._read_ahead(slot)
-        slot.seconds[0] = self._lap()
+        slot.seconds[0] = self._clock.lap()
         return slot
 
     def _step(self, slots: list[Slot]) -> int:
@@ -88,7 +83,7 @@ class ExportedLockstep:
                 slot.fail(error, slot.done)
                 continue
             slot.boxes[slot.done], slot.scores[slot.done] = result.box, result.score
-        share = self._lap() / max(len(going), 1)
+        share = self._clock.lap() / max(len(going), 1)
         for slot, _ in going:
             if slot.failure is None:
                 slot.seconds[slot.done] = share
@@ -98,9 +93,3 @@ class ExportedLockstep:
     def _read_ahead(self, slot: Slot) -> None:
         if slot.sent < len(slot.sequence):
             slot.ahead.append(self._pool.submit(slot.sequence.read_frame, slot.sent))
-
-    def _lap(self) -> float:
-        """Seconds since the last call."""
-        now = time.perf_counter()
-        passed, self._clock = now - self._clock, now
-        return passed

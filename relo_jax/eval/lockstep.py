@@ -14,7 +14,6 @@ Sequences that draw their crops (`read_crop`) have no frames to send: they advan
 import collections
 import functools
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,13 +23,13 @@ import numpy as np
 
 from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
-from relo_jax.eval.slots import Slot, Tracked, batch_for
+from relo_jax.eval.slots import Clock, Slot, Tracked, batch_for
 from relo_jax.geometry.crop import SEARCH_FACTOR, crop_host
 from relo_jax.model import RELO
 from relo_jax.tracking import programs
 from relo_jax.tracking.confidence import is_calibrated
 from relo_jax.tracking.engine import EMPTY_BOX, Engine
-from relo_jax.tracking.options import NOT_FINITE, check_box, check_frame
+from relo_jax.tracking.options import NOT_FINITE, check_frame
 from relo_jax.tracking.patches import RECENT, reach
 
 __all__ = ["Lockstep", "Tracked", "batch_for"]
@@ -68,7 +67,7 @@ class Lockstep:
         patches: bool | None = None,
     ):
         self._engine, self.batch, self.chunk = Engine(model, variables, options, patches), batch, chunk
-        self._clock = 0.0
+        self._clock = Clock()
         self.halts = 0
         self._with_evidence = is_calibrated(self._engine.options)
         black = lambda box, factor, size: (np.zeros((size, size, 3), np.uint8), 1.0)
@@ -121,7 +120,7 @@ class Lockstep:
         queue = collections.deque(waiting)
         under_way: collections.deque[_Sent] = collections.deque()
         slots: dict[int, Slot] = {}
-        self._lap()
+        self._clock.lap()
         while queue or slots or under_way:
             ended = []
             for row in [row for row in range(self.batch) if row not in slots][: len(queue)]:
@@ -138,18 +137,14 @@ class Lockstep:
                 ended += self._settle(*under_way.popleft(), advance)
             # A row is free as soon as the device has its last frame, or its box where the row may halt.
             slots = {r: s for r, s in slots.items() if s.failure is None and self._known(s) < len(s.sequence)}
-            for slot in ended:
-                yield slot.tracked()
-            if ended:
-                self._lap()  # the caller's time is part of no frame
+            yield from self._clock.hand_out(ended)
 
     def _begin(self, row: int, sequence: Sequence) -> Slot:
         """A slot with its first frame done: the engine has the template."""
         slot = Slot.of(row, sequence)
         try:
-            frame = sequence.read_frame(0)
-            check_frame(frame)
-            box, slot.size = check_box(slot.boxes[0], frame), frame.shape[:2]
+            frame, box = slot.first()
+            slot.size = frame.shape[:2]
             drawn = sequence.read_crop is not None
             read_crop = functools.partial(slot.read_crop, 0) if drawn else functools.partial(crop_host, frame)
             view = programs.first_view(box, self._engine.model.config.template_size, read_crop)
@@ -158,7 +153,7 @@ class Lockstep:
             return slot
         self._engine.begin_row(row, view)
         self._read_ahead(slot)
-        slot.seconds[0] = self._lap()
+        slot.seconds[0] = self._clock.lap()
         return slot
 
     def _send_frames(self, slots: list[Slot]) -> _Sent:
@@ -193,7 +188,7 @@ class Lockstep:
         columns = [row + [None] * (self.chunk - len(row)) for row in frames]
         compiling = self.seconds_compiling
         answers = self._engine.track_chunk(list(zip(*columns, strict=True)), reached, resumes, self._filling)
-        self._clock += self.seconds_compiling - compiling
+        self._clock.leave_out(self.seconds_compiling - compiling)
         answers.copy_to_host_async()
         return steps, answers
 
@@ -240,7 +235,7 @@ class Lockstep:
         answers, ended = jax.device_get(answers), []
         halted = lambda k, slot: slot.sequence.read_crop is None and answers[k, slot.row, programs.MOVED] == 0
         moved = sum(not halted(k, slot) for k, step in enumerate(steps) for slot, *_ in step)
-        share = self._lap() / moved if moved else 0.0
+        share = self._clock.lap() / moved if moved else 0.0
         for k, (step, answer) in enumerate(zip(steps, answers, strict=False)):
             for slot, index, halts in step:
                 if slot.failure is not None or slot.halts > halts:
@@ -282,9 +277,3 @@ class Lockstep:
         if slot.sequence.read_crop is None:
             following = range(slot.sent, min(slot.sent + self.chunk, len(slot.sequence)))
             slot.ahead = [self._pool.submit(slot.sequence.read_frame, index) for index in following]
-
-    def _lap(self) -> float:
-        """Seconds since the last call."""
-        now = time.perf_counter()
-        passed, self._clock = now - self._clock, now
-        return passed

@@ -1,6 +1,11 @@
-"""The slots of `lockstep.py`: which sequence a row of the batch is at, what came of it, and how many rows there are."""
+"""The slots of a batch: which sequence a row is at, what came of it, its time, and how many rows there are.
+
+`lockstep.py` and `exported.py` fill them.
+"""
 
 import heapq
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -9,6 +14,7 @@ import numpy as np
 
 from relo_jax.data.sequence import Sequence
 from relo_jax.tracking.confidence import EVIDENCE
+from relo_jax.tracking.options import check_box, check_frame
 
 _BUSY = 0.8  # share of a batch on a CPU that must be at work; a full batch gains about as much as the rest loses
 
@@ -58,6 +64,12 @@ class Slot:
         boxes, evidence = np.tile(sequence.boxes_xywh[0], (frames, 1)), np.full((frames, len(EVIDENCE)), np.nan)
         return cls(row, sequence, boxes, np.ones(frames), np.zeros(frames), evidence)
 
+    def first(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first frame, uint8 `[H, W, 3]`, and its box, float64 `[4]`. Raises UserError or OSError if one is bad."""
+        frame = self.sequence.read_frame(0)
+        check_frame(frame)
+        return frame, check_box(self.boxes[0], frame)
+
     def read_crop(self, index: int, box_xywh: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, float]:
         """A crop of frame `index`, as the sequence draws it."""
         assert self.sequence.read_crop is not None
@@ -74,6 +86,30 @@ class Slot:
         if self.failure is not None:
             return Tracked(self.sequence, failure=self.failure)
         return Tracked(self.sequence, self.boxes, self.scores, self.seconds, self.evidence)
+
+
+class Clock:
+    """Wall time, in laps."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def lap(self) -> float:
+        """Seconds since the last call."""
+        now = time.perf_counter()
+        passed, self._last = now - self._last, now
+        return passed
+
+    def leave_out(self, seconds: float) -> None:
+        """Counts seconds that passed to no lap."""
+        self._last += seconds
+
+    def hand_out(self, ended: list[Slot]) -> Iterator[Tracked]:
+        """What came of slots that ended. The time that the caller takes for it is part of no lap."""
+        for slot in ended:
+            yield slot.tracked()
+        if ended:
+            self.lap()
 
 
 def batch_for(sequences: list[Sequence], batch: int) -> int:
