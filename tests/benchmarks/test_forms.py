@@ -3,36 +3,20 @@
 import json
 from types import SimpleNamespace
 
-import cv2
-import numpy as np
-import pytest
-
 from benchmarks import common, forms, rows, sections_compiled
 from relo_jax.model import inference
 from relo_jax.tracking.tracker import Tracker
 from tests.model import small
 
 
-@pytest.fixture
-def root(tmp_path, natural_image):
-    """A folder with one sequence of five frames."""
-    folder = tmp_path / "excerpts" / "walk"
-    folder.mkdir(parents=True)
-    for number in range(5):
-        frame = np.roll(natural_image, (2 * number, 3 * number), (0, 1))
-        assert cv2.imwrite(str(folder / f"{number:04d}.png"), frame[..., ::-1])
-    (folder / "groundtruth.txt").write_text("".join(f"{60 + 3 * n},{50 + 2 * n},40,30\n" for n in range(5)))
-    return folder.parent
-
-
-def test_both_forms_track_the_same_frames(root, tmp_path, monkeypatch, capsys):
+def test_both_forms_track_the_same_frames(excerpts, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(rows, "RESULTS", tmp_path)
     monkeypatch.setattr(forms, "RELO", SimpleNamespace(from_variant=lambda name, **fields: small.small(**fields)))
     monkeypatch.setattr(forms, "init_variables", lambda model, key: small.variables())
     made = []
     monkeypatch.setattr(forms, "Tracker", lambda *args: made.append(Tracker(*args)) or made[-1])
-    monkeypatch.setattr("sys.argv", ["forms", "--root", str(root), "--frames", "4"])
+    monkeypatch.setattr("sys.argv", ["forms", "--root", str(excerpts), "--frames", "4"])
     forms.main()
     assert [inference.FOLDED in tracker._engine.variables for tracker in made] == [False, True]
     row = json.loads(capsys.readouterr().out)

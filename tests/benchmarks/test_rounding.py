@@ -2,7 +2,6 @@
 
 import json
 
-import cv2
 import numpy as np
 
 from benchmarks import common, rounding, rows, sections_compiled
@@ -10,13 +9,7 @@ from relo_jax.tracking.tracker import Tracker
 from tests.model import small
 
 
-def test_bfloat16_is_compared_step_by_step_and_with_noise(tmp_path, natural_image, monkeypatch, capsys):
-    folder = tmp_path / "excerpts" / "walk"
-    folder.mkdir(parents=True)
-    for number in range(4):
-        frame = np.roll(natural_image, (2 * number, 3 * number), (0, 1))
-        assert cv2.imwrite(str(folder / f"{number:04d}.png"), frame[..., ::-1])
-    (folder / "groundtruth.txt").write_text("".join(f"{60 + 3 * n},{50 + 2 * n},40,30\n" for n in range(4)))
+def test_bfloat16_is_compared_step_by_step_and_with_noise(excerpts, tmp_path, monkeypatch, capsys):
     for module in (common, rows):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
     monkeypatch.setattr(Tracker, "_load", lambda *args: (small.small(), small.variables(), {}))
@@ -28,7 +21,7 @@ def test_bfloat16_is_compared_step_by_step_and_with_noise(tmp_path, natural_imag
             super().__init__(model, variables, *rest, **options)
 
     monkeypatch.setattr(rounding, "Tracker", Kept)
-    monkeypatch.setattr("sys.argv", ["rounding", "--root", str(folder.parent), "--seeds", "1", "--noise", "0.01"])
+    monkeypatch.setattr("sys.argv", ["rounding", "--root", str(excerpts), "--seeds", "1", "--noise", "0.01"])
     rounding.main()
     row = json.loads(capsys.readouterr().out)
     assert 0 < row["step"]["size"] < 0.02 and abs(row["step"]["size_bias"]) <= row["step"]["size"]
