@@ -12,6 +12,7 @@ from relo_jax.study import recipe
 from relo_jax.study.recipe import Arm
 
 _REWARD, _EXPECTED, _END_TO_END = {"rl": "reward:rl"}, {"rl": "expected:rl"}, {"rl": "end_to_end_all:rl"}
+_CLIPS = {"rl": "clips_plain:rl"}
 _ALIGNED = {"warmup": "tokens_layer_aligned:warmup", "rl": "tokens_layer_aligned:rl"}
 
 ARMS = {
@@ -87,6 +88,31 @@ ARMS = {
         {"model.propagation": "deep_to_shallow"},
     ),
     "tokens_none": Arm("Not at all: every frame is a first frame.", _ALIGNED, {"model.propagation": "none"}),
+    # What the clips show.
+    "clips_plain": Arm("The clips of the tiny starter.", {"rl": recipe.continued}),
+    "clips_lighting": Arm(
+        "In half of the clips, light and shadows move over the target.", _CLIPS, {"data.procedural.lighting": 0.5}
+    ),
+    "clips_night": Arm("A fifth of the clips are dark, pale and noisy.", _CLIPS, {"data.procedural.night": 0.2}),
+    "clips_turning": Arm(
+        "Half of the targets and distractors turn about their upright axis.", _CLIPS, {"data.procedural.turning": 0.5}
+    ),
+    "clips_limbs": Arm(
+        "Three in five targets have up to five limbs.",
+        _CLIPS,
+        {"data.procedural.limbs": 5, "data.procedural.articulated": 0.7},
+    ),
+    "clips_all": Arm(
+        "All of these.",
+        _CLIPS,
+        {
+            "data.procedural.lighting": 0.5,
+            "data.procedural.night": 0.2,
+            "data.procedural.turning": 0.5,
+            "data.procedural.limbs": 5,
+            "data.procedural.articulated": 0.7,
+        },
+    ),
     # Whether there is a warm-up.
     "with_warmup": Arm("Both stages from random weights.", {"warmup": recipe.warmup, "rl": "reward:rl"}),
     "without_warmup": Arm(

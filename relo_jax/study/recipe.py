@@ -75,6 +75,20 @@ def longer_warmup() -> ConfigDict:
     return config
 
 
+def continued() -> ConfigDict:
+    """The tiny starter, trained on end to end for 160 steps of 16 clips of 4 frames: boxes by the losses of the warm-up,
+    policy and encoder by the exact gradient of the reward too."""
+    config = _set_length(relo_config.starter("rl"), 160)
+    config.init_from = "starter-tiny"
+    config.rl.clip_length = 4
+    config.rl.train = "all"
+    config.rl.path = "clip"
+    config.rl.estimator = "expected"
+    config.optimizer.warmup_steps = 20
+    config.optimizer.learning_rate = config.optimizer.encoder_learning_rate = 3e-4
+    return config
+
+
 def _set_length(config: ConfigDict, steps: int) -> ConfigDict:
     """Sets the number of steps, with about twenty evaluations on 32 held-out clips."""
     config.total_steps = steps
