@@ -152,5 +152,5 @@ def at_night(rng: np.random.Generator, grade: np.ndarray, noise_strength: float)
     """The camera's colour matrix [3, 4] and strength of noise in little light: dark, with paler colours, more noise."""
     grey = np.array([0.299, 0.587, 0.114], np.float32)
     keep = np.float32(rng.uniform(0.1, 0.8))
-    matrix = log_uniform(rng, 0.15, 0.5) * (keep * np.eye(3, dtype=np.float32) + (1 - keep) * grey)
+    matrix = log_uniform(rng, 0.2, 0.6) * (keep * np.eye(3, dtype=np.float32) + (1 - keep) * grey)
     return (matrix @ grade).astype(np.float32), noise_strength + rng.uniform(0, 0.2)

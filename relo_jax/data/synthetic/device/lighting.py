@@ -114,7 +114,7 @@ def at_night(supply: Supply, grade: Array, noise_strength: Array, probability: f
     colours, more noise."""
     happens, keep = supply.happens(probability), supply.uniform(0.1, 0.8)
     grey = jnp.array([0.299, 0.587, 0.114])
-    matrix = supply.log_uniform(0.15, 0.5) * (keep * jnp.eye(3) + (1 - keep) * grey)
+    matrix = supply.log_uniform(0.2, 0.6) * (keep * jnp.eye(3) + (1 - keep) * grey)
     more = supply.uniform(0, 0.2)
     dark = (matrix[..., None] * grade).sum(1)
     return jnp.where(happens, dark, grade), noise_strength + jnp.where(happens, more, 0)
