@@ -14,11 +14,14 @@ import re
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import tqdm.auto
 
 _OPERATIONS = {
     "os.rename": 1,
@@ -137,6 +140,7 @@ def _child(argv, folder, log, prepare, kill_at, record) -> None:
         os.dup2(output, 2)
         from relo_jax.commands import main
 
+        _take_own_bars()
         if prepare is not None:
             prepare()
         if kill_at is not None or record is not None:
@@ -151,6 +155,13 @@ def _child(argv, folder, log, prepare, kill_at, record) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _take_own_bars() -> None:
+    """Gives the process a lock of its own for its bars. The inherited one is shared: a killed process may hold it."""
+    lock = threading.RLock()
+    for bars in (tqdm.std.tqdm, tqdm.auto.tqdm):
+        bars.set_lock(lock)
 
 
 def call(function: Callable, *args):
