@@ -92,7 +92,8 @@ class DrawnClips:
         """The clips from number `first` on.
 
         Args:
-          first: number of the first clip; a multiple of four if `count` is one.
+          first: number of the first clip. If `count` is a multiple of two or of four, so must it be: families of four
+            are painted once, and every second clip is drawn without motion blur.
           count: of clips, static.
           assets: see `assets`, on the device.
           part: (index, number of parts) of the search frames to draw, for devices that share the frames of a clip.

@@ -19,12 +19,12 @@ def test_drawn_clips_have_the_loaders_fields_and_depend_on_their_numbers_alone()
     drawn = DrawnClips(0, OPTIONS, CLIP)
     assets = jax.device_put(drawn.assets())
     draw = jax.jit(lambda first: drawn.draw(first, 4, assets))
-    batch, again = jax.device_get([draw(np.int32(8)) for _ in range(2)])
+    batch, again, later = jax.device_get([draw(np.int32(first)) for first in (8, 8, 12)])
     loaded = ClipSource([MixturePart("procedural", Procedural(0, "train", OPTIONS))], CLIP, 0)[0]
     assert batch.keys() == set(drawn.fields) and batch.keys() < loaded.keys()
     for name, array in batch.items():
         assert (array.shape, array.dtype) == ((4, *loaded[name].shape), loaded[name].dtype), name
-        assert len(np.unique(array.reshape(4, -1), axis=0)) == 4, name
+        assert len(np.unique(np.concatenate([array, later[name]]).reshape(8, -1), axis=0)) == 8, name
         np.testing.assert_array_equal(again[name], array)
     center = lambda name: batch[name][..., :2] + batch[name][..., 2:] / 2
     assert ((center("search_boxes_xywh") > 0) & (center("search_boxes_xywh") < 1)).all()
