@@ -38,6 +38,7 @@ _WINDOW_POWER = "window_power"
 _BAKED = (_WINDOW_POWER, *confidence.FIELDS)  # options that are constants of the graph
 _MAKING_GRAPHS = ("config", "export", "geometry", "mdp", "model", "tracking")  # packages whose code the graphs follow
 _OPTIONS = (*_BAKED, *relo_track.OPTIONS)
+_NEEDED = ("model", "checkpoint", "calibrated")  # fields of tracker.json that relo_track.py does not read
 
 
 class Exported:
@@ -80,7 +81,7 @@ class Exported:
         if is_export(checkpoint):
             with as_user_error():
                 described = relo_track.read_config(checkpoint)
-            if missing := [name for name in ("model", *_OPTIONS) if name not in described]:
+            if missing := [name for name in (*_NEEDED, *_OPTIONS) if name not in described]:
                 raise UserError(f"{checkpoint}/{relo_track.TRACKER_FILE} has no field {missing[0]!r}: export again")
             self._described, self.model = described, RELO.from_config(described["model"])
             self.config: dict[str, Any] = {"tracker": {name: described[name] for name in _OPTIONS}}

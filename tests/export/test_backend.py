@@ -132,9 +132,10 @@ def test_weights_of_the_score_are_part_of_the_graphs(exported):
         relo_jax.open_exported(exported, score_bias=7.0)
 
 
-def test_an_export_that_lacks_a_field_is_to_be_made_again(exported, tmp_path):
+@pytest.mark.parametrize("field", ["model", "checkpoint", "calibrated", "window_power"])
+def test_an_export_that_lacks_a_field_is_to_be_made_again(field, exported, tmp_path):
     described = json.loads((exported / "tracker.json").read_text())
-    del described["model"]
+    del described[field]
     (tmp_path / "tracker.json").write_text(json.dumps(described))
-    with pytest.raises(UserError, match="tracker.json has no field 'model': export again"):
+    with pytest.raises(UserError, match=f"tracker.json has no field '{field}': export again"):
         relo_jax.open_exported(tmp_path)
