@@ -16,8 +16,7 @@ from relo_jax.data.synthetic.lighting import BRIGHTEST, COARSE, KINDS, SHARES, W
 MOST = 2  # lights of a scene
 
 
-@flax.struct.dataclass
-class Lights:
+class Lights(flax.struct.PyTreeNode):
     """The L lights of a scene, see the host's `Light`; where there is none, the colour is 1."""
 
     kind: Array  # int32 [L], position in KINDS
