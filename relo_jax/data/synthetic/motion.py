@@ -25,7 +25,7 @@ def log_uniform(
     high: float | Sequence[float],
     size: int | tuple[int, ...] | None = None,
 ) -> float | np.ndarray:
-    """Draws exp(U(log low, log high))."""
+    """Draws exp(U(log low, log high)): a number, an array of shape `size`, or one number for each pair of limits."""
     return np.exp(rng.uniform(np.log(low), np.log(high), size))
 
 
