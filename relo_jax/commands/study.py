@@ -15,10 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", type=float, default=1.0, metavar="X", help="factor on all numbers of steps (default 1)"
     )
+    parser.add_argument(
+        "--one-by-one", action="store_true", help="train arms and seeds one after the other, which takes less memory"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Runs the study; see `relo_jax.study.runner`."""
     from relo_jax.study import runner
 
-    runner.run_study(args.name, args.seeds, args.workdir, args.data_root, args.scale)
+    runner.run_study(args.name, args.seeds, args.workdir, args.data_root, args.scale, args.one_by_one)

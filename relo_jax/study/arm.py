@@ -1,4 +1,4 @@
-"""One arm with one seed: trains its stages and evaluates the last one.
+"""One arm with one seed: trains its stages, possibly together with those of others, and evaluates the last one.
 
 The run directories are those of `relo train`, the result folders those of `relo eval`. Finished parts are not repeated,
 and interrupted ones continue.
@@ -22,6 +22,7 @@ from relo_jax.eval.benchmarks import Benchmark
 from relo_jax.model import RELO
 from relo_jax.study.studies import stages
 from relo_jax.train.loop import train_to_end
+from relo_jax.train.shared_encoder import shared
 
 # The metric of the cell that the tracker would choose: the policy's best one, or the heat map's.
 HELD_OUT_METRIC = {"rl": "greedy_auc", "warmup": "argmax_auc"}
@@ -41,22 +42,62 @@ class Run:
     curve: list[tuple[int, int, float]]
 
 
-def run(arm: str, seed: int, scale: float, benchmarks: Iterable[Benchmark], workdir: Path | str) -> Run:
-    """Trains and evaluates, or reads the results of an earlier session.
+def train(
+    arm: str, seed: int, scale: float, workdir: Path | str, others: Iterable[tuple[str, int]] = ()
+) -> set[tuple[str, int]]:
+    """Trains the stages of an arm and seed that are not finished, each at once with those of others that can be.
 
     Args:
       arm, seed, scale: see `studies.stages`.
-      benchmarks: to evaluate on.
-      workdir: of the studies; this arm and seed have the folder `arms/ARM/seed-K` in it.
+      workdir: of the studies; each arm and seed has the folder `arms/ARM/seed-K` in it.
+      others: (arm, seed) of trainings that may be trained too, with the same scale.
+
+    Returns:
+      The (arm, seed) of all trainings that this finished.
 
     Raises:
-      UserError: another config was trained there, the training was stopped, or a sequence failed.
+      UserError: another config was trained there, or the training was stopped.
     """
-    folder, frames = folder_of(workdir, arm, seed), 0
+    trained: set[tuple[str, int]] = set()
     for config, where in checked_stages(arm, seed, scale, workdir):
-        if not is_finished(config, where):
-            train_to_end(config, where)
-        before, frames = frames, frames + config.total_steps * frames_a_step(config)
+        if is_finished(config, where):
+            continue
+        group, same = {(arm, seed): (config, where)}, together(config, where)
+        for key in others if same else ():
+            stage = next_stage(*key, scale, workdir)
+            if stage is not None and together(*stage) == same:
+                group[key] = stage
+        if len(group) > 1:
+            print("as one program: " + ", ".join(f"{name}, seed {number}" for name, number in group), flush=True)
+        train_to_end(*group.values())
+        trained |= {key for key in group if next_stage(*key, scale, workdir) is None}
+    return trained
+
+
+def next_stage(arm: str, seed: int, scale: float, workdir: Path | str) -> tuple[ConfigDict, Path] | None:
+    """Config and run directory of the first stage that is not finished; None if all are."""
+    return next((stage for stage in checked_stages(arm, seed, scale, workdir) if not is_finished(*stage)), None)
+
+
+def together(config: ConfigDict, where: Path) -> tuple | None:
+    """What runs have in common that can train as one program; None if a run must train alone."""
+    same, steps = shared(config), run_directory.steps_of(where)
+    return same and (same, steps[-1] if steps else 0)
+
+
+def evaluate(arm: str, seed: int, scale: float, benchmarks: Iterable[Benchmark], workdir: Path | str) -> Run:
+    """Evaluates an arm and seed that are trained, or reads the results of an earlier session.
+
+    Args:
+      arm, seed, scale, workdir: as of `train`.
+      benchmarks: to evaluate on.
+
+    Raises:
+      UserError: another config was trained there, or a sequence failed.
+    """
+    folder = folder_of(workdir, arm, seed)
+    *earlier, (config, where) = checked_stages(arm, seed, scale, workdir)
+    before = sum(one.total_steps * frames_a_step(one) for one, _ in earlier)
     metric, each = HELD_OUT_METRIC[config.stage], frames_a_step(config)
     curve = [(row["step"], before + row["step"] * each, row[metric]) for row in read_metrics(where, "eval")]
     auc, still = {}, {}

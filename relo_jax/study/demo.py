@@ -74,9 +74,9 @@ def run(workdir: Path | str, *, seed: int = 0, full: bool = False, relo: str = "
     stages, init_from = {}, "starter-warmup"
     if full:
         stages["warm-up"], init_from = workdir / "warmup", str(workdir / "warmup")
-        train_to_end(stage_config("warmup", seed, WARMUP_STEPS), init_from)
+        train_to_end((stage_config("warmup", seed, WARMUP_STEPS), init_from))
     config = stage_config("rl", seed, RL_STEPS[full], init_from)
-    train_to_end(config, workdir)
+    train_to_end((config, workdir))
     stages["RL stage"], trained = workdir, time.perf_counter()
     sections = calibrated(workdir)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import tqdm
@@ -30,6 +31,7 @@ def run_study(
     workdir: Path | str = "runs/study",
     data_root: Path | str | None = None,
     scale: float = 1.0,
+    one_by_one: bool = False,
     *,
     sequences: int = SEQUENCES,
     frames: int = FRAMES,
@@ -42,6 +44,7 @@ def run_study(
       workdir: folder of all studies.
       data_root: folder of real sequences to evaluate on as a second set; None for none.
       scale: factor on all numbers of training steps.
+      one_by_one: whether runs that could be one program train one after the other, which takes less memory.
       sequences, frames: number and length of the held-out procedural sequences.
 
     Returns:
@@ -63,7 +66,7 @@ def run_study(
                 f"--data-root {data_root}: this is also the name of the procedural sequences: rename the folder"
             )
     start, folder = time.perf_counter(), Path(workdir) / name
-    runs = run_all(study, seeds, scale, benchmarks, workdir)
+    runs = run_all(study, seeds, scale, benchmarks, workdir, one_by_one)
     content = {
         "study": name,
         "question": study.question,
@@ -77,13 +80,18 @@ def run_study(
         **provenance.circumstances(),
     }
     text = outcome.table(name, study, content, scale)
+    write(folder, content, text)
+    print(f"\n{text}\nwritten to {folder}: {TABLE_FILE}, {RESULT_FILE}, {figure.CURVES_FILE}")
+    return content
+
+
+def write(folder: Path, content: dict, text: str) -> None:
+    """Writes a study's numbers, its table and its curves."""
     folder.mkdir(parents=True, exist_ok=True)
     tables.write_json(folder / RESULT_FILE, content)
     with atomic_write(folder / TABLE_FILE) as file:
         file.write_text(f"{text}\n`{content['command']}`, {content['machine']}, {content['date']}\n")
     figure.write_curves(folder / figure.CURVES_FILE, content["curves"])
-    print(f"\n{text}\nwritten to {folder}: {TABLE_FILE}, {RESULT_FILE}, {figure.CURVES_FILE}")
-    return content
 
 
 def held_out(sequences: int, frames: int) -> Benchmark:
@@ -92,25 +100,45 @@ def held_out(sequences: int, frames: int) -> Benchmark:
 
 
 def run_all(
-    study: studies.Study, seeds: int, scale: float, benchmarks: list[Benchmark], workdir: Path | str
-) -> dict[str, list[arms.Run]]:
-    """Runs every arm with every seed, seed by seed; returns arm -> its runs."""
+    study: studies.Study, seeds: int, scale: float, benchmarks: list[Benchmark], workdir: Path | str,
+    one_by_one: bool = False,
+) -> dict[str, list[arms.Run]]:  # fmt: skip
+    """Runs every arm with every seed, seed by seed; returns arm -> its runs. What can be trained at once is."""
     todo = [(arm, seed) for seed in range(seeds) for arm in study.arms]
     for arm, seed in todo:  # refuses a bad arm before anything is trained
         arms.checked_stages(arm, seed, scale, workdir)
     waiting = {key for key in todo if not arms.is_evaluated(arms.folder_of(workdir, *key), benchmarks)}
     runs: dict[str, list[arms.Run]] = {arm: [] for arm in study.arms}
-    spent: list[float] = []
+    untrained = [key for key in todo if arms.next_stage(*key, scale, workdir) is not None]
+    training, evaluation = Pace(len(untrained)), Pace(len(waiting))
     start = time.perf_counter()
     for number, (arm, seed) in enumerate(todo, start=1):
         gone = (began := time.perf_counter()) - start
-        pace = sum(spent) / len(spent) if spent else 0
-        left = f", about {_clock(pace * (len(waiting) - len(spent)))} left" if spent else ""
+        left = f", about {_clock(training.left() + evaluation.left())} left" if evaluation.done else ""
         print(f"[{number} of {len(todo)}] {arm}, seed {seed} ({_clock(gone)} gone{left})", flush=True)
-        runs[arm].append(arms.run(arm, seed, scale, benchmarks, workdir))
-        if (arm, seed) in waiting:
-            spent.append(time.perf_counter() - began)
+        trained = arms.train(arm, seed, scale, workdir, () if one_by_one else todo[number:])
+        training.add(len(trained), (now := time.perf_counter()) - began)
+        runs[arm].append(arms.evaluate(arm, seed, scale, benchmarks, workdir))
+        evaluation.add((arm, seed) in waiting, time.perf_counter() - now)
     return runs
+
+
+@dataclass
+class Pace:
+    """How long the rest of some work takes, at the pace so far."""
+
+    total: int
+    done: int = 0
+    seconds: float = 0.0
+
+    def add(self, count: int, seconds: float) -> None:
+        """Counts what was done; nothing else takes time that matters."""
+        if count:
+            self.done, self.seconds = self.done + count, self.seconds + seconds
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.seconds / self.done * (self.total - self.done) if self.done else 0.0
 
 
 def command(name: str, seeds: int, workdir: Path | str, data_root: Path | str | None, scale: float) -> str:

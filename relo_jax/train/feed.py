@@ -25,6 +25,10 @@ class Batch:
     position_before: dict
     position_after: dict
 
+    def without_arrays(self) -> Self:
+        """The same without what takes memory on the devices."""
+        return dataclasses.replace(self, arrays={})
+
 
 class Feed:
     """Iterates over batches on the devices, each with its position: the number of batches before it.

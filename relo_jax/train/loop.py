@@ -8,6 +8,9 @@ metrics stay on the device until they are due. A killed run continues from its l
 an uninterrupted one, on another number of devices or hosts too. With several processes, each runs this same code with
 its share of the clips; process 0 writes config, card and metrics, and all of them write the checkpoints.
 
+Several runs may take their steps together, each with its own directory: those that share a frozen encoder
+(`relo_jax.train.shared_encoder`). The lists of this module have an item for each run.
+
 A single process can be stopped at any time: another thread compiles (`relo_jax.interrupts`), and the loop asks now and
 then whether the device is done instead of waiting for it where Python could not notice Ctrl-C.
 """
@@ -18,41 +21,35 @@ import functools
 import itertools
 import math
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
-from orbax.checkpoint import CheckpointManager
 
 from relo_jax import config as config_lib
 from relo_jax import interrupts
-from relo_jax.bars import compiling, tqdm
+from relo_jax.bars import tqdm
 from relo_jax.checkpoints import model_card
 from relo_jax.checkpoints.run_directory import CHECKPOINTS
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
-from relo_jax.model import RELO, count_parameters
-from relo_jax.train import checkpoints, distributed, metrics_log, rl, warmup
+from relo_jax.train import distributed, metrics_log, shared_encoder
 from relo_jax.train.callbacks import Callback, Report
-from relo_jax.train.drawn_feed import DrawnFeed, open_feed, training_clips
+from relo_jax.train.drawn_feed import open_feed, training_clips
 from relo_jax.train.feed import Batch, Feed
 from relo_jax.train.history import History
-from relo_jax.train.initialise import first_state
 from relo_jax.train.mesh import make_mesh
-from relo_jax.train.state import Step, TrainState, optimizer, variables_of, warmup_steps
+from relo_jax.train.run import Compiler, Pending, Training, data_index, fetch_finite, mean, opened, titles
+from relo_jax.train.shared_encoder import Seeds, seeds
+from relo_jax.train.state import TrainState, variables_of
 
-_STAGES = {"warmup": warmup, "rl": rl}
 _OF_EACH_HOST = ("data.root", "data.workers", "data.processes")  # fields that may differ between processes
 _STEPS_AHEAD = 2  # steps queued on the device: enough to keep it busy, and few batches in its memory
 _POLL = 0.002  # seconds between two looks at a device that is at work
 _PATIENCE = 1.0  # seconds from Ctrl-C to a line that says what it waits for
-_Value = TypeVar("_Value")
 
 
 def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callback | None = None) -> History:
@@ -79,187 +76,165 @@ def train_and_evaluate(config: ConfigDict, workdir: Path | str, callback: Callba
       UserError: bad config, data or checkpoint; a loss that is not finite; a full disk.
       KeyboardInterrupt: Ctrl-C twice.
     """
-    config_lib.validate(config)
-    model = RELO.from_config(config.model)
-    run_config = {**config_lib.to_dict(config), "model": model.config.to_dict()}
-    common = {name: value for name, value in config_lib.flatten(config).items() if name not in _OF_EACH_HOST}
-    distributed.assert_same_on_hosts("config", common, "start all of them with the same command")
+    return _train([(config, workdir)], callback)[0]
+
+
+def train_to_end(*trainings: tuple[ConfigDict, Path | str]) -> None:
+    """Trains a run to its end; or several at once, for which `shared_encoder.shared` is the same.
+
+    The directory of each is as after `train_and_evaluate` of it alone, with numbers that differ by rounding.
+
+    Args:
+      trainings: (config, run directory) of each run; if they continue, all of them after the same step.
+
+    Raises:
+      UserError: as of `train_and_evaluate`; a signal stopped the training; the runs have different encoders.
+    """
+    _train(trainings)
+    for config, workdir in trainings:
+        if not (Path(workdir) / CHECKPOINTS / str(config.total_steps)).is_dir():
+            raise UserError(f"stopped before the end; the same command continues the run in {workdir}")
+
+
+def _train(trainings: Sequence[tuple[ConfigDict, Path | str]], callback: Callback | None = None) -> list[History]:
+    """Trains runs to their end, or until they are stopped; the History of each."""
+    for config, _ in trainings:
+        config_lib.validate(config)
+        common = {name: value for name, value in config_lib.flatten(config).items() if name not in _OF_EACH_HOST}
+        distributed.assert_same_on_hosts("config", common, "start all of them with the same command")
+    config = trainings[0][0]
     mesh = make_mesh(config)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         stop = stack.enter_context(distributed.stop_on_signal())
         report = stack.enter_context(Report(callback, stop))
-        manager = stack.enter_context(checkpoints.opened(workdir, run_config, config.keep_checkpoints))
-        stack.enter_context(distributed.together())  # after the manager, which would wait for failed processes
-        cache = Path(workdir).parent / "data_index"
-        clips = training_clips(config, model.config, cache)  # first: a wrong folder is told at once
-        held_out = pipeline.make_dataset(config, model.config, train=False, cache=cache)
+        runs = [stack.enter_context(opened(*training)) for training in trainings]
+        stack.enter_context(distributed.together())  # after the managers, which would wait for failed processes
+        model, cache = runs[0].model.config, data_index(runs[0].workdir)
+        of_seeds = {seeds(run.config): run.config for run in runs}
+        # First: a wrong folder is told at once.
+        clips = {name: training_clips(own, model, cache) for name, own in of_seeds.items()}
+        held_out = pipeline.make_dataset(config, model, train=False, cache=cache)
         compiler = Compiler(mesh, stop)
         try:
-            state, position = begin(config, model, manager, compiler)
+            begun = [run.begin(compiler) for run in runs]
         except interrupts.Stopped:
             tqdm.write("stopped before step 1; the same command starts there", file=sys.stderr)
-            return History(workdir, stopped=True)
-        first_step = int(state.step)
-        feed = open_feed(clips, config, mesh, position)
-        stack.enter_context(feed)
-        if jax.process_index() == 0 and first_step < config.total_steps:
-            fingerprints = feed.fingerprint, held_out.source.fingerprint()
-            parameters = count_parameters(variables_of(state))
-            model_card.begin_training(workdir, run_config, parameters, *fingerprints, first_step)
-        logger = metrics_log.opened(workdir, config.stage, first_step, config.total_steps, config.batch_size)
-        run = Run(
-            config, model, workdir, manager, compiler, stop, report, stack.enter_context(logger),
-            lambda: Feed(held_out, mesh), _STAGES[config.stage].make_eval(model, config),
-        )  # fmt: skip
-        means = train(run, state, feed)
-    return History(workdir, means, stop.now())
+            return [History(run.workdir, stopped=True) for run in runs]
+        states = [state for state, _ in begun]
+        shared_encoder.check([run.workdir for run in runs], states)
+        positions = {seeds(run.config): position for run, (_, position) in zip(runs, begun, strict=True)}
+        feeds = {name: open_feed(clips[name], own, mesh, positions[name]) for name, own in of_seeds.items()}
+        for feed in feeds.values():
+            stack.enter_context(feed)
+        for run, state, title in zip(runs, states, titles(runs), strict=True):
+            run.write_card(state, feeds[seeds(run.config)].fingerprint, held_out.source.fingerprint())
+            run.logger = stack.enter_context(run.open_log(int(state.step), title, bar=run is runs[0]))
+        training = Training(runs, feeds, lambda: Feed(held_out, mesh), compiler, stop, report)
+        held_out_means = train(training, states)
+    return [History(run.workdir, means, stop.now()) for run, means in zip(runs, held_out_means, strict=True)]
 
 
-def begin(
-    config: ConfigDict, model: RELO, manager: CheckpointManager, compiler: "Compiler"
-) -> tuple[TrainState, dict | None]:
-    """`first_state`. Says if a new run is too short for its warm-up of the learning rate.
-
-    Raises:
-      Stopped: the run is to end.
-    """
-    if manager.latest_step() is not None:
-        # By this thread: a read that nobody waits for any more would outlive the manager.
-        return first_state(config, model, compiler.mesh, manager)
-    given, scaled = config.optimizer.warmup_steps, warmup_steps(config)
-    if scaled < given and jax.process_index() == 0:
-        tqdm.write(
-            f"config.optimizer.warmup_steps={given} leaves none of config.total_steps={config.total_steps}: the "
-            f"learning rate warms up over the first {scaled}",
-            file=sys.stderr,
-        )
-    return compiler.wait_for(lambda: first_state(config, model, compiler.mesh, manager))
-
-
-def train_to_end(config: ConfigDict, workdir: Path | str) -> None:
-    """`train_and_evaluate` one stage to its end. Raises UserError if a signal stopped it earlier."""
-    train_and_evaluate(config, workdir)
-    if not (Path(workdir) / CHECKPOINTS / str(config.total_steps)).is_dir():
-        raise UserError(f"stopped before the end; the same command continues the run in {workdir}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A training run in progress: its config and what it writes to."""
-
-    config: ConfigDict
-    model: RELO
-    workdir: Path | str
-    manager: CheckpointManager
-    compiler: "Compiler"
-    stop: distributed.Stop
-    report: Report
-    logger: metrics_log.Log | metrics_log.NullLog
-    held_out_feed: Callable[[], Feed]  # the same batches each time
-    eval_fn: Callable  # of the stage
-
-
-def train(run: Run, state: TrainState, feed: Feed | DrawnFeed) -> dict[str, float]:
+def train(training: Training, states: list[TrainState]) -> list[dict[str, float]]:
     """Does the steps that are left, with log points, checkpoints and held-out evaluations at their times.
 
     Returns:
-      Metrics of the last held-out evaluation; empty if there was none.
+      Metrics of the last held-out evaluation of each run; empty if there was none.
     """
-    first_step, last_step = int(state.step), run.config.total_steps
-    held_out: dict[str, float] = {}
+    runs, first_step = training.runs, int(states[0].step)
+    held_out: list[dict[str, float]] = [{} for _ in runs]
     try:
-        if metrics_log.owes_evaluation(run.workdir, first_step, run.config):
-            held_out = evaluate_held_out(run, state, first_step, metrics_log.last_means(run.workdir, first_step))
-        if first_step == last_step:
+        owes = [metrics_log.owes_evaluation(run.workdir, first_step, run.config) for run in runs]
+        if any(owes):
+            late = [row for row, owing in enumerate(owes) if owing]
+            part = training if all(owes) else dataclasses.replace(training, runs=[runs[row] for row in late])
+            before = [metrics_log.last_means(runs[row].workdir, first_step) for row in late]
+            found = evaluate_held_out(part, [states[row] for row in late], first_step, before)
+            held_out = [dict(zip(late, found, strict=True)).get(row, {}) for row in range(len(runs))]
+        if first_step == training.config.total_steps:
             return held_out
-        step_fn = _STAGES[run.config.stage].make_step(run.model, run.config, optimizer(run.config))
-        batch = next(feed)
-        run.compiler.wait_for(functools.partial(compile_ahead, step_fn, state, batch.arrays))
+        step_fn = shared_encoder.make_step([run.member for run in runs])
+        batches = training.read()
+        training.compiler.wait_for(functools.partial(compile_ahead, step_fn, states, arrays_of(batches)))
     except interrupts.Stopped:
-        run.logger.stopped(first_step)
+        runs[0].logger.stopped(first_step)
         return held_out
-    return steps(run, state, step_fn, batch, feed) or held_out
+    return steps(training, states, step_fn, batches, held_out)
 
 
-def steps(run: Run, state: TrainState, step_fn: Step, batch: Batch | None, feed: Feed | DrawnFeed) -> dict[str, float]:
-    """The steps of `train`, from the first batch on."""
-    config, pending, held_out = run.config, [], {}
-    first_step, last_step = int(state.step), config.total_steps
+def steps(
+    training: Training, states: list[TrainState], step_fn: Callable, batches: dict[Seeds, Batch],
+    held_out: list[dict[str, float]],
+) -> list[dict[str, float]]:  # fmt: skip
+    """The steps of `train`, from the first batches on; `held_out` is what it returns if it does not evaluate."""
+    runs, stop, config = training.runs, training.stop, training.config
+    first_step, last_step = int(states[0].step), config.total_steps
+    pending: list[Pending] = []
     for step in range(first_step + 1, last_step + 1):
-        assert batch is not None
         with jax.transfer_guard("disallow"):
-            state, metrics = step_fn(state, batch.arrays)
-            pending.append(Pending(step, batch.index, batch.position_before, metrics))
-            position = batch.position_after
-            batch = next(feed) if step < last_step else None  # read and placed while the device works
-            wait_for_old_steps(run, pending)
-        run.logger.advance()
-        stopping = run.stop.after(step)
+            states, metrics = step_fn(states, arrays_of(batches))
+            pending.append(Pending(step, {name: batch.without_arrays() for name, batch in batches.items()}, metrics))
+            positions = {name: batch.position_after for name, batch in batches.items()}
+            batches = training.read() if step < last_step else {}  # read and placed while the device works
+            wait_for_old_steps(training, pending)
+        for run in runs:
+            run.logger.advance()
+        stopping = stop.after(step)
         last = step == last_step or stopping
         log_now, save_now, evaluate_now = (
             step % every == 0 for every in (config.log_every, config.checkpoint_every, config.eval_every)
         )
         if not (last or log_now or save_now or evaluate_now):
             continue
-        means = mean(fetch_finite(run, pending, state))
+        wait(training, pending[-1].metrics)
+        rows = fetch_finite(training, pending, states)
         pending.clear()
-        run.report(run.logger.train(step, means))
-        if last or save_now or run.stop.now():
-            checkpoints.save(run.manager, run.workdir, step, state, position)
+        means = [mean([of_runs[number] for of_runs in rows]) for number in range(len(runs))]
+        for run, values in zip(runs, means, strict=True):
+            training.report(run.logger.train(step, values))
+        if last or save_now or stop.now():
+            training.save(step, states, positions)
         if step == last_step or (evaluate_now and not stopping):
             with contextlib.suppress(interrupts.Stopped):
-                held_out = evaluate_held_out(run, state, step, means)
-        if (stopping or run.stop.now()) and step < last_step:
-            checkpoints.save(run.manager, run.workdir, step, state, position)
-            run.logger.stopped(step)
+                held_out = evaluate_held_out(training, states, step, means)
+        if (stopping or stop.now()) and step < last_step:
+            training.save(step, states, positions)
+            runs[0].logger.stopped(step)
             break
     return held_out
 
 
-def evaluate_held_out(run: Run, state: TrainState, step: int, train_means: dict[str, float]) -> dict[str, float]:
-    """Means of the stage's metrics over the first held-out batches; logs them and writes them to the card.
+def evaluate_held_out(
+    training: Training, states: list[TrainState], step: int, train_means: list[dict[str, float]]
+) -> list[dict[str, float]]:
+    """Means of the stage's metrics over the first held-out batches; logs them and writes them to the cards.
 
     Raises:
-      Stopped: the run is to end, and this evaluation is made up for when it continues.
+      Stopped: the runs are to end, and this evaluation is made up for when they continue.
     """
-    variables = variables_of(state)
-    rows: list[dict[str, jax.Array]] = []
-    with run.logger.paused():
-        with run.held_out_feed() as feed:
-            for batch in itertools.islice(feed, run.config.eval_batches):
+    variables = [variables_of(state) for state in states]
+    rows: list[list[dict[str, jax.Array]]] = []
+    with contextlib.ExitStack() as paused:
+        for run in training.runs:
+            paused.enter_context(run.logger.paused())
+        with training.held_out_feed() as feed:
+            for batch in itertools.islice(feed, training.config.eval_batches):
                 if rows:
-                    wait(run, rows[-1])
+                    wait(training, rows[-1])
                 else:
-                    run.compiler.wait_for(functools.partial(compile_ahead, run.eval_fn, variables, batch.arrays))
-                if run.stop.now():
+                    compiles = functools.partial(compile_ahead, training.eval_fn, variables, batch.arrays)
+                    training.compiler.wait_for(compiles)
+                if training.stop.now():
                     raise interrupts.Stopped
-                rows.append(run.eval_fn(variables, batch.arrays))
-        wait(run, rows[-1])
-        means = mean(jax.device_get(rows))
-    run.report(run.logger.evaluation(step, means))
-    if jax.process_index() == 0:
-        model_card.write_metrics(run.workdir, step, train_means, means)
-    return means
-
-
-@dataclasses.dataclass(frozen=True)
-class Compiler:
-    """Compiles the programs of a run, and says so once."""
-
-    mesh: Mesh
-    stop: distributed.Stop
-    said: threading.Event = dataclasses.field(default_factory=threading.Event)
-
-    def wait_for(self, work: Callable[[], _Value]) -> _Value:
-        """The value of `work`, which compiles. Raises Stopped if the run is to end first."""
-
-        def with_mesh() -> _Value:
-            with jax.set_mesh(self.mesh):  # which is a thread's own
-                return work()
-
-        with compiling("the training", self.said):
-            return interrupts.wait_for(with_mesh, self.stop.now)
+                rows.append(training.eval_fn(variables, batch.arrays))
+        wait(training, rows[-1])
+        fetched = jax.device_get(rows)
+    found = [mean([of_runs[number] for of_runs in fetched]) for number in range(len(states))]
+    for run, before, means in zip(training.runs, train_means, found, strict=True):
+        training.report(run.logger.evaluation(step, means))
+        if jax.process_index() == 0:
+            model_card.write_metrics(run.workdir, step, before, means)
+    return found
 
 
 def compile_ahead(program: Any, *args: Any) -> None:
@@ -267,57 +242,25 @@ def compile_ahead(program: Any, *args: Any) -> None:
     program.lower(*args).compile()
 
 
-@dataclasses.dataclass
-class Pending:
-    """A step whose metrics are still on the device."""
-
-    step: int
-    index: np.ndarray  # [B], the clips of its batch
-    position: dict  # in the data, before its batch
-    metrics: dict[str, jax.Array]
+def arrays_of(batches: dict[Seeds, Batch]) -> dict[Seeds, dict[str, jax.Array]]:
+    """What of the batches goes into a program."""
+    return {name: batch.arrays for name, batch in batches.items()}
 
 
-def wait_for_old_steps(run: Run, pending: list[Pending]) -> None:
+def wait_for_old_steps(training: Training, pending: list[Pending]) -> None:
     """Keeps the host at most a few steps ahead of the device, so that batches do not pile up there."""
     if len(pending) > _STEPS_AHEAD:
-        wait(run, pending[-1 - _STEPS_AHEAD].metrics)
+        wait(training, pending[-1 - _STEPS_AHEAD].metrics)
 
 
-def wait(run: Run, metrics: dict[str, jax.Array]) -> None:
+def wait(training: Training, metrics: list[dict[str, jax.Array]]) -> None:
     """Waits for metrics, so that Ctrl-C is noticed at once; if it takes long, says that it was."""
     says = None
-    array = next(iter(metrics.values()))
+    array = next(iter(metrics[0].values()))  # one program makes all of them
     while not array.is_ready():  # type: ignore[attr-defined]  # not in jax.Array's type
         time.sleep(_POLL)
-        if run.stop.now() and says is None:
+        if training.stop.now() and says is None:
             says = time.monotonic() + _PATIENCE
         if says is not None and time.monotonic() > says:
-            run.logger.stopping()
+            training.runs[0].logger.stopping()
             says = math.inf
-
-
-def fetch_finite(run: Run, pending: list[Pending], state: TrainState) -> list[dict[str, np.ndarray]]:
-    """Metrics of the pending steps, on the host.
-
-    Raises:
-      UserError: a step was not finite; the state before it is saved, and the message names the clips of its batch.
-    """
-    wait(run, pending[-1].metrics)
-    rows = jax.device_get([item.metrics for item in pending])
-    for item, row in zip(pending, rows, strict=True):
-        if not row["finite"]:
-            checkpoints.save(run.manager, run.workdir, item.step - 1, state, item.position)
-            run.manager.wait_until_finished()
-            cache = Path(run.workdir).parent / "data_index"
-            clips = training_clips(run.config, run.model.config, cache)
-            names = [clips.describe(int(index)) for index in item.index]
-            raise UserError(
-                f"step {item.step}: loss {row['loss']}, gradient norm {row['grad_norm']}; clips {', '.join(names)}; "
-                f"the last good state is checkpoint {item.step - 1} of {run.workdir}"
-            )
-    return rows
-
-
-def mean(rows: list[dict[str, np.ndarray]]) -> dict[str, float]:
-    """The mean of each metric over the rows."""
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "finite"}

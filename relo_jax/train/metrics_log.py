@@ -32,10 +32,15 @@ class Log:
       stage: "warmup" or "rl", shown in the bar.
       first_step, total_steps: number of steps done before, and of all.
       batch_size: clips per step.
+      title: names the run in its lines, if it is one of several that train together.
+      bar: whether to show the bar, which one of them has.
     """
 
-    def __init__(self, workdir: Path | str, stage: str, first_step: int, total_steps: int, batch_size: int):
-        self._batch_size = batch_size
+    def __init__(
+        self, workdir: Path | str, stage: str, first_step: int, total_steps: int, batch_size: int, title: str = "",
+        bar: bool = True,
+    ):  # fmt: skip
+        self._batch_size, self._title = batch_size, title
         self._last = first_step, time.perf_counter()
         self._compiling = True  # in the first step
         path = Path(workdir) / METRICS_FILE
@@ -49,6 +54,7 @@ class Log:
             unit="clip",
             dynamic_ncols=True,
             mininterval=redraw_interval(),
+            disable=not bar,
         )
 
     def advance(self) -> None:
@@ -67,8 +73,9 @@ class Log:
 
     def _exclude(self, seconds):
         self._last = self._last[0], self._last[1] + seconds
-        self._bar.start_t += seconds
-        self._bar.last_print_t += seconds
+        if not self._bar.disable:
+            self._bar.start_t += seconds
+            self._bar.last_print_t += seconds
 
     def train(self, step: int, metrics: dict[str, float]) -> dict:
         """Logs the means over the steps since the last call, and the speed. Returns the row."""
@@ -77,7 +84,7 @@ class Log:
         seconds = max(self._last[1] - last_time, 1e-9)
         speed = {"clips_per_second": (step - last_step) * self._batch_size / seconds}
         row = self._write("train", step, {**metrics, **speed})
-        shown = [name for name in ("loss", "iou", "greedy_iou") if name in metrics]
+        shown = [name for name in ("loss", "iou", "greedy_iou") if name in metrics and not self._title]
         self._bar.set_postfix({name: f"{metrics[name]:.3f}" for name in shown}, refresh=False)
         return row
 
@@ -85,7 +92,8 @@ class Log:
         """Logs the means over the held-out batches. Returns the row."""
         row = self._write("eval", step, metrics)
         text = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
-        self._bar.write(f"step {step}, held-out: {text}", file=sys.stderr)
+        which = f"{self._title}, " if self._title else ""
+        self._bar.write(f"{which}step {step}, held-out: {text}", file=sys.stderr)
         return row
 
     def stopping(self) -> None:

@@ -18,8 +18,7 @@ from relo_jax.mdp import expected_gradient, policy_gradient, reward
 from relo_jax.model import RELO
 from relo_jax.train.features import ClipFeatures, encode, encode_with_gradient
 from relo_jax.train.groups import apply_heads
-from relo_jax.train.state import Step, variables_of
-from relo_jax.train.state import make_step as make_update
+from relo_jax.train.state import Step, make_update, step_key, variables_of
 from relo_jax.train.warmup import warmup_loss
 
 Metrics = dict[str, jax.Array]
@@ -204,35 +203,59 @@ def end_to_end_loss(
     return loss + config.rl.box_weight * box_loss, (batch_stats, metrics)
 
 
+def step_features(
+    model: RELO, config: ConfigDict, variables: dict, batch: dict[str, jax.Array], key: jax.Array
+) -> ClipFeatures:
+    """What the update of the heads sees of a batch; see `relo_jax.train.features.encode`.
+
+    Args:
+      key: of the step, see `relo_jax.train.state.step_key`.
+    """
+    return encode(model, config, variables, batch, *jax.random.split(key))
+
+
+def make_heads_update(model: RELO, config: ConfigDict, tx: optax.GradientTransformation) -> Step:
+    """The update of policy and value head, `(state, ClipFeatures) -> (state, metrics)`, to be compiled."""
+
+    def loss(params, state, frames, key):
+        _, action_key = jax.random.split(key)
+        return heads_loss(model, config, params, state.batch_stats, frames, action_key, state.step)
+
+    return make_update(config, tx, loss)
+
+
 def make_step(model: RELO, config: ConfigDict, tx: optax.GradientTransformation) -> Step:
-    """The jitted update; see `relo_jax.train.state.make_step`.
+    """The jitted update, which donates the state's buffers; see `relo_jax.train.state.make_update`.
 
     Only a trained encoder accumulates its gradient over `config.accumulate_steps` parts, as in the warm-up. With a
     frozen one the parts are exact (`relo_jax.train.features.encode`).
     """
 
-    def heads(params, state, batch, key):
-        drop_key, action_key = jax.random.split(key)
-        frames = encode(model, config, variables_of(state.replace(params=params)), batch, drop_key, action_key)
-        return heads_loss(model, config, params, state.batch_stats, frames, action_key, state.step)
-
     def end_to_end(params, state, batch, key):
         return end_to_end_loss(model, config, variables_of(state.replace(params=params)), batch, key, state.step)
 
-    if config.rl.train == "heads":
-        return make_update(config, tx, heads)
-    return make_update(config, tx, end_to_end, config.accumulate_steps)
+    if config.rl.train != "heads":
+        return jax.jit(make_update(config, tx, end_to_end, config.accumulate_steps), donate_argnums=0)
+    update = make_heads_update(model, config, tx)
+
+    def step(state, batch):
+        return update(state, step_features(model, config, variables_of(state), batch, step_key(state)))
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def heads_metrics(model: RELO, config: ConfigDict, variables: dict, frames: ClipFeatures) -> Metrics:
+    """Metrics of the greedy policy in held-out clips, given their features."""
+    if frames.action is None or frames.alive is None:
+        logits = jnp.asarray(model.apply(variables, frames.features, method="policy_logits"))
+        return greedy_metrics(logits, frames)
+    iou = frame_iou(frames.size, frames.offset, frames.action, frames.box_xywh, frames.alive)
+    metrics = {"greedy_iou": iou.mean(), "greedy_auc": reward.clip_auc(iou).mean()}
+    return metrics | {"lost": jnp.mean(~frames.alive)}
 
 
 def make_eval(model: RELO, config: ConfigDict) -> Callable[[dict, dict[str, jax.Array]], Metrics]:
     """A jitted `evaluate(variables, batch) -> metrics` of the greedy policy on held-out clips."""
-
-    def evaluate(variables, batch):
-        frames = encode(model, config, variables, batch)
-        if frames.alive is None:
-            return greedy_metrics(model.apply(variables, frames.features, method="policy_logits"), frames)
-        iou = frame_iou(frames.size, frames.offset, frames.action, frames.box_xywh, frames.alive)
-        metrics = {"greedy_iou": iou.mean(), "greedy_auc": reward.clip_auc(iou).mean()}
-        return metrics | {"lost": jnp.mean(~frames.alive)}
-
-    return jax.jit(evaluate)
+    return jax.jit(
+        lambda variables, batch: heads_metrics(model, config, variables, encode(model, config, variables, batch))
+    )

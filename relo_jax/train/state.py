@@ -90,8 +90,8 @@ class TrainState(flax.struct.PyTreeNode):
 
 Arrays = dict[str, jax.Array]
 # (params, state, batch, key) -> (loss, (batch_stats, metrics))
-LossFn = Callable[[dict, TrainState, Arrays, jax.Array], tuple[jax.Array, tuple[dict, Arrays]]]
-Step = Callable[[TrainState, Arrays], tuple[TrainState, Arrays]]
+LossFn = Callable[[dict, TrainState, Any, jax.Array], tuple[jax.Array, tuple[dict, Arrays]]]
+Step = Callable[[TrainState, Any], tuple[TrainState, Arrays]]
 
 
 def warmup_steps(config: ConfigDict) -> int:
@@ -170,8 +170,13 @@ def variables_of(state: TrainState) -> dict:
     return {"params": merge(state.frozen_params, state.params), "batch_stats": state.batch_stats}
 
 
-def make_step(config: ConfigDict, tx: optax.GradientTransformation, loss_fn: LossFn, parts: int = 1) -> Step:
-    """A jitted update, `step(state, batch) -> (state, metrics)`, which donates the state's buffers.
+def step_key(state: TrainState) -> jax.Array:
+    """The PRNG key of the next update."""
+    return jax.random.fold_in(state.key, state.step)
+
+
+def make_update(config: ConfigDict, tx: optax.GradientTransformation, loss_fn: LossFn, parts: int = 1) -> Step:
+    """An update, `update(state, batch) -> (state, metrics)`, to be compiled.
 
     A step whose loss or gradient is not finite reports `finite = False`, and neither it nor any later step changes the
     state: the host checks `finite` only now and then, and must find the last good state.
@@ -179,18 +184,17 @@ def make_step(config: ConfigDict, tx: optax.GradientTransformation, loss_fn: Los
     Args:
       config: the run's config.
       tx: the optimiser of `state.params`.
-      loss_fn: the loss of a batch, or of a part of one.
+      loss_fn: the loss of a batch, or of a part of one; of clips, or of their features.
       parts: gradient accumulation, see `averaged`.
 
     Returns:
-      The step. Its metrics are float32 scalars on the device, `loss` and `grad_norm` among them, and `finite` (bool).
+      The update. Its metrics are float32 scalars on the device, `loss` and `grad_norm` among them, and `finite` (bool).
     """
     in_place = functools.partial(constrain, shard_params=config.mesh.shard_params)
     grad_fn = averaged(jax.value_and_grad(loss_fn, has_aux=True), parts, in_place, config.group_size)
 
-    def step(state, batch):
-        key = jax.random.fold_in(state.key, state.step)
-        (loss, (batch_stats, metrics)), grads = grad_fn(state.params, state, batch, key)
+    def update(state, batch):
+        (loss, (batch_stats, metrics)), grads = grad_fn(state.params, state, batch, step_key(state))
         grads = mask_frozen_blocks(config, grads)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
@@ -203,7 +207,7 @@ def make_step(config: ConfigDict, tx: optax.GradientTransformation, loss_fn: Los
         state = state.replace(step=count, params=params, batch_stats=batch_stats, opt_state=opt_state, halted=~moves)
         return state, {**metrics, "loss": loss, "grad_norm": grad_norm, "finite": finite}
 
-    return jax.jit(step, donate_argnums=0)
+    return update
 
 
 def averaged(grad_fn: Callable, parts: int, in_place: Callable[[Any], Any], group: int = 0) -> Callable:

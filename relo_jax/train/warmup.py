@@ -20,10 +20,9 @@ from relo_jax.geometry import boxes
 from relo_jax.mdp import action as act
 from relo_jax.mdp import reward
 from relo_jax.model import RELO
-from relo_jax.train.features import encode
+from relo_jax.train.features import ClipFeatures, encode
 from relo_jax.train.groups import apply_heads, split_groups
-from relo_jax.train.state import Step, trained, variables_of
-from relo_jax.train.state import make_step as make_update
+from relo_jax.train.state import Step, make_update, step_key, trained, variables_of
 
 Metrics = dict[str, jax.Array]
 
@@ -120,7 +119,7 @@ def warmup_loss(
 
 
 def _maps(model, config, variables, batch, key=None):
-    """The regression head's maps for a batch of clips.
+    """The regression head's maps for a batch of clips, with an encoder that learns.
 
     Args:
       config: the run's config.
@@ -132,11 +131,6 @@ def _maps(model, config, variables, batch, key=None):
       (size, offset, center) as `warmup_loss` takes them, and the running statistics after the batch.
     """
     train = key is not None
-    if config.warmup.train == "center":
-        frames = encode(model, config, variables, batch, key)
-        heads = lambda module, features: module.center(features, train)
-        center, batch_stats = apply_heads(model, config, variables, heads, frames.features, trained(config), train)
-        return (frames.size, frames.offset, center), batch_stats
     needs_center = bool(config.warmup.center_focal_weight) or config.warmup.decode_at == "argmax"
 
     def encoder(module):
@@ -165,23 +159,65 @@ def loss_fields(config: ConfigDict) -> dict[str, Any]:
     )
 
 
+def step_features(
+    model: RELO, config: ConfigDict, variables: dict, batch: dict[str, jax.Array], key: jax.Array
+) -> ClipFeatures:
+    """What the update of the centre map alone sees of a batch; arguments as of `relo_jax.train.rl.step_features`."""
+    return encode(model, config, variables, batch, key)
+
+
+def make_heads_update(model: RELO, config: ConfigDict, tx: optax.GradientTransformation) -> Step:
+    """The update of the centre map alone, `(state, ClipFeatures) -> (state, metrics)`, to be compiled."""
+
+    def loss_fn(params, state, frames, key):
+        loss, batch_stats, metrics = _center_loss(
+            model, config, variables_of(state.replace(params=params)), frames, True
+        )
+        return loss, (batch_stats, metrics)
+
+    return make_update(config, tx, loss_fn)
+
+
+def _center_loss(model, config, variables, frames, train):
+    """The loss of the centre map on given features, the running statistics after it, and metrics."""
+    heads = lambda module, features: module.center(features, train)
+    center, batch_stats = apply_heads(model, config, variables, heads, frames.features, trained(config), train)
+    loss, metrics = warmup_loss(frames.size, frames.offset, center, frames.box_xywh, **loss_fields(config))
+    return loss, batch_stats, metrics
+
+
 def make_step(model: RELO, config: ConfigDict, tx: optax.GradientTransformation) -> Step:
-    """The jitted warm-up update, over `config.accumulate_steps` parts; see `relo_jax.train.state.make_step`."""
-    # `encode` splits the batch of a frozen encoder itself, and the centre map gets the whole batch.
-    parts = 1 if config.warmup.train == "center" else config.accumulate_steps
+    """The jitted warm-up update, over `config.accumulate_steps` parts, which donates the state's buffers; see
+    `relo_jax.train.state.make_update`."""
 
     def loss_fn(params, state, batch, key):
         maps, batch_stats = _maps(model, config, variables_of(state.replace(params=params)), batch, key)
         loss, metrics = warmup_loss(*maps, batch["search_boxes_xywh"], **loss_fields(config))
         return loss, (batch_stats, metrics)
 
-    return make_update(config, tx, loss_fn, parts)
+    if config.warmup.train != "center":
+        return jax.jit(make_update(config, tx, loss_fn, config.accumulate_steps), donate_argnums=0)
+    # `encode` splits the batch of a frozen encoder itself, and the centre map gets the whole batch.
+    update = make_heads_update(model, config, tx)
+
+    def step(state, batch):
+        return update(state, step_features(model, config, variables_of(state), batch, step_key(state)))
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def heads_metrics(model: RELO, config: ConfigDict, variables: dict, frames: ClipFeatures) -> Metrics:
+    """Metrics of a centre map in held-out clips, given their features; with running statistics."""
+    loss, _, metrics = _center_loss(model, config, variables, frames, False)
+    return {**metrics, "loss": loss}
 
 
 def make_eval(model: RELO, config: ConfigDict) -> Callable[[dict, dict[str, jax.Array]], Metrics]:
     """A jitted `evaluate(variables, batch) -> metrics` on held-out clips, with running statistics."""
 
     def evaluate(variables, batch):
+        if config.warmup.train == "center":
+            return heads_metrics(model, config, variables, encode(model, config, variables, batch))
         maps, _ = _maps(model, config, variables, batch)
         loss, metrics = warmup_loss(*maps, batch["search_boxes_xywh"], **loss_fields(config))
         return {**metrics, "loss": loss}

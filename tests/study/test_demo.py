@@ -139,7 +139,7 @@ def test_another_seed_does_not_continue_this_run(finished, small):
 
 
 def test_an_interrupted_stage_is_not_mistaken_for_a_finished_one(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "train_and_evaluate", lambda config, workdir: {})
+    monkeypatch.setattr(loop, "_train", lambda trainings: [])
     with pytest.raises(UserError, match="same command continues"):
         demo.run(tmp_path / "stopped", full=True)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,13 +31,14 @@ tiny.install(setattr, folder / "start")
 tiny.write_start(folder / "start")
 train, killed = arm.train_to_end, False
 
-def train_until_the_second_arm(config, workdir):
+def train_until_the_second_arm(*trainings):
     global killed
+    ((_, workdir),) = trainings
     print("trains", workdir.relative_to(folder / "work" / "arms"))
     if "far" in str(workdir) and not killed:
         killed = True
         raise KeyboardInterrupt
-    train(config, workdir)
+    train(*trainings)
 
 arm.train_to_end = train_until_the_second_arm
 try:
@@ -110,7 +112,7 @@ def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypat
     workdir, _ = finished
     tiny.install(monkeypatch.setattr, workdir.parent / "start")
     with pytest.raises(UserError, match=r"total_steps=2.*remove .*near/seed-0 to train it again") as error:
-        arm.run("near", 0, 0.05, [], workdir)
+        arm.train("near", 0, 0.05, workdir)
     assert "\n" not in str(error.value)
 
 
@@ -203,6 +205,43 @@ def test_stages_follow_each_other_with_one_seed_and_fewer_steps(tmp_path):
     assert {section.seed for section in (warmup, warmup.data, rl, rl.data)} == {7}
     assert (warmup.total_steps, warmup.optimizer.warmup_steps, warmup.eval_every) == (8, 1, 1)
     assert (rl.total_steps, rl.optimizer.warmup_steps) == (2, 0)
+
+
+def finish(config, where, step=None):
+    """What `arm` looks for in the directory of a finished run, or of one that was killed after a step."""
+    model = RELO.from_config(config.model)
+    (where / "checkpoints" / str(step or config.total_steps)).mkdir(parents=True)
+    run_directory.write_config(where, {**relo_config.to_dict(config), "model": model.config.to_dict()})
+    (where / "metrics.jsonl").write_text(json.dumps({"step": step or config.total_steps, "split": "eval"}) + "\n")
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_what_shares_its_encoder_trains_as_one_program(one_by_one, tmp_path, monkeypatch, capsys):
+    trained = []
+
+    def train(*trainings):
+        trained.append([str(where.parent.relative_to(tmp_path / "arms")) for _, where in trainings])
+        for config, where in trainings:
+            shutil.rmtree(where, ignore_errors=True)
+            finish(config, where)
+
+    monkeypatch.setattr(arm, "train_to_end", train)
+    monkeypatch.setattr(arm, "evaluate", lambda *_: run_of([0.5]))
+    for name, seed, step in (("expected", 0, None), ("rloo", 1, 16), ("expected", 1, 16)):
+        ((config, where),) = arm.checked_stages(name, seed, 1.0, tmp_path)
+        finish(config, where, step)
+    study = studies.Study("?", ("reward", "heatmap_head", "closed_loop", "rloo", "expected"))
+    runs = runner.run_all(study, 2, 1.0, [], tmp_path, one_by_one)
+    assert all(len(of_arm) == 2 for of_arm in runs.values())
+    fresh = [f"{name}/seed-{seed}" for seed in (0, 1) for name in study.arms]
+    fresh = [name for name in fresh if name not in ("expected/seed-0", "rloo/seed-1", "expected/seed-1")]
+    continued = ["rloo/seed-1", "expected/seed-1"]
+    if one_by_one:
+        assert trained == [[name] for name in [*fresh, *continued]]
+    else:
+        joined = [name for name in fresh if "closed_loop" not in name]
+        assert trained == [joined, ["closed_loop/seed-0"], ["closed_loop/seed-1"], continued]
+        assert "as one program: rloo, seed 1, expected, seed 1\n" in capsys.readouterr().out
 
 
 def run_of(values, curve=()):

@@ -41,7 +41,7 @@ def release_step(clips):
     def loss(params, current, batch, key):
         return rl.heads_loss(MODEL, run, params, current.batch_stats, ClipFeatures(**batch), key, current.step)
 
-    return run, state.make_step(run, state.optimizer(run), loss)
+    return run, jax.jit(state.make_update(run, state.optimizer(run), loss))
 
 
 def train(data):
