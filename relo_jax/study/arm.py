@@ -6,7 +6,7 @@ and interrupted ones continue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Run:
 
 
 def train(
-    arm: str, seed: int, scale: float, workdir: Path | str, others: Iterable[tuple[str, int]] = ()
+    arm: str, seed: int, scale: float, workdir: Path | str, others: Sequence[tuple[str, int]] = ()
 ) -> set[tuple[str, int]]:
     """Trains the stages of an arm and seed that are not finished, each at once with those of others that can be.
 
@@ -67,11 +67,19 @@ def train(
             stage = next_stage(*key, scale, workdir)
             if stage is not None and together(*stage) == same:
                 group[key] = stage
-        if len(group) > 1:
-            print("as one program: " + ", ".join(f"{name}, seed {number}" for name, number in group), flush=True)
+        if others:
+            print(_as_one_program(group) if len(group) > 1 else "trains alone", flush=True)
         train_to_end(*group.values())
         trained |= {key for key in group if next_stage(*key, scale, workdir) is None}
     return trained
+
+
+def _as_one_program(group):
+    """A line that says which arms and seeds train together."""
+    seeds: dict[str, list[str]] = {}
+    for arm, seed in group:
+        seeds.setdefault(arm, []).append(str(seed))
+    return "trains as one program: " + ", ".join(f"{arm} (seed {', '.join(numbers)})" for arm, numbers in seeds.items())
 
 
 def next_stage(arm: str, seed: int, scale: float, workdir: Path | str) -> tuple[ConfigDict, Path] | None:

@@ -241,7 +241,10 @@ def test_what_shares_its_encoder_trains_as_one_program(one_by_one, tmp_path, mon
     else:
         joined = [name for name in fresh if "closed_loop" not in name]
         assert trained == [joined, ["closed_loop/seed-0"], ["closed_loop/seed-1"], continued]
-        assert "as one program: rloo, seed 1, expected, seed 1\n" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert "trains as one program: rloo (seed 1), expected (seed 1)\n" in out
+        assert "trains as one program: reward (seed 0, 1), heatmap_head (seed 0, 1), rloo (seed 0)\n" in out
+        assert "trains alone\n[4 of 10]" in out
 
 
 def run_of(values, curve=()):
