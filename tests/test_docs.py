@@ -216,6 +216,12 @@ def test_exported_graphs_are_as_near_as_their_rows():
     assert {"t256", "b256", "l256"} <= set(random) and max(max(found.values()) for found in random.values()) < 1e-5
 
 
+def test_a_study_at_once_takes_what_its_row_says():
+    row, text = last_row("study.jsonl"), (DOCS / "study.md").read_text()
+    for way in ("one by one", "as one program"):
+        assert "| {way} | {processor_seconds:.0f} s | {memory_gib:.2f} GiB |".format(way=way, **row[way]) in text
+
+
 def test_the_browser_is_as_fast_as_its_rows():
     lines = [json.loads(line) for line in (RESULTS / "browser.jsonl").read_text().splitlines()]
     tiny, mini = ([row for row in lines if row["checkpoint"] == name][-1] for name in ("starter-tiny", "starter"))

@@ -74,7 +74,7 @@ def train(
     return trained
 
 
-def _as_one_program(group):
+def _as_one_program(group: Iterable[tuple[str, int]]) -> str:
     """A line that says which arms and seeds train together."""
     seeds: dict[str, list[str]] = {}
     for arm, seed in group:

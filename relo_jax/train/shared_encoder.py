@@ -28,12 +28,11 @@ States = list[TrainState]
 Metrics = list[dict[str, jax.Array]]
 
 STAGES: dict[str, Any] = {"warmup": warmup, "rl": rl}
-_SEEDS = ("seed", "data.seed")
 _HEADS = ("policy", "value", "regression/center")  # what may learn on a frozen encoder
 _ENCODER = ("encoder", "regression/offset", "regression/size")  # what makes the features and boxes
 # Fields in which runs may differ: those of heads, losses, optimiser and tracker. Every other field must be the same.
 _OF_HEADS = {
-    *_SEEDS, "stage", "init_fresh", "group_size", "batch_norm", "model.localizer",
+    "seed", "data.seed", "stage", "init_fresh", "group_size", "batch_norm", "model.localizer",
     "rl.clip_length", "rl.iou_weight", "rl.auc_weight", "rl.auc", "rl.estimator", "rl.samples", "rl.entropy_weight",
     "rl.entropy_weight_end", "rl.train", "rl.train_blocks", "rl.box_weight", "rl.value_weight",
     "rl.normalize_advantage", "warmup.search_frames", "warmup.giou_weight", "warmup.l1_weight",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from relo_jax import config as config_lib
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.errors import UserError
@@ -123,6 +124,10 @@ def test_other_steps_and_another_encoder_are_refused(tmp_path):
 def test_only_runs_whose_frozen_encoder_sees_the_same_train_together(fields, joined):
     found = shared(of_seed(**{"seed": 0, **fields}))
     assert found is None if joined is None else (found == shared(of_seed(0))) == joined
+
+
+def test_the_fields_in_which_runs_may_differ_exist():
+    assert shared_encoder._OF_HEADS <= set(config_lib.flatten(config_lib.base()))
 
 
 def test_drop_path_whose_key_differs_between_the_stages_keeps_them_apart():
