@@ -34,7 +34,7 @@ train, killed = arm.train_to_end, False
 def train_until_the_second_arm(*trainings):
     global killed
     ((_, workdir),) = trainings
-    print("trains", workdir.relative_to(folder / "work" / "arms"))
+    print("begins", workdir.relative_to(folder / "work" / "arms"))
     if "far" in str(workdir) and not killed:
         killed = True
         raise KeyboardInterrupt
@@ -71,9 +71,9 @@ def test_a_killed_study_continues_and_trains_nothing_twice(finished):
     lines = out.splitlines()
     assert "killed; there is ['arms']" in lines
     before, after = lines[: (at := lines.index("killed; there is ['arms']"))], lines[at:]
-    trained = [line.removeprefix("trains ") for line in before if line.startswith("trains ")]
+    trained = [line.removeprefix("begins ") for line in before if line.startswith("begins ")]
     assert trained == ["near/seed-0/rl", "far/seed-0/rl"]
-    trained = [line.removeprefix("trains ") for line in after if line.startswith("trains ")]
+    trained = [line.removeprefix("begins ") for line in after if line.startswith("begins ")]
     assert trained == ["far/seed-0/rl"]
     for number, name in enumerate(("near", "far"), start=1):
         assert any(line.startswith(f"[{number} of 2] {name}, seed 0 (00:0") for line in after)
