@@ -5,7 +5,7 @@ import json
 import pytest
 
 from relo_jax.errors import UserError
-from relo_jax.train import loop
+from relo_jax.train import run
 from tests import command
 from tests.config.configs import TINY
 
@@ -18,7 +18,7 @@ def test_the_printed_config_is_the_one_that_a_run_writes(tmp_path, monkeypatch, 
     def stop(*args):
         raise UserError("before the first step")
 
-    monkeypatch.setattr(loop, "first_state", stop)
+    monkeypatch.setattr(run, "first_state", stop)
     with pytest.raises(UserError, match="before the first step"):
         command.run(*argv, "--workdir", tmp_path / "run")
     assert printed == (tmp_path / "run" / "config.json").read_text() + "\n"
