@@ -149,11 +149,13 @@ def _fail(error, watch_):
 def _end(message, status):
     """Prints the message and ends the process at once, as an orderly exit would wait for the others."""
     _ending.acquire()  # never released: later failures in other threads are consequences of the first
-    if getattr(tqdm, "_instances", None):  # a bar, in the middle of whose line the cursor is
-        print(file=sys.stderr)
-    print(f"relo: {message}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(status)
+    try:
+        if getattr(tqdm, "_instances", None):  # a bar, in the middle of whose line the cursor is
+            print(file=sys.stderr)
+        print(f"relo: {message}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    finally:  # also if the log's disk is full
+        os._exit(status)
 
 
 def assert_same_on_hosts(what: str, value: object, advice: str) -> None:

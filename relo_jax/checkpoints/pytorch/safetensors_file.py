@@ -4,6 +4,7 @@ The library `safetensors` checks the header (at most 100 MB, every place within 
 Tensors are read on first use.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,9 +98,22 @@ def save(path: Path | str, arrays: Mapping[str, np.ndarray], texts: Mapping[str,
         mode = temporary.stat().st_mode  # as of any new file; the library makes one that only its owner reads
         try:
             save_file(whole, temporary, dict(texts))
+            _sort_texts(temporary)
             temporary.chmod(mode)
         except SafetensorError as error:
             raise UserError(f"{path} cannot be written: {error}") from error
+
+
+def _sort_texts(path: Path) -> None:
+    """Puts the texts of a header in order. The library writes them in another one each time, and so other bytes."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        texts = dict(sorted(header.pop("__metadata__", {}).items()))
+        data = json.dumps({"__metadata__": texts} | header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(data) <= length:  # the same characters; should the library come to write fewer, the order stays
+            file.seek(8)
+            file.write(data.ljust(length))
 
 
 def _opened(path):

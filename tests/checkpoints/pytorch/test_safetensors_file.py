@@ -1,6 +1,8 @@
 """safetensors are read and written by the library; every broken file is one clear line with its name."""
 
 import stat
+import subprocess
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -93,3 +95,17 @@ def test_the_content_decides_and_not_the_name(tmp_path):
     (tmp_path / "c.safetensors").write_bytes(b"hello")
     names = ("a.pt", "b.safetensors", "c.safetensors", "missing.safetensors", "missing.pt")
     assert [safetensors_file.is_safetensors(tmp_path / n) for n in names] == [True, False, True, True, False]
+
+
+def test_the_same_content_gives_the_same_bytes_in_every_process(tmp_path):
+    """The library orders the texts by a hash that each process seeds anew."""
+    code = (
+        "import sys, numpy as np; from relo_jax.checkpoints.pytorch import safetensors_file as f; "
+        "f.save(sys.argv[1], {'b': np.ones(3, np.float32), 'a': np.zeros(2)}, {k: k + ' \u00e9\"' for k in 'zyxwvuts'})"
+    )
+    paths = [tmp_path / f"{k}.safetensors" for k in range(4)]
+    for path in paths:
+        subprocess.run([sys.executable, "-c", code, path], check=True)
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert safetensors_file.metadata(paths[0]) == {k: f'{k} \u00e9"' for k in "zyxwvuts"}
+    np.testing.assert_array_equal(load_file(paths[0])["b"], np.ones(3, np.float32))
