@@ -200,6 +200,11 @@ class Network:
     def _ip(self, *argv: str, check: bool = True) -> None:
         subprocess.run(["ip", *argv], check=check, capture_output=True)
 
+    def mend(self) -> None:
+        """Plugs in all cables."""
+        for i in range(self.count if self.apart else 0):
+            self._ip("-n", f"{self._name}-{i}", "link", "set", "relo", "up")
+
     def enter(self, index: int) -> None:
         """Puts this process into its namespace, with its address as its name, which JAX's collectives look up."""
         if not self.apart:
@@ -254,11 +259,10 @@ class Campaign:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             coordinator = f"{self.network.hosts[0]}:{free.getsockname()[1]}"
-        running, ended, begins = {}, {}, {}
+        running, ended = {}, {}
         for index in range(self.count):
             log = self.folder / f"log-{index}.txt"
-            log.touch()
-            begins[index] = log.stat().st_size
+            log.write_bytes(b"")  # not to be too long for the disk when that is full
 
             def prepare(index: int = index) -> None:
                 self.network.enter(index)
@@ -277,9 +281,7 @@ class Campaign:
             else:
                 index = running.pop(process)
                 since = ended.get(index, (0, time.monotonic(), ""))[1]
-                with open(self.folder / f"log-{index}.txt", "rb") as file:
-                    file.seek(begins[index])
-                    text = file.read().decode(errors="replace")
+                text = (self.folder / f"log-{index}.txt").read_text(errors="replace")
                 ended[index] = os.waitstatus_to_exitcode(status), since, text
             others = [index for index in running.values() if case is None or index != case.lost]
             if not others or time.monotonic() > limit:
@@ -313,6 +315,7 @@ class Campaign:
                 problems.append(f"process {index} printed more: {text[-1500:]}")
         if seconds > _SECONDS[case.how]:
             problems.append(f"the others ended after {seconds:.0f} s")
+        self.network.mend()
         again = self._run(None)
         problems += [f"process {i} ended with {end[0]} when run again" for i, end in again.items() if end[0]]
         problems += compare.differences(self.expected, processes.call(compare.contents, self.work))
