@@ -76,8 +76,10 @@ def longer_warmup() -> ConfigDict:
 
 
 def continued() -> ConfigDict:
-    """The tiny starter, trained on end to end for 160 steps of 16 clips of 4 frames: boxes by the losses of the warm-up,
-    policy and encoder by the exact gradient of the reward too."""
+    """The tiny starter, trained on end to end for 160 steps of 16 clips of 4 frames.
+
+    Boxes learn by the losses of the warm-up; policy and encoder also by the exact gradient of the reward.
+    """
     config = _set_length(relo_config.starter("rl"), 160)
     config.init_from = "starter-tiny"
     config.rl.clip_length = 4
