@@ -14,6 +14,7 @@ import pytest
 
 from relo_jax.checkpoints import load
 from relo_jax.errors import UserError
+from relo_jax.media.video import write_video
 from tests.kill import compare, damage, processes, run
 from tests.kill.scenarios import SCENARIOS
 
@@ -87,6 +88,24 @@ def test_differences_are_listed_without_times(tmp_path):
     (tmp_path / "other" / ".a.host.1.00000000.unfinished.txt").touch()
     found = compare.differences(*(compare.contents(tmp_path / name) for name in ("one", "other")))
     assert found == [".a.host.1.00000000.unfinished.txt is left over", "b.jsonl differs"]
+
+
+def test_films_are_equal_if_their_frames_and_times_are(tmp_path):
+    """Other bytes may show the same; another box, a frame less, or another rate may not pass."""
+    frames = [np.full((48, 64, 3), 90, np.uint8) for _ in range(6)]
+    for k, frame in enumerate(frames):
+        frame[10:30, 5 + 4 * k : 25 + 4 * k] = (220, 40, 40)
+    moved = [np.roll(frame, 6, 1) if k == 4 else frame for k, frame in enumerate(frames)]
+    brighter = [frame + np.uint8(1) for frame in frames]
+    films = {"whole": frames, "again": brighter, "moved": moved, "short": frames[:-1], "slow": frames}
+    for name, pictures in films.items():
+        (tmp_path / name).mkdir()
+        with write_video(tmp_path / name / "film.mp4", 10 if name == "slow" else 25) as write:
+            for picture in pictures:
+                write(picture)
+    found = {name: compare.contents(tmp_path / name) for name in films}
+    assert (tmp_path / "whole/film.mp4").read_bytes() != (tmp_path / "again/film.mp4").read_bytes()
+    assert [name for name in films if not compare.differences(found["whole"], found[name])] == ["whole", "again"]
 
 
 def test_a_damaged_checkpoint_is_one_line_or_read_as_written(saved, tmp_path):
