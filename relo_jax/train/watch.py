@@ -288,7 +288,8 @@ async def _relay(address, reader, writer, first=b"", stays_open=lambda: False):
     except OSError:  # it is not there yet; JAX tries again
         return writer.close()
     far_writer.write(first)
-    there, back = asyncio.ensure_future(_pump(reader, far_writer)), asyncio.ensure_future(_pump(far_reader, writer))
+    there = asyncio.ensure_future(_pump(reader, far_writer, to_the_end=True))  # else a break would be JAX's to notice
+    back = asyncio.ensure_future(_pump(far_reader, writer))
     await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
     has_worked = back.done() and back.result() > 0
     while not there.done() and has_worked and stays_open():
@@ -299,14 +300,18 @@ async def _relay(address, reader, writer, first=b"", stays_open=lambda: False):
         end.close()
 
 
-async def _pump(reader, writer):
-    """Copies to the end, or until either side breaks. Returns the number of bytes."""
+async def _pump(reader, writer, to_the_end=False):
+    """Copies to the end, or until either side breaks; with `to_the_end`, until the reading side does.
+
+    Returns the number of bytes.
+    """
     count = 0
     with contextlib.suppress(OSError):
         while piece := await reader.read(1 << 16):
             count += len(piece)
-            writer.write(piece)
-            await writer.drain()
+            with contextlib.suppress(OSError) if to_the_end else contextlib.nullcontext():
+                writer.write(piece)
+                await writer.drain()
     return count
 
 

@@ -151,6 +151,9 @@ def test_jax_does_not_notice_that_process_0_is_gone(run):
         near.sendall(b"answer")
         assert jax.recv(100) == b"answer"
         near.close()
+        for _ in range(20):  # what it says meanwhile goes nowhere
+            jax.sendall(b"more")
+            time.sleep(0.02)
         jax.settimeout(1)
         with pytest.raises(TimeoutError):  # neither an end nor an error
             jax.recv(100)
