@@ -1,6 +1,7 @@
 """Metrics: they equal golden numbers of pytracking and GOT-10k's toolkit, and keep their invariants for any boxes."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,7 +183,8 @@ def test_the_mean_does_not_weigh_by_length():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         nothing = measure(truth[:1], [[np.nan] * 4])
-    assert np.isnan(nothing.average_overlap)
+        unknown = mean([nothing, nothing])
+    assert np.isnan(nothing.average_overlap) and np.isnan(unknown.average_overlap)
     assert mean([measure(truth, truth), nothing]).average_overlap == 1.0
 
 
@@ -190,6 +192,16 @@ def test_a_box_that_never_moves_is_the_first():
     truth = np.array([[1, 2, 3, 4], [50, 60, 7, 8.0]])
     sequence = Sequence("still", truth, np.ones(2, bool), lambda index: None)
     assert never_moves(sequence).tolist() == [[1, 2, 3, 4]] * 2
+    whole = never_moves(replace(sequence, boxes_xywh=truth.astype(np.float32)))
+    assert whole.dtype == np.float64 and whole.shape == (2, 4)
+
+
+def test_numbers_of_half_precision_are_measured_in_full():
+    truth = np.array([[1000.0, 2000, 30, 40], [1004, 2004, 30, 40]])
+    predicted = truth + [[0, 0, 0, 0], [4, 4, 0, 0]]
+    exact, half = measure(predicted, truth), measure(predicted.astype(np.float16), truth.astype(np.float16))
+    assert half.average_overlap == exact.average_overlap and np.isfinite(half.average_overlap)
+    np.testing.assert_array_equal(half.precision, exact.precision)
 
 
 @pytest.mark.parametrize(
@@ -280,3 +292,5 @@ def test_got10k_cuts_boxes_at_the_borders():
     assert got10k_overlaps(predicted, truth)[0] == pytest.approx(1 / 9)
     moved = np.array([[0, 0, 1, 1], [-20, 0, 30, 10.0]])
     assert got10k_overlaps(moved, np.array([[0, 0, 10, 10], [0, 0, 30, 10.0]]), (100, 50)).tolist() == [1.0]
+    corner = np.array([[0, 0, 1, 1], [0.5, 0, 2, 2.0]])
+    assert got10k_overlaps(np.array([[0, 0, 1, 1], [0, 0, 2, 2.0]]), corner, (100, 50))[0] == pytest.approx(0.6)

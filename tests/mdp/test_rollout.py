@@ -62,6 +62,17 @@ def test_a_policy_that_follows_the_truth_gets_the_teacher_forced_regions(sequenc
     assert (np.asarray(expected["search_images"]) == 0).all(-1).mean() > 0.01  # black, outside the frame
 
 
+def test_a_mirrored_region_has_the_target_on_its_other_side(sequence):
+    batch = closed_loop_batch(sequence)
+    batch = batch.replace(target_boxes_xywh=batch.target_boxes_xywh * jnp.array([1, 1, 1, 0.4]))
+    _, episode = following_the_truth(batch)
+    box, mirrored = (rollout.target_in_regions(batch.replace(flips=batch.flips ^ flip), episode, SIZE)
+                     for flip in (False, True))  # fmt: skip
+    np.testing.assert_allclose(box[..., 0] + mirrored[..., 0] + box[..., 2], 1, atol=1e-6)
+    np.testing.assert_array_equal(box[..., 1:], mirrored[..., 1:])
+    assert np.ptp(box[..., 0]) > 0.01
+
+
 def test_a_clip_equals_its_teacher_forced_twin(sequence):
     """It has the same frames, templates, augmentations and first region; a canvas has its target in the middle."""
     closed, forced = (batch_of(sequence, plans(sequence, 6, closed_loop=value)) for value in (True, False))

@@ -62,6 +62,17 @@ def test_the_window_is_hanns_without_its_zeros():
     np.testing.assert_array_equal(step.hann_window(16, 0.0), np.ones(256, np.float32))
 
 
+@pytest.mark.parametrize("localizer", ["policy", "heatmap"])
+def test_the_policy_is_a_distribution_over_the_cells_of_each_video(localizer):
+    config = RELO.from_variant("tiny", **{**FIELDS, "localizer": localizer}).config
+    scores = np.random.default_rng(0).uniform(0.1, 3, (2, config.grid**2)).astype(np.float32)
+    weights = scores if localizer == "heatmap" else np.exp(scores)
+    policy = np.asarray(step.policy_of(jnp.asarray(scores), config))
+    assert policy.shape == (2, config.grid, config.grid)
+    for video in range(2):
+        np.testing.assert_allclose(policy[video].ravel(), weights[video] / weights[video].sum(), rtol=1e-5)
+
+
 def test_the_steps_of_a_policy_are_its_greedy_choices_under_the_window(variables, frames):
     """Two frames, each by the definition, calibrated and not; the second template comes between them."""
     model = RELO.from_variant("tiny", **{**FIELDS, "localizer": "policy", "templates": 2})
