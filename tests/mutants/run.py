@@ -102,7 +102,7 @@ def _in_fork(module, chosen, jobs):
 def counts(rows: list[dict]) -> list[dict]:
     """A row for each module, and one for all: mutants, those known as equivalent, and noticed."""
     reasons, lines = known(), []
-    for module in [*dict.fromkeys(row["module"] for row in rows), "all"]:
+    for module in [*(name for name in MODULES if any(row["module"] == name for row in rows)), "all"]:
         of_it = [row for row in rows if module in (row["module"], "all")]
         equivalent = sum(_key(row) in reasons for row in of_it)
         noticed = sum(row["result"] != "passed" for row in of_it)
