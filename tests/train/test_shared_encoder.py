@@ -1,8 +1,5 @@
 """Runs that train as one program: each ends as if it had trained alone, and what cannot be joined is not."""
 
-import os
-import signal
-
 import jax
 import numpy as np
 import pytest
@@ -68,7 +65,7 @@ def test_runs_that_are_stopped_together_continue_and_leave_what_each_leaves_alon
     }
     trainings = [(config, tmp_path / "joined" / name) for name, config in configs.items()]
     with monkeypatch.context() as patch:
-        stop = lambda training, pending: os.kill(os.getpid(), signal.SIGTERM) if pending[-1].step == 2 else None
+        stop = lambda training, pending: training.stop.request() if pending[-1].step == 2 else None
         patch.setattr(loop, "wait_for_old_steps", stop)
         with pytest.raises(UserError, match="stopped before the end; the same command continues the run in .*policy"):
             loop.train_to_end(*trainings)
