@@ -196,6 +196,12 @@ def test_a_box_that_never_moves_is_the_first():
     assert whole.dtype == np.float64 and whole.shape == (2, 4)
 
 
+def test_distances_are_rounded_as_pytracking_rounds_them():
+    """20 pixels, which become 20.000000000000004 between the centres of pixels 0 .. w - 1."""
+    truth = np.array([[229.5, 0.8, 54.3, 15.3]] * 2)
+    assert measure(truth + [12, 16, 0, 0], truth).p20 == 0.5
+
+
 def test_numbers_of_half_precision_are_measured_in_full():
     truth = np.array([[1000.0, 2000, 30, 40], [1004, 2004, 30, 40]])
     predicted = truth + [[0, 0, 0, 0], [4, 4, 0, 0]]

@@ -152,6 +152,12 @@ def test_device_crop_equals_the_hosts_for_any_window(size, height, width, side, 
     np.testing.assert_array_equal(device, crop.cut_host(image, window, size))
 
 
+def test_what_lies_outside_the_frame_adds_nothing_to_a_pixel():
+    """At 1024 pixels a weight of 1/2048 counts, and with it a single unit more."""
+    window, size = np.array([-9, 3, 101], np.int32), np.array([256, 384], np.int32)
+    np.testing.assert_array_equal(cut_device(NOISE, window, size, 1024), crop.cut_host(NOISE, window.tolist(), 1024))
+
+
 def test_other_sizes_than_powers_of_two_differ_by_at_most_a_grey_level():
     for side in (100, 445, 460, 900):
         device = cut_device(NOISE, np.array([-9, 3, side], np.int32), np.array([256, 384], np.int32), 112)
