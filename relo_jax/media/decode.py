@@ -27,6 +27,7 @@ from relo_jax.media.upright import ffmpeg_message, frame_of
 _HAVE_HIDDEN_PACKETS = {"vp8", "mpeg4", "msmpeg4v3"}
 _LIMITS = {"max_pixels": str(2**27)}  # 16 k x 8 k: the size in a broken header could fill the memory
 _AHEAD = 64 * 2**20  # bytes of pictures that are decoded before they are asked for
+_MOST_THREADS = 16  # that FFmpeg starts by itself
 _SOUND_OVERHANG = 1.0  # seconds that the sound may last beyond the last picture
 _NO_PICTURE = "its packet gives no picture"
 _MAX_READ_ERRORS = 8  # in a row, where the container itself is broken
@@ -113,11 +114,11 @@ def read_container(container: InputContainer, name: str) -> Frames:
 
 
 def use_threads(stream: VideoStream) -> None:
-    """Decodes with as many threads as there are cores, fewer where their pictures, one each, would exceed `_AHEAD`."""
+    """Decodes with FFmpeg's number of threads, or fewer, so that a picture of each has room in `_AHEAD`."""
     stream.thread_type = "AUTO"
-    picture = max(1, stream.width * stream.height * 3 // 2)
-    if (os.cpu_count() or 1) * picture > _AHEAD:
-        stream.codec_context.thread_count = max(1, _AHEAD // picture)
+    room = _AHEAD // max(1, stream.width * stream.height * 3 // 2)
+    if room < min((os.cpu_count() or 1) + 1, _MOST_THREADS):
+        stream.codec_context.thread_count = max(1, room)
 
 
 def is_timed(container: InputContainer) -> bool:

@@ -128,7 +128,7 @@ def read_bytes(path: str | Path) -> bytes:
     """
     try:
         with open(path, "rb", buffering=0, opener=_without_waiting) as file:
-            return file.readall()
+            return file.readall() or b""  # None: a pipe into which nobody has written yet
     except FileNotFoundError:
         raise FrameError("missing frame", str(path), "no such image") from None
     except OSError as error:
@@ -136,7 +136,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Opens a pipe too at once: without a writer, it is an empty file."""
+    """Opens a pipe too at once: one into which nobody has written is an empty file."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

@@ -2,6 +2,7 @@
 
 import random
 import struct
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -319,3 +320,13 @@ def test_less_than_a_second_that_is_missing_is_noticed(tmp_path):
     path.write_bytes(data[: len(data) * 9 // 10])
     items, frames = read(path)
     assert len(items) < 470 and frames.count == 480
+
+
+@pytest.mark.parametrize("cores, side, threads", [(256, 640, 0), (256, 2048, 10), (2, 2048, 0), (4, 8192, 1)])
+def test_large_pictures_are_decoded_by_few_threads_and_small_ones_by_no_more_than_usual(
+    cores, side, threads, monkeypatch
+):  # fmt: skip
+    monkeypatch.setattr(decode.os, "cpu_count", lambda: cores)
+    context = SimpleNamespace(thread_count=0)  # FFmpeg chooses
+    decode.use_threads(SimpleNamespace(width=side, height=side, codec_context=context))
+    assert context.thread_count == threads

@@ -1,5 +1,6 @@
 """Images are listed and decoded; what is no frame of the video, damaged or far too large is named."""
 
+import os
 import struct
 import subprocess
 import sys
@@ -117,6 +118,16 @@ def png(width, height):
     rows = zlib.compress(bytes((width // 8 + 1) * height), 9)
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("has_writer", [True, False])
+def test_a_pipe_in_place_of_an_image_is_an_error_at_once(tmp_path, has_writer):
+    os.mkfifo(tmp_path / "1.jpg")
+    ends = [os.open(tmp_path / "1.jpg", mode) for mode in (os.O_RDONLY | os.O_NONBLOCK, os.O_WRONLY) if has_writer]
+    with pytest.raises(images.FrameError, match="1.jpg"):
+        images.read_image(tmp_path / "1.jpg")
+    for end in ends:
+        os.close(end)
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "bmp"])
