@@ -99,11 +99,17 @@ def about(command: str) -> dict:
 
 def record(name: str, row: dict) -> None:
     """Prints a row and appends it to the results of the benchmark `name`."""
-    row = {"benchmark": name, **row, **about(f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip())}
+    row = {"benchmark": name, **row, **about(" ".join([f"python -m benchmarks.{name}", *map(_here, sys.argv[1:])]))}
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row))
+
+
+def _here(argument: str) -> str:
+    """An argument without the folders of this machine: of a path that is absolute or leads upwards, its last name."""
+    flag, equals, value = argument.rpartition("=")
+    return f"{flag}{equals}{Path(value).name if value.startswith(('/', '..')) else value}"
 
 
 def noise_frames(count: int, height: int = 480, width: int = 640) -> list[np.ndarray]:

@@ -9,9 +9,7 @@ how often a row halted, and how far those boxes are apart.
 """
 
 import statistics
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -76,8 +74,6 @@ def main() -> None:
         "halts": patched.halts,
         "patches_largest_difference_px": max(float(np.abs(boxes[rows][name] - again[name]).max()) for name in again),
     }  # fmt: skip
-    if args.root:  # the recorded command names the folder without its path
-        sys.argv = [arg.replace(args.root, Path(args.root).name) for arg in sys.argv]
     common.record("evaluation", row)
 
 

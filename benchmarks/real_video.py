@@ -130,8 +130,6 @@ def main() -> None:
         by_auc = sorted(sequences, key=lambda sequence: curves[args.checkpoint][sequence.name].auc)
         for kind, sequence in (("worst", by_auc[0]), ("best", by_auc[-1])):
             film(args.films / f"{kind}-{sequence.name}.mp4", sequence, ours.results_by_sequence[sequence.name])
-    # The recorded command names the folder without its path.
-    sys.argv = [arg.replace(str(args.root), args.root.name) for arg in sys.argv]
     common.record("real_video", {
         "of": args.root.name, "sequences": len(sequences), "frames": sum(map(len, sequences)),
         "opencv": cv2.__version__, "not_there": [f"OpenCV {name}" for name in OPENCV if name not in available],
