@@ -5,6 +5,7 @@ REINFORCE, as in the paper, other estimators of its gradient, and `end_to_end_lo
 reward too (`config.rl.train`) and which the paper leaves to future work.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -18,7 +19,7 @@ from relo_jax.mdp import expected_gradient, policy_gradient, reward
 from relo_jax.model import RELO
 from relo_jax.train.features import ClipFeatures, encode, encode_with_gradient
 from relo_jax.train.groups import apply_heads
-from relo_jax.train.state import Step, make_update, step_key, variables_of
+from relo_jax.train.state import Step, make_step_on_features, make_update, variables_of
 from relo_jax.train.warmup import warmup_loss
 
 Metrics = dict[str, jax.Array]
@@ -236,12 +237,8 @@ def make_step(model: RELO, config: ConfigDict, tx: optax.GradientTransformation)
 
     if config.rl.train != "heads":
         return jax.jit(make_update(config, tx, end_to_end, config.accumulate_steps), donate_argnums=0)
-    update = make_heads_update(model, config, tx)
-
-    def step(state, batch):
-        return update(state, step_features(model, config, variables_of(state), batch, step_key(state)))
-
-    return jax.jit(step, donate_argnums=0)
+    features = functools.partial(step_features, model, config)
+    return make_step_on_features(features, make_heads_update(model, config, tx))
 
 
 def heads_metrics(model: RELO, config: ConfigDict, variables: dict, frames: ClipFeatures) -> Metrics:

@@ -210,6 +210,20 @@ def make_update(config: ConfigDict, tx: optax.GradientTransformation, loss_fn: L
     return update
 
 
+def make_step_on_features(features: Callable[[dict, Any, jax.Array], Any], update: Step) -> Step:
+    """The jitted update of heads on a frozen encoder, which donates the state's buffers.
+
+    Args:
+      features: `features(variables, batch, key)`, what the heads see of a batch; key: of the step, see `step_key`.
+      update: see `make_update`; takes the features in the place of a batch.
+    """
+
+    def step(state, batch):
+        return update(state, features(variables_of(state), batch, step_key(state)))
+
+    return jax.jit(step, donate_argnums=0)
+
+
 def averaged(grad_fn: Callable, parts: int, in_place: Callable[[Any], Any], group: int = 0) -> Callable:
     """Gradient accumulation: `grad_fn` of the parts of a batch, one after the other, averaged.
 

@@ -8,6 +8,7 @@ With `train = "center"` only that map is trained, on the frozen encoder and boxe
 frames as the RL stage's policy. It is the supervised baseline of the reward.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from relo_jax.mdp import reward
 from relo_jax.model import RELO
 from relo_jax.train.features import ClipFeatures, encode
 from relo_jax.train.groups import apply_heads, split_groups
-from relo_jax.train.state import Step, make_update, step_key, trained, variables_of
+from relo_jax.train.state import Step, make_step_on_features, make_update, trained, variables_of
 
 Metrics = dict[str, jax.Array]
 
@@ -198,12 +199,8 @@ def make_step(model: RELO, config: ConfigDict, tx: optax.GradientTransformation)
     if config.warmup.train != "center":
         return jax.jit(make_update(config, tx, loss_fn, config.accumulate_steps), donate_argnums=0)
     # `encode` splits the batch of a frozen encoder itself, and the centre map gets the whole batch.
-    update = make_heads_update(model, config, tx)
-
-    def step(state, batch):
-        return update(state, step_features(model, config, variables_of(state), batch, step_key(state)))
-
-    return jax.jit(step, donate_argnums=0)
+    features = functools.partial(step_features, model, config)
+    return make_step_on_features(features, make_heads_update(model, config, tx))
 
 
 def heads_metrics(model: RELO, config: ConfigDict, variables: dict, frames: ClipFeatures) -> Metrics:
