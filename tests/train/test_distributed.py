@@ -183,6 +183,25 @@ pipeline.make_dataset = fails
         assert "Traceback" not in error
 
 
+FULL = """
+import errno, sys
+from relo_jax.train import distributed
+
+class FullDisk:
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    flush = isatty = lambda self: None
+
+sys.stderr = FullDisk()
+distributed._end("the disk is full", 75)
+"""
+
+
+def test_a_process_ends_even_if_its_log_takes_no_message():
+    assert subprocess.run([sys.executable, "-c", FULL], timeout=120, check=False).returncode == 75
+
+
 def test_processes_with_different_configs_do_not_start(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     gather = lambda other: lambda mine: np.stack([mine, other])
