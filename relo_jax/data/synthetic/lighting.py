@@ -131,7 +131,7 @@ def exposure_control(
     """
     grid = (np.arange(5) + 0.5) / 5
     points = np.stack(np.meshgrid(grid * width, grid * height), -1).reshape(-1, 2)
-    wanted = -rng.uniform(0, 1) * np.log(brightness(lights, points, slice(None)).mean((1, 2)))
+    wanted = -rng.uniform() * np.log(brightness(lights, points, slice(None)).mean((1, 2)))
     follow = 1 / log_uniform(rng, 1, 20)  # of the difference, in each frame
     gain, log_gain = np.empty(frames), wanted[0]
     for index in range(frames):

@@ -48,6 +48,26 @@ def test_the_target_meets_lights_as_on_the_host(drawn):
         assert levels[-1, 0] > 0.05
 
 
+class Fixed:
+    """A supply of a camera that compensates four fifths, a quarter of the difference in each frame."""
+
+    log_uniform = lambda self, low, high: 4.0
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        return 0.8 if (low, high) == (0, 1) else np.log(4.0)  # the host's log_uniform asks for the logarithm
+
+
+def test_the_gain_of_the_camera_is_the_hosts_loop():
+    """A light that goes through the frame, and was there before the first one."""
+    maps = jnp.asarray(STILL).at[:, 0, 2].set(400 * jnp.cos(2.5 * jnp.arange(FRAMES)))[:, None]
+    dark = jnp.full((1, 3), 0.25)
+    lights = lighting.Lights(jnp.zeros(1, int), maps, dark, jnp.ones(1), jnp.zeros((1, on_host.WAVES, 3)))
+    on_hosts = on_host.Light("edge", np.asarray(maps[:, 0]), np.full(3, 0.25), 1.0, np.zeros((on_host.WAVES, 3)))
+    expected = on_host.exposure_control(Fixed(), (on_hosts,), FRAMES, 320, 200)
+    np.testing.assert_allclose(lighting.exposure_control(Fixed(), lights, 320, 200), expected, rtol=1e-4)
+    assert expected[0] > 1.5 and np.ptp(expected) > 0.5
+
+
 def test_where_no_light_happens_nothing_changes():
     supply = Supply(jax.random.key(0), 128)
     lights = lighting.random_lights(supply, jnp.asarray(STILL), jnp.asarray(CENTER), jnp.asarray(SIZES), 0.0)
