@@ -108,6 +108,7 @@ def _join(watch, devices):
     if any(name in os.environ for name in _PROXIES):  # gRPC would look for the local end of the connections behind it
         given = next((os.environ[name] for name in _NO_PROXIES if os.environ.get(name)), "")
         os.environ["no_grpc_proxy"] = ",".join(filter(None, (given, "127.0.0.1")))
+    jax.config.update("jax_enable_preemption_service", False)  # see `relo_jax.train.last_step`
     jax.distributed.initialize(
         watch.service, watch.count, watch.index, devices, "deactivate",
         initialization_timeout=2 * _SECONDS_TO_MEET,  # the watch says who is missing before
@@ -176,16 +177,16 @@ class Stop:
     """Whether a run should save and end early: because of SIGTERM, Ctrl-C or a callback."""
 
     def __init__(self) -> None:
-        self._several = jax.process_count() > 1
+        self._watch = _watch if _watch is not None and _watch.count > 1 else None
         self._event = threading.Event()
 
     def after(self, step: int) -> bool:
         """Whether to end after this step; to be called after every step.
 
-        With several processes it is true on all of them at the same step, whichever received the signal: through JAX's
-        preemption service they agree on a step that none has passed, without waiting for the device.
+        With several processes it is true on all of them at the same step, whichever received the signal: they agree on
+        a step that none has passed (`relo_jax.train.last_step`), without waiting for the device.
         """
-        return multihost_utils.reached_preemption_sync_point(step) if self._several else self.now()
+        return self._watch.is_last(step) if self._watch else self.now()
 
     def now(self) -> bool:
         """Whether to end without waiting for the end of a step. Never with several processes, which would disagree."""
@@ -193,32 +194,36 @@ class Stop:
 
     def request(self) -> None:
         """Asks all processes to end."""
-        if self._several:
-            os.kill(os.getpid(), signal.SIGTERM)
+        if self._watch:
+            self._watch.end_soon()
         else:
             self._event.set()
 
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """SIGTERM and Ctrl-C request the Stop that this gives. In a single process, a second one has its usual effect."""
+    """SIGTERM and Ctrl-C request the Stop that this gives. A second one has its usual effect.
+
+    Only a second SIGTERM to one of several processes has none: schedulers send more than one.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    # JAX's own handler of SIGTERM notifies the preemption service, and stays; Ctrl-C is passed on to it.
-    signals = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
-    previous = {number: signal.getsignal(number) for number in signals}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def on_signal(*_):
+    def restore() -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+    def on_signal(number: int, _: object) -> None:
+        if number == signal.SIGINT or jax.process_count() == 1:
+            restore()
         stop.request()
 
-    for number in signals:
+    for number in previous:
         signal.signal(number, on_signal)
     try:
         yield stop
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        restore()

@@ -22,6 +22,8 @@ import threading
 from collections.abc import Callable
 
 from relo_jax.errors import UserError, in_one_line
+from relo_jax.train import relay
+from relo_jax.train.last_step import LastStep
 
 LOST = 75  # exit status if a process is lost: EX_TEMPFAIL, the same command continues
 _BEAT = 5.0  # seconds between two signs of life
@@ -68,6 +70,7 @@ class Watch:
         self._leader = host.strip("[]"), int(port)
         self._peers: dict[int, _Peer] = {}
         self._gone: dict[int, str] = {}  # process -> what became of it
+        self._last_step = LastStep(count, index, self._say)
         self._has_met = self._is_ending = self._is_leaving = False
         self._tasks: set[asyncio.Task] = set()
         self._loop = asyncio.new_event_loop()
@@ -87,6 +90,14 @@ class Watch:
         """Ends all other processes with a message. Does not return if they end for another reason already."""
         self._call(self._tell(message, status))
 
+    def end_soon(self) -> None:
+        """Asks all processes to end after the same step. May be called in a handler of a signal."""
+        self._loop.call_soon_threadsafe(self._last_step.ask)
+
+    def is_last(self, step: int) -> bool:
+        """Whether all processes are to end after this step; to be called after every step."""
+        return self._last_step.is_reached(step)
+
     def leave(self) -> None:
         """Says that this process ends in order."""
         self._call(self._leave())
@@ -102,12 +113,12 @@ class Watch:
         self._loop.call_later(_MEETING, self._check_met)
         if self.index:
             self._start(self._join())
-            relay = await asyncio.start_server(_until_cancelled(self._relay_to_leader), "127.0.0.1", 0)
-            return relay.sockets[0].getsockname()[1]
+            near = await asyncio.start_server(relay.until_cancelled(self._relay_to_leader), "127.0.0.1", 0)
+            return near.sockets[0].getsockname()[1]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._service = free.getsockname()
-        receive = _until_cancelled(self._receive)
+        receive = relay.until_cancelled(self._receive)
         # As JAX does, on all addresses of this host if no variable names one.
         host, _, port = os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", f":{self._leader[1]}").rpartition(":")
         try:
@@ -122,6 +133,10 @@ class Watch:
         task = self._loop.create_task(work)
         self._tasks.add(task)  # asyncio itself does not keep it alive
         task.add_done_callback(self._tasks.discard)
+
+    def _say(self, index, word, *values):
+        if index in self._peers:
+            self._peers[index].say(word, *values)
 
     async def _beat(self):
         """Says that this process lives, and counts how long others have not.
@@ -143,7 +158,7 @@ class Watch:
         try:
             first = await reader.readline()
             if first.startswith(_GRPC):
-                return await _relay(self._service, reader, writer, first)
+                return await relay.pass_on(self._service, reader, writer, first)
             index, host, count = json.loads(first)
             problem = self._problem(index, count)
         except (OSError, ValueError, TypeError):  # not one of ours
@@ -176,7 +191,7 @@ class Watch:
         await self._listen(self._peers[0], reader)
 
     async def _relay_to_leader(self, reader, writer):
-        await _relay(self._leader, reader, writer, stays_open=lambda: not self._is_leaving)
+        await relay.pass_on(self._leader, reader, writer, stays_open=lambda: not self._is_leaving)
 
     # ---- All processes
 
@@ -191,10 +206,14 @@ class Watch:
                 word, *values = json.loads(line)
                 if word == "here":
                     peer.host = in_one_line(str(values[0]), 100)
+                    self._last_step.meet(peer.index)
                 elif word == "bye":
                     peer.has_left = True
+                    self._last_step.leave(peer.index)
                 elif word == "end":
                     self._start(self._told(*values))
+                else:
+                    self._last_step.hear(peer.index, word, *values)
         except TimeoutError:
             why = "cannot be reached: its host or the network is down"
         except (OSError, ValueError) as error:
@@ -269,50 +288,6 @@ class Watch:
             f"{what}{where} within {_MEETING:g} s: start all processes, with the same --coordinator and "
             "--num_processes", 1,
         ))  # fmt: skip
-
-
-def _until_cancelled(receive):
-    """The same for `asyncio.start_server`, which prints a traceback if what it started is cancelled."""
-
-    async def received(reader, writer):
-        with contextlib.suppress(asyncio.CancelledError):
-            await receive(reader, writer)
-
-    return received
-
-
-async def _relay(address, reader, writer, first=b"", stays_open=lambda: False):
-    """Passes a connection on to an address. At the other end's close, this end is closed if `stays_open` says no."""
-    try:
-        far_reader, far_writer = await asyncio.open_connection(*address)
-    except OSError:  # it is not there yet; JAX tries again
-        return writer.close()
-    far_writer.write(first)
-    there = asyncio.ensure_future(_pump(reader, far_writer, to_the_end=True))  # else a break would be JAX's to notice
-    back = asyncio.ensure_future(_pump(far_reader, writer))
-    await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
-    has_worked = back.done() and back.result() > 0
-    while not there.done() and has_worked and stays_open():
-        await asyncio.wait([there], timeout=_RETRY)
-    for task in (there, back):
-        task.cancel()
-    for end in (far_writer, writer):
-        end.close()
-
-
-async def _pump(reader, writer, to_the_end=False):
-    """Copies to the end, or until either side breaks; with `to_the_end`, until the reading side does.
-
-    Returns the number of bytes.
-    """
-    count = 0
-    with contextlib.suppress(OSError):
-        while piece := await reader.read(1 << 16):
-            count += len(piece)
-            with contextlib.suppress(OSError) if to_the_end else contextlib.nullcontext():
-                writer.write(piece)
-                await writer.drain()
-    return count
 
 
 def _probe(connection: socket.socket) -> None:

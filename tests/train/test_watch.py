@@ -5,6 +5,7 @@ The watches of all processes run in this one, joined over loopback; `tests/kill/
 
 import queue
 import socket
+import threading
 import time
 
 import pytest
@@ -109,6 +110,25 @@ def test_processes_that_leave_are_not_lost(run, caplog):
         one.leave()
     assert all(one.ends.empty() for one in watches) and not caplog.records
     watches.clear()
+
+
+def test_processes_that_are_asked_to_end_at_once_end_after_the_same_step(run):
+    """Each takes its steps in a thread of its own, in its own time."""
+    watches, ends = run(0, 1, 2), queue.Queue()
+
+    def train(one, pause):
+        step = next(step for step in range(1, 2000) if time.sleep(pause) or one.is_last(step))
+        ends.put(step)
+
+    threads = [threading.Thread(target=train, args=(one, 0.001 * k), daemon=True) for k, one in enumerate(watches, 1)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    for one in watches:
+        one.end_soon()
+        one.end_soon()
+    assert len({ends.get(timeout=10) for _ in watches}) == 1
+    assert all(one.ends.empty() for one in watches)
 
 
 def test_a_process_that_does_not_come_is_named(run, monkeypatch):
