@@ -58,10 +58,13 @@ def pytest_sessionfinish(session):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node):
-    """Collects the peak memory of the workers."""
+def pytest_testnodedown(node, error):
+    """Collects the peak memory of the workers, and how those ended that crashed."""
     peaks = getattr(node.config, "peaks_kib", [])
     node.config.peaks_kib = [*peaks, getattr(node, "workeroutput", {}).get("peak_kib", 0)]
+    if error:
+        crashed = getattr(node.config, "crashed", [])
+        node.config.crashed = [*crashed, f"{node.gateway.id}: {node.gateway._io.popen.wait(10)}"]
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -69,6 +72,8 @@ def pytest_terminal_summary(terminalreporter, config):
     peaks = ", ".join(f"{peak / 2**20:.2f}" for peak in getattr(config, "peaks_kib", ()))
     if peaks:
         terminalreporter.write_line(f"peak memory of the workers: {peaks} GiB")
+    if crashed := getattr(config, "crashed", ()):
+        terminalreporter.write_line(f"exit status of workers that crashed (negative: the signal): {', '.join(crashed)}")
 
 
 @pytest.fixture(scope="session")
