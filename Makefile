@@ -77,6 +77,7 @@ kill: $(READY)
 	$(BIN)/python -m tests.kill.damage
 	$(BIN)/python -m tests.kill.disks
 	$(BIN)/python -m tests.kill.hosts
+	$(BIN)/python -m tests.kill.stops
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.track --variant tiny

@@ -13,6 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data-root", metavar="DIR", help="folder of real sequences, to evaluate on these too")
     parser.add_argument(
+        "--sequences", type=int, metavar="N", help="number of held-out drawn sequences to evaluate on (default 20)"
+    )
+    parser.add_argument(
         "--scale", type=float, default=1.0, metavar="X", help="factor on all numbers of steps (default 1)"
     )
     parser.add_argument(
@@ -24,4 +27,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs the study; see `relo_jax.study.runner`."""
     from relo_jax.study import runner
 
-    runner.run_study(args.name, args.seeds, args.workdir, args.data_root, args.scale, args.one_by_one)
+    sequences = runner.SEQUENCES if args.sequences is None else args.sequences
+    runner.run_study(
+        args.name, args.seeds, args.workdir, args.data_root, args.scale, args.one_by_one, sequences=sequences
+    )

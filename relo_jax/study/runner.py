@@ -58,6 +58,8 @@ def run_study(
         raise UserError(f"--seeds is {seeds}: give at least 1")
     if not 0 < scale < float("inf"):
         raise UserError(f"--scale is {scale}: give a number above 0")
+    if sequences < 1:
+        raise UserError(f"--sequences is {sequences}: give at least 1")
     benchmarks = [held_out(sequences, frames)]
     if data_root is not None:
         benchmarks.append(open_benchmark("folder", data_root))
@@ -70,7 +72,7 @@ def run_study(
     content = {
         "study": name,
         "question": study.question,
-        "command": command(name, seeds, workdir, data_root, scale),
+        "command": command(name, seeds, workdir, data_root, scale, sequences),
         "seeds": seeds,
         "scale": scale,
         **outcome.summary(study, runs),
@@ -141,10 +143,13 @@ class Pace:
         return self.seconds / self.done * (self.total - self.done) if self.done else 0.0
 
 
-def command(name: str, seeds: int, workdir: Path | str, data_root: Path | str | None, scale: float) -> str:
+def command(
+    name: str, seeds: int, workdir: Path | str, data_root: Path | str | None, scale: float, sequences: int = SEQUENCES
+) -> str:
     """The command line of a study."""
     words = ["relo", "study", name, "--seeds", str(seeds), "--workdir", str(workdir)]
     words += ["--data-root", str(data_root)] if data_root is not None else []
+    words += ["--sequences", str(sequences)] if sequences != SEQUENCES else []
     return shlex.join(words + (["--scale", f"{scale:g}"] if scale != 1 else []))
 
 

@@ -18,7 +18,7 @@ from relo_jax.errors import UserError
 from relo_jax.eval.runner import SUMMARY_FILE
 from relo_jax.model import RELO
 from relo_jax.study import arm, figure, outcome, runner, studies
-from tests import compiler
+from tests import command, compiler
 from tests.study import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def test_it_prints_and_writes_its_table_numbers_and_a_picture(finished):
     text = (folder / runner.TABLE_FILE).read_text()
     assert outcome.table(tiny.NAME, tiny.STUDY, found, tiny.SCALE) in out
     assert text.startswith(f"# {tiny.NAME}\n\nNear or far?\n") and "multiplied by 0.02" in text and "One seed" in text
-    assert f"`relo study {tiny.NAME} --seeds 1" in text and "--scale 0.02" in found["command"]
+    assert f"`relo study {tiny.NAME} --seeds 1" in text and "--sequences 2 --scale 0.02" in found["command"]
     assert (folder / figure.CURVES_FILE).read_bytes().startswith(b"\x89PNG")
     # Each step has 4 clips of 2 frames.
     assert [(step, frames) for step, frames, _ in found["curves"]["far"][0]] == [(1, 8), (2, 16)]
@@ -155,12 +155,26 @@ def test_a_study_may_be_moved_between_its_sessions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"), [({"seeds": 0}, "--seeds is 0"), ({"scale": 0.0}, "--scale"), ({"scale": np.nan}, "--scale")]
+    ("fields", "message"),
+    [
+        ({"seeds": 0}, "--seeds is 0"),
+        ({"scale": 0.0}, "--scale"),
+        ({"scale": np.nan}, "--scale"),
+        ({"sequences": 0}, "--sequences is 0"),
+    ],
 )
 def test_bad_numbers_are_refused(fields, message, tmp_path, monkeypatch):
     tiny.install(monkeypatch.setattr, tmp_path)
     with pytest.raises(UserError, match=message):
         tiny.run(tmp_path / "work", **fields)
+
+
+@pytest.mark.parametrize(("flags", "expected"), [((), runner.SEQUENCES), (("--sequences", "200"), 200)])
+def test_the_command_passes_its_arguments_on(flags, expected, monkeypatch):
+    seen = []
+    monkeypatch.setattr(runner, "run_study", lambda *args, **more: seen.append((args, more)))
+    command.run("study", "estimator", "--seeds=2", "--workdir=here", "--data-root=there", "--scale=0.5", *flags)
+    assert seen == [(("estimator", 2, Path("here"), "there", 0.5, False), {"sequences": expected})]
 
 
 def test_a_study_killed_in_its_first_save_continues(tmp_path):
