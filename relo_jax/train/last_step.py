@@ -34,7 +34,7 @@ class LastStep:
         with self._changed:
             self._step = step
             self._changed.wait_for(lambda: not self._is_held)
-            return step == self._last
+            return self._last is not None and step >= self._last  # above: a continued run that had not begun yet
 
     def ask(self) -> None:
         """Asks for the end, here or in process 0."""
