@@ -192,6 +192,11 @@ class Stop:
         """Whether to end without waiting for the end of a step. Never with several processes, which would disagree."""
         return self._event.is_set()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes are to stop together."""
+        return self._watch is not None
+
     def request(self) -> None:
         """Asks all processes to end."""
         if self._watch:
@@ -217,7 +222,7 @@ def stop_on_signal() -> Iterator[Stop]:
             signal.signal(number, handler)
 
     def on_signal(number: int, _: object) -> None:
-        if number == signal.SIGINT or jax.process_count() == 1:
+        if number == signal.SIGINT or not stop.is_shared:
             restore()
         stop.request()
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -200,6 +201,22 @@ distributed._end("the disk is full", 75)
 
 def test_a_process_ends_even_if_its_log_takes_no_message():
     assert subprocess.run([sys.executable, "-c", FULL], timeout=120, check=False).returncode == 75
+
+
+def test_a_second_sigterm_does_not_end_one_of_several_processes_but_one_after_ctrl_c_does(monkeypatch):
+    asked, ended = [], []
+    monkeypatch.setattr(distributed, "_watch", SimpleNamespace(count=2, end_soon=lambda: asked.append("all")))
+    before = signal.signal(signal.SIGTERM, lambda *_: ended.append("at once"))
+    try:
+        with distributed.stop_on_signal() as stop:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+            assert asked == ["all", "all"] and not ended and not stop.now()
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+        assert asked == ["all"] * 3 and ended == ["at once"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_processes_with_different_configs_do_not_start(monkeypatch):
