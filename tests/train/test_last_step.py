@@ -79,11 +79,12 @@ def test_a_process_that_has_done_its_last_step_is_not_waited_for():
     assert run.ends == [2, 2, None]
 
 
-def test_a_process_that_comes_after_the_question_is_asked_too():
+@pytest.mark.parametrize("asked, other", [(0, 1), (1, 0)])
+def test_a_process_that_comes_after_the_question_is_asked_too(asked, other):
     run = Processes(2)
-    run.all[0].ask()
-    run.channels[0, 1].clear()  # there was no connection yet
-    run.all[0].meet(1)
+    run.all[asked].ask()
+    run.channels[asked, other].clear()  # there was no connection yet
+    run.all[asked].meet(other)
     run.deliver_all()
     run.advance(0)
     run.advance(1)
