@@ -186,10 +186,12 @@ class Stop:
         With several processes it is true on all of them at the same step, whichever received the signal: they agree on
         a step that none has passed (`relo_jax.train.last_step`), without waiting for the device.
         """
-        return self._watch.is_last(step) if self._watch else self.now()
+        if self._watch and self._watch.is_last(step):
+            self._event.set()
+        return self.now()
 
     def now(self) -> bool:
-        """Whether to end without waiting for the end of a step. Never with several processes, which would disagree."""
+        """Whether to end without waiting for the end of a step. With several processes, not before `after` says so."""
         return self._event.is_set()
 
     @property

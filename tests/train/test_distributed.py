@@ -219,6 +219,14 @@ def test_a_second_sigterm_does_not_end_one_of_several_processes_but_one_after_ct
         signal.signal(signal.SIGTERM, before)
 
 
+def test_several_processes_stop_when_they_have_agreed_and_not_before(monkeypatch):
+    watch = SimpleNamespace(count=2, end_soon=lambda: None, is_last=lambda step: step == 3)
+    monkeypatch.setattr(distributed, "_watch", watch)
+    stop = distributed.Stop()
+    stop.request()
+    assert [(stop.now(), stop.after(step), stop.now()) for step in (2, 3)] == [(False,) * 3, (False, True, True)]
+
+
 def test_processes_with_different_configs_do_not_start(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     gather = lambda other: lambda mine: np.stack([mine, other])
