@@ -93,6 +93,9 @@ ARMS = {
     "clips_lighting": Arm(
         "In half of the clips, light and shadows move over the target.", _CLIPS, {"data.procedural.lighting": 0.5}
     ),
+    "clips_spray": Arm(
+        "In three clips of ten, spray, smoke or dust drifts before the target.", _CLIPS, {"data.procedural.spray": 0.3}
+    ),
     "clips_night": Arm("A fifth of the clips are dark, pale and noisy.", _CLIPS, {"data.procedural.night": 0.2}),
     "clips_turning": Arm(
         "Half of the targets and distractors turn about their upright axis.", _CLIPS, {"data.procedural.turning": 0.5}
@@ -103,7 +106,7 @@ ARMS = {
         {"data.procedural.limbs": 5, "data.procedural.articulated": 0.7},
     ),
     "clips_all": Arm(
-        "All of these.",
+        "Light, night, bodies that turn, and limbs together.",
         _CLIPS,
         {
             "data.procedural.lighting": 0.5,

@@ -56,6 +56,7 @@ class Options:
     switch: float = 0.0  # probability that the light comes on or goes out, at once or within a second
     lighting: float = 0.0  # probability of light and shadows that move over the target, see data/synthetic/lighting.py
     night: float = 0.0  # probability of little light: dark, pale, noisy
+    spray: float = 0.0  # probability of spray, smoke or dust in front of the target, see data/synthetic/spray.py
     sensor_noise: float = 0.15  # largest strength of the camera's noise
     blur: float = 1.5  # largest blur of the camera in pixels (three quarters of the sequences have none)
     grade: float = 0.5  # probability that the camera's colours are paler or tinted

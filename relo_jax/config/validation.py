@@ -41,7 +41,7 @@ _AT_LEAST_ONE = {
 }  # fmt: skip
 _PROBABILITIES = {"optimizer.drop_at", "data.grey", "data.flip", "data.frame_flip", "data.brightness",
                   "data.procedural.absence", "data.procedural.switch", "data.procedural.lighting",
-                  "data.procedural.night", "data.procedural.turning",
+                  "data.procedural.night", "data.procedural.turning", "data.procedural.spray",
                   "data.procedural.articulated", "tracker.found_threshold"}  # fmt: skip
 _DEVICES = ("mesh.data", "mesh.frames")
 _MAY_CHANGE_ON_RESUME = {

@@ -57,8 +57,8 @@ STUDIES = {
         ("expected", "end_to_end_last_blocks", "end_to_end_all", "end_to_end_unanchored"),
     ),
     "clip_features": Study(
-        "What must drawn clips show: light that moves, night, bodies that turn, limbs?",
-        ("clips_plain", "clips_lighting", "clips_night", "clips_turning", "clips_limbs", "clips_all"),
+        "What must drawn clips show: light that moves, night, bodies that turn, limbs, spray?",
+        ("clips_plain", "clips_lighting", "clips_night", "clips_turning", "clips_limbs", "clips_all", "clips_spray"),
     ),
 }
 

@@ -25,6 +25,6 @@ def test_the_defaults_of_the_config_are_those_of_the_release_and_of_the_starters
         width=448, height=336, num_frames=120, distractors=3, clutter=6, occlusion=0.5, smallest=20, largest=64,
         elongation=0, slowest=0.03, fastest=0.22, jump=0.03, bending=6, shadow=0.3, switch=0, sensor_noise=0.15,
         blur=1.5, grade=0.5, compression=0.15, bank_size=256, exposure=0, pixel=0, absence=0, limbs=2, articulated=0.35,
-        turning=0, lighting=0, night=0,
+        turning=0, lighting=0, night=0, spray=0,
     )  # fmt: skip
     assert COCO_SMALLEST_SIDE == 50

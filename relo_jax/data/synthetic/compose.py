@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from relo_jax.config.data_options import Options
-from relo_jax.data.synthetic import lighting, motion
+from relo_jax.data.synthetic import lighting, motion, spray
 from relo_jax.data.synthetic.absence import with_absence
 from relo_jax.data.synthetic.cutout import Cutout
 from relo_jax.data.synthetic.motion import log_uniform
@@ -305,6 +305,8 @@ def compose(rng: np.random.Generator, cast: Cast, options: Options) -> Scene:
     if options.night and rng.random() < options.night:
         grade, noise = lighting.at_night(rng, scene.grade, scene.sensor_noise_strength)
         scene = replace(scene, grade=grade, sensor_noise_strength=noise)
+    if options.spray and rng.random() < options.spray:
+        scene = replace(scene, clouds=spray.random_clouds(rng, scene_maps, center, sizes))
     return with_absence(rng, scene) if options.absence and rng.random() < options.absence else scene
 
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from relo_jax.data.synthetic import motion
+from relo_jax.data.synthetic import coarse, motion
 from relo_jax.data.synthetic.motion import log_uniform
 
 KINDS = ("edge", "band", "pool", "leaves")
 SHARES = (0.3, 0.3, 0.2, 0.2)  # of the kinds
-COARSE = 4  # output pixels in a cell of the grid at which patterns are computed
 WAVES = 6  # of the pattern of leaves
 BRIGHTEST = 4.0
 
@@ -74,13 +73,8 @@ def shine(image: np.ndarray, lights: tuple[Light, ...], index: int, x: float, y:
       x, y, scale: the view, as in `scene.render`.
     """
     height, width = image.shape[:2]
-    rows, columns = -(-height // COARSE), -(-width // COARSE)
-    # Centres of the cells of the grid, in the frame. `resize` puts them there in the output too.
-    at_x = x + (np.arange(columns) + 0.5) * width / columns / scale
-    at_y = y + (np.arange(rows) + 0.5) * height / rows / scale
-    points = np.stack(np.meshgrid(at_x, at_y), -1).reshape(-1, 2)
-    factor = brightness(lights, points, index).reshape(rows, columns, 3).astype(np.float32)
-    return cv2.multiply(image, cv2.resize(factor, (width, height)), dtype=cv2.CV_8U)
+    factor = coarse.spread(lambda points: brightness(lights, points, index), x, y, scale, width, height)
+    return cv2.multiply(image, factor, dtype=cv2.CV_8U)
 
 
 def random_lights(

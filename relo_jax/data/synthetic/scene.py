@@ -16,6 +16,7 @@ import numpy as np
 from relo_jax.data.synthetic import motion
 from relo_jax.data.synthetic.cutout import PATCH, Cutout, bent, turned
 from relo_jax.data.synthetic.lighting import Light, shine
+from relo_jax.data.synthetic.spray import Cloud, cover
 
 _PATCH_CENTER, _NO_MOTION = np.full(2, PATCH / 2), np.zeros(2)
 
@@ -68,6 +69,7 @@ class Scene:
       exposure: share of the time between two frames in which the shutter is open; causes motion blur.
       pixel: side of the camera's pixels in pixels of the frame; 0 means that crops are as sharp as they are rendered.
       lights: lights and shadows that move over the frame.
+      clouds: spray, smoke and dust, from back to front.
     """
 
     width: int
@@ -86,6 +88,7 @@ class Scene:
     exposure: float = 0.0
     pixel: float = 0.0
     lights: tuple[Light, ...] = ()
+    clouds: tuple[Cloud, ...] = ()
 
     def __len__(self) -> int:
         return len(self.background_maps)
@@ -115,6 +118,8 @@ def render(scene: Scene, index: int, x: float, y: float, scale: float, width: in
     out = np.ascontiguousarray(motion_blur(out, shift)[margin_y : margin_y + height, margin_x : margin_x + width])
     for layer in scene.layers:
         _draw(out, layer, index, view, _shutter_motion(scene, layer.maps, index, _PATCH_CENTER, scale))
+    if scene.clouds:
+        out = cover(out, scene.clouds, index, x, y, scale)
     if scene.lights:
         out = shine(out, scene.lights, index, x, y, scale)
     return _apply_camera(scene, index, out, scale)

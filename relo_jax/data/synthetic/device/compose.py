@@ -9,34 +9,15 @@ import numpy as np
 from jax import Array
 
 from relo_jax.config.data_options import Options
-from relo_jax.data.synthetic.device import affine, lighting
+from relo_jax.data.synthetic.device import affine, lighting, spray
 from relo_jax.data.synthetic.device.assets import BEND_FIELDS
 from relo_jax.data.synthetic.device.cast import Cast, Slots
+from relo_jax.data.synthetic.device.paths import Paths
 from relo_jax.data.synthetic.device.scene import BACKGROUND, Layers, Scene
 from relo_jax.data.synthetic.device.supply import Supply, kept
 
 # Depths of roles; larger is nearer. Distractors are behind or in front of the target, as are its limbs.
 _CLUTTER, _FAR, _CARRIER, _UNDER, _BODY, _OVER, _NEAR, _OCCLUDER, _SHADOW = range(9)
-
-
-class _Paths:
-    """A supply of smooth random paths of speed 1, all drawn in one array operation."""
-
-    def __init__(self, supply: Supply, slow: int, frames: int):
-        """`slow` ordinary paths, and two each of `gait` and of `shake`, which are faster."""
-        fastest, slowest = np.full((slow + 4, 1), 8.0), np.full((slow + 4, 1), 240.0)
-        fastest[slow:, 0], slowest[slow:, 0] = (3, 3, 4, 4), (9, 9, 120, 120)
-        paths = kept(affine.wander(supply, slow + 4, frames, fastest, slowest))
-        self._slow, self._next, self.gait, self.shake = paths[:slow], 0, paths[slow : slow + 2], paths[slow + 2 :]
-
-    def take(self, count: int) -> Array:
-        """The next ordinary paths, [count, F]."""
-        self._next += count
-        return self._slow[self._next - count : self._next]
-
-    def take_one(self) -> Array:
-        """The next ordinary path, [F]."""
-        return self.take(1)[0]
 
 
 # Rates of change of log size, log aspect ratio and angle, a frame.
@@ -74,7 +55,7 @@ def compose(key: Array, cast: Cast, options: Options) -> Scene:
     """
     frames, slots = options.num_frames, Slots.of(options)
     supply = Supply(key, 400 + 5 * frames)
-    paths = _Paths(supply, 10, frames)
+    paths = Paths(supply, 10, frames)
     rate = supply.log_uniform(_SLOWEST, _FASTEST, 3)
     size, aspect, angle = _shape_path(supply, paths, rate)
     sizes = supply.log_uniform(options.smallest, options.largest) * jnp.exp(size)
@@ -106,12 +87,14 @@ def compose(key: Array, cast: Cast, options: Options) -> Scene:
     lit = Supply(jax.random.fold_in(key, 3), 128)
     lights = lighting.random_lights(lit, scene_maps, center, sizes, options.lighting)
     gain = lighting.exposure_control(lit, lights, options.width, options.height) if options.lighting else 1.0
-    scene = _filmed(supply, paths, options, cast.background, background_maps, layers, lights, gain)
+    sprayed = Supply(jax.random.fold_in(key, 4), 128)
+    clouds = spray.random_clouds(sprayed, scene_maps, center, sizes, options.spray)
+    scene = _filmed(supply, paths, options, cast.background, background_maps, layers, lights, clouds, gain)
     grade, noise = lighting.at_night(lit, scene.grade, scene.noise_strength, options.night)
     return scene.replace(grade=grade, noise_strength=noise)
 
 
-def _filmed(supply, paths, options, background, background_maps, layers, lights, gain):
+def _filmed(supply, paths, options, background, background_maps, layers, lights, clouds, gain):
     """The scene under its light and before its camera. gain: [F] of the camera."""
     frames = options.num_frames
     light = jnp.repeat((_gain(supply, paths) * supply.uniform(0.75, 1.15))[:, None], 3, 1)
@@ -120,7 +103,8 @@ def _filmed(supply, paths, options, background, background_maps, layers, lights,
     most = max(options.pixel, 1.0)
     return Scene(
         background=background, background_maps=background_maps, layers=layers, light=light, lights=lights,
-        noise_strength=supply.uniform(0, options.sensor_noise), noise_offsets=supply.integers(0, 100, (frames, 2)),
+        clouds=clouds, noise_strength=supply.uniform(0, options.sensor_noise),
+        noise_offsets=supply.integers(0, 100, (frames, 2)),
         grade=_grade(supply, options),
         blur=jnp.where(supply.happens(0.25), supply.uniform(0.3, options.blur), 0) * (options.blur > 0),
         quality=jnp.where(supply.happens(options.compression), supply.integers(12, 60), 0).astype(jnp.float32),
@@ -299,7 +283,7 @@ def _limbs(key, corners, body, depth):
 def _distractor(key, corners, options, target):
     """A distractor of about the target's size and aspect ratio, beside it (it may cross it) or on its own path."""
     supply, frames = Supply(key, 240), len(target.center)
-    paths = _Paths(supply, 8, frames)
+    paths = Paths(supply, 8, frames)
     rate = supply.log_uniform(_SLOWEST, _FASTEST, 3)
     size, aspect, angle = _shape_path(supply, paths, rate)
     own = target.sizes[0] * jnp.exp(supply.normal(0, 0.2) + jnp.clip(size, -0.5, 0.5))

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from relo_jax.data.synthetic.device import affine
+from relo_jax.data.synthetic.device import affine, coarse
 from relo_jax.data.synthetic.device.supply import Supply
-from relo_jax.data.synthetic.lighting import BRIGHTEST, COARSE, KINDS, SHARES, WAVES
+from relo_jax.data.synthetic.lighting import BRIGHTEST, KINDS, SHARES, WAVES
 
 MOST = 2  # lights of a scene
 
@@ -39,14 +39,8 @@ def brightness(lights: Lights, maps: Array, points: Array) -> Array:
 
 def shine(image: Array, lights: Lights, view: Any) -> Array:
     """A view of a frame, float32 [S, S, 3], in its lights; `view` as in `scene.render`."""
-    size = image.shape[0]
-    cells = -(-size // COARSE)
-    along = (jnp.arange(cells) + 0.5) * size / cells / view.scale
-    points = jnp.stack(jnp.broadcast_arrays(view.x + along[None], view.y + along[:, None]), -1).reshape(-1, 2)
-    factor = brightness(lights, lights.maps[view.frame], points).reshape(cells, cells, 3)
-    position = jnp.clip((jnp.arange(size) + 0.5) * cells / size - 0.5, 0, cells - 1)
-    weight = jnp.maximum(1 - jnp.abs(position[:, None] - jnp.arange(cells)), 0)
-    factor = jnp.einsum("ia,abc,jb->ijc", weight, factor, weight, precision=jax.lax.Precision.HIGHEST)
+    maps = lights.maps[view.frame]
+    factor = coarse.spread(lambda points: brightness(lights, maps, points), view, image.shape[0])
     return jnp.clip(jnp.round(image * factor), 0, 255)
 
 

@@ -16,7 +16,7 @@ from jax import Array
 
 from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.cutout import INSIDE, PATCH
-from relo_jax.data.synthetic.device import affine, camera, lighting, texels
+from relo_jax.data.synthetic.device import affine, camera, lighting, spray, texels
 
 BACKGROUND = 256  # pixels of a side
 MOST_VISIBLE = 8
@@ -32,6 +32,7 @@ class Effects:
       samples: of motion blur; 1 without.
       bending, turning: whether objects bend, and whether bodies turn.
       lighting: whether lights move over the frame.
+      spray: whether there are clouds.
       optics: whether the camera blurs, or has large pixels.
       noise: whether the camera adds noise.
       compression: whether pictures are compressed.
@@ -41,6 +42,7 @@ class Effects:
     bending: bool = True
     turning: bool = True
     lighting: bool = True
+    spray: bool = True
     optics: bool = True
     noise: bool = True
     compression: bool = True
@@ -53,6 +55,7 @@ class Effects:
             bending=options.bending > 0,
             turning=options.turning > 0,
             lighting=options.lighting > 0,
+            spray=options.spray > 0,
             optics=options.blur > 0 or options.pixel > 0,
             noise=options.sensor_noise > 0,
             compression=options.compression > 0,
@@ -90,6 +93,7 @@ class Scene:
     exposure: Array  # []
     pixel: Array  # []
     lights: lighting.Lights
+    clouds: spray.Clouds
     width: int = flax.struct.field(pytree_node=False)
     height: int = flax.struct.field(pytree_node=False)
 
@@ -119,6 +123,8 @@ def render(scene: Scene, view: View, size: int, tables: camera.Tables, effects: 
 
     words, _ = jax.lax.scan(draw, background, _visible(scene, view, size))
     image = jnp.stack(texels.split(words, 3), -1)
+    if effects.spray:
+        image = spray.cover(image, scene.clouds, view)
     if effects.lighting:
         image = lighting.shine(image, scene.lights, view)
     return camera.take(scene, view, image, tables, effects)

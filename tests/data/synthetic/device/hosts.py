@@ -3,12 +3,15 @@
 import jax.numpy as jnp
 import numpy as np
 
-from relo_jax.data.synthetic import textures
+from relo_jax.data.synthetic import spray, textures
 from relo_jax.data.synthetic.device import assets, camera, texels
 from relo_jax.data.synthetic.device.lighting import MOST, Lights
 from relo_jax.data.synthetic.device.scene import Layers, Scene
+from relo_jax.data.synthetic.device.spray import MOST as MOST_CLOUDS
+from relo_jax.data.synthetic.device.spray import Clouds
 from relo_jax.data.synthetic.lighting import KINDS, WAVES, Light
 from relo_jax.data.synthetic.scene import Scene as HostScene
+from relo_jax.data.synthetic.spray import Cloud
 
 
 def tables(noise: np.ndarray | None = None) -> camera.Tables:
@@ -39,7 +42,7 @@ def on_device(scene: HostScene) -> Scene:
         background_maps=number(scene.background_maps), layers=layers, light=number(light),
         noise_strength=number(scene.sensor_noise_strength), noise_offsets=jnp.asarray(scene.noise_offsets),
         grade=number(scene.grade), blur=number(scene.blur), quality=number(scene.quality),
-        exposure=number(scene.exposure), pixel=number(scene.pixel), lights=lights(scene),
+        exposure=number(scene.exposure), pixel=number(scene.pixel), lights=lights(scene), clouds=clouds(scene),
         width=scene.width, height=scene.height,
     )  # fmt: skip
 
@@ -51,3 +54,14 @@ def lights(scene: HostScene) -> Lights:
     stack = lambda name, axis=0: jnp.asarray(np.stack([getattr(k, name) for k in every], axis), jnp.float32)
     kind = jnp.asarray([KINDS.index(k.kind) for k in every])
     return Lights(kind, stack("maps", 1), stack("color"), stack("softness"), stack("waves"))
+
+
+def clouds(scene: HostScene) -> Clouds:
+    """The clouds of the host's scene; slots without one have the opacity 0."""
+    still = np.repeat(np.eye(2, 3)[None], len(scene), 0)
+    missing = Cloud(still, np.zeros(len(scene)), np.ones(3), 0.5, 1.0, np.zeros((spray.WAVES, 4)))
+    every = (*scene.clouds, *(missing for _ in range(MOST_CLOUDS - len(scene.clouds))))
+    stack = lambda name, axis=0: jnp.asarray(np.stack([getattr(k, name) for k in every], axis), jnp.float32)
+    return Clouds(
+        stack("maps", 1), stack("opacity", 1), stack("color"), stack("roughness"), stack("softness"), stack("waves")
+    )

@@ -13,7 +13,7 @@ from relo_jax.data.synthetic.scene import render as render_on_host
 from tests.data.synthetic.device import hosts
 
 SIZE, FRAME, CORNER = 32, 20, (60.0, 40.0)
-CLEAN = dict(exposure=0.0, pixel=0.0, quality=0, blur=0.0, sensor_noise_strength=0.0, lights=())
+CLEAN = dict(exposure=0.0, pixel=0.0, quality=0, blur=0.0, sensor_noise_strength=0.0, lights=(), clouds=())
 # Largest mean and 99th percentile of the differences, in grey levels. Compression rounds, so that a hair's breadth can
 # become a step; the host interpolates twice where things are smeared.
 EFFECTS = {
@@ -24,13 +24,15 @@ EFFECTS = {
     "compression": ({"quality": 30}, 1.6, 24),
     "exposure": ({"exposure": 0.7}, 2.0, 16),
     "lights": ({"lights": "those of the scene"}, 0.3, 2),
+    "clouds": ({"clouds": "those of the scene"}, 0.3, 2),
     "turning": ({"turn": np.linspace(0, 2.5, 40)}, 0.3, 3),
 }
 
 
 @pytest.fixture(scope="module")
 def scene():
-    return Procedural(0, "train", Options(num_frames=40, bank_size=8, switch=1.0, bending=8.0, lighting=1.0)).scene(2)
+    options = Options(num_frames=40, bank_size=8, switch=1.0, bending=8.0, lighting=1.0, spray=1.0)
+    return Procedural(0, "train", options).scene(2)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,7 @@ def draw(scene):
 def test_a_picture_is_the_hosts(scene, draw, effect):
     changed, mean, most = EFFECTS[effect]
     changed = dict(changed)
-    if "lights" in changed:
-        changed["lights"] = scene.lights
+    changed |= {name: getattr(scene, name) for name in ("lights", "clouds") if name in changed}
     if "turn" in changed:
         turn = changed.pop("turn")
         changed["layers"] = tuple(replace(layer, turn=turn) for layer in scene.layers)
