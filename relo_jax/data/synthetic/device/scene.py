@@ -1,8 +1,9 @@
 """Scenes as arrays, and their pictures: `relo_jax.data.synthetic.scene` for jit, vmap and any device.
 
-A view is rendered as on the host: background, then layers from back to front, then the camera. What differs: a scene
-has a fixed number of slots for layers, of which some are empty; a view shows the `MOST_VISIBLE` frontmost of the layers
-that reach into it; and motion blur averages a fixed number of samples, where the host takes two a pixel.
+A view is rendered as on the host: background, then layers from back to front, then clouds and lights, then the camera.
+What differs: a scene has a fixed number of slots for layers, of which some are empty; of the layers that reach into a
+view, it shows the frontmost, `Effects.layers` at most; and motion blur averages a fixed number of samples, where the
+host takes two a pixel.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from relo_jax.data.synthetic.cutout import INSIDE, PATCH
 from relo_jax.data.synthetic.device import affine, camera, lighting, spray, texels
 
 BACKGROUND = 256  # pixels of a side
-MOST_VISIBLE = 8
+_LAYERS = 8  # of a view
 _SAMPLES = 8  # of motion blur
 _PITCH = PATCH + 2
 
@@ -29,6 +30,8 @@ class Effects:
     """What the scenes of some options may need; the program leaves out the rest.
 
     Attributes:
+      layers: that a view shows, at most. All that can be in front of the target's body are one more, which hardly ever
+        are there together.
       samples: of motion blur; 1 without.
       bending, turning: whether objects bend, and whether bodies turn.
       lighting: whether lights move over the frame.
@@ -38,6 +41,7 @@ class Effects:
       compression: whether pictures are compressed.
     """
 
+    layers: int = _LAYERS
     samples: int = _SAMPLES
     bending: bool = True
     turning: bool = True
@@ -51,13 +55,14 @@ class Effects:
     def of(cls, options: Options) -> Effects:
         """Those of the options."""
         return cls(
+            layers=max(_LAYERS, 3 + options.distractors + options.limbs),  # two occluders and a shadow
             samples=_SAMPLES if options.exposure else 1,
             bending=options.bending > 0,
             turning=options.turning > 0,
             lighting=options.lighting > 0,
             spray=options.spray > 0,
             optics=options.blur > 0 or options.pixel > 0,
-            noise=options.sensor_noise > 0,
+            noise=options.sensor_noise > 0 or options.night > 0,
             compression=options.compression > 0,
         )
 
@@ -121,7 +126,7 @@ def render(scene: Scene, view: View, size: int, tables: camera.Tables, effects: 
         sums, gain = _layer(scene, slot, view, points, tables, effects)
         return _blend(words, texels.channels(sums, effects.samples), gain), None
 
-    words, _ = jax.lax.scan(draw, background, _visible(scene, view, size))
+    words, _ = jax.lax.scan(draw, background, _visible(scene, view, size, effects.layers))
     image = jnp.stack(texels.split(words, 3), -1)
     if effects.spray:
         image = spray.cover(image, scene.clouds, view)
@@ -186,8 +191,8 @@ def _level(matrix):
     return (area < 0.38).astype(jnp.int32) + (area < 0.095)
 
 
-def _visible(scene, view, size):
-    """int32 [L]: the slots that the view shows, from back to front; empty ones or ones out of sight come first."""
+def _visible(scene, view, size, most):
+    """int32 [most]: the slots that the view shows, from back to front; empty ones or ones out of sight come first."""
     layers = scene.layers
     maps = layers.maps[view.frame]
     low = jnp.minimum(PATCH * maps[..., :2], 0).sum(-1) + maps[..., 2]
@@ -198,7 +203,7 @@ def _visible(scene, view, size):
     corner = jnp.stack([view.x, view.y])
     reaches = ((low - margin < corner + size / view.scale) & (high + margin > corner)).all(-1)
     order = jnp.argsort(jnp.where(layers.present & reaches, layers.depth, -1.0))
-    return order[-MOST_VISIBLE:]
+    return order[-most:]
 
 
 def _layer(scene, slot, view, points, tables, effects):

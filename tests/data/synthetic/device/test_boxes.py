@@ -37,9 +37,12 @@ def white_star():
     layers = Layers(pieces, jnp.asarray(maps), one, none, jnp.zeros(SLOTS.count, int), none,
                     jnp.zeros(SLOTS.count, bool), jnp.arange(SLOTS.count) * 1.0, jnp.asarray(present))  # fmt: skip
     zero = jnp.zeros(())
-    background = jnp.zeros(256 * 256, jnp.uint32), jnp.tile(jnp.eye(2, 3), (frames, 1, 1))
-    scene = Scene(*background, layers, jnp.ones((frames, 3)), zero, jnp.zeros((frames, 2), int), jnp.eye(3, 4), zero,
-                  zero, zero, zero, None, SIDE, SIDE)  # fmt: skip
+    scene = Scene(
+        background=jnp.zeros(256 * 256, jnp.uint32), background_maps=jnp.tile(jnp.eye(2, 3), (frames, 1, 1)),
+        layers=layers, light=jnp.ones((frames, 3)), noise_strength=zero, noise_offsets=jnp.zeros((frames, 2), int),
+        grade=jnp.eye(3, 4), blur=zero, quality=zero, exposure=zero, pixel=zero, lights=None, clouds=None,
+        width=SIDE, height=SIDE,
+    )  # fmt: skip
     return scene, jnp.broadcast_to(polygons.reshape(-1, 2), (3, 240, 2))
 
 
@@ -51,8 +54,8 @@ def test_a_box_encloses_what_is_drawn_of_the_target_inside_the_frame():
     assert visible.tolist() == [False, True, True, False, False, False, False]
     hidden = scene.layers.present.at[SLOTS.occluders.start].set(False)
     scene = scene.replace(layers=scene.layers.replace(present=hidden))
-    draw = jax.jit(lambda scene, frame: render(scene, View(frame, 0.0, 0.0, 4.0), 4 * SIDE, tables,
-                                               Effects(1, *(False,) * 6)))  # fmt: skip
+    plain = Effects.of(Options(bending=0, blur=0, sensor_noise=0, compression=0))
+    draw = jax.jit(lambda scene, frame: render(scene, View(frame, 0.0, 0.0, 4.0), 4 * SIDE, tables, plain))
     for frame in range(4):
         rows, columns = np.nonzero(np.asarray(draw(scene, frame))[..., 0] > 100)
         drawn = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 4

@@ -1,4 +1,4 @@
-"""How bodies and limbs move on the device, as they do on the host."""
+"""How bodies and limbs move on the device, as they do on the host, and how often light, spray and night come."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,7 @@ import pytest
 
 from relo_jax.config.data_options import Options
 from relo_jax.data.synthetic.device import affine, compose
+from relo_jax.data.synthetic.device.cast import Cast, Slots
 
 FRAMES = 30
 CORNERS = jnp.array([[20.0, 10], [70, 80]])
@@ -61,3 +62,21 @@ def test_a_body_that_turns_becomes_narrower_or_wider_about_its_middle(body_maps)
     assert len(depths) >= 3 and 0.4 <= min(depths) and max(depths) <= 2
     still, turn, turns = compose._turning(jax.random.key(0), body_maps, CORNERS, Options())
     assert still is body_maps and not turns and not turn.any()
+
+
+def test_light_spray_and_night_come_as_often_as_the_options_say():
+    options = Options(num_frames=4, clutter=0, distractors=0, limbs=0, sensor_noise=0.0, grade=0.0,
+                      lighting=0.25, spray=0.75, night=0.5)  # fmt: skip
+    count = Slots.of(options).count
+    nothing = jnp.zeros((count, 1), jnp.uint32)
+    cast = Cast(nothing, jnp.broadcast_to(CORNERS, (count, 2, 2)), jnp.ones(count, bool), nothing, nothing)
+
+    def happens(key):
+        scene = compose.compose(key, cast, options)
+        is_dark = scene.grade[:, :3].sum(1).max() < 0.7
+        return (scene.lights.color != 1).any(), (scene.clouds.opacity > 0).any(), is_dark, scene.noise_strength > 0
+
+    lit, sprayed, dark, noisy = jax.jit(jax.vmap(happens))(jax.random.split(jax.random.key(0), 400))
+    for share, expected in ((lit.mean(), 0.25), (sprayed.mean(), 0.75), (dark.mean(), 0.5)):
+        assert share == pytest.approx(expected, abs=0.08)
+    assert (dark == noisy).all()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from relo_jax.config.data_options import Options
+from relo_jax.data.synthetic.device.cast import Slots
 from relo_jax.data.synthetic.device.scene import Effects, View, render
 from relo_jax.data.synthetic.procedural import Procedural
 from relo_jax.data.synthetic.scene import render as render_on_host
@@ -25,6 +26,7 @@ EFFECTS = {
     "exposure": ({"exposure": 0.7}, 2.0, 16),
     "lights": ({"lights": "those of the scene"}, 0.3, 2),
     "clouds": ({"clouds": "those of the scene"}, 0.3, 2),
+    "clouds in light": ({"lights": "those of the scene", "clouds": "those of the scene"}, 0.3, 2),
     "turning": ({"turn": np.linspace(0, 2.5, 40)}, 0.3, 3),
 }
 
@@ -55,3 +57,24 @@ def test_a_picture_is_the_hosts(scene, draw, effect):
     difference = np.abs(np.asarray(draw(hosts.on_device(scene))).astype(int) - expected)
     assert difference.mean() < mean and np.percentile(difference, 99) <= most
     assert expected.std() > 10
+
+
+@pytest.mark.parametrize(
+    ("option", "effect"),
+    [
+        ("bending", "bending"), ("turning", "turning"), ("lighting", "lighting"), ("spray", "spray"),
+        ("blur", "optics"), ("pixel", "optics"), ("sensor_noise", "noise"), ("night", "noise"),
+        ("compression", "compression"),
+    ],
+)  # fmt: skip
+def test_a_program_leaves_out_only_what_the_options_never_show(option, effect):
+    nothing = Options(bending=0, sensor_noise=0, blur=0, compression=0)
+    assert not getattr(Effects.of(nothing), effect)
+    assert getattr(Effects.of(replace(nothing, **{option: 0.1})), effect)
+
+
+@pytest.mark.parametrize("options", [Options(), Options(limbs=5), Options(distractors=9), Options(limbs=0)])
+def test_a_view_has_room_for_the_targets_body_and_all_but_one_of_what_may_be_in_front_of_it(options):
+    slots = Slots.of(options)
+    roles = (slots.distractors, slots.body, slots.limbs, slots.occluders, slots.shadow)
+    assert Effects.of(options).layers >= sum(role.stop - role.start for role in roles) - 1
