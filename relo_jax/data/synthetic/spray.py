@@ -1,6 +1,7 @@
 """Spray, smoke and dust: rough, half transparent clouds that come and go in front of a scene.
 
-A cloud is a closed form of position and time, so a view of any resolution has the same.
+A cloud is a closed form of position and time, so a view of any resolution has the same. A target that a cloud hides
+counts as visible all the same.
 """
 
 from __future__ import annotations
