@@ -50,10 +50,14 @@ def origin(found: list[dict]) -> str:
     lines = []
     for row in found:
         machine = row["machine"]
-        where = f"{machine['cpu']}, {machine['cores']} cores" if isinstance(machine, dict) else machine
+        where = f"{machine['cpu']}, {_cores(machine['cores'])}" if isinstance(machine, dict) else machine
         device = "" if place(row) == "CPU" else f", {_device(row)}"
         lines.append(f"- `{row['command']}`, {where}{device}, {row['date'][:10]}")
     return "\n".join(dict.fromkeys(lines))
+
+
+def _cores(count: int) -> str:
+    return f"{count} core{'s' if count > 1 else ''}"
 
 
 def _device(row: dict) -> str:
