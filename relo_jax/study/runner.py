@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tqdm
 
@@ -23,6 +25,7 @@ from relo_jax.study import figure, outcome, studies
 from relo_jax.study.held_out import FRAMES, SEQUENCES, held_out_sequences
 
 RESULT_FILE, TABLE_FILE = "study.json", "table.md"
+HELD_OUT = "held-out"  # title of the sequences of every study
 
 
 def run_study(
@@ -60,10 +63,11 @@ def run_study(
         raise UserError(f"--scale is {scale}: give a number above 0")
     if sequences < 1:
         raise UserError(f"--sequences is {sequences}: give at least 1")
-    benchmarks = [held_out(sequences, frames)]
+    drawn: dict[str, Mapping[str, Any]] = {HELD_OUT: {}, **study.also}
+    benchmarks = [held_out(sequences, frames, title, options) for title, options in drawn.items()]
     if data_root is not None:
         benchmarks.append(open_benchmark("folder", data_root))
-        if benchmarks[1].title == benchmarks[0].title:
+        if benchmarks[-1].title in drawn:
             raise UserError(
                 f"--data-root {data_root}: this is also the name of the procedural sequences: rename the folder"
             )
@@ -96,9 +100,9 @@ def write(folder: Path, content: dict, text: str) -> None:
     figure.write_curves(folder / figure.CURVES_FILE, content["curves"])
 
 
-def held_out(sequences: int, frames: int) -> Benchmark:
-    """The demo's held-out procedural sequences."""
-    return Benchmark(None, None, "held-out", tuple(held_out_sequences(sequences, frames)))
+def held_out(sequences: int, frames: int, title: str, options: Mapping[str, Any]) -> Benchmark:
+    """The demo's held-out procedural sequences, with some fields of `data.procedural` changed."""
+    return Benchmark(None, None, title, tuple(held_out_sequences(sequences, frames, **options)))
 
 
 def run_all(

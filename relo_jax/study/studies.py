@@ -5,8 +5,10 @@ second stage from the first. Several studies may share an arm, which is trained 
 """
 
 import runpy
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -21,12 +23,14 @@ FILE = Path("configs") / "ablations.py"
 class Study:
     """A question and the arms that answer it; the others are compared with the first.
 
-    steps_to: whether to report how soon each arm reaches the level at which the first one ends.
+    steps_to: whether to report how soon each arm reaches the level at which the first one ends. also: further sets of
+    drawn sequences to evaluate on: title -> fields of `data.procedural` in which they differ from the held-out ones.
     """
 
     question: str
     arms: tuple[str, ...]
     steps_to: bool = False
+    also: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 STUDIES = {
@@ -59,6 +63,16 @@ STUDIES = {
     "clip_features": Study(
         "What must drawn clips show: light that moves, night, bodies that turn, limbs, spray?",
         ("clips_plain", "clips_lighting", "clips_night", "clips_turning", "clips_limbs", "clips_all", "clips_spray"),
+        also={
+            "held-out-all": {
+                "lighting": 0.5,
+                "night": 0.2,
+                "turning": 0.5,
+                "limbs": 5,
+                "articulated": 0.7,
+                "spray": 0.3,
+            }
+        },
     ),
 }
 

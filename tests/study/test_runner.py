@@ -108,6 +108,13 @@ def test_its_numbers_are_those_of_the_evaluations(finished):
     assert "difference" not in found["near"]
 
 
+def test_a_study_may_have_more_sets_of_drawn_sequences(finished):
+    workdir, _ = finished
+    found = json.loads((workdir / tiny.NAME / runner.RESULT_FILE).read_text())
+    assert list(found["evaluations"]) == ["held-out", "slow"]
+    assert found["never_moves"]["held-out"] < found["never_moves"]["slow"]
+
+
 def test_another_recipe_is_refused_with_what_to_do(finished, tmp_path, monkeypatch):
     workdir, _ = finished
     tiny.install(monkeypatch.setattr, workdir.parent / "start")
@@ -186,7 +193,7 @@ def test_a_study_killed_in_its_first_save_continues(tmp_path):
 
 def test_a_folder_with_the_name_of_the_procedural_sequences_is_refused(tmp_path, monkeypatch):
     tiny.install(monkeypatch.setattr, tmp_path)
-    monkeypatch.setattr(runner, "open_benchmark", lambda name, root: tiny.held_out(1, 2))
+    monkeypatch.setattr(runner, "open_benchmark", lambda name, root: tiny.held_out(1, 2, "held-out", {}))
     with pytest.raises(UserError, match="--data-root here/held-out: this is also the name of the procedural sequences"):
         tiny.run(tmp_path / "work", data_root="here/held-out")
 

@@ -19,7 +19,7 @@ CHANGES = {f"model.{name}": value for name, value in MODEL.items()} | {
     "rl.path": "clip", "model.remat": False, "batch_size": 4, "rl.clip_length": 2, "eval_batches": 1,
     "data.procedural.bank_size": 32, "data.procedural.num_frames": 24,
 }  # fmt: skip
-STUDY = studies.Study("Near or far?", ("near", "far"), steps_to=True)
+STUDY = studies.Study("Near or far?", ("near", "far"), steps_to=True, also={"slow": {"fastest": 0.04}})
 NAME, SCALE, SEQUENCES = "distance", 0.02, 2  # at this scale two steps
 
 
@@ -42,10 +42,10 @@ def write_start(path):
     checkpoint.save_variables(path, model, variables)
 
 
-def held_out(sequences, frames):
+def held_out(sequences, frames, title, changes):
     """Fewer textures than `runner.held_out`."""
-    options = Options(num_frames=frames, bank_size=32)
-    return Benchmark(None, None, "held-out", tuple(heldout(SEED, sequences, options)))
+    options = Options(num_frames=frames, bank_size=32, **changes)
+    return Benchmark(None, None, title, tuple(heldout(SEED, sequences, options)))
 
 
 def run(workdir, **more):
