@@ -63,14 +63,7 @@ def run_study(
         raise UserError(f"--scale is {scale}: give a number above 0")
     if sequences < 1:
         raise UserError(f"--sequences is {sequences}: give at least 1")
-    drawn: dict[str, Mapping[str, Any]] = {HELD_OUT: {}, **study.also}
-    benchmarks = [held_out(sequences, frames, title, options) for title, options in drawn.items()]
-    if data_root is not None:
-        benchmarks.append(open_benchmark("folder", data_root))
-        if benchmarks[-1].title in drawn:
-            raise UserError(
-                f"--data-root {data_root}: this is also the name of the procedural sequences: rename the folder"
-            )
+    benchmarks = sets_of(study, sequences, frames, data_root)
     start, folder = time.perf_counter(), Path(workdir) / name
     runs = run_all(study, seeds, scale, benchmarks, workdir, one_by_one)
     content = {
@@ -98,6 +91,23 @@ def write(folder: Path, content: dict, text: str) -> None:
     with atomic_write(folder / TABLE_FILE) as file:
         file.write_text(f"{text}\n`{content['command']}`, {content['machine']}, {content['date']}\n")
     figure.write_curves(folder / figure.CURVES_FILE, content["curves"])
+
+
+def sets_of(study: studies.Study, sequences: int, frames: int, data_root: Path | str | None) -> list[Benchmark]:
+    """What the arms of a study are evaluated on: drawn sequences, then those of a folder if there is one.
+
+    Raises:
+      UserError: the folder has no sequences, or its name is that of drawn ones.
+    """
+    drawn: dict[str, Mapping[str, Any]] = {HELD_OUT: {}, **study.also}
+    sets = [held_out(sequences, frames, title, options) for title, options in drawn.items()]
+    if data_root is not None:
+        sets.append(open_benchmark("folder", data_root))
+        if sets[-1].title in drawn:
+            raise UserError(
+                f"--data-root {data_root}: this is also the name of the procedural sequences: rename the folder"
+            )
+    return sets
 
 
 def held_out(sequences: int, frames: int, title: str, options: Mapping[str, Any]) -> Benchmark:
