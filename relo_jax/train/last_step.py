@@ -11,8 +11,8 @@ from collections.abc import Callable
 class LastStep:
     """One process's part in the agreement.
 
-    Process 0 asks all for the step that they are at, which holds them there, and names the next step after the largest,
-    which none has begun to leave. All methods but `is_reached` are for the thread of the watch.
+    Process 0 asks all for the step that they are at, which holds them there, and then names the step after the largest:
+    no process has passed it. All methods but `is_reached` are for the thread of the watch.
 
     Args:
       count: number of processes.
@@ -34,7 +34,7 @@ class LastStep:
         with self._changed:
             self._step = step
             self._changed.wait_for(lambda: not self._is_held)
-            return self._last is not None and step >= self._last  # above: a continued run that had not begun yet
+            return self._last is not None and step >= self._last  # above it: asked before a continued run's first step
 
     def ask(self) -> None:
         """Asks for the end, here or in process 0."""

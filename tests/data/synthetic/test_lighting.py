@@ -4,12 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relo_jax.config.data_options import Options
-from relo_jax.data.synthetic import motion
-from relo_jax.data.synthetic.lighting import Light, brightness, exposure_control, pattern, random_lights, shine
+from relo_jax.data.synthetic.lighting import Light, brightness, exposure_control, pattern, random_lights
 from relo_jax.data.synthetic.procedural import Procedural
 
 FRAMES = 40
@@ -49,18 +46,6 @@ def test_lights_multiply_in_each_colour():
     at = np.array([[0.7, 0.0], [9.0, 0.0], [-9.0, 0.0]])
     assert brightness(both, at, 0) == pytest.approx(np.array([[0.25, 0.5, 1], [0.5, 1, 2], [1, 1, 1]]), abs=1e-3)
     assert brightness(both, at, slice(None)).shape == (FRAMES, 3, 3)
-
-
-@given(x=st.floats(-20, 60), y=st.floats(-20, 60), scale=st.floats(0.5, 4))
-def test_each_view_shows_the_same_light(x, y, scale):
-    maps = motion.invert(motion.affine_maps(np.full((1, 2), 40.0), np.array([0.4]), 30, 20, (0, 0)))
-    lights = (light("pool", (0.3, 0.6, 1.5), 1.0, maps),)
-    view = shine(np.full((40, 56, 3), 100, np.uint8), lights, 0, x, y, scale).astype(float)
-    columns, rows = np.meshgrid(np.arange(56) + 0.5, np.arange(40) + 0.5)
-    points = np.stack([x + columns / scale, y + rows / scale], -1).reshape(-1, 2)
-    expected = 100 * brightness(lights, points, 0).reshape(40, 56, 3)
-    # Between the cells of the grid light is interpolated; on the border it is that of the nearest cell.
-    assert np.abs(view - expected).mean() < 2 and np.abs(view - expected)[2:-2, 2:-2].max() < 8
 
 
 def test_the_target_meets_the_lights_that_are_drawn_for_it():

@@ -4,13 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relo_jax.config.data_options import Options
-from relo_jax.data.synthetic import motion
 from relo_jax.data.synthetic.procedural import Procedural
-from relo_jax.data.synthetic.spray import WAVES, Cloud, cover, cover_of, random_clouds, veil
+from relo_jax.data.synthetic.spray import WAVES, Cloud, cover_of, random_clouds, veil
 
 FRAMES = 40
 STILL = np.repeat(np.eye(2, 3)[None], FRAMES, 0)
@@ -43,19 +40,6 @@ def test_the_front_cloud_hides_the_one_behind():
     behind, front = cloud(1.0, (10.0, 10.0, 10.0)), cloud(0.5, (100.0, 0.0, 50.0))
     made = veil((behind, front), np.zeros((1, 2)), 0)[0]
     assert made == pytest.approx([0, 55, 5, 30], abs=0.1)
-
-
-@given(x=st.floats(-20, 60), y=st.floats(-20, 60), scale=st.floats(0.5, 4))
-def test_each_view_shows_the_same_cloud(x, y, scale):
-    maps = motion.invert(motion.affine_maps(np.full((1, 2), 40.0), np.array([0.4]), 30, 20, (0, 0)))
-    clouds = (cloud(0.8, softness=2.0, maps=maps),)
-    view = cover(np.full((40, 56, 3), 60, np.uint8), clouds, 0, x, y, scale).astype(float)
-    columns, rows = np.meshgrid(np.arange(56) + 0.5, np.arange(40) + 0.5)
-    points = np.stack([x + columns / scale, y + rows / scale], -1).reshape(-1, 2)
-    made = veil(clouds, points, 0)
-    expected = (60 * made[:, :1] + made[:, 1:]).reshape(40, 56, 3)
-    # Between the cells of the grid it is interpolated; on the border it is that of the nearest cell.
-    assert np.abs(view - expected).mean() < 2 and np.abs(view - expected)[2:-2, 2:-2].max() < 8
 
 
 def test_the_target_meets_the_clouds_that_are_drawn_for_it_and_leaves_them():
