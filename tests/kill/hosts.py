@@ -17,7 +17,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ from relo_jax.tables import markdown, terminal
 from tests.kill import compare, processes
 from tests.kill.network import Network, can_make_namespaces
 from tests.kill.run import prepared
+from tests.ports import free_port
 from tests.train.runs import FIELDS
 
 HEADS = ["processes", "lost", "how", "when", "the others ended after", "continued equal"]
@@ -207,9 +207,7 @@ class Campaign:
 
     def _run(self, case: Case | None) -> dict[int, tuple[int, float, str]]:
         """Runs all processes. Returns for each: exit status, when it ended, and what it printed."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            coordinator = f"{self.network.hosts[0]}:{free.getsockname()[1]}"
+        coordinator = f"{self.network.hosts[0]}:{free_port()}"
         running, ended = {}, {}
         for index in range(self.count):
             log = self.folder / f"log-{index}.txt"

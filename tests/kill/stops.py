@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import random
-import socket
 import subprocess
 import sys
 import time
 
 from relo_jax.bars import tqdm
+from tests.ports import free_port
 
 _SECONDS = 10.0
 _PROCESS = """
@@ -29,9 +29,7 @@ with distributed.joined(distributed.Cluster(address, count, index)), distributed
 
 def stopped(count: int) -> tuple[float, list[str]]:
     """A run of so many processes. Returns the seconds from SIGTERM to its end, and what is wrong."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     running = []
     for index in range(count):
         argv = [sys.executable, "-c", _PROCESS, address, str(count), str(index)]

@@ -16,6 +16,7 @@ import pytest
 
 from relo_jax.errors import UserError
 from relo_jax.media import decode, latest_frame, streams, video
+from tests.ports import free_port
 
 BOUNDARY = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 
@@ -167,9 +168,7 @@ def test_video_streams_over_http_and_udp(tmp_path):
         shapes = {frame.shape for frame in frames}
     assert shapes == {(48, 64, 3)}
 
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port(socket.SOCK_DGRAM)
     done = threading.Event()
 
     def send():
@@ -212,9 +211,7 @@ def test_an_rtsp_stream(monkeypatch):
     The sender has its own process: PyAV holds the interpreter lock while it waits for the reader's answer.
     """
     monkeypatch.setattr(streams, "_OPTIONS", {"rtsp_flags": "listen", "listen_timeout": "30"})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"rtsp://127.0.0.1:{free.getsockname()[1]}/live"
+    address = f"rtsp://127.0.0.1:{free_port()}/live"
     sender = subprocess.Popen([sys.executable, "-c", SENDER, address])
     try:
         with video.open_frames(address, 30, 0) as frames:

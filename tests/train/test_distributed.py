@@ -7,7 +7,6 @@ and XLA optimises their programs less, which takes half the time.
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
 from relo_jax.train import distributed, loop, metrics_log, watch
 from tests import command, compiler
+from tests.ports import free_port
 from tests.train import runs
 
 REPO = Path(__file__).parents[2]
@@ -47,9 +47,7 @@ def get_config(stage="warmup"):
 
 def start(workdir, init_from, code=("", ""), **more):
     """Starts two processes of one run of the RL stage; `code` runs before, in each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     file = workdir.with_suffix(".py")
     file.write_text(CONFIG)
     fields = runs.FIELDS | FIELDS | {"init_from": init_from} | more

@@ -12,6 +12,7 @@ import pytest
 
 from relo_jax.errors import UserError
 from relo_jax.train import watch
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def run(quick):
     """Starts the watches of a run of three; what ends a process is in its queue."""
-    watches, port = [], _free_port()
+    watches, port = [], free_port()
 
     def start(*indices, count=3, met=True):
         for index in indices:
@@ -42,12 +43,6 @@ def run(quick):
     yield start
     for one in watches:
         one.leave()
-
-
-def _free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _die(one):
