@@ -16,6 +16,7 @@ temporal tokens; map the box back. Every `update_interval` frames template.onnx 
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -351,10 +352,7 @@ def _onnxruntime(path: Path, precision: str, threads: int | None, provider: str 
 
 
 def _openvino(path: Path, precision: str, threads: int | None, provider: str | None) -> Run:
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore  # it would fork, and report to OpenVINO's makers
-    import openvino
-
-    core = openvino.Core()
+    core = _openvino_core()
     if provider not in (None, *core.available_devices):
         raise TrackerError(f"openvino has no device {provider!r} here (it has {', '.join(core.available_devices)})")
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -365,6 +363,15 @@ def _openvino(path: Path, precision: str, threads: int | None, provider: str | N
     request = core.compile_model(path, provider or "CPU", settings).create_infer_request()
     # A tensor may have several names, of which the graph's is one.
     return lambda inputs: {name: value for output, value in request.infer(inputs).items() for name in output.names}
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """OpenVINO, kept until the process ends: a core may free the stack on which signal handlers run; Ctrl-C crashed."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore  # it would fork, and report to OpenVINO's makers
+    import openvino
+
+    return openvino.Core()
 
 
 BACKENDS = {"onnxruntime": _onnxruntime, "openvino": _openvino}

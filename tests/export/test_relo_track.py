@@ -28,6 +28,16 @@ sys.meta_path.insert(0, Forbidden())
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+# Opens two trackers, as a program does that compares exports, drops them and is sent a signal.
+SIGNALLED = """
+import gc, signal, sys
+from relo_jax.export import relo_track
+first, second = (relo_track.Network(sys.argv[1], backend="openvino", threads=1) for _ in range(2))
+del first; gc.collect()
+del second; gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
 
 
 def opened(folder, backend="onnxruntime", **how):
@@ -123,6 +133,12 @@ def test_the_folder_tracks_a_video_where_there_is_no_relo_jax(exported, frames, 
     drawn, (x, y) = cv2.VideoCapture(str(tmp_path / "out.mp4")), map(round, expected[0][:2])
     red, green, blue = drawn.read()[1][y, x + 20, ::-1].astype(int)
     assert green > max(red, blue) + 60  # the box's upper edge
+
+
+def test_signals_are_handled_after_trackers_of_openvino_are_gone(exported):
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    run = subprocess.run([sys.executable, "-c", SIGNALLED, exported], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "handled\n"), run.stderr
 
 
 @pytest.mark.parametrize("frame", [np.zeros((9, 9), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 3)), [1]])
