@@ -131,11 +131,16 @@ def _sight(watch: Watch, final: int) -> Sight:
 
 
 def campaign(names: Iterable[str], out: Path, count: int | None) -> Iterator[dict]:
-    """The rows of all kills."""
+    """The rows of all kills; of a scenario that fails without one, a row that says so."""
     for name in names:
         one = Campaign(name, out)
-        one.reference()
-        for point in tqdm(one.points(count), desc=name, unit="kill"):
+        try:
+            one.reference()
+            points = one.points(count)
+        except RuntimeError as error:
+            yield {"scenario": name, "killed": "no kill", "was_killed": False, "differences": [str(error)]}
+            continue
+        for point in tqdm(points, desc=name, unit="kill"):
             yield one.kill(point)
 
 
@@ -188,7 +193,7 @@ def main() -> int:
     (out / "kills.md").write_text(markdown(HEADS, lines, "llrr"))
     print(terminal([[HEADS[0], *HEADS[2:]], *([line[0], *line[2:]] for line in lines)], "lrr"))
     for row in rows:
-        if not row["was_killed"]:
+        if not row["was_killed"] and not row["differences"]:
             print(f"{row['scenario']}: not killed, it ended first: {row['killed']}")
         for difference in row["differences"]:
             print(f"{row['scenario']}, {row['killed']}: {difference}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -143,8 +144,7 @@ def _small_study() -> None:
     from tests.study import tiny
 
     tiny.install(setattr, Path("start"))
-    run = runner.run_study
-    runner.run_study = lambda *args: run(*args, sequences=tiny.SEQUENCES, frames=4)
+    runner.run_study = functools.partial(runner.run_study, frames=4)
 
 
 def _start_of_study() -> None:
@@ -194,7 +194,7 @@ SCENARIOS = {
         watches=(Watch("results/ant.txt"),),
     ),
     "study": Scenario(
-        ("study", "distance", "--seeds", "1", "--scale", "0.02"),
+        ("study", "distance", "--seeds", "1", "--scale", "0.02", "--sequences", "2"),
         inputs=_start_of_study,
         prepare=_small_study,
         aims=("rename runs/study/arms/far/seed-0/rl/checkpoints", "rename runs/study/distance/study.json"),

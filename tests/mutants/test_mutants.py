@@ -41,6 +41,7 @@ def test_double():
 def test_a_change_is_noticed_by_a_test_that_fails_or_never_ends(tmp_path):
     (tmp_path / "tiny.py").write_text("def double(x):\n    return 2 * x\n")
     (tmp_path / "test_tiny.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")  # tests are named from here, wherever the repository lies
     done = subprocess.run([sys.executable, "-c", CODE, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found.pop("another number") == ["failed", "test_tiny.py::test_double"]
