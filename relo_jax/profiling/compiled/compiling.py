@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import jax
 
+from relo_jax import interrupts
 from relo_jax.errors import UserError
 from relo_jax.profiling.compiled import collectives, cost, hlo, launches
 from relo_jax.profiling.compiled.programs import Program
@@ -52,12 +54,18 @@ def compile_for(target: Target, program: Program, effort: float = 0.0) -> Compil
     on_gpu = target.platform == "gpu"
     language = {"gpu": "cuda", "tpu": "tpu"}[target.platform]
     mesh = contextlib.nullcontext() if program.mesh is None else jax.set_mesh(program.mesh)
-    with tempfile.TemporaryDirectory() as folder, _compiler_options(effort), tracing_for(target), mesh:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        _compiler_options(effort),
+        tracing_for(target),
+        mesh,
+    ):
         options: dict[str, Any] = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True} if on_gpu else {}
         start = time.perf_counter()
         try:
             lowered = program.function.trace(*program.arguments).lower(lowering_platforms=(language,))
-            compiled = lowered.compile(compiler_options=options)
+            # In another thread: Ctrl-C does not wait for the compiler.
+            compiled = interrupts.wait_for(functools.partial(lowered.compile, options), lambda: False)
         except jax.errors.JaxRuntimeError as error:
             first = str(error).strip().splitlines()[0]
             remedy = ": more chips, config.model.remat=True or config.accumulate_steps save memory"
