@@ -98,8 +98,9 @@ def _training_panel(axes, names, train, held_out):
                 continue
             smooth = _running_mean(points[:, 1])
             lowest = min(lowest, smooth.min())
+            marker = "o" if len(points) == 1 else None  # which is no line yet
             axes.plot(*points.T, color=colour, alpha=0.25, linewidth=0.8)
-            axes.plot(points[:, 0], smooth, color=colour, linewidth=2, label=label)
+            axes.plot(points[:, 0], smooth, color=colour, linewidth=2, marker=marker, label=label)
     if "explained_variance" in names and lowest < -1:
         axes.set_ylim(-1, 1)  # an untrained value head gives arbitrarily low values
     if len(axes.get_legend_handles_labels()[0]) > 1:
