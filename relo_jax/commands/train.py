@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from relo_jax.commands.terminal import how_called
 from relo_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relo train`."""
     parser.usage = "relo train --config NAME[:stage] --workdir DIR [--config.field=value ...] [--distributed]"
-    parser.add_argument("--config", metavar="NAME[:stage]", help="such as b256:rl, or a file of yours: FILE.py:rl")
+    parser.add_argument(
+        "--config",
+        metavar="NAME[:stage]",
+        help="such as b256:rl, or a file of yours: FILE.py:rl; stage warmup if none is named",
+    )
     parser.add_argument("--workdir", metavar="DIR", help="run directory; a run of the same config in it continues")
     parser.add_argument("--print-config", action="store_true", help="print the resolved config as JSON and exit")
     parser.epilog = (
@@ -35,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(fields=[])
 
 
-def run(args: argparse.Namespace) -> None:
-    """Trains, or prints the config.
+def run(args: argparse.Namespace) -> int | None:
+    """Trains, or prints the config. Returns the exit status.
 
     Raises:
       UserError: a bad flag, field or config; see `train_and_evaluate`.
@@ -45,13 +50,29 @@ def run(args: argparse.Namespace) -> None:
 
     config = read_config("relo train", args.config, args.fields)
     if args.print_config:
-        return _print_config(config)
+        _print_config(config)
+        return None
     if args.workdir is None:
         raise UserError("relo train: --workdir is missing; see relo train --help")
-    from relo_jax.train import distributed, loop
+    import jax
+
+    from relo_jax.train import distributed, loop, watch
 
     with distributed.joined(_cluster(args)):
-        loop.train_and_evaluate(config, args.workdir)
+        history = loop.train_and_evaluate(config, args.workdir)
+        if history.stopped:  # no success: a cluster that restarts jobs is to start it again
+            return watch.UNFINISHED
+        if jax.process_index() == 0:
+            _say_what_next(config, args)
+    return None
+
+
+def _say_what_next(config: ConfigDict, args: argparse.Namespace) -> None:
+    """Says where the trained weights are, and the next command."""
+    after = "track VIDEO --box x,y,w,h --checkpoint "
+    if config.stage == "warmup":
+        after = f"train --config {args.config.removesuffix(':warmup')}:rl --workdir NEW_DIR --config.init_from="
+    print(f"{args.workdir} is trained, {config.total_steps:,} steps; now: {how_called()} {after}{args.workdir}")
 
 
 def _print_config(config: ConfigDict) -> None:

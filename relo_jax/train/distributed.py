@@ -134,7 +134,7 @@ def _fail(error, watch_):
         message = str(error)
     elif any(word in str(error) for word in _LOST):
         time.sleep(_SECONDS_TO_NAME)  # meanwhile, the watch ends this process
-        status = watch.LOST
+        status = watch.UNFINISHED
         message = (
             f"another process is gone ({in_one_line(error)}): start all of them again with the same command; the run "
             "continues from its last checkpoint"

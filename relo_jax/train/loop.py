@@ -92,7 +92,7 @@ def train_to_end(*trainings: tuple[ConfigDict, Path | str]) -> None:
     """
     _train(trainings)
     for config, workdir in trainings:
-        if not (Path(workdir) / CHECKPOINTS / str(config.total_steps)).is_dir():
+        if not _is_finished(config, workdir):
             raise UserError(f"stopped before the end; the same command continues the run in {workdir}")
 
 
@@ -132,7 +132,14 @@ def _train(trainings: Sequence[tuple[ConfigDict, Path | str]], callback: Callbac
             run.logger = stack.enter_context(run.open_log(int(state.step), title, bar=run is runs[0]))
         training = Training(runs, feeds, lambda: Feed(held_out, mesh), compiler, stop, report)
         held_out_means = train(training, states)
-    return [History(run.workdir, means, stop.now()) for run, means in zip(runs, held_out_means, strict=True)]
+    return [
+        History(run.workdir, means, stop.now() and not _is_finished(run.config, run.workdir))
+        for run, means in zip(runs, held_out_means, strict=True)
+    ]
+
+
+def _is_finished(config, workdir):
+    return (Path(workdir) / CHECKPOINTS / str(config.total_steps)).is_dir()
 
 
 def train(training: Training, states: list[TrainState]) -> list[dict[str, float]]:

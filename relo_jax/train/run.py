@@ -63,8 +63,8 @@ class Run:
         given, scaled = config.optimizer.warmup_steps, warmup_steps(config)
         if scaled < given and jax.process_index() == 0:
             tqdm.write(
-                f"config.optimizer.warmup_steps={given} leaves none of config.total_steps={config.total_steps}: the "
-                f"learning rate warms up over the first {scaled}",
+                f"a run of config.total_steps={config.total_steps} is short: the learning rate rises over its first "
+                f"{scaled}, not over config.optimizer.warmup_steps={given}",
                 file=sys.stderr,
             )
         return compiler.wait_for(start)

@@ -25,7 +25,7 @@ from relo_jax.errors import UserError, in_one_line
 from relo_jax.train import relay
 from relo_jax.train.last_step import LastStep
 
-LOST = 75  # exit status if a process is lost: EX_TEMPFAIL, the same command continues
+UNFINISHED = 75  # exit status of a run that the same command continues: EX_TEMPFAIL
 _BEAT = 5.0  # seconds between two signs of life
 _SILENCE = 60.0  # seconds without one after which a process counts as hanging: a process that is busy may skip some
 _UNREACHABLE = 20.0  # seconds without an answer of a host's system
@@ -233,7 +233,8 @@ class Watch:
     async def _end_without(self):
         lost = "; ".join(text for _, text in sorted(self._gone.items()))
         await self._end_all(
-            f"{lost}. Start all of them again with the same command: the run continues from its last checkpoint", LOST
+            f"{lost}. Start all of them again with the same command: the run continues from its last checkpoint",
+            UNFINISHED,
         )
 
     async def _told(self, message, status):
@@ -246,7 +247,7 @@ class Watch:
         self._end(message, status)
 
     async def _tell(self, message, status):
-        if self._is_ending or self._gone and status != LOST:
+        if self._is_ending or self._gone and status != UNFINISHED:
             await asyncio.Event().wait()  # this process is about to end with the first message
         self._is_ending = True
         for peer in self._peers.values():

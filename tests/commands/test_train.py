@@ -1,11 +1,12 @@
-"""`relo train --print-config`: the config that a run would be trained with."""
+"""`relo train`: the config that it prints, and what it says and returns at the end."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from relo_jax.errors import UserError
-from relo_jax.train import run
+from relo_jax.train import loop, run, watch
 from tests import command
 from tests.config.configs import TINY
 
@@ -33,3 +34,22 @@ def test_a_config_with_a_mistake_is_not_printed(capsys):
             "train", "--config", TINY + ":rl", "--print-config", "--config.rl.estimator=rloo", "--config.rl.samples=1"
         )
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("stage", "following"),
+    [
+        (":warmup", f"train --config {TINY}:rl --workdir NEW_DIR --config.init_from=runs/x"),
+        ("", f"train --config {TINY}:rl --workdir NEW_DIR --config.init_from=runs/x"),
+        (":rl", "track VIDEO --box x,y,w,h --checkpoint runs/x"),
+    ],
+)
+def test_it_says_what_comes_next_or_that_the_run_is_not_finished(stage, following, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "train_and_evaluate", lambda *_: SimpleNamespace(stopped=is_stopped))
+    argv = ["train", "--config", TINY + stage, "--workdir", "runs/x", "--config.total_steps=30"]
+    is_stopped = False
+    assert command.run(*argv) is None
+    said = capsys.readouterr().out
+    assert said.startswith("runs/x is trained, 30 steps; now: ") and said.endswith(f" {following}\n")
+    is_stopped = True
+    assert command.run(*argv) == watch.UNFINISHED and not capsys.readouterr().out

@@ -2,9 +2,8 @@
 
 The processes train together over loopback; as root, also in network namespaces with a cable between them. At a moment
 that matters, one of them is killed, stopped, cut off, or can write no more. Each of the others must end within a time,
-with exit status 75 (`relo_jax.train.watch.LOST`; 1 for a full disk) and one line that names who is missing; and the
-same run, started again, must leave what a run leaves that nobody disturbed. Prints a table, writes it as hosts.json,
-and ends with status 1 otherwise.
+with exit status 75 (1 for a full disk) and one line that names who is missing; and the same run, started again, must
+leave what an undisturbed run leaves. Prints a table, writes it as hosts.json, and ends with status 1 otherwise.
 """
 
 from __future__ import annotations

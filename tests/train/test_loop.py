@@ -26,7 +26,7 @@ from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.data.clips import pipeline
 from relo_jax.errors import UserError
 from relo_jax.model import RELO, init_variables
-from relo_jax.train import initialise, loop, metrics_log
+from relo_jax.train import initialise, loop, metrics_log, watch
 from relo_jax.train.callbacks import StopTraining
 from relo_jax.train.history import History
 from tests.train.runs import assert_same, caching_in, everything, finish, make_config, one_device, rows, start
@@ -159,7 +159,7 @@ sys.exit(main.main(["train", *sys.argv[1:]]))
 def test_ctrl_c_does_not_wait_for_a_compilation(warm, tmp_path):
     process = start(make_config(), tmp_path / "run", INTERRUPTED_COMPILATION)
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0 and "stopped before step 1; the same command starts there" in errors
+    assert process.returncode == watch.UNFINISHED and "stopped before step 1; the same command starts there" in errors
     assert rows(tmp_path / "run") == [] and not list((tmp_path / "run" / "checkpoints").iterdir())
 
 

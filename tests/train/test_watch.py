@@ -57,7 +57,7 @@ def test_a_killed_process_is_named_to_all_others(run):
     _die(third)
     for one in (first, second):
         message, status = one.ends.get(timeout=10)
-        assert status == watch.LOST and message.startswith(f"process 2 on {socket.gethostname()} is gone")
+        assert status == watch.UNFINISHED and message.startswith(f"process 2 on {socket.gethostname()} is gone")
         assert "Start all of them again with the same command" in message and "\n" not in message
     assert third.ends.empty()
 
@@ -67,7 +67,7 @@ def test_without_process_0_the_others_name_it(run):
     _die(first)
     for one in others:
         message, status = one.ends.get(timeout=10)
-        assert status == watch.LOST and message.startswith(f"process 0 on {socket.gethostname()} is gone")
+        assert status == watch.UNFINISHED and message.startswith(f"process 0 on {socket.gethostname()} is gone")
 
 
 def test_a_process_that_hangs_is_named(run):
@@ -75,7 +75,7 @@ def test_a_process_that_hangs_is_named(run):
     second._loop.call_soon_threadsafe(time.sleep, 3)
     for one in (first, third):
         message, status = one.ends.get(timeout=10)
-        assert status == watch.LOST and "process 1 on" in message and "has not answered for 1 s" in message
+        assert status == watch.UNFINISHED and "process 1 on" in message and "has not answered for 1 s" in message
 
 
 def test_several_lost_processes_are_one_message(run):
