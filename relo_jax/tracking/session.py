@@ -40,6 +40,8 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
         x, y, w, h = (float(v) for v in text.split(","))
     except ValueError:
         raise UserError(f"--box is {text!r}: give x,y,w,h in pixels, such as --box 120,80,64,48") from None
+    if 0 <= min(x, y) and max(x, y, w, h) <= 1 and not all(map(float.is_integer, (x, y, w, h))):
+        raise UserError(f"--box is {text!r}, which looks like fractions of the frame: give pixels")
     return x, y, w, h
 
 

@@ -378,7 +378,9 @@ def test_outputs_do_not_overwrite_each_other_or_the_film(film, saved, tmp_path):
 
 
 def test_box_on_the_command_line():
-    assert parse_box("1,2.5,3,4") == (1, 2.5, 3, 4)
+    assert parse_box("1,2.5,3,4") == (1, 2.5, 3, 4) and parse_box("0,0,1,1") == (0, 0, 1, 1)
+    with pytest.raises(UserError, match="looks like fractions of the frame: give pixels"):
+        parse_box("0.4,0.3,0.2,0.5")
     for text in ("", "1,2,3,x", "1 2 3 4", "1,2,3,4,5"):
         with pytest.raises(UserError, match="give x,y,w,h"):
             parse_box(text)
