@@ -43,8 +43,8 @@ def wait_for(work: Callable[[], _Value], is_stopped: Callable[[], bool]) -> _Val
         done.set()
 
     thread = threading.Thread(target=run, name="relo_jax compiles", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while not done.wait(_POLL):
             if is_stopped():
                 raise Stopped

@@ -2,9 +2,13 @@
 
 import dataclasses
 import json
+import signal
+import threading
+from types import SimpleNamespace
 
 import pytest
 
+from relo_jax import interrupts
 from relo_jax.errors import UserError
 from relo_jax.profiling.compiled import compiling, hlo, launches, programs, targets
 
@@ -47,6 +51,24 @@ def test_the_most_expensive_kernels_come_first(compiled):
     found = compiling.most_expensive(compiled("h100"), targets.CHIPS["h100"], 3)
     assert len(found) == 3 and found[0]["kind"] == "product" and found[0]["times"] == 3
     assert [k["ms"] for k in found] == sorted((k["ms"] for k in found), reverse=True)
+
+
+def test_ctrl_c_does_not_wait_for_the_compiler(monkeypatch):
+    over = threading.Event()
+
+    def compile_until_over(_):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        assert over.wait(60)
+
+    lowered = SimpleNamespace(lower=lambda **_: SimpleNamespace(compile=compile_until_over))
+    program = programs.Program(SimpleNamespace(trace=lambda: lowered), (), None, 1, 0)
+    monkeypatch.setattr(interrupts, "_left", left := [])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compiling.compile_for(targets.parse("v5e:4x4"), program)
+        assert left[0].is_alive()
+    finally:
+        over.set()
 
 
 def test_what_a_compiler_refuses_is_one_line():
