@@ -122,9 +122,17 @@ def test_a_section_of_the_readme_is_shown_with_its_links(monkeypatch, tmp_path):
     monkeypatch.setattr(assemble, "repository", lambda: "REPO")
     index = tmp_path / "docs" / "index.md"
     assert assemble.page("<!-- README: Install -->", index, index) == "pip, see [make](REPO/blob/main/Makefile)"
+    below = "<!-- README: Install -->\nSee [Install](../Makefile)\nin the README.\n\nMore.\n"
+    assert assemble.page(below, index, index) == "pip, see [make](REPO/blob/main/Makefile)\n\nMore.\n"
     assert assemble.section("top", readme) == "Top [plan](docs/plan.md)."
     with pytest.raises(assemble.Broken, match="no section 'Instal'"):
         assemble.page("<!-- README: Instal -->", index, index)
+
+
+def test_github_shows_something_in_place_of_each_section_of_the_readme():
+    found = [match[0] for page in DOCS.rglob("*.md") for match in assemble._INCLUDE.finditer(page.read_text())]
+    assert len(found) >= 3
+    assert [text for text in found if not re.search(r"-->\n.*\[.+\]\(\.\./README\.md[)#]", text, re.S)] == []
 
 
 def test_the_page_of_the_commands_has_every_command_and_its_arguments():

@@ -6,6 +6,7 @@ commands and the fields of a config. Four things differ on the website:
 - A link to a file outside `docs/` leads to the repository, or to the page that is made from that file.
 - A link that says only a page's file name says its title in the navigation.
 - A comment `<!-- README: Heading -->` is replaced by that section of README.md, so that the home page repeats nothing.
+  GitHub shows the paragraph directly below the comment, which leads to the section; the website leaves it out.
 - Equations in GitHub's notation (a fence `math`, or $`...`$ in a line) become MathML, which needs no script.
 """
 
@@ -41,7 +42,7 @@ FRONT_MATTER = {DOCS / "index.md": "---\nhide: [navigation, toc]\n---\n\n"}
 _FENCE = re.compile(r"^( *)(`{3,})(.*?)^\1\2 *$", re.M | re.S)
 _CODE = re.compile(r"(`+).+?\1", re.S)
 _LINK = re.compile(r"""(\]\(|\b(?:src|href|srcset)=")([^)\s"]+)""")
-_INCLUDE = re.compile(r"^<!-- README: (.+?) -->$", re.M)
+_INCLUDE = re.compile(r"^<!-- README: (.+?) -->$(?:\n.+)*", re.M)  # with the paragraph that GitHub shows
 _NAMED_BY_FILE = re.compile(r"\[`?[\w/-]+\.md`?\](?=\(([^)\s#]+\.md))")
 _TITLE = re.compile(r"^ +- (.+): (\S+\.md)$", re.M)  # in the navigation of mkdocs.yml
 _MATH = re.compile(r"\$`(.+?)`\$", re.S)
