@@ -8,6 +8,7 @@ import tomllib
 import pytest
 from packaging.requirements import Requirement
 
+from relo_jax import extras
 from relo_jax.commands import main
 from relo_jax.extras import EXTRAS
 from tests.test_project import ROOT
@@ -70,3 +71,9 @@ def test_a_public_name_without_its_extra_names_it():
     done = without(["grain"], "import relo_jax; relo_jax.train_and_evaluate")
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ModuleNotFoundError: relo_jax.train_and_evaluate needs grain") and "[train]" in last
+
+
+def test_several_missing_packages_are_named_once_with_the_fewest_extras(monkeypatch):
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda package: None)
+    with pytest.raises(ModuleNotFoundError, match=r'onnxruntime and onnx are .*: pip install "relo-jax\[export\]"$'):
+        extras.check_installed("onnxruntime", "onnx", "onnxruntime")

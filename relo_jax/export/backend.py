@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from relo_jax.compilation_cache import cache_folder
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.export import relo_track
 from relo_jax.export.source import Source
+from relo_jax.extras import check_installed
 from relo_jax.model import RELO
 from relo_jax.tracking import confidence
 from relo_jax.tracking.options import check_box, check_frame, checked_options
@@ -37,6 +37,7 @@ from relo_jax.tracking.tracker import MultiTracker, Tracker
 _WINDOW_POWER = "window_power"
 _BAKED = (_WINDOW_POWER, *confidence.FIELDS)  # options that are constants of the graph
 _MAKING_GRAPHS = ("config", "export", "geometry", "mdp", "model", "tracking")  # packages whose code the graphs follow
+_EXPORTING = ("onnx", "onnxruntime")  # what makes graphs that are not there
 _OPTIONS = (*_BAKED, *relo_track.OPTIONS)
 _NEEDED = ("model", "checkpoint", "calibrated")  # fields of tracker.json that relo_track.py does not read
 
@@ -57,7 +58,7 @@ class Exported:
 
     Raises:
       UserError: an unknown backend; the checkpoint cannot be loaded; tracker.json cannot be read.
-      ModuleNotFoundError: the backend is not installed.
+      ModuleNotFoundError: the backend, or what a checkpoint is exported with, is not installed.
     """
 
     def __init__(
@@ -70,8 +71,7 @@ class Exported:
     ):
         if backend not in relo_track.BACKENDS:
             raise UserError(f"there is no backend {backend!r}{did_you_mean(backend, relo_track.BACKENDS)}")
-        if importlib.util.find_spec(backend) is None:
-            raise ModuleNotFoundError(f"No module named {backend!r}", name=backend)
+        check_installed(backend, *(() if is_export(checkpoint) else _EXPORTING))
         self.checkpoint, self.backend, self.precision = checkpoint, backend, precision
         self._open = functools.partial(
             relo_track.Network, backend=backend, precision=precision, threads=threads, provider=provider

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import relo_jax
+from relo_jax import extras
 from relo_jax.errors import UserError
 from relo_jax.export import backend, relo_track, write
 from relo_jax.tracking.tracker import MultiTracker, Tracker
@@ -106,7 +107,10 @@ def test_any_other_checkpoint_is_exported_once_into_the_cache(source, tmp_path, 
             "window_power is 2, but the graphs of .*golden.* were made with 1: leave it out, or give",
         ),
         (["--dtype=bfloat16"], "dtype bfloat16 is for the backend jax"),
-        (["--precision=int8"], "has no graphs in 'int8', only in float32: export it again"),
+        (
+            ["--precision=int8"],
+            "has no graphs in 'int8', only in float32: export it again",
+        ),
         (["--update-interval=-1"], "update_interval is -1"),
         (["--backend=jax", "--precision=int8"], "precision int8 is of exported graphs: name their backend too"),
     ],
@@ -116,15 +120,38 @@ def test_what_graphs_cannot_do_is_refused_in_one_line(exported, video, flags, me
         command.run("track", video, "--box=100,80,40,30", "--checkpoint", exported, "--backend=onnxruntime", *flags)
 
 
-def test_a_backend_that_is_not_installed_is_named_with_its_extra(exported, video, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("installed", "name", "line"),
+    [
+        ((), "exported", 'needs openvino, which is not installed: pip install "relo-jax[openvino]"'),
+        (
+            (),
+            "starter",
+            'needs openvino, onnx and onnxruntime, which are not installed: pip install "relo-jax[openvino,export]"',
+        ),
+        (
+            ("openvino",),
+            "starter",
+            'track needs onnx and onnxruntime, which are not installed: pip install "relo-jax[export]"',
+        ),
+        (
+            ("onnx", "onnxruntime"),
+            "starter",
+            'needs openvino, which is not installed: pip install "relo-jax[openvino]"',
+        ),
+    ],
+)
+def test_all_that_a_backend_lacks_is_named_at_once_with_its_extras(
+    installed, name, line, exported, video, monkeypatch, capsys
+):
     from relo_jax.commands import main
 
-    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
-    status = main.main(["track", str(video), "--box=100,80,40,30", "--checkpoint", str(exported), "--backend=openvino"])
-    assert (
-        status == 1
-        and 'needs openvino, which is not installed: pip install "relo-jax[openvino]"' in capsys.readouterr().err
-    )
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda package: package if package in installed else None)
+    checkpoint = str(exported) if name == "exported" else name
+    assert main.main(["track", str(video), "--box=100,80,40,30", "--checkpoint", checkpoint, "--backend=openvino"]) == 1
+    assert line in capsys.readouterr().err
+    with pytest.raises(ModuleNotFoundError, match="not installed: pip install .relo-jax"):
+        relo_jax.open_exported(checkpoint, backend="openvino")
 
 
 def test_weights_of_the_score_are_part_of_the_graphs(exported):
