@@ -84,5 +84,5 @@ def check_out(out: Path, checkpoint: dict[str, str]) -> None:
     except (OSError, ValueError, LookupError, TypeError):
         raise UserError(f"{out} exists already: give another name, or remove it") from None
     if same:
-        raise UserError(f"{out} exists already, with this checkpoint: remove it to export it anew")
+        raise UserError(f"{out} exists already, with this checkpoint: give another name, or remove it")
     raise UserError(f"{out} has the files of another checkpoint, {name}: give another name, or remove it")

@@ -94,7 +94,8 @@ class Network:
         self.folder, self.backend, self.precision, self.config = Path(folder), backend, precision, read_config(folder)
         graphs = self.config["graphs"]
         if precision not in graphs:
-            raise TrackerError(f"{folder} has no graphs in {precision!r}, only in {', '.join(graphs)}: export it again")
+            remedy = f"relo export CHECKPOINT NEW_FOLDER --precision {','.join([*graphs, precision])}"
+            raise TrackerError(f"{folder} has no graphs in {precision!r}, only in {', '.join(graphs)}: {remedy}")
         paths = [_checked(self.folder, graphs[precision][name]) for name in ("template", "step")]
         try:
             self._template, self._step = (BACKENDS[backend](path, precision, threads, provider) for path in paths)

@@ -49,8 +49,7 @@ def export(
     files = importlib.import_module(FORMS[form])
     for name in precisions:
         if name not in files.PRECISIONS:
-            known = f"{did_you_mean(name, files.PRECISIONS)}: {form} has {', '.join(files.PRECISIONS)}"
-            raise UserError(f"there is no precision {name!r}{known}")
+            raise UserError(f"{form} has no precision {name!r}{did_you_mean(name, files.PRECISIONS)}")
     if batch < 1:
         raise UserError(f"batch is {batch}: give the number of targets at a time, at least 1")
     folder.check_out(out, source.checkpoint)

@@ -53,7 +53,7 @@ def test_a_folder_has_the_graphs_their_hashes_a_driver_and_what_to_check_with(ex
 
 def test_a_folder_that_is_there_stays_as_it_is_and_the_line_says_whose_it_is(exported, tmp_path):
     out, _ = exported
-    with pytest.raises(UserError, match="exists already, with this checkpoint: remove it"):
+    with pytest.raises(UserError, match="exists already, with this checkpoint: give another name, or remove it"):
         write.export(source(), out)
     with pytest.raises(UserError, match="has the files of another checkpoint, random"):
         write.export(source(seed=1), out)
@@ -84,11 +84,12 @@ def test_nothing_is_left_of_an_export_that_was_interrupted(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
+        (dict(precisions=["float61"]), r"onnx has no precision 'float61' \(did you mean 'float16'\?\)$"),
+        (dict(precisions=["fp16"]), r"onnx has no precision 'fp16' \(known: float32, float16, int8\)$"),
         (
-            dict(precisions=["float61"]),
-            r"no precision 'float61' \(did you mean 'float16'\?\): onnx has float32, float16",
+            dict(precisions=["int8"], form="stablehlo"),
+            r"stablehlo has no precision 'int8' \(known: float32, bfloat16\)$",
         ),
-        (dict(precisions=["int8"], form="stablehlo"), "stablehlo has float32, bfloat16"),
         (dict(batch=0), "batch is 0"),
     ],
 )
