@@ -11,6 +11,9 @@ _ONNX = """## Run it
 `relo_track.py` is the whole tracker around the graphs, and needs three packages:
 
     pip install numpy opencv-python-headless onnxruntime
+    python relo_track.py VIDEO --box X,Y,W,H --save out.mp4    # or 0, a camera; --help has the rest
+
+In Python:
 
     import relo_track
     tracker = relo_track.Tracker(".")

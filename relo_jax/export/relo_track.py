@@ -404,12 +404,13 @@ def track_video(tracker: Tracker, source: str, box: Sequence[float], save: str |
             if writer is not None:
                 writer.write(drawn(read[1], rows[-1]))
     if not rows:
-        raise TrackerError(f"{source} has no frames that OpenCV can read")
+        is_there = source.isdigit() or "://" in source or Path(source).exists()
+        raise TrackerError(f"{source} {'has no readable frames' if is_there else 'does not exist'}: give a video")
     *_, scores, found = zip(*rows, strict=True)
     count = f"{len(rows)} of {announced}" if announced > len(rows) else len(rows)  # interrupted, or not readable
     return (
         f"{source}: {count} frames, mean score {np.mean(scores):.2f}, found in {sum(found):.0f}, "
-        f"{len(rows) / seconds:.1f} frames/s without reading"
+        f"{len(rows) / seconds:.1f} frames/s without reading" + "".join(f"; wrote {to}" for to in (save, boxes) if to)
     )
 
 
@@ -432,6 +433,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", help="such as int8, if it was exported (default float32)")
     parser.add_argument("--threads", type=int, help="of the processor (default: all)")
     args = parser.parse_args()
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a line of ours says what is wrong with a film
     try:
         try:
             box = [float(value) for value in args.box.split(",")]

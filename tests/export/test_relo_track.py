@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+import relo_jax
 from relo_jax.errors import UserError
 from relo_jax.export import relo_track
 from relo_jax.geometry import boxes, crop
@@ -125,6 +127,7 @@ def test_the_folder_tracks_a_video_where_there_is_no_relo_jax(exported, frames, 
     command = ["copied/relo_track.py", "in.mp4", "--box", "100,80,40,30", "--boxes", "out.txt", "--save", "out.mp4"]
     done = subprocess.run([sys.executable, "-c", ALONE, *command], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("in.mp4: 6 frames, mean score "), done.stderr
+    assert done.stdout.endswith("frames/s without reading; wrote out.mp4; wrote out.txt\n")
     tracker, video, expected = opened(exported), cv2.VideoCapture(str(tmp_path / "in.mp4")), [BOX]
     tracker.init(cv2.cvtColor(video.read()[1], cv2.COLOR_BGR2RGB), BOX)
     for _ in range(5):
@@ -160,6 +163,22 @@ def test_a_bad_box_has_the_message_of_relo_jax(box):
     with pytest.raises(relo_track.TrackerError) as found:
         relo_track.check_box(box, frame)
     assert str(found.value) == str(expected.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("gone.mp4", "gone.mp4 does not exist: give a video"),
+        ("torn.mp4", "torn.mp4 has no readable frames: give a video"),
+    ],
+)
+def test_a_film_that_is_missing_or_broken_is_one_line(exported, tmp_path, name, line):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    film, _ = relo_jax.example()
+    (tmp_path / "torn.mp4").write_bytes(Path(film).read_bytes()[:3000])
+    command = [sys.executable, exported / "relo_track.py", name, "--box", "100,80,40,30"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == f"relo_track: {line}\n"
 
 
 def change(**fields):

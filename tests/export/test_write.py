@@ -48,7 +48,8 @@ def test_a_folder_has_the_graphs_their_hashes_a_driver_and_what_to_check_with(ex
     assert described["state"] == {"tokens": [2, 1, 2, 32], "reference": [1, 32]}
     with np.load(out / "parity.npz") as recorded:
         assert recorded["search"].shape == (6, 1, 64, 64, 3) and recorded["tokens"].shape == (7, 2, 1, 2, 32)
-    assert "step.int8.onnx" in (out / "README.md").read_text()
+    page = (out / "README.md").read_text()
+    assert "step.int8.onnx" in page and "python relo_track.py VIDEO --box X,Y,W,H --save out.mp4" in page
 
 
 def test_a_folder_that_is_there_stays_as_it_is_and_the_line_says_whose_it_is(exported, tmp_path):
