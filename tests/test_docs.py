@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from relo_jax.config.published_tables import TRACKERS
 from relo_jax.config.renamed import with_current_names
 from relo_jax.eval import standing
 from relo_jax.profiling import efficiency
+from relo_jax.study import demo
 from relo_jax.tracking import confidence
 from tests import readme
 
@@ -190,6 +192,20 @@ def test_sizes_and_times_in_the_readme_are_as_measured():
         assert line.endswith(f"| {sizes[0]:.0f} MB | {sizes[1] / 1000:.1f} GB |")
     first, film = (round(row[name]["processor_seconds"]) for name in ("first_box", "example"))
     assert f"first box comes after {first} s of processor time, its film after {film} s" in " ".join(text.split())
+
+
+def test_the_extras_in_the_readme_are_those_of_the_package():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    install = " ".join(README.read_text().split("## Install")[1].split("\n## ")[0].split())
+    inside, outside = re.search(r"`\[all\]` is (.+?) Not in it: (.+?, and \[the rest)", install).groups()
+    named = lambda text: set(re.findall(r"`\[([\w-]+)\]`", text))
+    assert extras["all"] == ["relo-jax[train,data,report]"] and named(inside) == {"train", "data", "report"}
+    assert {"export", "onnx", "openvino"} <= named(outside) <= set(extras) - named(inside) - {"all"}
+    assert "relo-jax[openvino]" in README.read_text().split("## Take it elsewhere")[1]
+
+
+def test_the_demo_takes_as_long_in_the_readme_as_it_says_itself():
+    assert f"In {demo.MINUTES[False]} minutes on two cores, `relo demo`" in README.read_text()
 
 
 def test_what_the_readme_says_is_run_or_there_is_a_reason():
