@@ -94,6 +94,21 @@ def test_a_link_leads_to_the_page_or_to_the_repository():
     )
 
 
+def test_a_link_to_a_name_in_the_code_leads_to_the_python_interface():
+    assert shown("[a](../relo_jax/mdp/reward.py#clip_reward) [b](../relo_jax/tracking/tracker.py#Tracker)") == (
+        "[a](api/mdp.md#relo_jax.mdp.reward.clip_reward) [b](api/tracking.md#relo_jax.tracking.tracker.Tracker)"
+    )
+    with pytest.raises(assemble.Broken, match="plan.md links to .*files.py#gone: docs/api/ describes neither relo_jax"):
+        shown("[a](../relo_jax/files.py#gone)")
+
+
+def test_no_page_links_to_an_anchor_that_only_the_website_makes():
+    pages = {page: page.read_text() for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]}
+    assert {
+        str(page.name): found for page, text in pages.items() if (found := re.findall(r"\bapi/\w+\.md#\S+", text))
+    } == {}
+
+
 def test_a_link_to_nothing_names_its_page():
     with pytest.raises(assemble.Broken, match="docs/plan.md links to gone.md: there is no docs/gone.md"):
         shown("see [there](gone.md)")

@@ -3,7 +3,8 @@
 The pages are those of `docs/`, which GitHub shows as they are, the changelog, and two that are made from the code: the
 commands and the fields of a config. Four things differ on the website:
 
-- A link to a file outside `docs/` leads to the repository, or to the page that is made from that file.
+- A link to a file outside `docs/` leads to the repository, or to the page that is made from that file. One to
+  `FILE.py#NAME`, which GitHub shows as the file, leads to NAME in the Python interface.
 - A link that says only a page's file name says its title in the navigation.
 - A comment `<!-- README: Heading -->` is replaced by that section of README.md, so that the home page repeats nothing.
   GitHub shows the paragraph directly below the comment, which leads to the section; the website leaves it out.
@@ -45,6 +46,7 @@ _LINK = re.compile(r"""(\]\(|\b(?:src|href|srcset)=")([^)\s"]+)""")
 _INCLUDE = re.compile(r"^<!-- README: (.+?) -->$(?:\n.+)*", re.M)  # with the paragraph that GitHub shows
 _NAMED_BY_FILE = re.compile(r"\[`?[\w/-]+\.md`?\](?=\(([^)\s#]+\.md))")
 _TITLE = re.compile(r"^ +- (.+): (\S+\.md)$", re.M)  # in the navigation of mkdocs.yml
+_DESCRIBED = re.compile(r"^::: (\S+)$", re.M)  # in the pages of the Python interface
 _MATH = re.compile(r"\$`(.+?)`\$", re.S)
 
 
@@ -72,6 +74,19 @@ def section(heading: str, text: str) -> str:
     return re.sub(r"\A# .+\n", "", body).strip()
 
 
+def described(file: Path, name: str, by: str) -> tuple[Path, str]:
+    """The page of the Python interface with a function or class of a file, and its anchor.
+
+    Raises:
+      Broken: no page has it; `by` begins the message.
+    """
+    module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for page_file in sorted((DOCS / "api").glob("*.md")):
+        if {module, f"{module}.{name}"} & set(_DESCRIBED.findall(page_file.read_text())):
+            return page_file, f"#{module}.{name}"
+    raise Broken(f"{by}: docs/api/ describes neither {module} nor its {name}")
+
+
 def target_of(link: str, written_in: Path, shown_at: Path) -> str:
     """A link as the website has it.
 
@@ -81,7 +96,7 @@ def target_of(link: str, written_in: Path, shown_at: Path) -> str:
       shown_at: where that text stands on the website, as a path in docs/.
 
     Raises:
-      Broken: a file that does not exist.
+      Broken: a file that does not exist, or a name in a Python file that no page describes.
     """
     if re.match(r"[a-z]+:|#", link):
         return link
@@ -91,6 +106,8 @@ def target_of(link: str, written_in: Path, shown_at: Path) -> str:
     file = {**MOVED, ROOT / "README.md": DOCS / "index.md"}.get(file, file)
     if file in SHOWN_BY:
         file, anchor = SHOWN_BY[file]
+    elif file.suffix == ".py" and anchor:
+        file, anchor = described(file, anchor[1:], f"{written_in.relative_to(ROOT)} links to {link}")
     elif file not in MOVED.values() and not file.exists():
         raise Broken(f"{written_in.relative_to(ROOT)} links to {link}: there is no {file.relative_to(ROOT)}")
     if file.is_relative_to(DOCS) and not file.is_relative_to(WEBSITE) and file.suffix in {".md", *PICTURES}:
