@@ -28,6 +28,9 @@ python -m benchmarks.edge
 | `python out/relo_track.py VIDEO --box x,y,w,h` | without relo_jax: NumPy, OpenCV and ONNX Runtime |
 | [`examples/cpp/`](../examples/cpp/README.md) | in C++17, on OpenVINO |
 
+`pip install "relo-jax[openvino]"` brings OpenVINO, `"relo-jax[onnx]"` ONNX Runtime. A checkpoint that is exported first
+needs `"relo-jax[export]"` too.
+
 All of them cut the same crops and give the same boxes, to 0.05 pixels a step; the tests compare them. With a backend,
 `--dtype` and another `--window-power` than that of an exported folder are refused: both are part of the graphs. On
 drawn sequences (`--dataset procedural`) the exported tracker gets whole frames and relo_jax its crops drawn at their
