@@ -1,6 +1,6 @@
 """RELO-B256: Fast-iTPN-B at 256 x 256, 24 main blocks, 2 templates, 32 temporal tokens; 92 M parameters.
 
-    relo train --config b256:warmup --workdir runs/b256-warmup --config.init_from=fast_itpn_base.pt
+    relo train --config b256:warmup --workdir runs/b256-warmup --config.init_from=fast_itpn_base_clipl_e1600.pt
     relo train --config b256:rl --workdir runs/b256 --config.init_from=runs/b256-warmup
     relo eval --config b256:eval --checkpoint runs/b256 --config.eval.datasets=lasot+got10k/val
 
