@@ -1,11 +1,13 @@
 """`relo data check | stats | build`: checks, measures and builds the datasets on this machine."""
 
 import argparse
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relo_jax import tables
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, did_you_mean
 from relo_jax.files import json_file
 
 if TYPE_CHECKING:
@@ -20,13 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     check = _add_action(actions, "check", run_check, "list what is wrong with a dataset, and the remedies")
-    check.add_argument("name", metavar="NAME", help="such as got10k, or folder")
+    check.add_argument("name", metavar="NAME", help="such as got10k; folder: a folder of your own sequences")
     check.add_argument("--split", help="check only this split, such as train")
     check.add_argument("--frames", default="sample", choices=["sample", "all"], help="images to decode (some of each)")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the findings")
 
     stats = _add_action(actions, "stats", run_stats, "sizes and contents of datasets")
-    stats.add_argument("names", nargs="*", metavar="NAME", help="such as got10k (default: all below the root)")
+    stats.add_argument(
+        "names", nargs="*", metavar="NAME", help="such as got10k, or folder (default: all below the root)"
+    )
     stats.add_argument("--json", type=Path, metavar="FILE", help="write the statistics")
 
     build = _add_action(
@@ -45,8 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_action(actions, name: str, run_action, text: str) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(run_action=run_action)
-    root, cache = "the dataset's folder, or its parent folder (default RELO_DATA_DIR)", Path("runs/data_index")
-    parser.add_argument("--root", type=Path, metavar="DIR", help=root)
+    root, cache = (
+        "folder of the dataset, or of the datasets, or of sequences (or RELO_DATA_DIR)",
+        Path("runs/data_index"),
+    )
+    parser.add_argument("--data-root", "--root", type=Path, metavar="DIR", help=root)
     parser.add_argument("--cache", type=Path, default=cache, metavar="DIR", help=f"folder of indices (default {cache})")
     parser.add_argument(
         "--smallest-side", type=int, metavar="PIXELS", help="of coco: only objects that are wider and higher than this "
@@ -68,9 +75,11 @@ def run_check(args: argparse.Namespace) -> int:
     """
     from relo_jax.data.datasets import check
 
-    layout = _layout(args.name, args.smallest_side)
+    layout = _layout(args.action, args.name, args.smallest_side)
     with json_file(args.json) as write:
-        checked, unopened = check.check(layout, [args.split] if args.split else [], args.root, args.cache, args.frames)
+        checked, unopened = check.check(
+            layout, [args.split] if args.split else [], args.data_root, args.cache, args.frames
+        )
         for findings in checked:
             print(problem_table(findings))
         for split, reason in unopened.items():
@@ -88,10 +97,10 @@ def run_stats(args: argparse.Namespace) -> None:
     from relo_jax.data.datasets import stats
 
     with json_file(args.json) as write:
-        names = args.names or stats.present(args.root)
+        names = args.names or stats.present(args.data_root)
         with_side = "coco" if "coco" in names else names[0]
-        chosen = [_layout(name, args.smallest_side if name == with_side else None) for name in names]
-        described = [stats.describe(layout, args.root, args.cache) for layout in chosen]
+        chosen = [_layout(args.action, name, args.smallest_side if name == with_side else None) for name in names]
+        described = [stats.describe(layout, args.data_root, args.cache) for layout in chosen]
         rows = [row for split_rows, _ in described for row in split_rows]
         write(rows)
     print(tables.terminal([STATS_COLUMNS, *map(stats_cells, rows)], "l" * len(STATS_COLUMNS)))
@@ -114,21 +123,23 @@ def run_build(args: argparse.Namespace) -> None:
     from relo_jax.data.records import tiled_jpeg
     from relo_jax.data.records.build import build
 
-    layouts.dataset_layout(args.name)  # a folder of sequences cannot be built
-    layout, tiles = _layout(args.name, args.smallest_side), args.tiles
+    if args.name == "folder":
+        raise UserError("relo data build folder: name an official dataset; a folder of sequences is read as it is")
+    layouts.dataset_layout(args.name)
+    layout, tiles = _layout(args.action, args.name, args.smallest_side), args.tiles
     if tiles is None:
         tiles = tiled_jpeg.can_add_restarts()
         if not tiles:
             print(f"without tiles, which training would read faster: {tiled_jpeg.PROGRAM} is not installed")
-    splits, unopened = open_splits(layout, args.split or (), args.root, args.cache)
+    splits, unopened = open_splits(layout, args.split or (), args.data_root, args.cache)
     for split in splits:
-        print(build(layout, split, args.out, args.root, args.shard_mib, args.cache, tiles))
+        print(build(layout, split, args.out, args.data_root, args.shard_mib, args.cache, tiles))
     for split, reason in unopened.items():
         print(f"{layout.title} {split}: not built: {reason}")
 
 
-def _layout(name: str, smallest_side: int | None = None) -> "DatasetLayout":
-    """The layout of a dataset, or of any folder of sequences.
+def _layout(action: str, name: str, smallest_side: int | None = None) -> "DatasetLayout":
+    """The layout of a dataset, or of any folder of sequences, for an action such as "check".
 
     Raises:
       UserError: no such dataset; a size of objects where it is not read, or a negative one.
@@ -138,7 +149,19 @@ def _layout(name: str, smallest_side: int | None = None) -> "DatasetLayout":
     if smallest_side is not None and (name != "coco" or smallest_side < 0):
         expected = "coco has a smallest side, other datasets have none" if name != "coco" else "give pixels, from 0 on"
         raise UserError(f"relo data {name} --smallest-side {smallest_side}: {expected}")
-    return folder.LAYOUT if name == "folder" else layouts.dataset_layout(name, smallest_side)
+    if name == "folder":
+        return folder.LAYOUT
+    if name not in layouts.NAMES:
+        raise UserError(f"no dataset is called {name!r}{_hint(action, name, ('folder', *layouts.NAMES))}")
+    return layouts.dataset_layout(name, smallest_side)
+
+
+def _hint(action: str, name: str, known: tuple[str, ...]) -> str:
+    """What an unknown dataset may mean: the folder of this name, or the nearest dataset."""
+    if not os.path.isdir(name):
+        return did_you_mean(name.lower(), known, cutoff=0.4)
+    dataset = next((other for other in known if other == Path(name).absolute().name.lower()), "folder")
+    return f"; for the folder of this name: relo data {action} {dataset} --data-root {shlex.quote(name)}"
 
 
 def problem_table(findings: "Findings", examples: int = 3) -> str:
