@@ -12,10 +12,14 @@ from typing import Any, Literal
 import jax
 from jax.experimental import topologies
 
-from relo_jax.errors import UserError, did_you_mean
+from relo_jax.errors import UserError, did_you_mean, in_one_line
 from relo_jax.model import platform
 
 EXAMPLES = "h100, h100:8, v5e:4x4, v5p:4x4x8"
+SLICES = {  # that exist: one machine, and more
+    "v4": ("2x2x1", "2x2x4", "4x4x4"), "v5e": ("2x2", "4x4", "16x16"), "v5p": ("2x2x1", "4x4x8", "8x8x8"),
+    "v6e": ("2x2", "4x4", "16x16"),
+}  # fmt: skip
 _CUDNN = 91000  # 9.10, as in h100.txtpb
 # libtpu would ask Google's cloud which machine this is, warn that it is none, and refuse a second process.
 _LIBTPU = {
@@ -97,8 +101,7 @@ def parse(name: str) -> Target:
         if not re.fullmatch(r"[1-9]\d*", shape):
             raise UserError(f"--topology {name}: give the number of GPUs of one machine, such as {chip}:8")
     elif not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){1,2}", shape):
-        example = "2x2x4" if chip == "v4" else "4x4x8" if chip == "v5p" else "4x4"
-        raise UserError(f"--topology {name}: give the slice as well, such as {chip}:{example}")
+        raise UserError(f"--topology {name}: give the slice as well, such as {chip}:{SLICES[chip][1]}")
     return Target(name, chip, shape)
 
 
@@ -124,8 +127,17 @@ def devices(target: Target) -> list[jax.Device]:
             options = {"chip_config_name": "megacore"} if target.chip == "v4" else {}
             found = topologies.get_topology_desc(platform="tpu", topology_name=target.name, **options)
     except (RuntimeError, NotImplementedError) as error:
-        raise UserError(f"--topology {target.name}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--topology {target.name}: {_reason(target, error)}") from None
     return list(found.devices)
+
+
+def _reason(target: Target, error: Exception) -> str:
+    """Why there are no devices of a target."""
+    if target.platform == "tpu" and "INVALID_ARGUMENT" in str(error):
+        *some, last = (f"{target.chip}:{shape}" for shape in SLICES[target.chip])
+        slices = f"{', '.join(some)} or {last}, say"
+        return f"the compiler knows no slice {target.shape} of {target.limits.title}: take {slices}"
+    return in_one_line(error)
 
 
 def is_installed(kind: str) -> bool:

@@ -37,14 +37,30 @@ def test_a_missing_compiler_is_named_with_its_extra(name, package, monkeypatch):
         targets.devices(targets.parse(name))
 
 
-def test_a_slice_that_the_compiler_does_not_know_is_one_line(monkeypatch):
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [
+        (
+            'INVALID_ARGUMENT: layout "v5e:3x5" is not divisible by chips_per_host_bounds\nmore',
+            "the compiler knows no slice 3x5 of TPU v5e: take v5e:2x2, v5e:4x4 or v5e:16x16, say",
+        ),
+        ("the library is in use\nmore", "the library is in use"),
+    ],
+)
+def test_a_slice_that_the_compiler_does_not_know_is_one_line(refusal, message, monkeypatch):
     def refuse(**_):
-        raise RuntimeError("INVALID_ARGUMENT: no such topology\nmore")
+        raise RuntimeError(refusal)
 
     monkeypatch.setattr(targets, "is_installed", lambda kind: True)
     monkeypatch.setattr(targets.topologies, "get_topology_desc", refuse)
-    with pytest.raises(UserError, match="--topology v5e:3x5: INVALID_ARGUMENT: no such topology$"):
+    with pytest.raises(UserError, match=f"^--topology v5e:3x5: {message}$"):
         targets.devices(targets.parse("v5e:3x5"))
+
+
+def test_the_slices_that_a_message_names_are_targets():
+    for chip, shapes in targets.SLICES.items():
+        for shape in shapes:
+            assert targets.parse(f"{chip}:{shape}").chip == chip
 
 
 @pytest.mark.parametrize(
