@@ -50,7 +50,7 @@ def read_sequence(folder: str | Path, *, one_based: bool = False, cache: int = 1
     if not images:
         raise UserError(f"{folder}: has no images ({', '.join(sorted(IMAGE_SUFFIXES))}), in img or next to {text.name}")
     if len(images) != len(boxes):
-        raise UserError(f"{text}: has {len(boxes)} boxes for {len(images)} frames: extract the sequence again")
+        raise UserError(f"{text}: has {len(boxes)} boxes for {len(images)} frames: write one line for each frame")
     visible = have_area(boxes)
     if not visible[0]:
         raise UserError(f"{text}, line 1: the first box {boxes[0].tolist()} has no area, and tracking starts from it")
@@ -156,7 +156,7 @@ def read_folder(root: str | Path, *, one_based: bool = False, cache: int = 16) -
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}): check its permissions") from None
     if not folders:
-        raise UserError(f"{root}: no sequence in it (folders with {_NAMES})")
+        raise UserError(f"{root}: no {_sequences(root, without)}")
     sequences, left_out = [], [f"{folder}: has frames but no {_NAMES}{_nearly(folder)}" for folder in without]
     for folder in folders:
         try:
@@ -186,30 +186,40 @@ def _nearly(folder: Path) -> str:
     return f"; is it {' or '.join(texts[:3])}? Then rename it" if texts else ""
 
 
+def _sequences(root: Path, without: list[Path]) -> str:
+    """What a root lacks, with a hint at the first folder that has frames but no annotation."""
+    first = next((folder for folder in (root, *without) if list_frames(frame_folder(folder))), None)
+    hint = f"; {first.absolute().name} has frames but neither file{_nearly(first)}" if first else ""
+    return f"sequence in it (folders with {_NAMES}){hint}"
+
+
 def _frames(folder: Path) -> list[str]:
     return [image.name for image in list_images(folder)]
 
 
 def _entries(root: Path, split: str) -> list[Entry]:
-    entries, annotated = [], False
+    entries, without = [], []
     for name in ("", *list_folders(root)):
         text = _annotation_file(root / name)
         if text or name and list_frames(frame_folder(root / name)):  # frames without an annotation become a problem
-            annotated |= text is not None
             images = frame_folder(root / name).relative_to(root)
-            text = Path(name, text.name if text else TEXT_NAMES[0])
-            entries.append(Entry(name or root.name, (str(text), str(images))))
+            file = Path(name, text.name if text else TEXT_NAMES[0])
+            hint = () if text else (_nearly(root / name),)
+            entries.append(Entry(name or root.name, (str(file), str(images)), hint))
+            without += [] if text else [root / name]
         if name == "" and text:
             break  # the root itself is a sequence
-    if not annotated:
-        raise LAYOUT.not_found(root, f"sequence in it (folders with {_NAMES})")
+    if len(without) == len(entries):
+        raise LAYOUT.not_found(root, _sequences(root, without))
     return entries
 
 
 def _read(root: Path, entry: Entry) -> Iterator[Annotation]:
     text, images = entry.files
+    if entry.extra:
+        raise UserError(f"{root / text}: there is no such file{entry.extra[0] or ': write one line for each frame'}")
     frames, boxes = _frames(root / images), read_boxes(root / text)
-    annotation = Annotation.checked(entry.name, images, frames, boxes, file=text)
+    annotation = Annotation.checked(entry.name, images, frames, boxes, file=text, own=True)
     if annotation.visible.any() and not annotation.visible[0]:
         detail = f"the first box {annotation.boxes_xywh[0].tolist()} has no area, and tracking starts from it"
         annotation.problems.append(Problem("no first box", text, detail))

@@ -103,6 +103,7 @@ class Annotation:
         shown: np.ndarray | None = None,
         category: str | None = None,
         first_box_only: bool = False,
+        own: bool = False,
     ) -> Annotation:
         """An annotation with the checks that all datasets share: there are frames, as many as boxes, and visible boxes.
 
@@ -112,14 +113,17 @@ class Annotation:
             file is enough.
           shown: bool [F], see `Sequence`. None: all frames without a flag in `absent`, for a dataset with flags.
           first_box_only: the split publishes only the first box; the others become NaN.
+          own: the sequence is the user's own, and there is no archive to extract it from again.
         """
         problems = []
         if first_box_only and len(boxes_xywh) == 1 and len(frames) > 1:
             boxes_xywh = np.concatenate([boxes_xywh, np.full((len(frames) - 1, 4), np.nan)])
         if not frames:
-            problems.append(Problem("no frames", folder, "no images in it: extract the sequence again"))
+            remedy = "put the frames there, or leave the sequence out" if own else "extract the sequence again"
+            problems.append(Problem("no frames", folder, f"no images in it: {remedy}"))
         elif len(frames) != len(boxes_xywh):
-            detail = f"{len(boxes_xywh)} boxes for {len(frames)} frames in {folder}: extract the sequence again"
+            remedy = "write one line for each frame" if own else "extract the sequence again"
+            detail = f"{len(boxes_xywh)} boxes for {len(frames)} frames in {folder}: {remedy}"
             problems.append(Problem("boxes and frames differ", file, detail))
         visible = have_area(boxes_xywh)
         absurd = visible & ~plausible(boxes_xywh)

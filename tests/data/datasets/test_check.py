@@ -161,9 +161,29 @@ def test_any_folder_of_sequences_is_checked_the_same_way(tmp_path):
     findings, counts = checked(FOLDER, tmp_path / "s", tmp_path, split="all")
     assert counts == {"no first box": 1, "boxes and frames differ": 1, "unreadable annotation": 1}
     assert len(findings.dataset) == 1
+    missing, unlike = (str(findings.examples[kind][0]) for kind in ("unreadable annotation", "boxes and frames differ"))
+    assert missing == "d/groundtruth.txt: there is no such file; is it boxes.txt? Then rename it"
+    assert unlike == "c/groundtruth.txt: 24 boxes for 23 frames in c/img: write one line for each frame"
     first_box = "b/groundtruth.txt: the first box [0.0, 0.0, 0.0, 0.0] has no area, and tracking starts from it"
     assert str(findings.examples["no first box"][0]) == first_box
     assert checked(FOLDER, tmp_path / "s" / "a", tmp_path, split="all")[1] == {}
+
+
+def test_a_folder_without_an_annotation_is_checked_again_after_its_remedy(tmp_path):
+    for name in ("a", "b"):
+        miniature.write_frames(tmp_path / "s" / name / "img", miniature.walk())
+        (tmp_path / "s" / name / "groundtruth.txt").write_text(miniature.lines(miniature.walk()))
+    (tmp_path / "s" / "b" / "groundtruth.txt").unlink()
+    details = []
+    for file in ("notes.txt", "gt.txt", "groundtruth.txt"):
+        findings, _ = checked(FOLDER, tmp_path / "s", tmp_path, split="all")
+        details += [p.detail for p in findings.examples.get("unreadable annotation", ())]
+        for text in (tmp_path / "s" / "b").glob("*.txt"):
+            text.unlink()
+        (tmp_path / "s" / "b" / file).write_text(miniature.lines(miniature.walk()))
+    hints = [": write one line for each frame", "; is it notes.txt? Then rename it", "; is it gt.txt? Then rename it"]
+    assert details == [f"there is no such file{hint}" for hint in hints]
+    assert checked(FOLDER, tmp_path / "s", tmp_path, split="all")[1] == {}
 
 
 def test_a_dataset_without_usable_sequences_still_has_findings(tmp_path):

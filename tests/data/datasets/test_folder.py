@@ -60,7 +60,7 @@ def test_frames_without_a_box_are_not_visible(tmp_path):
         (["1,2,3,4", "1,2,3", "1,2,3,4"], ["line 2", "1,2,3"]),
         (["1,2,3,4", "one,2,3,4", "1,2,3,4"], ["line 2", "one"]),
         (["1,2,3,4", "", "1,2,3,4"], ["line 2"]),
-        (["1,2,3,4", "1,2,3,4"], ["2 boxes for 3 frames"]),
+        (["1,2,3,4", "1,2,3,4"], ["2 boxes for 3 frames: write one line for each frame"]),
         ([], ["no boxes"]),
     ],
 )
@@ -105,6 +105,16 @@ def test_a_folder_of_frames_without_an_annotation_is_reported(tmp_path, capsys):
     assert [s.name for s in read_folder(tmp_path).sequences] == ["a"]
     message = "has frames but no groundtruth.txt or groundtruth_rect.txt; is it boxes.txt? Then rename it"
     assert capsys.readouterr().err == f"left out: {tmp_path / 'b'}: {message}\n"
+
+
+def test_a_folder_whose_annotations_all_have_another_name_says_so(tmp_path):
+    folder = write_sequence(tmp_path / "s" / "a", LINES)
+    (folder / "groundtruth.txt").rename(folder / "gt.txt")
+    hint = r"no sequence in it \(.*\); a has frames but neither file; is it gt.txt\? Then rename it"
+    for root in (tmp_path / "s", folder):
+        for read in (read_folder, lambda root: LAYOUT.entries(root, "all")):
+            with pytest.raises(UserError, match=hint):
+                read(root)
 
 
 @pytest.mark.parametrize("images", ["img", "imgs", "frames", "color", "img1", "."])
