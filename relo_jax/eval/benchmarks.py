@@ -24,7 +24,7 @@ from relo_jax.config.data_options import Options
 from relo_jax.data.datasets import layouts, split_lists
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.data.datasets.index import DEFAULT_CACHE, IndexedDataset, open_dataset
-from relo_jax.data.datasets.layout import ENVIRONMENT, DatasetLayout
+from relo_jax.data.datasets.layout import ENVIRONMENT, MISSING_PART, DatasetLayout
 from relo_jax.data.records.read import is_built, open_built
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic.procedural import heldout
@@ -45,8 +45,8 @@ class Benchmark:
     title: as papers print it. sequences: those that can be opened. rules: a name of `metrics.RULES`.
     published: number of sequences of the published split, None if unknown. absent: names of published sequences that
     are not among `sequences`, as far as names are known. reasons: a line for each sequence that is here but broken.
-    missing: the number of absent sequences, named or not. server: whether an evaluation server alone has the boxes
-    (except the first of each sequence), so that nothing can be measured here.
+    broken: their number. missing: the number of absent and of broken sequences, named or not. server: whether an
+    evaluation server alone has the boxes (except the first of each sequence), so that nothing can be measured here.
     """
 
     name: str | None
@@ -57,6 +57,7 @@ class Benchmark:
     published: int | None = None
     absent: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    broken: int = 0
     missing: int = 0
     server: bool = False
 
@@ -131,7 +132,7 @@ def open_benchmark(
         # No frame is read twice, and the frames of hundreds of sequences would not fit into memory.
         found = read_folder(root, one_based=one_based, cache=0)
         title, missing = Path(root).absolute().name, len(found.left_out)
-        return Benchmark(name, None, title, found.sequences, reasons=found.left_out, missing=missing)
+        return Benchmark(name, None, title, found.sequences, reasons=found.left_out, broken=missing, missing=missing)
     layout = layouts.dataset_layout(name)
     dataset = _open(layout, root, split, cache)
     split, published = dataset.split, layout.splits[dataset.split]
@@ -139,11 +140,13 @@ def open_benchmark(
     sequences = tuple(s for s in everything if (s.boxes_xywh[0, 2:] > 0).all())  # NaN is not above 0
     opened = {s.name for s in sequences}
     startless = [s.name for s in everything if s.name not in opened]
+    broken = sorted((p for p in dataset.problems if p.fatal), key=lambda p: p.kind == MISSING_PART)  # parts come last
     without = tuple(f"{sequence}: its first frame has no box to start from" for sequence in startless)
     return Benchmark(
         name, split, f"{layout.title} {split}", sequences, _RULES.get(name, "plain"), published,
         absent=tuple(n for n in published_names(layout, split) if n not in opened),
-        reasons=tuple(str(p) for p in dataset.problems if p.fatal) + without,
+        reasons=(*without, *map(str, broken)),
+        broken=dataset.left_out + len(without),
         missing=max(0, published - len(sequences)) if published else dataset.left_out + len(without),
         server=split == "test" and name in SERVERS and not any(np.isfinite(s.boxes_xywh[1:]).any() for s in sequences),
     )  # fmt: skip

@@ -55,7 +55,7 @@ def evaluate_by_config(config: ConfigDict) -> None:
 
     Raises:
       UserError: a bad config; a checkpoint of another network than the config's; no dataset is there; at the end, if a
-        dataset could not be evaluated or sequences failed.
+        dataset could not be evaluated, or sequences failed or are broken.
     """
     validate_evaluation(config)
     if not config.eval.checkpoint:
@@ -264,9 +264,19 @@ def _evaluate(config: ConfigDict, dataset: Dataset, loaded: Loaded | Exported, c
     if benchmark.server:
         pack = f"relo pack {dataset.name} {folder} --out {name}.zip"
         print(f"nothing is measured here: only a server has the boxes of {benchmark.title}. For its upload: {pack}")
+    dataset.reason = _incomplete(evaluation)
+
+
+def _incomplete(evaluation: Evaluation) -> str:
+    """How many sequences are there but broken, and how many failed, with the first of each; "" if none is."""
+    benchmark, parts = evaluation.benchmark, []
+    if benchmark.broken:
+        there = f"{benchmark.broken} of {len(benchmark) + benchmark.broken} sequences"
+        parts.append(f"{there} could not be opened, the first: {next(iter(benchmark.reasons), 'unknown')}")
     if evaluation.failed:
         first, reason = next(iter(evaluation.failed.items()))
-        dataset.reason = f"{len(evaluation.failed)} of {len(benchmark)} sequences failed, the first: {first}: {reason}"
+        parts.append(f"{len(evaluation.failed)} of {len(benchmark)} sequences failed, the first: {first}: {reason}")
+    return "; ".join(parts)
 
 
 def _check_same_dataset(folder: Path, dataset: Dataset) -> None:

@@ -53,6 +53,15 @@ def test_it_prints_the_table_and_fails_if_a_sequence_does(loaded, small, capsys)
     ]  # fmt: skip
 
 
+def test_a_broken_sequence_of_a_folder_is_in_the_exit_after_the_others_are_evaluated(loaded, small, capsys):
+    (small / "tall" / "groundtruth.txt").write_text("1,2,3,4\n")
+    message = "^1 of 2 sequences could not be opened, the first: .*tall/groundtruth.txt: has 1 boxes for 6 frames"
+    with pytest.raises(UserError, match=message):
+        command.run("eval", "--checkpoint=runs/demo", "--data-root", small)
+    printed = capsys.readouterr().out
+    assert "mean of 1" in printed and "written to results/demo/small" in printed
+
+
 CONFIG = f"""
 from relo_jax import config as relo_config
 

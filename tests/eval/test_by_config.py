@@ -99,6 +99,19 @@ def test_sequences_that_fail_are_counted_at_the_end(evaluate, tmp_path, monkeypa
     assert len(summary_of(tmp_path / "results" / "b256" / "nfs")["sequences"]) == 2
 
 
+def test_broken_sequences_of_a_dataset_are_counted_at_the_end_and_absent_ones_are_not(evaluate, tmp_path, monkeypatch):
+    miniature.lasot(tmp_path / "data" / "LaSOT")
+    (tmp_path / "data" / "LaSOT" / "bear" / "bear-2" / "groundtruth.txt").write_text("1,2,3\n")
+    monkeypatch.setattr(by_config, "_settings", lambda *args: (tmp_path / "data", False, None, None))
+    with pytest.raises(
+        UserError, match="^1 of 2 sequences could not be opened, the first: bear/bear-2/groundtruth.txt: "
+    ):
+        evaluate("lasot")
+    miniature.lasot(tmp_path / "data" / "LaSOT")
+    evaluate("lasot", eval__out="whole")
+    assert summary_of(tmp_path / "whole")["benchmark"]["missing"] == 278
+
+
 def test_where_no_dataset_is_there_nothing_is_loaded(evaluate, tmp_path, monkeypatch):
     monkeypatch.setattr(by_config.checkpoints, "load_tracker", None)
     with pytest.raises(UserError, match="none of uav123.tnl2k can be evaluated; uav123: "):
