@@ -10,6 +10,11 @@ from collections.abc import Iterable, Sequence
 _RULES = {"l": ":--", "r": "--:"}
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 sequence`, `1,120 sequences`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def printable(text: object, most: int = 200) -> str:
     """Text of others, such as a file's name, fit for a page or a terminal: one line of printable characters.
 

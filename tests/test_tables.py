@@ -17,3 +17,7 @@ def test_a_column_of_the_terminal_is_as_wide_as_its_longest_cell():
         "",
         " GOT-10k val   7.0",
     ]
+
+
+def test_one_thing_has_no_plural():
+    assert [tables.counted(count, "frame") for count in (0, 1, 1120)] == ["0 frames", "1 frame", "1,120 frames"]

@@ -168,8 +168,8 @@ def problem_table(findings: "Findings", examples: int = 3) -> str:
     """A split's size, and its problems by kind with the first examples of each."""
     dataset = findings.dataset
     lines = [
-        f"{dataset.layout.title} {dataset.split} in {dataset.root}: {len(dataset):,} sequences, "
-        f"{int(dataset.lengths.sum()):,} frames, {findings.scanned:,} of them decoded"
+        f"{dataset.layout.title} {dataset.split} in {dataset.root}: {tables.counted(len(dataset), 'sequence')}, "
+        f"{tables.counted(int(dataset.lengths.sum()), 'frame')}, {findings.scanned:,} of them decoded"
     ]
     width = max(map(len, findings.kinds), default=0)
     for kind in findings.kinds:

@@ -16,6 +16,7 @@ import relo_jax
 from relo_jax.commands.arguments import add_dataset
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.files import make_folder
+from relo_jax.tables import counted
 
 if TYPE_CHECKING:
     from relo_jax.eval.report.comparison import Comparison
@@ -164,7 +165,7 @@ def _facts(comparison: Comparison, data_root: str | None) -> dict[str, str]:
     folders = {f"results of {label}": str(entry.folder) for label, entry in comparison.entries.items()}
     return {
         "command": shlex.join(["relo", *sys.argv[1:]]) if sys.argv[1:2] == ["report"] else "relo report",
-        "dataset": f"{benchmark.title}, {len(benchmark)} sequences, rules: {rules}",
+        "dataset": f"{benchmark.title}, {counted(len(benchmark), 'sequence')}, rules: {rules}",
         "boxes": comparison.boxes.name,
         "data": str(data_root) if data_root else "RELO_DATA_DIR",
         **folders,

@@ -31,6 +31,7 @@ from relo_jax.data.synthetic.procedural import heldout
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.eval.metrics import HEADINGS
 from relo_jax.eval.servers import SERVERS
+from relo_jax.tables import counted
 
 NAMES = ("folder", "procedural", *(name for name in layouts.NAMES if name != "coco"))  # COCO has photographs only
 _RULES = {"lasot": "lasot", "lasot_ext": "lasot_ext", "uav123": "uav123"}  # the others are plain
@@ -92,7 +93,8 @@ class Benchmark:
             return []
         of = f" of the published {self.published:,}" if self.published else ""
         names = f": {first_few(self.absent)}" if self.absent else ""
-        line = f"{self.title}: {len(self):,}{of} sequences; {self.missing:,} could not be opened{names}"
+        here = f"{len(self):,}{of} sequences" if of else counted(len(self), "sequence")
+        line = f"{self.title}: {here}; {self.missing:,} could not be opened{names}"
         return [line, *(f"  {reason}" for reason in self.reasons[:_SHOWN])]
 
 

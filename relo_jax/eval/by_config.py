@@ -249,7 +249,10 @@ def _evaluate(config: ConfigDict, dataset: Dataset, loaded: Loaded | Exported, c
     _check_same_dataset(folder, dataset)
     values, source = runner.chosen_options(loaded, benchmark, options)
     name = runner.checkpoint_name(config.eval.checkpoint)
-    print(f"{benchmark.title}: {len(benchmark)} sequences; {published.describe(values, source)}", flush=True)
+    print(
+        f"{benchmark.title}: {tables.counted(len(benchmark), 'sequence')}; {published.describe(values, source)}",
+        flush=True,
+    )
     evaluation = dataset.evaluation = runner.evaluate(
         benchmark, loaded, folder, batch=config.eval.batch, options=options, rules=config.eval.rules, name=name,
         card=card, config=of_dataset(config, dataset, loaded, values, folder),

@@ -20,6 +20,7 @@ from relo_jax.eval.report.plots import success_and_precision_plot
 from relo_jax.eval.report.tables import without_nan
 from relo_jax.eval.tracker_results import TrackerResults
 from relo_jax.media.figures import Figure, Target, as_img
+from relo_jax.tables import counted
 
 _PUBLISHED = "as published"
 _ROWS = 20  # sequences in the table of a notebook
@@ -88,7 +89,7 @@ class Evaluation:
         return "\n".join(lines + self.benchmark.omissions())
 
     def __repr__(self) -> str:
-        count = f"{len(self.boxes):,} sequence{'' if len(self.boxes) == 1 else 's'}"
+        count = counted(len(self.boxes), "sequence")
         count += f", {len(self.failed):,} failed" if self.failed else ""
         main, heading = next(iter(self.benchmark.columns.items()))
         measured = f", {heading} {self.tracker.mean_numbers()[main]:.3f}" if self.curves else ", nothing measured here"

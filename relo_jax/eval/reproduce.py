@@ -81,7 +81,7 @@ def reproduce(
         except UserError as error:
             rows[dataset] = {"state": ABSENT, "published": expected[dataset], "reason": str(error)}
             continue
-        print(f"\n{benchmark.title}: {len(benchmark)} sequences", flush=True)
+        print(f"\n{benchmark.title}: {tables.counted(len(benchmark), 'sequence')}", flush=True)
         config = _config(benchmark, loaded, checkpoint, root, batch, out / dataset)
         evaluated = runner.evaluate(benchmark, loaded, out / dataset, batch=batch, name=name, card=card, config=config)
         rows[dataset] = _row(evaluated, expected[dataset], out / dataset)

@@ -33,7 +33,7 @@ def test_check_of_a_sound_folder_prints_its_size(tmp_path, capsys):
     miniature.write_frames(tmp_path / "s" / "img", miniature.walk())
     (tmp_path / "s" / "groundtruth.txt").write_text(miniature.lines(miniature.walk()))
     assert command.run("data", "check", "folder", "--data-root", tmp_path / "s") == 0
-    size = "1 sequences, 24 frames, 5 of them decoded"
+    size = "1 sequence, 24 frames, 5 of them decoded"
     assert capsys.readouterr().out == f"Folder all in {tmp_path / 's'}: {size}\n  no problems\n"
 
 
@@ -90,7 +90,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(arguments, l
         (["stats", "sub/LaSOT"], "for the folder of this name: relo data stats lasot --data-root sub/LaSOT$"),
         (["build", "folder", "--out", "built"], "name an official dataset; a folder of sequences is read as it is"),
         (["stats", "--data-root", "."], r"no dataset below it \(folders such as "),
-        (["stats"], "set RELO_DATA_DIR to the folder"),
+        (["stats"], r"with --data-root \(in training with config.data.root\), or set RELO_DATA_DIR$"),
         (["check", "lasot", "--smallest-side", "0"], "coco has a smallest side, other datasets have none"),
         (["stats", "coco", "--smallest-side", "-1"], "give pixels, from 0 on"),
         (
@@ -146,7 +146,7 @@ def test_build_reports_the_splits_that_it_built_and_those_that_it_did_not(lasot,
     command.run("data", "build", "lasot", "--data-root", lasot, "--out", "built")
     tiles, train, test = capsys.readouterr().out.splitlines()
     assert tiles == "without tiles, which training would read faster: jpegtran is not installed"
-    assert "LaSOT train: 1 sequences, 24 frames; 1 left out (1 unreadable annotation" in train
+    assert "LaSOT train: 1 sequence, 24 frames; 1 left out (1 unreadable annotation" in train
     assert train.endswith("24 images, unchanged; shards: 2 written, all verified")
     assert test.startswith("LaSOT test: not built: ")
     with pytest.raises(UserError, match="no sequence of the test split"):

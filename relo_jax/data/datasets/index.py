@@ -28,6 +28,7 @@ from relo_jax.data.sequence import Sequence
 from relo_jax.errors import UserError
 from relo_jax.media import images
 from relo_jax.media.images import read_bytes
+from relo_jax.tables import counted
 
 DEFAULT_CACHE = Path("runs/data_index")
 _READERS = 16  # threads: an index is built from many small files, perhaps on a network disk
@@ -118,7 +119,8 @@ class IndexedDataset(abc.ABC):
 
     def summary(self) -> str:
         """One line: the number of sequences and frames, what was left out and what is missing."""
-        parts = [f"{self.layout.title} {self.split}: {len(self):,} sequences, {int(self._start[-1]):,} frames"]
+        size = f"{counted(len(self), 'sequence')}, {counted(int(self._start[-1]), 'frame')}"
+        parts = [f"{self.layout.title} {self.split}: {size}"]
         fatal = [p for p in self.problems if p.fatal and p.kind != MISSING_PART]
         if self.left_out:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(p.kind for p in fatal).most_common())

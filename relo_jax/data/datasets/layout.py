@@ -203,7 +203,8 @@ class DatasetLayout:
         given = root or os.environ.get(ENVIRONMENT)
         if not given:
             raise UserError(
-                f"{self.title}: no data root: give the dataset's folder, or set {ENVIRONMENT} to the folder that has it"
+                f"{self.title}: no data root: name its folder, or the folder that has it, with --data-root (in "
+                f"training with config.data.root), or set {ENVIRONMENT}"
             )
         given = Path(given)
         if not given.is_dir():

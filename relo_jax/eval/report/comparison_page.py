@@ -18,6 +18,7 @@ from relo_jax.eval.report import failure_cases, html, plots, sequence_sections
 from relo_jax.eval.report.comparison import SMALL, Comparison
 from relo_jax.eval.report.page_style import SCRIPT
 from relo_jax.media import figures
+from relo_jax.tables import counted
 
 PAGE_FILE = "report.html"
 _PLOTS = {
@@ -57,7 +58,7 @@ def write_comparison(
       UserError: cannot be written.
     """
     lead = (
-        f"{_counted(len(comparison.names), 'sequence')}, {sum(comparison.frames.values()):,} frames. One pass over "
+        f"{counted(len(comparison.names), 'sequence')}, {sum(comparison.frames.values()):,} frames. One pass over "
         f"each, starting from the first frame's box; {comparison.heading} ranks."
     )
     sections = [
@@ -79,7 +80,7 @@ def headline(comparison: Comparison, against: str) -> str:
     """The title of a page: "ours and OSTrack on LaSOT"."""
     labels = [against, *(label for label in comparison.ranked if label != against)]
     if len(labels) > _TITLED:
-        labels = [*labels[:1], _counted(len(labels) - 1, "other tracker")]
+        labels = [*labels[:1], counted(len(labels) - 1, "other tracker")]
     named = labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
     return f"{named} on {comparison.benchmark.title}"
 
@@ -246,7 +247,3 @@ def _scores(out: Path, comparison: Comparison) -> str:
     )
     table = html.table(heads, rows, sortable=len(rows) > 1)
     return html.section("Scores", html.pair(table + html.note(text), diagram))
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
