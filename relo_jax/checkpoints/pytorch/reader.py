@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike
 
 from relo_jax.checkpoints.pytorch import pickles
 from relo_jax.checkpoints.pytorch.pickles import Inert
-from relo_jax.errors import UserError, in_one_line
+from relo_jax.errors import UserError
 
 __all__ = ["Inert", "Storage", "Tensor", "load"]
 
@@ -60,8 +60,7 @@ class Storage:
             except UserError:
                 raise
             except Exception as error:  # a damaged archive can raise anything
-                reason = in_one_line(error)
-                raise UserError(f"the checkpoint is damaged or truncated: download it again ({reason})") from None
+                raise UserError("the checkpoint is damaged or truncated: download it again") from error
         return self._elements
 
 
@@ -162,9 +161,10 @@ def load(path: Path | str) -> Any:
         raise UserError(f"{path} is not a readable PyTorch checkpoint: {error}") from None
     except PermissionError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except Exception as error:  # a hostile or truncated pickle can raise anything
-        reason = in_one_line(error)
-        raise UserError(f"{path} is not a PyTorch checkpoint, or it is truncated ({reason})") from None
+    except Exception as error:  # a hostile or truncated pickle can raise anything, which tells a user nothing
+        raise UserError(
+            f"{path} is not a PyTorch checkpoint, or it is truncated: name another file, or download it again"
+        ) from error
 
 
 def _load_zip(path):

@@ -184,6 +184,16 @@ def test_a_damaged_storage_is_noticed_when_its_tensor_is_read(tmp_path):
         np.asarray(loaded["net"]["whole"])
 
 
+@pytest.mark.parametrize("data", [b"\0\0\0\x20ftypisom", b"hello world\n", b"(lp0\n", b"\x80\x02}"])
+def test_a_file_of_another_kind_is_refused_without_internals_of_pickles(tmp_path, data):
+    path = tmp_path / "film.mp4"
+    path.write_bytes(data)
+    with pytest.raises(UserError) as error:
+        reader.load(path)
+    remedy = "is not a PyTorch checkpoint, or it is truncated: name another file, or download it again"
+    assert str(error.value) == f"{path} {remedy}"
+
+
 def test_other_files_are_refused_by_name(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         reader.load(tmp_path / "missing.pt")
