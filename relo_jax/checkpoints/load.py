@@ -38,7 +38,7 @@ from relo_jax.checkpoints.run_directory import (
     training_handlers,
     write_config,
 )
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, did_you_mean
 from relo_jax.files import atomic_write, refuse_pipe, remove_leftovers, unfinished_name
 from relo_jax.model import RELO
 from relo_jax.model.batch_norm import is_trained
@@ -83,10 +83,7 @@ def _load(path, model):
         raise UserError(f"checkpoint is {path!r}: give a path, or one of {', '.join(STARTERS)}")
     path = STARTERS.get(str(path), hub.local(path))
     if not path.exists():
-        raise UserError(
-            f"{path}: no such checkpoint (run directory, its checkpoints/<step>, .pth.tar, .safetensors, .msgpack, "
-            f"hf://org/name, or one of {', '.join(STARTERS)})"
-        )
+        raise UserError(f"{path}: no such checkpoint{_hint(path)}")
     if path.is_dir():
         return _load_step(*run_and_step(path), model)
     refuse_pipe(path)
@@ -95,6 +92,13 @@ def _load(path, model):
     option = f"relo convert {path} RUN --ignore "
     model = model or convert.model_for(path, option=option)
     return Loaded(model, convert.from_torch(path, model, option=option), describe(model) | export.config_of(path))
+
+
+def _hint(path):
+    """The starter that a missing path may mean, or the kinds of checkpoints."""
+    hint = did_you_mean(path, STARTERS)
+    kinds = "run directory, its checkpoints/<step>, .pth.tar, .safetensors, .msgpack, hf://org/name, or one of"
+    return hint if "did you mean" in hint else f" ({kinds} {', '.join(STARTERS)})"
 
 
 def save_variables(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import relo_jax
 from relo_jax.commands.terminal import ReaderGone, no_lost_interrupts, printing
 from relo_jax.compilation_cache import keep_compiled_programs, silence_compiler
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, did_you_mean
 from relo_jax.extras import not_installed
 from relo_jax.interrupts import leave
 
@@ -60,9 +60,11 @@ def parser() -> argparse.ArgumentParser:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command line; `fields` has the `--config.*` flags of a command that takes them.
 
-    Exits as argparse does if an argument is unknown.
+    Exits as argparse does if the command or an argument is unknown.
     """
     parse_all = parser()
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        parse_all.error(f"no command is called {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}")
     args, unknown = parse_all.parse_known_args(argv)
     if hasattr(args, "fields"):
         args.fields, unknown = _fields(unknown)

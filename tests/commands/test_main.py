@@ -152,7 +152,14 @@ def test_an_unknown_flag_is_refused_also_beside_fields_of_a_config(argv, unknown
 
 def test_an_unknown_command_is_refused():
     done = relo("trakc")
-    assert done.returncode == 2 and "trakc" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "relo: error: no command is called 'trakc' (did you mean 'track'?)"
+
+
+def test_a_command_like_no_other_is_refused_with_all_commands(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["film.mp4"])
+    assert f"no command is called 'film.mp4' (known: {', '.join(cli.COMMANDS)})\n" in capsys.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
