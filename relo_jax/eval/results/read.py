@@ -53,7 +53,7 @@ def find_results(folder: str | Path, dataset: Iterable[str] = ()) -> dict[str, P
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder of results")
+        raise UserError(f"{folder}: no such folder of results{_there(folder)}")
     wanted = {_plain(name) for name in dataset}
     inner = sorted(p for p in _listed(folder) if p.is_dir() and not p.name.startswith("."))
     chosen = next((p for p in inner if _plain(p.name) in wanted and _results_of(p)), None)
@@ -64,8 +64,7 @@ def find_results(folder: str | Path, dataset: Iterable[str] = ()) -> dict[str, P
     if len(full) == 1:
         return _results_of(full[0])
     if full:
-        names = ", ".join(p.name for p in full[:6]) + (" ..." if len(full) > 6 else "")
-        raise UserError(f"{folder}: has results in several folders ({names}): name one of them")
+        raise UserError(f"{folder}: has results in several folders ({_first_names(full)}): name one of them")
     raise UserError(f"{folder}: has no result files: expected <name>.txt, or <name>/<name>_001.txt")
 
 
@@ -161,6 +160,19 @@ def _results_of(folder: Path) -> dict[str, Path]:
         if inner.name not in found and path.is_file():
             found[inner.name] = path
     return dict(sorted(found.items()))
+
+
+def _there(folder: Path) -> str:
+    """A hint at the folders of results beside one that does not exist."""
+    try:
+        there = [p for p in _listed(folder.parent) if p.is_dir() and not p.name.startswith(".") and _results_of(p)]
+    except (OSError, ValueError):  # a parent that does not exist either, or cannot be listed
+        return ""
+    return f" ({folder.parent} has {_first_names(sorted(there))})" if there else ""
+
+
+def _first_names(folders: list[Path]) -> str:
+    return ", ".join(p.name for p in folders[:6]) + (" ..." if len(folders) > 6 else "")
 
 
 def _listed(folder: Path) -> list[Path]:

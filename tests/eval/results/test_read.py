@@ -150,6 +150,16 @@ def test_a_folder_for_each_dataset(write, tmp_path):
     assert list(find_results(tmp_path / "ours", ("LaSOT",))) == ["airplane-1"]
 
 
+def test_a_folder_that_is_not_there_has_those_beside_it_in_its_message(write, tmp_path):
+    for name in ("seqs", "lasot", "notes"):
+        write(f"results/{name}/{'bear-1' if name != 'notes' else 'inner/more'}.txt", text())
+    with pytest.raises(UserError, match=r"results/folder: no such folder of results \(.*results has lasot, seqs\)$"):
+        find_results(tmp_path / "results" / "folder")
+    for lost in (tmp_path / "nowhere" / "folder", tmp_path / "none"):
+        with pytest.raises(UserError, match="no such folder of results$"):
+            find_results(lost)
+
+
 def test_no_results_are_a_users_mistake(tmp_path):
     with pytest.raises(UserError, match="nowhere: no such folder"):
         find_results(tmp_path / "nowhere")
