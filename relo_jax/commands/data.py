@@ -49,10 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_action(actions, name: str, run_action, text: str) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(run_action=run_action)
-    root, cache = (
-        "folder of the dataset, or of the datasets, or of sequences (or RELO_DATA_DIR)",
-        Path("runs/data_index"),
-    )
+    root = "folder of the dataset, or of the datasets, or of sequences (or RELO_DATA_DIR)"
+    cache = Path("runs/data_index")
     parser.add_argument("--data-root", "--root", type=Path, metavar="DIR", help=root)
     parser.add_argument("--cache", type=Path, default=cache, metavar="DIR", help=f"folder of indices (default {cache})")
     parser.add_argument(

@@ -32,11 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-config", action="store_true", help="print the resolved config as JSON and exit")
     add_dataset(parser, "folder", several=True)
     add_procedural(parser, count=20, seed=0)
-    out = (
-        "folder of results (default results/CHECKPOINT/DATASET, with -SPLIT unless it is the default split; DATASET is "
-    )
-    out += "the own name of a folder of sequences, and procedural-SEED for procedural ones)"
-    parser.add_argument("--out", metavar="DIR", help=out)
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder of results (default results/CHECKPOINT/NAME; NAME is the dataset, with "
+        "-SPLIT unless it is the default one, the folder's own name, or procedural-SEED)",
+    )  # fmt: skip
     add_batch(parser)
     parser.add_argument("--rules", choices=RULES, help="how frames without a target count (default: the dataset's)")
     release = "also write the files as the release does: whole numbers, tabs (into the folder release of the results)"

@@ -166,9 +166,9 @@ def _check_data(data: ConfigDict) -> None:
     names = data["name"].split("+")
     for name in names:
         _check_choice("data.name", name.partition("/")[0], DATASETS, "config", " (join several with +)")
-    for name in {"photos", "folder"} & set(names):
-        if not data["root"]:
-            raise UserError(f"config.data.name is {data['name']!r}: name the folder of {name} with config.data.root")
+    for name, what in (("photos", "the photographs"), ("folder", "the sequences")):
+        if name in names and not data["root"]:
+            raise UserError(f"config.data.name is {data['name']!r}: name the folder of {what} with config.data.root")
     if data["renderer"] == "device" and data["name"] != "procedural":
         raise UserError(f"config.data.renderer is 'device', which draws 'procedural' only, and config.data.name is "
                         f"{data['name']!r}: set renderer to 'host'")  # fmt: skip

@@ -62,7 +62,7 @@ def reproduce(
 
     Raises:
       UserError: a variant without published results, or a checkpoint of another variant; none of the datasets is
-        there; at the end, if sequences failed.
+        there; at the end, if sequences failed or are broken.
     """
     expected, root = _expected(variant, datasets), data_root or os.environ.get(ENVIRONMENT)
     if not root:
@@ -94,10 +94,12 @@ def reproduce(
     if whole := _of_whole_datasets(rows):
         print(f"{standing.text(_measured_name(variant), whole)}\n")
     print(f"written to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results for each dataset")
-    failed = {name: row["failed"] for name, row in rows.items() if row.get("failed")}
-    if failed:
-        named = ", ".join(f"{count} of {layouts.dataset_layout(name).title}" for name, count in failed.items())
-        raise UserError(f"sequences failed ({named}): the summary.json of each dataset has the reasons")
+    lost = {name: row["failed"] + row["broken"] for name, row in rows.items() if row["state"] != ABSENT}
+    if any(lost.values()):
+        named = ", ".join(f"{count} of {layouts.dataset_layout(name).title}" for name, count in lost.items() if count)
+        raise UserError(
+            f"sequences failed or could not be opened ({named}): the summary.json of each dataset has the reasons"
+        )
 
 
 def table(variant: str, rows: dict[str, dict]) -> str:
@@ -150,8 +152,8 @@ def _row(evaluation: Evaluation, expected: float, folder: Path) -> dict:
     benchmark = evaluation.benchmark
     row = {
         "published": expected, "evaluated": len(evaluation.boxes), "published_sequences": benchmark.published,
-        "failed": len(evaluation.failed), "missing": benchmark.missing, "results": str(folder),
-        "frames_per_second": None if math.isnan(speed := evaluation.frames_per_second) else speed,
+        "failed": len(evaluation.failed), "broken": benchmark.broken, "missing": benchmark.missing,
+        "results": str(folder), "frames_per_second": None if math.isnan(speed := evaluation.frames_per_second) else speed,
     }  # fmt: skip
     if benchmark.server or not evaluation.curves:
         return {"state": SERVER if benchmark.server else FAILED, **row}

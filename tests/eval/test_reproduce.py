@@ -1,6 +1,7 @@
 """`relo reproduce`: measured and published results side by side, missing datasets named, and it continues."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -174,9 +175,16 @@ def test_failed_sequences_are_counted_and_the_exit_says_so(root, tmp_path, monke
                 yield type(tracked)(tracked.sequence, failure="frame 3: gone") if bad else tracked
 
     monkeypatch.setattr(runner, "Lockstep", Failing)
-    with pytest.raises(UserError, match=r"sequences failed \(1 of NFS\)"):
+    with pytest.raises(UserError, match=r"sequences failed or could not be opened \(1 of NFS\)"):
         reproduce.reproduce("b256", "b.pth.tar", root, datasets=["nfs"])
     assert "2 of 100, 1 failed" in capsys.readouterr().out
+
+
+def test_broken_sequences_lead_to_an_error_too(root, tmp_path):
+    shutil.copytree(root, tmp_path / "broken")
+    (tmp_path / "broken/NFS/bee/30/bee.txt").write_text("no boxes\n")
+    with pytest.raises(UserError, match=r"could not be opened \(1 of NFS\)"):
+        reproduce.reproduce("b256", "b.pth.tar", tmp_path / "broken", datasets=["nfs"])
 
 
 @pytest.mark.parametrize(
