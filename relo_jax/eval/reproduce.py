@@ -153,7 +153,8 @@ def _row(evaluation: Evaluation, expected: float, folder: Path) -> dict:
     row = {
         "published": expected, "evaluated": len(evaluation.boxes), "published_sequences": benchmark.published,
         "failed": len(evaluation.failed), "broken": benchmark.broken, "missing": benchmark.missing,
-        "results": str(folder), "frames_per_second": None if math.isnan(speed := evaluation.frames_per_second) else speed,
+        "results": str(folder),
+        "frames_per_second": None if math.isnan(speed := evaluation.frames_per_second) else speed,
     }  # fmt: skip
     if benchmark.server or not evaluation.curves:
         return {"state": SERVER if benchmark.server else FAILED, **row}
