@@ -74,7 +74,8 @@ def reproduce(
         )
     name, card = runner.checkpoint_name(checkpoint), model_card.of_checkpoint(checkpoint)
     out = Path(out) if out else Path("results") / name
-    about, rows = {"checkpoint": card, "dtype": loaded.model.config.dtype}, {}
+    about = {"checkpoint": card, "dtype": loaded.model.config.dtype}
+    rows: dict[str, dict] = {}
     for dataset in expected:
         try:
             benchmark = open_benchmark(dataset, root)
