@@ -95,6 +95,11 @@ def reproduce(
     if whole := _of_whole_datasets(rows):
         print(f"{standing.text(_measured_name(variant), whole)}\n")
     print(f"written to {out}: {JSON_FILE}, {PAGE_FILE}, a folder of results for each dataset")
+    _check_complete(rows)
+
+
+def _check_complete(rows: dict[str, dict]) -> None:
+    """Raises UserError if sequences failed or are broken."""
     lost = {name: row["failed"] + row["broken"] for name, row in rows.items() if row["state"] != ABSENT}
     if any(lost.values()):
         named = ", ".join(f"{count} of {layouts.dataset_layout(name).title}" for name, count in lost.items() if count)
