@@ -36,9 +36,14 @@ class NotInstalled(ModuleNotFoundError):
         self.packages = packages
 
 
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported."""
+    return importlib.util.find_spec(package) is not None
+
+
 def check_installed(*packages: str) -> None:
     """Raises NotInstalled for those of the packages that are missing."""
-    if missing := [package for package in dict.fromkeys(packages) if importlib.util.find_spec(package) is None]:
+    if missing := [package for package in dict.fromkeys(packages) if not is_installed(package)]:
         raise NotInstalled(missing)
 
 

@@ -96,7 +96,7 @@ def _load(path, model):
 
 def _hint(path):
     """The starter that a missing path may mean, or the kinds of checkpoints."""
-    hint = did_you_mean(path, STARTERS)
+    hint = did_you_mean(path, STARTERS) if path.name == str(path) else ""
     kinds = "run directory, its checkpoints/<step>, .pth.tar, .safetensors, .msgpack, hf://org/name, or one of"
     return hint if "did you mean" in hint else f" ({kinds} {', '.join(STARTERS)})"
 

@@ -158,7 +158,11 @@ def _hint(action: str, name: str, known: tuple[str, ...]) -> str:
     """What an unknown dataset may mean: the folder of this name, or the nearest dataset."""
     if not os.path.isdir(name):
         return did_you_mean(name.lower(), known, cutoff=0.4)
-    dataset = next((other for other in known if other == Path(name).absolute().name.lower()), "folder")
+    from relo_jax.data.datasets import layouts
+
+    called = Path(name).absolute().name.lower()
+    names = lambda dataset: layouts.dataset_layout(dataset).folders if dataset != "folder" else ()
+    dataset = next((one for one in known if called in map(str.lower, (one, *names(one)))), "folder")
     return f"; for the folder of this name: relo data {action} {dataset} --data-root {shlex.quote(name)}"
 
 

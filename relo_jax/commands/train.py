@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 from relo_jax.commands.terminal import how_called
@@ -60,19 +61,24 @@ def run(args: argparse.Namespace) -> int | None:
 
     with distributed.joined(_cluster(args)):
         history = loop.train_and_evaluate(config, args.workdir)
-        if history.stopped:  # no success: a cluster that restarts jobs is to start it again
-            return watch.UNFINISHED
-        if jax.process_index() == 0:
-            _say_what_next(config, args)
+        is_first = jax.process_index() == 0
+    if history.stopped:  # no success: a cluster that restarts jobs is to start it again
+        return watch.UNFINISHED
+    if is_first:
+        print(f"{args.workdir} is trained, {config.total_steps:,} steps; now: {_following(config, args)}")
     return None
 
 
-def _say_what_next(config: ConfigDict, args: argparse.Namespace) -> None:
-    """Says where the trained weights are, and the next command."""
-    after = "track VIDEO --box x,y,w,h --checkpoint "
-    if config.stage == "warmup":
-        after = f"train --config {args.config.removesuffix(':warmup')}:rl --workdir NEW_DIR --config.init_from="
-    print(f"{args.workdir} is trained, {config.total_steps:,} steps; now: {how_called()} {after}{args.workdir}")
+def _following(config: ConfigDict, args: argparse.Namespace) -> str:
+    """The command for the trained weights; for a warm-up of a config of its own kind, the field that takes them."""
+    workdir, (name, _, stage) = shlex.quote(args.workdir), args.config.partition(":")
+    if config.stage == "rl":
+        return f"{how_called()} track VIDEO --box x,y,w,h --checkpoint {workdir}"
+    following = {"": "rl", "warmup": "rl", "warmup_release": "rl_release"}.get(stage)
+    if following is None or name.endswith(".json"):
+        return f"the RL stage, with --config.init_from={workdir}"
+    config_of_rl = shlex.quote(f"{name}:{following}")
+    return f"{how_called()} train --config {config_of_rl} --workdir NEW_DIR --config.init_from={workdir}"
 
 
 def _print_config(config: ConfigDict) -> None:

@@ -71,6 +71,8 @@ def open_config(program: str, config: str) -> ConfigDict:
     """
     file, stage = find_config(config)
     if file.suffix == ".json":
+        if stage:
+            raise UserError(f"{program}: --config {config}: a config.json has its stage already: leave {stage} out")
         return _of_json(file)
     sys.modules.pop(_LOADED_AS, None)  # or the file would have the names of the one that was read before
     argv = [program, f"--config={file}{stage}"]

@@ -24,7 +24,7 @@ from relo_jax.config.data_options import Options
 from relo_jax.data.datasets import layouts, split_lists
 from relo_jax.data.datasets.folder import read_folder
 from relo_jax.data.datasets.index import DEFAULT_CACHE, IndexedDataset, open_dataset
-from relo_jax.data.datasets.layout import ENVIRONMENT, MISSING_PART, DatasetLayout
+from relo_jax.data.datasets.layout import ENVIRONMENT, DatasetLayout
 from relo_jax.data.records.read import is_built, open_built
 from relo_jax.data.sequence import Sequence
 from relo_jax.data.synthetic.procedural import heldout
@@ -142,13 +142,15 @@ def open_benchmark(
     sequences = tuple(s for s in everything if (s.boxes_xywh[0, 2:] > 0).all())  # NaN is not above 0
     opened = {s.name for s in sequences}
     startless = [s.name for s in everything if s.name not in opened]
-    broken = sorted((p for p in dataset.problems if p.fatal), key=lambda p: p.kind == MISSING_PART)  # parts come last
+    fatal = [problem for problem in dataset.problems if problem.fatal]
+    broken = [problem for problem in fatal if not problem.is_of_absent(dataset.root)]
+    absent = [problem for problem in fatal if problem not in broken]
     without = tuple(f"{sequence}: its first frame has no box to start from" for sequence in startless)
     return Benchmark(
         name, split, f"{layout.title} {split}", sequences, _RULES.get(name, "plain"), published,
         absent=tuple(n for n in published_names(layout, split) if n not in opened),
-        reasons=(*without, *map(str, broken)),
-        broken=dataset.left_out + len(without),
+        reasons=(*without, *map(str, broken + absent)),
+        broken=min(len(broken), dataset.left_out) + len(without),
         missing=max(0, published - len(sequences)) if published else dataset.left_out + len(without),
         server=split == "test" and name in SERVERS and not any(np.isfinite(s.boxes_xywh[1:]).any() for s in sequences),
     )  # fmt: skip

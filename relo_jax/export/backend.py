@@ -25,7 +25,7 @@ from relo_jax.compilation_cache import cache_folder
 from relo_jax.errors import UserError, did_you_mean
 from relo_jax.export import relo_track
 from relo_jax.export.source import Source
-from relo_jax.extras import check_installed
+from relo_jax.extras import check_installed, is_installed
 from relo_jax.model import RELO
 from relo_jax.tracking import confidence
 from relo_jax.tracking.options import check_box, check_frame, checked_options
@@ -71,7 +71,8 @@ class Exported:
     ):
         if backend not in relo_track.BACKENDS:
             raise UserError(f"there is no backend {backend!r}{did_you_mean(backend, relo_track.BACKENDS)}")
-        check_installed(backend, *(() if is_export(checkpoint) else _EXPORTING))
+        making = () if is_export(checkpoint) or is_installed(backend) else _EXPORTING  # else the cache may have graphs
+        check_installed(backend, *making)
         self.checkpoint, self.backend, self.precision = checkpoint, backend, precision
         self._open = functools.partial(
             relo_track.Network, backend=backend, precision=precision, threads=threads, provider=provider
@@ -138,6 +139,7 @@ class Exported:
         facts = [source.checkpoint, options, self.precision, hashlib.sha256(made_by).hexdigest()]
         folder = cache / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
         if not is_export(folder):
+            check_installed(*_EXPORTING)
             print(f"exporting {self.checkpoint} for {self.backend}, the first time", file=sys.stderr)
             try:
                 write.export(replace(source, options=options), folder, [self.precision])

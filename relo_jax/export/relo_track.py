@@ -94,7 +94,7 @@ class Network:
         self.folder, self.backend, self.precision, self.config = Path(folder), backend, precision, read_config(folder)
         graphs = self.config["graphs"]
         if precision not in graphs:
-            remedy = f"relo export CHECKPOINT NEW_FOLDER --precision {','.join([*graphs, precision])}"
+            remedy = "relo export CHECKPOINT NEW_FOLDER --precision float32,float16,int8 makes all that there are"
             raise TrackerError(f"{folder} has no graphs in {precision!r}, only in {', '.join(graphs)}: {remedy}")
         paths = [_checked(self.folder, graphs[precision][name]) for name in ("template", "step")]
         try:

@@ -44,7 +44,7 @@ class History:
       rows: as in its `metrics.jsonl`, dicts: `step`, `split` ("train" or "eval") and the metrics. Training rows are
         means over the steps since the row before; those of "eval" are means over held-out clips.
       held_out: metrics of the last held-out evaluation of this call of `train_and_evaluate`; {} if there was none.
-      stopped: whether Ctrl-C, SIGTERM or a callback ended that call before the last step.
+      stopped: whether Ctrl-C, SIGTERM or a callback ended that call before all was done.
 
     Raises:
       UserError: the directory has no run.

@@ -92,7 +92,7 @@ def train_to_end(*trainings: tuple[ConfigDict, Path | str]) -> None:
     """
     _train(trainings)
     for config, workdir in trainings:
-        if not _is_finished(config, workdir):
+        if not (Path(workdir) / CHECKPOINTS / str(config.total_steps)).is_dir():
             raise UserError(f"stopped before the end; the same command continues the run in {workdir}")
 
 
@@ -131,22 +131,16 @@ def _train(trainings: Sequence[tuple[ConfigDict, Path | str]], callback: Callbac
             run.write_card(state, feeds[seeds(run.config)].fingerprint, held_out.source.fingerprint())
             run.logger = stack.enter_context(run.open_log(int(state.step), title, bar=run is runs[0]))
         training = Training(runs, feeds, lambda: Feed(held_out, mesh), compiler, stop, report)
-        held_out_means = train(training, states)
-    return [
-        History(run.workdir, means, stop.now() and not _is_finished(run.config, run.workdir))
-        for run, means in zip(runs, held_out_means, strict=True)
-    ]
+        held_out_means, is_done = train(training, states)
+    return [History(run.workdir, means, not is_done) for run, means in zip(runs, held_out_means, strict=True)]
 
 
-def _is_finished(config, workdir):
-    return (Path(workdir) / CHECKPOINTS / str(config.total_steps)).is_dir()
-
-
-def train(training: Training, states: list[TrainState]) -> list[dict[str, float]]:
+def train(training: Training, states: list[TrainState]) -> tuple[list[dict[str, float]], bool]:
     """Does the steps that are left, with log points, checkpoints and held-out evaluations at their times.
 
     Returns:
-      Metrics of the last held-out evaluation of each run; empty if there was none.
+      Metrics of the last held-out evaluation of each run, empty if there was none; and whether all was done, rather
+      than stopped.
     """
     runs, first_step = training.runs, int(states[0].step)
     held_out: list[dict[str, float]] = [{} for _ in runs]
@@ -159,20 +153,20 @@ def train(training: Training, states: list[TrainState]) -> list[dict[str, float]
             found = evaluate_held_out(part, [states[row] for row in late], first_step, before)
             held_out = [dict(zip(late, found, strict=True)).get(row, {}) for row in range(len(runs))]
         if first_step == training.config.total_steps:
-            return held_out
+            return held_out, True
         step_fn = shared_encoder.make_step([run.member for run in runs])
         batches = training.read()
         training.compiler.wait_for(functools.partial(compile_ahead, step_fn, states, arrays_of(batches)))
     except interrupts.Stopped:
         runs[0].logger.stopped(first_step)
-        return held_out
+        return held_out, False
     return steps(training, states, step_fn, batches, held_out)
 
 
 def steps(
     training: Training, states: list[TrainState], step_fn: Callable, batches: dict[Seeds, Batch],
     held_out: list[dict[str, float]],
-) -> list[dict[str, float]]:  # fmt: skip
+) -> tuple[list[dict[str, float]], bool]:  # fmt: skip
     """The steps of `train`, from the first batches on; `held_out` is what it returns if it does not evaluate."""
     runs, stop, config = training.runs, training.stop, training.config
     first_step, last_step = int(states[0].step), config.total_steps
@@ -202,13 +196,17 @@ def steps(
         if last or save_now or stop.now():
             training.save(step, states, positions)
         if step == last_step or (evaluate_now and not stopping):
-            with contextlib.suppress(interrupts.Stopped):
+            try:
                 held_out = evaluate_held_out(training, states, step, means)
+            except interrupts.Stopped:
+                if step == last_step:  # what is missing is made up for when the same command continues
+                    runs[0].logger.stopped(step)
+                    return held_out, False
         if (stopping or stop.now()) and step < last_step:
             training.save(step, states, positions)
             runs[0].logger.stopped(step)
-            break
-    return held_out
+            return held_out, False
+    return held_out, True
 
 
 def evaluate_held_out(

@@ -83,6 +83,7 @@ def test_a_starter_is_loaded_by_its_name(tmp_path, monkeypatch, model, variables
 
 
 def test_a_path_that_does_not_exist_may_be_a_misspelt_starter(tmp_path):
+    one_line(checkpoint.load, "runs/tiny-warmup", match=r"no such checkpoint \(run directory, .*starter-warmup\)$")
     one_line(checkpoint.load, "startr", match=r"^startr: no such checkpoint \(did you mean 'starter'\?\)$")
     kinds = r"no such checkpoint \(run directory, .*, or one of starter, starter-tiny"
     one_line(checkpoint.load, tmp_path / "b256", match=kinds)

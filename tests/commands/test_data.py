@@ -87,6 +87,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(arguments, l
         (["check", "lassot"], r"no dataset is called 'lassot' \(did you mean 'lasot'\?\)"),
         (["check", "7"], r"no dataset is called '7' \(known: folder, coco, "),
         (["check", "my seqs"], "'my seqs'; for the folder of this name: relo data check folder --data-root 'my seqs'$"),
+        (["check", "sub/GOT-10k"], "this name: relo data check got10k --data-root sub/GOT-10k$"),
         (["stats", "sub/LaSOT"], "for the folder of this name: relo data stats lasot --data-root sub/LaSOT$"),
         (["build", "folder", "--out", "built"], "name an official dataset; a folder of sequences is read as it is"),
         (["stats", "--data-root", "."], r"no dataset below it \(folders such as "),
@@ -102,7 +103,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(arguments, l
 def test_mistakes_are_named(arguments, message, tmp_path, monkeypatch):
     monkeypatch.delenv("RELO_DATA_DIR", raising=False)
     (tmp_path / "airplane.zip").write_bytes(b"PK")
-    for folder in ("my seqs", "sub/LaSOT"):
+    for folder in ("my seqs", "sub/GOT-10k", "sub/LaSOT"):
         (tmp_path / folder).mkdir(parents=True)
     with pytest.raises(UserError, match=message):
         command.run("data", *arguments)

@@ -23,6 +23,8 @@ def test_the_printed_config_is_the_one_that_a_run_writes(tmp_path, monkeypatch, 
     with pytest.raises(UserError, match="before the first step"):
         command.run(*argv, "--workdir", tmp_path / "run")
     assert printed == (tmp_path / "run" / "config.json").read_text() + "\n"
+    with pytest.raises(UserError, match="has its stage already: leave :rl out"):
+        command.run("train", "--config", f"{tmp_path}/run/config.json:rl")
     config = json.loads(printed)
     assert (config["stage"], config["batch_size"], config["model"]["depth"]) == ("rl", 8, 2)
     assert config["model"]["width"] == 128  # the variant's
@@ -37,16 +39,18 @@ def test_a_config_with_a_mistake_is_not_printed(capsys):
 
 
 @pytest.mark.parametrize(
-    ("stage", "following"),
+    ("config", "following"),
     [
-        (":warmup", f"train --config {TINY}:rl --workdir NEW_DIR --config.init_from=runs/x"),
-        ("", f"train --config {TINY}:rl --workdir NEW_DIR --config.init_from=runs/x"),
-        (":rl", "track VIDEO --box x,y,w,h --checkpoint runs/x"),
+        (f"{TINY}:warmup", f"train --config {TINY}:rl --workdir NEW_DIR --config.init_from=runs/x"),
+        (TINY, f"train --config {TINY}:rl --workdir NEW_DIR --config.init_from=runs/x"),
+        ("b256:warmup_release", "train --config b256:rl_release --workdir NEW_DIR --config.init_from=runs/x"),
+        ("ablations:heatmap", "now: the RL stage, with --config.init_from=runs/x"),
+        (f"{TINY}:rl", "track VIDEO --box x,y,w,h --checkpoint runs/x"),
     ],
 )
-def test_it_says_what_comes_next_or_that_the_run_is_not_finished(stage, following, monkeypatch, capsys):
+def test_it_says_what_comes_next_or_that_the_run_is_not_finished(config, following, monkeypatch, capsys):
     monkeypatch.setattr(loop, "train_and_evaluate", lambda *_: SimpleNamespace(stopped=is_stopped))
-    argv = ["train", "--config", TINY + stage, "--workdir", "runs/x", "--config.total_steps=30"]
+    argv = ["train", "--config", config, "--workdir", "runs/x", "--config.total_steps=30"]
     is_stopped = False
     assert command.run(*argv) is None
     said = capsys.readouterr().out

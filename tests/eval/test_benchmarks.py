@@ -64,6 +64,16 @@ def test_got10k_has_its_own_numbers_and_splits(root, tmp_path):
     assert list(open_benchmark("nfs", root, cache=tmp_path).columns) == ["auc", "p20", "np20"]
 
 
+@pytest.mark.parametrize("name, frames", [("uav123", "data_seq/UAV123/"), ("got10k", "test/")])
+def test_sequences_that_are_listed_and_not_there_are_absent(name, frames, tmp_path):
+    root = tmp_path / layouts.dataset_layout(name).folders[0]
+    miniature.MAKERS[name](root)
+    whole = open_benchmark(name, tmp_path, cache=tmp_path / "index")
+    shutil.rmtree(sorted(folder for folder in (root / frames).iterdir() if folder.is_dir())[0])
+    part = open_benchmark(name, tmp_path, cache=tmp_path / "index")
+    assert whole.broken == part.broken == 0 and len(part) < len(whole)
+
+
 def test_broken_and_missing_sequences_are_named(tmp_path):
     miniature.lasot_ext(tmp_path / "LaSOT_ext")
     folder = tmp_path / "LaSOT_ext" / "atv"

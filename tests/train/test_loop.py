@@ -21,6 +21,7 @@ import pytest
 from orbax.checkpoint import CheckpointManager
 
 from relo_jax import config as relo_config
+from relo_jax import interrupts
 from relo_jax.checkpoints import load as checkpoint
 from relo_jax.checkpoints import model_card, run_directory
 from relo_jax.data.clips import pipeline
@@ -134,6 +135,23 @@ def test_sigterm_saves_and_the_run_continues_from_there(warm, tmp_path, monkeypa
     loop.train_and_evaluate(make_config(), tmp_path / "run")
     assert_same(everything(tmp_path / "run"), everything(warm))
     assert rows(tmp_path / "run", "eval") == rows(warm, "eval")
+
+
+def test_a_run_stopped_in_its_last_evaluation_is_not_finished_until_that_is_made_up_for(warm, tmp_path, capsys):
+    run = shutil.copytree(warm, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints" / "12")  # the last four steps are done again
+
+    def stop(*_):
+        raise interrupts.Stopped
+
+    for _ in range(2):  # after the last step; and when only the evaluation is left
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "evaluate_held_out", stop)
+            assert loop.train_and_evaluate(make_config(), run).stopped
+        assert "stopped after step 12; the same command continues there" in capsys.readouterr().err
+    history = loop.train_and_evaluate(make_config(), run)
+    assert not history.stopped and history.held_out
+    assert rows(run, "eval") == rows(warm, "eval")
 
 
 INTERRUPTED_COMPILATION = """

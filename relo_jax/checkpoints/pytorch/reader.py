@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike
 
 from relo_jax.checkpoints.pytorch import pickles
 from relo_jax.checkpoints.pytorch.pickles import Inert
-from relo_jax.errors import UserError
+from relo_jax.errors import UserError, in_one_line
 
 __all__ = ["Inert", "Storage", "Tensor", "load"]
 
@@ -59,6 +59,8 @@ class Storage:
                 self._elements = np.frombuffer(self.read(), self.dtype, self.count)
             except UserError:
                 raise
+            except (OSError, MemoryError) as error:
+                raise UserError(f"the checkpoint cannot be read ({in_one_line(error)})") from None
             except Exception as error:  # a damaged archive can raise anything
                 raise UserError("the checkpoint is damaged or truncated: download it again") from error
         return self._elements
@@ -159,8 +161,8 @@ def load(path: Path | str) -> Any:
         return _load_zip(path) if zipfile.is_zipfile(path) else _load_legacy(path)
     except UserError as error:
         raise UserError(f"{path} is not a readable PyTorch checkpoint: {error}") from None
-    except PermissionError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except (OSError, MemoryError) as error:
+        raise UserError(f"{path} cannot be read ({getattr(error, 'strerror', None) or in_one_line(error)})") from None
     except Exception as error:  # a hostile or truncated pickle can raise anything, which tells a user nothing
         raise UserError(
             f"{path} is not a PyTorch checkpoint, or it is truncated: name another file, or download it again"

@@ -22,6 +22,7 @@ from relo_jax.data.datasets.listing import list_archives, list_files, list_folde
 from relo_jax.errors import UserError
 
 ENVIRONMENT = "RELO_DATA_DIR"
+NO_FRAMES = "no frames"  # kind of problem: of a folder, if there is one
 MISSING_PART = "missing part"  # kind of problem: a part of the dataset is missing, rather than one sequence
 SMALLEST_SIDE, LARGEST_SIDE = 0.01, 1e5  # pixels, of a plausible box
 
@@ -44,6 +45,11 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.detail}"
+
+    def is_of_absent(self, root: Path | str) -> bool:
+        """Whether it is of a sequence, or of a part of the dataset, that is listed but not there at all."""
+        place = Path(root, self.where)
+        return self.kind == MISSING_PART or not (place if self.kind == NO_FRAMES else place.parent).exists()
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ class Annotation:
             boxes_xywh = np.concatenate([boxes_xywh, np.full((len(frames) - 1, 4), np.nan)])
         if not frames:
             remedy = "put the frames there, or leave the sequence out" if own else "extract the sequence again"
-            problems.append(Problem("no frames", folder, f"no images in it: {remedy}"))
+            problems.append(Problem(NO_FRAMES, folder, f"no images in it: {remedy}"))
         elif len(frames) != len(boxes_xywh):
             remedy = "write one line for each frame" if own else "extract the sequence again"
             detail = f"{len(boxes_xywh)} boxes for {len(frames)} frames in {folder}: {remedy}"
