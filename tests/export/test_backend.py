@@ -109,7 +109,7 @@ def test_any_other_checkpoint_is_exported_once_into_the_cache(source, tmp_path, 
         (["--dtype=bfloat16"], "dtype bfloat16 is for the backend jax"),
         (
             ["--precision=int8"],
-            "has no graphs in 'int8', only in float32: relo export CHECKPOINT NEW_FOLDER --precision float32,float16,int8 ",
+            "has no graphs in 'int8', only in float32: relo export CHECKPOINT NEW_FOLDER --precision float32,fl",
         ),
         (["--update-interval=-1"], "update_interval is -1"),
         (["--backend=jax", "--precision=int8"], "precision int8 is of exported graphs: name their backend too"),

@@ -218,7 +218,7 @@ def change(**fields):
             "has no ../step.onnx, which its tracker.json names",
         ),
         (change(format=2), {}, "has format 2, and this file reads 1: take the relo_track.py beside it"),
-        (change(), {"precision": "int4"}, "has no graphs in 'int4', only in float32: relo export .*,float16,int8 makes"),
+        (change(), {"precision": "int4"}, "has no graphs in 'int4', only in float32: relo export .*,int8 makes"),
         (change(), {"backend": "tensorrt"}, "no backend 'tensorrt' .known: onnxruntime, openvino."),
         (change(), {"provider": "TPU"}, "onnxruntime has no provider 'TPU' here .it has .*CPUExecutionProvider"),
         (change(), {"threads": 0}, "threads is 0: give at least 1"),
