@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int | None:
 
 
 def _following(config: ConfigDict, args: argparse.Namespace) -> str:
-    """The command for the trained weights; for a warm-up of a config of its own kind, the field that takes them."""
+    """What to do with the trained weights: the next command, or the field that takes them if its config is unknown."""
     workdir, (name, _, stage) = shlex.quote(args.workdir), args.config.partition(":")
     if config.stage == "rl":
         return f"{how_called()} track VIDEO --box x,y,w,h --checkpoint {workdir}"

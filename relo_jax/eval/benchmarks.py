@@ -142,15 +142,14 @@ def open_benchmark(
     sequences = tuple(s for s in everything if (s.boxes_xywh[0, 2:] > 0).all())  # NaN is not above 0
     opened = {s.name for s in sequences}
     startless = [s.name for s in everything if s.name not in opened]
-    fatal = [problem for problem in dataset.problems if problem.fatal]
-    broken = [problem for problem in fatal if not problem.is_of_absent(dataset.root)]
-    absent = [problem for problem in fatal if problem not in broken]
+    fatal = sorted((p.is_of_absent(dataset.root), str(p)) for p in dataset.problems if p.fatal)  # absent ones last
+    broken = sum(not is_absent for is_absent, _ in fatal)
     without = tuple(f"{sequence}: its first frame has no box to start from" for sequence in startless)
     return Benchmark(
         name, split, f"{layout.title} {split}", sequences, _RULES.get(name, "plain"), published,
         absent=tuple(n for n in published_names(layout, split) if n not in opened),
-        reasons=(*without, *map(str, broken + absent)),
-        broken=min(len(broken), dataset.left_out) + len(without),
+        reasons=(*without, *(reason for _, reason in fatal)),
+        broken=min(broken, dataset.left_out) + len(without),
         missing=max(0, published - len(sequences)) if published else dataset.left_out + len(without),
         server=split == "test" and name in SERVERS and not any(np.isfinite(s.boxes_xywh[1:]).any() for s in sequences),
     )  # fmt: skip

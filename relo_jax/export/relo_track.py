@@ -368,7 +368,7 @@ def _openvino(path: Path, precision: str, threads: int | None, provider: str | N
 
 @functools.cache
 def _openvino_core() -> Any:
-    """OpenVINO, kept until the process ends: a core may free the stack on which signal handlers run; Ctrl-C crashed."""
+    """OpenVINO, kept until the process ends: one that ends may free the stack of signal handlers, and Ctrl-C crash."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore  # it would fork, and report to OpenVINO's makers
     import openvino
 
